@@ -1,0 +1,48 @@
+# The two commands of the README are `make test` and `make book`; both make the environment if it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+ENV := .venv/.installed
+
+# Small matrices gain nothing from more threads than this.
+export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+export TOKENIZERS_PARALLELISM = false
+
+.DEFAULT_GOAL := help
+.PHONY: help env test book html lint check clean
+
+help:
+	@echo "make env    the environment in .venv, with the versions of requirements.txt"
+	@echo "make test   the whole test suite"
+	@echo "make book   execute every notebook on the demo profile and render the book to _build/html"
+	@echo "make html   render the published edition from the committed notebooks, executing nothing"
+	@echo "make check  the gates on Records, notebooks and pages"
+	@echo "make lint   ruff"
+	@echo "make clean  remove everything that was built, except .venv"
+
+env: $(ENV)
+
+$(ENV): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "xtcq needs Python 3.11, 3.12 or 3.13: say which with make env PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(ENV)
+	$(BIN)/python -m pytest
+
+book: $(ENV)
+	$(BIN)/snakemake --config profile=demo
+
+html: $(ENV)
+	$(BIN)/python workflow/render.py --edition published
+
+lint: $(ENV)
+	$(BIN)/ruff check .
+
+check: $(ENV)
+	$(BIN)/python -m xtcq check
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis .snakemake

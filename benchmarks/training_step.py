@@ -1,0 +1,139 @@
+"""What does quantization add to a training step?
+
+Times one optimizer step (forward of student and teacher, loss, backward, clipping, AdamW) of plain fine-tuning, of
+distillation without quantizers, and of distillation with each recipe, on the same batches in one run. The variants take
+turns, so that a drift of the machine's speed hits them all; the ratio is the median over the turns.
+
+    python benchmarks/training_step.py --tokens 16 --tokens 64
+    python benchmarks/training_step.py --compile --json step.json      # on a GPU
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+from transformers import PreTrainedModel
+
+from xtcq.distillation import DistillationLoss, LayerMap, reduce_layers
+from xtcq.encoder import load_encoder
+from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY
+
+BASELINE = "KD"
+VARIANTS = {
+    "fine-tuning": None,
+    BASELINE: None,
+    "KD + xtc 1-1-8": QuantConfig("1-1-8", "xtc"),
+    "KD + xtc 2-2-8": QuantConfig("2-2-8", "xtc"),
+    "KD + ternarybert 2-2-8": QuantConfig("2-2-8", "ternarybert"),
+    "KD + adaqat 2-4-4": QuantConfig("2-4-4", "adaqat"),
+}
+
+
+def make_step(
+    name: str, encoder: PreTrainedModel, batch: dict[str, torch.Tensor], compiled: bool
+) -> Callable[[], None]:
+    """Build one variant's student and return a function that takes one optimizer step on the batch."""
+    device = batch["input_ids"].device
+    layers = range(encoder.config.num_hidden_layers)
+    student = reduce_layers(encoder, layers)
+    teacher = use_score_attention(reduce_layers(encoder, layers)).eval().requires_grad_(False).to(device)
+    if VARIANTS[name] is not None:
+        quantize(student, VARIANTS[name])
+    if name != "fine-tuning":
+        use_score_attention(student)
+    student.train().to(device)
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)))
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=1e-5, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    labels = torch.zeros(len(batch["input_ids"]), dtype=torch.long, device=device)
+
+    def forward() -> torch.Tensor:
+        if name == "fine-tuning":
+            return student(**batch, labels=labels).loss
+        wanted = {"output_hidden_states": True, "output_attentions": True}
+        with torch.no_grad():
+            target = teacher(**batch, **wanted)
+        return loss(student(**batch, **wanted), target, batch["attention_mask"])[0]
+
+    forward = torch.compile(forward) if compiled else forward
+
+    def step() -> None:
+        forward().backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), MAX_GRAD_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def measure(tokens: int, batch_size: int, rounds: int, compiled: bool, device: torch.device) -> pd.DataFrame:
+    """Seconds of every variant in every round, one row a round."""
+    encoder, _ = load_encoder("minilm-l6", 2)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, encoder.config.vocab_size, (batch_size, tokens), generator=generator)
+    batch = {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
+    steps = {name: make_step(name, encoder, batch, compiled) for name in VARIANTS}
+    for step in steps.values():
+        for _ in range(3):
+            step()
+    seconds = []
+    for _ in range(rounds):
+        row = {}
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            row[name] = time.perf_counter() - started
+        seconds.append(row)
+    return pd.DataFrame(seconds)
+
+
+def main(
+    tokens: Annotated[list[int], typer.Option(help="tokens of every sentence; may be given several times")] = [16, 64],  # noqa: B006
+    batch_size: int = 32,
+    rounds: Annotated[int, typer.Option(min=1)] = 15,
+    compile: Annotated[bool, typer.Option("--compile", help="with torch.compile")] = False,
+    output: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
+) -> None:
+    """Print milliseconds and the ratio to distillation without quantizers."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    result = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "compiled": compile,
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "tokens": {},
+    }
+    for length in tokens:
+        seconds = measure(length, batch_size, rounds, compile, device)
+        ratios = seconds.div(seconds[BASELINE], axis=0)
+        table = pd.DataFrame(
+            {
+                "ms (median)": 1000 * seconds.median(),
+                f"x {BASELINE}": ratios.median(),
+                "lower quartile": ratios.quantile(0.25),
+                "upper quartile": ratios.quantile(0.75),
+            }
+        )
+        typer.echo(f"\n{length} tokens x {batch_size}, {result['device']}, {result['threads']} threads")
+        typer.echo(table.round(3).to_string())
+        result["tokens"][length] = table.to_dict("index")
+    if output:
+        output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,80 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from xtcq.tasks import Task, TaskSpec
+
+
+@pytest.fixture
+def tiny_bert():
+    """A factory of small random BERT classifiers, the same weights at every call with the same arguments."""
+
+    def build(layers: int = 2, heads: int = 2, num_labels: int = 2, hidden: int = 32) -> BertForSequenceClassification:
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=101,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * hidden,
+            max_position_embeddings=64,
+            num_labels=num_labels,
+        )
+        return BertForSequenceClassification(config)
+
+    return build
+
+
+@pytest.fixture
+def padded_batch():
+    """Three sentences of 9, 5 and 2 real tokens, padded to 9."""
+    torch.manual_seed(1)
+    mask = torch.zeros(3, 9, dtype=torch.long)
+    for row, length in enumerate((9, 5, 2)):
+        mask[row, :length] = 1
+    return {"input_ids": torch.randint(1, 101, (3, 9)) * mask, "attention_mask": mask}
+
+
+@pytest.fixture(scope="session")
+def word_tokenizer():
+    """A tokenizer that knows a hundred words, w0 to w96, and makes BERT's inputs."""
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(97))])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.fixture(scope="session")
+def word_task():
+    """A learnable task: does the sentence contain w1? 96 sentences of 3 to 8 words to train on, 48 to evaluate."""
+    rng = np.random.default_rng(0)
+
+    def frame(rows: int) -> pd.DataFrame:
+        words = [rng.integers(2, 97, rng.integers(3, 9)) for _ in range(rows)]
+        labels = rng.integers(0, 2, rows)
+        for sentence, label in zip(words, labels, strict=True):
+            sentence[rng.integers(len(sentence))] = 1 if label else 2
+        return pd.DataFrame({"sentence": [" ".join(f"w{w}" for w in s) for s in words], "label": labels})
+
+    spec = TaskSpec(
+        name="words",
+        title="Words",
+        columns=("sentence",),
+        num_labels=2,
+        max_length=16,
+        batch_size=8,
+        metrics=("accuracy", "f1"),
+        rows={"train": 96, "validation": 48},
+        synthetic=True,
+    )
+    return Task(spec=spec, train=frame(96), evaluation={"validation": frame(48)})

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from transformers.utils import ModelOutput
+
+from xtcq.distillation import DistillationLoss, LayerMap, attention_loss, hidden_loss, logit_loss
+
+
+@pytest.fixture
+def mask():
+    return torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+
+
+def test_hidden_loss_is_the_mean_over_real_tokens(mask):
+    student, teacher = torch.randn(2, 4, 5, dtype=torch.float64), torch.randn(2, 4, 5, dtype=torch.float64)
+    real = mask.bool()
+    expected = ((student[real] - teacher[real]) ** 2).mean()
+    torch.testing.assert_close(hidden_loss(student, teacher, mask), expected)
+
+
+def test_attention_loss_is_the_mean_over_heads_and_real_pairs(mask):
+    student, teacher = (torch.randn(2, 3, 4, 4, dtype=torch.float64) for _ in range(2))
+    total, count = 0.0, 0
+    for b, length in enumerate((3, 2)):
+        total += ((student[b, :, :length, :length] - teacher[b, :, :length, :length]) ** 2).sum()
+        count += 3 * length * length
+    torch.testing.assert_close(attention_loss(student, teacher, mask), total / count)
+
+
+def test_padding_changes_nothing(mask):
+    student, teacher = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
+    before = hidden_loss(student, teacher, mask)
+    student[:, 3] = 1e6
+    torch.testing.assert_close(hidden_loss(student, teacher, mask), before)
+
+
+def test_logit_loss_is_soft_cross_entropy():
+    student, teacher = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    expected = -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(logit_loss(student, teacher), expected)
+
+
+def test_logit_loss_of_regression_is_the_squared_difference():
+    torch.testing.assert_close(logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])), torch.tensor(2.5))
+
+
+def outputs(layers, mask, **changes):
+    torch.manual_seed(layers)
+    fields = {
+        "logits": torch.randn(2, 2),
+        "hidden_states": tuple(torch.randn(2, 4, 5) for _ in range(layers + 1)),
+        "attentions": tuple(torch.randn(2, 3, 4, 4) for _ in range(layers)),
+    }
+    return ModelOutput(**fields | changes)
+
+
+def test_sum_over_the_layer_map(mask):
+    student, teacher = outputs(2, mask), outputs(4, mask)
+    layer_map = LayerMap.uniform(2, 4)
+    total, parts = DistillationLoss(("hidden", "attention", "logits"), layer_map)(student, teacher, mask)
+    hidden = sum(hidden_loss(student.hidden_states[s], teacher.hidden_states[t], mask) for s, t in [(0, 0), (1, 2), (2, 4)])
+    attention = sum(attention_loss(student.attentions[s], teacher.attentions[t], mask) for s, t in [(0, 1), (1, 3)])
+    torch.testing.assert_close(parts["hidden"], hidden)
+    torch.testing.assert_close(parts["attention"], attention)
+    torch.testing.assert_close(total, hidden + attention + logit_loss(student.logits, teacher.logits))
+
+
+@pytest.mark.parametrize("empty", [(), None])
+def test_empty_attentions_are_refused(mask, empty):
+    loss = DistillationLoss(("attention",), LayerMap.uniform(2, 2))
+    with pytest.raises(ValueError, match="the teacher returned no attentions.*output_attentions=True"):
+        loss(outputs(2, mask), outputs(2, mask, attentions=empty), mask)
+
+
+def test_sdpa_really_returns_no_attentions(tiny_bert, padded_batch):
+    model = tiny_bert()
+    model.set_attn_implementation("sdpa")
+    output = model(**padded_batch, output_attentions=True)
+    with pytest.raises(ValueError, match="the student returned no attentions"):
+        DistillationLoss(("attention",), LayerMap.uniform(2, 2))(output, output, padded_batch["attention_mask"])
+
+
+@pytest.mark.parametrize("terms", [(), ("hidden", "labels"), ("relations",)])
+def test_unknown_terms(terms):
+    with pytest.raises(ValueError, match="must be one or more of hidden, attention, logits"):
+        DistillationLoss(terms, LayerMap.uniform(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"heads": 4}, "num_attention_heads=4"), ({"num_labels": 3}, "num_labels=3")]
+)
+def test_teacher_that_does_not_fit(tiny_bert, change, named):
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(2, 2))
+    with pytest.raises(ValueError, match=f"the teacher has {named}"):
+        loss.check(tiny_bert().config, tiny_bert(**change).config)

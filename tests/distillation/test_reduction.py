@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from xtcq.distillation import reduce_layers, select_layers
+
+
+def test_published_lists():
+    assert select_layers("skip", 12, 6) == (1, 3, 5, 7, 9, 11)
+    assert select_layers("skip", 12, 5) == (2, 4, 6, 8, 10)
+    assert select_layers("skip", 12, 4) == (2, 5, 8, 11)
+    assert select_layers("skip", 6, 3) == (1, 3, 5)
+    assert select_layers("top", 12, 6) == (6, 7, 8, 9, 10, 11)
+    assert select_layers("bottom", 12, 6) == (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("depth", range(1, 13))
+def test_skip_lists_are_always_valid(depth):
+    kept = select_layers("skip", 12, depth)
+    assert len(set(kept)) == depth and list(kept) == sorted(kept) and 0 <= kept[0] and kept[-1] < 12
+
+
+def test_unknown_selection_and_depth():
+    with pytest.raises(ValueError, match="'middle' is unknown: use one of skip, top, bottom"):
+        select_layers("middle", 12, 6)
+    with pytest.raises(ValueError, match="ask for 1 to 12"):
+        select_layers("skip", 12, 13)
+
+
+def test_kept_weights_equal_the_teachers(tiny_bert):
+    teacher = tiny_bert(layers=4)
+    student = reduce_layers(teacher, (1, 3))
+    ours, theirs = student.state_dict(), teacher.state_dict()
+    for name, value in ours.items():
+        origin = name.replace("layer.1.", "layer.3.").replace("layer.0.", "layer.1.")
+        torch.testing.assert_close(value, theirs[origin], rtol=0, atol=0)
+    assert student.config.num_hidden_layers == 2 and teacher.config.num_hidden_layers == 4
+
+
+def test_student_shares_no_memory_with_its_teacher(tiny_bert):
+    teacher = tiny_bert(layers=2)
+    student = reduce_layers(teacher, (0,))
+    with torch.no_grad():
+        student.classifier.weight.zero_()
+    assert teacher.classifier.weight.abs().sum() > 0
+
+
+def test_bottom_student_computes_the_teachers_first_layers(tiny_bert, padded_batch):
+    teacher = tiny_bert(layers=4).eval()
+    student = reduce_layers(teacher, (0, 1))
+    with torch.no_grad():
+        ours = student(**padded_batch, output_hidden_states=True).hidden_states
+        theirs = teacher(**padded_batch, output_hidden_states=True).hidden_states
+    for mine, other in zip(ours, theirs[:3], strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("keep", [(), (1, 0), (0, 0), (-1, 1), (0, 4)])
+def test_impossible_lists(tiny_bert, keep):
+    with pytest.raises(ValueError, match="strictly rising 0-based indices below the teacher's 4 layers"):
+        reduce_layers(tiny_bert(layers=4), keep)

@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from xtcq.distillation import PLANS, Stage, one_stage, three_stage, two_stage
+
+
+@pytest.mark.parametrize("plan", PLANS.values())
+def test_every_plan_costs_the_same(plan):
+    assert math.isclose(sum(stage.epochs for stage in plan(7)), 7)
+
+
+def test_terms_follow_appendix_b1():
+    everything, deep, last = {"hidden", "attention", "logits"}, {"hidden", "attention"}, {"logits"}
+    assert [set(s.terms) for s in one_stage(1)] == [everything]
+    assert [set(s.terms) for s in two_stage(1)] == [deep, last]
+    assert [set(s.terms) for s in three_stage(1)] == [deep, everything, last]
+
+
+def test_first_stage_has_the_higher_peak():
+    assert [s.lr_factor for s in one_stage(1)] == [1.0]
+    assert [s.lr_factor for s in two_stage(1)] == [2.5, 1.0]
+    assert [s.lr_factor for s in three_stage(1)] == [2.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"terms": ()}, "must be one or more of labels, hidden"),
+        ({"terms": ("relations",)}, "'relations'"),
+        ({"terms": ("labels", "logits")}, "cannot be mixed"),
+        ({"epochs": 0}, "epochs=0 must be a positive number"),
+        ({"epochs": math.nan}, "epochs=nan"),
+        ({"lr_factor": -1}, "lr_factor=-1"),
+    ],
+)
+def test_impossible_stages(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Stage(**{"name": "s", "terms": ("logits",), "epochs": 1} | fields)

@@ -1,0 +1,239 @@
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertForQuestionAnswering, BertModel
+
+from xtcq.quantization import (
+    FrozenEmbedding,
+    FrozenLinear,
+    QuantConfig,
+    QuantEmbedding,
+    QuantLinear,
+    architecture,
+    freeze,
+    quantization_map,
+    quantize,
+)
+
+CONFIGS = [
+    QuantConfig("1-1-8"),
+    QuantConfig("2-2-8", lora_rank=2),
+    QuantConfig("4-8 4-2-8"),
+    QuantConfig("2-2-8", recipe="ternarybert"),
+    QuantConfig("2-4-4", recipe="adaqat"),
+    QuantConfig("1-8 1-8-2", recipe="adaqat"),
+]
+SIX = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+LINEARS = {f"bert.encoder.layer.{i}.{name}" for i in range(2) for name in SIX}
+WORDS = "bert.embeddings.word_embeddings"
+ATTENTIONS = {f"bert.encoder.layer.{i}.attention.self" for i in range(2)}
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda config: f"{config.recipe} {config.precision}")
+def config(request):
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("xtc", LINEARS | {WORDS}),
+        ("ternarybert", LINEARS | {WORDS, "bert.pooler.dense"} | ATTENTIONS),
+        ("adaqat", LINEARS | {WORDS, "bert.pooler.dense"}),
+    ],
+)
+def test_a_recipe_quantizes_its_modules_and_no_other(tiny_bert, recipe, expected):
+    model = quantize(tiny_bert(), QuantConfig("2-2-8", recipe=recipe))
+    assert set(quantization_map(model)) == expected
+    assert type(model.classifier) is nn.Linear
+    assert model.config._attn_implementation == "xtcq"
+
+
+def test_segment_and_position_tables_are_quantized_when_asked(tiny_bert):
+    tables = {
+        name: entry["weight"]["bits"]
+        for name, entry in quantization_map(quantize(tiny_bert(), QuantConfig("2-8 4-3-2"))).items()
+        if entry["kind"] == "embedding"
+    }
+    assert tables == {
+        WORDS: 4,
+        "bert.embeddings.token_type_embeddings": 3,
+        "bert.embeddings.position_embeddings": 2,
+    }
+
+
+def test_a_state_dict_of_the_floating_point_model_loads(tiny_bert, config):
+    original = tiny_bert().state_dict()
+    model = quantize(tiny_bert(), config)
+    result = model.load_state_dict(original, strict=False)
+    assert not result.unexpected_keys
+    assert all(key.rsplit(".", 1)[1] in ("step", "initialized", "lora_u", "lora_v") for key in result.missing_keys)
+    if config.recipe != "adaqat" and not config.lora_rank:
+        model.load_state_dict(original)
+
+
+def test_bare_and_question_answering_models(config):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    for build, head in ((BertModel, ""), (BertForQuestionAnswering, "qa_outputs")):
+        model = quantize(build(BertConfig(vocab_size=50, **sizes)), config)
+        model(torch.randint(50, (2, 7)))
+        assert any(isinstance(module, QuantLinear) for module in model.modules())
+        assert not head or type(model.get_submodule(head)) is nn.Linear
+
+
+def test_every_parameter_learns(tiny_bert, padded_batch, config):
+    model = quantize(tiny_bert(), config).train()
+    output = model(**padded_batch, labels=torch.tensor([0, 1, 0]), output_attentions=True)
+    (output.loss + sum(scores.square().mean() for scores in output.attentions)).backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert not without
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_frozen_model_gives_the_same_output_to_the_bit(tiny_bert, padded_batch, config):
+    model = quantize(tiny_bert(), config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        before = model(**padded_batch, output_hidden_states=True, output_attentions=True)
+        settings = quantization_map(model)
+        assert freeze(model) is model
+        after = model(**padded_batch, output_hidden_states=True, output_attentions=True)
+    assert not any(isinstance(module, (QuantLinear, QuantEmbedding)) for module in model.modules())
+    assert torch.equal(before.logits, after.logits)
+    for left, right in zip(
+        before.hidden_states + before.attentions, after.hidden_states + after.attentions, strict=True
+    ):
+        assert torch.equal(left, right)
+    for name, entry in quantization_map(model).items():
+        assert entry == settings[name] | {"frozen": entry["kind"] != "attention"}
+
+
+def test_frozen_state_loads_into_another_frozen_model(tiny_bert, padded_batch, config):
+    model = quantize(tiny_bert(), config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        model(**padded_batch)
+        other = quantize(tiny_bert(), config).eval()
+        freeze(other).load_state_dict(freeze(model).state_dict())
+        assert torch.equal(other(**padded_batch).logits, model(**padded_batch).logits)
+
+
+def test_a_weight_in_floating_point_stays_one(tiny_bert, padded_batch):
+    model = quantize(tiny_bert(), QuantConfig("32-32-8")).eval()
+    before = model(**padded_batch).logits
+    assert torch.equal(freeze(model)(**padded_batch).logits, before)
+    assert not any(isinstance(module, (FrozenLinear, FrozenEmbedding)) for module in model.modules())
+    assert quantization_map(model)["bert.encoder.layer.0.output.dense"]["weight"] is None
+
+
+def test_32_bits_everywhere_replace_nothing(tiny_bert, padded_batch):
+    plain = tiny_bert().eval()
+    model = quantize(tiny_bert(), QuantConfig("32-32-32")).eval()
+    assert quantization_map(freeze(model)) == {}
+    torch.testing.assert_close(model(**padded_batch).logits, plain(**padded_batch).logits, rtol=0, atol=1e-6)
+
+
+def test_quantized_model_can_be_copied(tiny_bert, padded_batch, config):
+    model = quantize(tiny_bert(), config).eval()
+    expected = model(**padded_batch).logits
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        model.bert.encoder.layer[0].output.dense.weight.zero_()
+    assert torch.equal(twin(**padded_batch).logits, expected)
+    assert twin.quant_config == config
+
+
+def test_meta_device(config):
+    model = quantize(architecture("minilm-l6", layers=1), config)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
+def test_map_is_json(tiny_bert, config):
+    entries = quantization_map(quantize(tiny_bert(), config))
+    assert json.loads(json.dumps(entries)) == entries
+    entry = entries["bert.encoder.layer.1.output.dense"]
+    assert entry["lora_rank"] == config.lora_rank
+    assert entry["weight"]["bits"] == config.precision.weights
+    assert entry["input"]["bits"] == config.precision.activations
+
+
+def test_include_is_the_list_of_what_is_quantized(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("1-1-8"), include=["*.layer.0.*", "classifier"])
+    assert set(quantization_map(model)) == {name for name in LINEARS if ".layer.0." in name} | {"classifier"}
+
+
+def test_exclude_leaves_modules_alone(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("1-1-8"), exclude="*embeddings")
+    assert set(quantization_map(model)) == LINEARS
+    model = quantize(tiny_bert(), QuantConfig("1-1-8"), include="bert.encoder.*", exclude=["*.query", "*.key"])
+    assert not any(name.endswith(("query", "key")) for name in quantization_map(model))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"include": "*.crossattention.*"},
+            r"include pattern '\*\.crossattention\.\*' matches none of the \d+ modules",
+        ),
+        ({"include": ["*.query", "quary"]}, "include pattern 'quary' matches none.*bert.embeddings.word_embeddings"),
+        ({"exclude": "classifier"}, "exclude pattern 'classifier' matches none of the 15 modules"),
+        ({"exclude": "*"}, "precision '1-1-8' with recipe 'xtc' quantizes nothing of BertForSequenceClassification"),
+        ({"include": "*.position_embeddings"}, "include and exclude leave no module that has fewer than 32 bits"),
+    ],
+)
+def test_patterns_that_do_nothing_are_errors(tiny_bert, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        quantize(tiny_bert(), QuantConfig("1-1-8"), **arguments)
+
+
+def test_a_failed_call_leaves_the_model_as_it_was(tiny_bert):
+    model = tiny_bert()
+    with pytest.raises(ValueError, match="matches none"):
+        quantize(model, QuantConfig("1-1-8"), exclude="nothing")
+    assert quantization_map(model) == {} and not hasattr(model, "quant_config")
+
+
+def test_models_that_cannot_be_quantized(tiny_bert):
+    with pytest.raises(ValueError, match="Linear holds 0 BertModels, expected one: pass a BertModel or a model with"):
+        quantize(nn.Linear(3, 3), QuantConfig("1-1-8"))
+    with pytest.raises(ValueError, match="ModuleList holds 2 BertModels"):
+        quantize(nn.ModuleList([tiny_bert(), tiny_bert()]), QuantConfig("1-1-8"))
+    model = quantize(tiny_bert(), QuantConfig("1-1-8"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="already quantized .*: start again from the floating-point model"):
+            quantize(model, QuantConfig("2-2-8"))
+        model = freeze(model) if not hasattr(model.bert.embeddings.word_embeddings, "codes") else model
+
+
+def test_freeze_errors(tiny_bert):
+    with pytest.raises(ValueError, match=r"not quantized: call quantize\(model, config\) first"):
+        freeze(tiny_bert())
+    model = freeze(quantize(tiny_bert(), QuantConfig("1-1-8")))
+    with pytest.raises(ValueError, match=r"already frozen \(bert\.embeddings\.word_embeddings\): freeze it once"):
+        freeze(model)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+@pytest.mark.parametrize(
+    ("module", "key"), [("bert.encoder.layer.1.intermediate.dense", "weight"), ("classifier", "bias")]
+)
+def test_non_finite_values_are_named(tiny_bert, module, key, bad):
+    model = quantize(tiny_bert(), QuantConfig("2-2-8"))
+    with torch.no_grad():
+        getattr(model.get_submodule(module), key).view(-1)[1] = bad
+    with pytest.raises(ValueError, match=f"^{module}: 1 of .* values of '{key}' are NaN or infinite.*learning rate"):
+        freeze(model)
+    assert isinstance(model.bert.encoder.layer[0].output.dense, QuantLinear)

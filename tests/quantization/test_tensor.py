@@ -1,0 +1,19 @@
+import torch
+
+from xtcq.quantization import QuantizedTensor
+
+
+def test_dequantize_subtracts_the_zero_point_and_scales():
+    quantized = QuantizedTensor(
+        torch.tensor([[0, 255], [7, 3]], dtype=torch.uint8), torch.tensor([[0.5], [2.0]]), torch.tensor([[4.0], [1.5]])
+    )
+    assert quantized.dequantize().tolist() == [[-2.0, 125.5], [11.0, 3.0]]
+    assert quantized.codes.tolist() == [[0, 255], [7, 3]]
+
+
+def test_dequantize_rounds_once_at_the_end():
+    codes, scale = torch.arange(-127, 128, dtype=torch.int8), torch.tensor(0.1003)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        out = QuantizedTensor(codes, scale, dtype=dtype).dequantize()
+        assert out.dtype == dtype
+        assert torch.equal(out, (codes * scale).to(dtype))

@@ -1,0 +1,51 @@
+import pytest
+
+from xtcq.study import Experiment, Record, runs
+from xtcq.tasks import task_spec
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Records and runs of the test go to its own folders."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+@pytest.fixture
+def small_world(folders, monkeypatch, tiny_bert, word_task, word_tokenizer):
+    """Every model is a tiny BERT and every task the word task: real training in a second."""
+
+    def load_encoder(name, num_labels):
+        return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
+
+    monkeypatch.setattr(runs, "load_encoder", load_encoder)
+    monkeypatch.setattr(runs, "load_task", lambda name: word_task)
+    monkeypatch.setattr(runs, "task_spec", lambda name: word_task.spec)
+    return folders
+
+
+@pytest.fixture
+def make_record():
+    """A factory of Records with given scores; nothing is trained."""
+
+    def build(score: float = 80.0, **fields) -> Record:
+        experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
+        metrics = dict.fromkeys(task_spec(experiment.task).metrics, score)
+        point = {"stage": 0, "stage_name": "s", "step": 10, "epoch": 1.0, "train_seconds": 5.0, "metrics": metrics}
+        return Record(
+            experiment=experiment,
+            best=metrics,
+            last=metrics,
+            history=[point],
+            size={"parameters": 10, "nominal_mib": 1.0, "packed_mib": 1.0, "embedding_mb": 1.0},
+            bitops=0,
+            train_seconds=5.0,
+            wall_seconds=6.0,
+            device="CPU",
+            side_by_side=1,
+            versions={"python": "3.11"},
+            commit=None,
+        )
+
+    return build

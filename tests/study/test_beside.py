@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from xtcq.study import beside, load_profile
+
+
+@pytest.fixture
+def mini():
+    return load_profile("mini")
+
+
+def test_paper_scores_are_the_printed_ones():
+    assert beside.paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "cola") == 57.3
+    assert beside.paper_score("xtc-c3", "Budget-A | Three-Stage | 5e-4", "stsb") == 84.4
+    assert beside.paper_score(*beside.PAPER_TEACHER, "mrpc") == 86.3
+    assert math.isnan(beside.paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "demo-pairs"))
+    assert math.isnan(beside.paper_score("xtc-c2", "Budget-D | One-Stage | 2e-5", "cola"))
+
+
+def test_students_stand_beside_the_papers_difference(mini, make_record):
+    teacher = make_record(85.0, **mini.teacher("mrpc").to_dict())
+    students = [
+        make_record(80.0, **mini.student("mrpc", precision=p, stages="two-stage", learning_rate=rate).to_dict() | {
+            "teacher": mini.teacher("mrpc")
+        })
+        for p, rate in (("1-1-8", 1e-4), ("2-2-8", 3e-4))
+    ]  # fmt: skip
+    table = beside.kd_stages(mini, students, [teacher])
+    assert table["minus teacher"].tolist() == [-5.0, -5.0]
+    # C.2, Budget-A | Two-Stage | 1e-4, MRPC Acc 85.5 against the teacher's 86.3; the paper has no rate of 3e-4.
+    assert math.isclose(table["paper"].iloc[0], 85.5 - 86.3) and math.isnan(table["paper"].iloc[1])
+    assert table.index.names == ["task", "W-E-A", "budget", "learning rate", "seed", "plan"]
+
+
+def test_tables_are_rendered_with_one_decimal_and_dashes(mini, make_record):
+    table = beside.teachers([make_record(81.26, task="mrpc"), make_record(70.0, task="demo-pairs")])
+    html = beside.show(table, caption="scale").to_html()
+    assert "81.3" in html and "86.3" in html and "–" in html and "scale" in html

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+
+from xtcq.study import load_profile
+from xtcq.study.gates import check_book
+from xtcq.study.records import save_record
+
+GRID = "from xtcq.study import load_profile\ngrid = [load_profile('mini').teacher(task) for task in tasks]"
+
+
+def code(source, tags=(), outputs=()):
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}, "outputs": list(outputs)}
+
+
+def glued(key):
+    return {
+        "output_type": "display_data",
+        "data": {"text/plain": "81.2"},
+        "metadata": {"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}},
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch, make_record):
+    """A checkout with one chapter, executed, and the Record it needs."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
+    record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
+    save_record(record)
+    parameters, grid = code("tasks: list = []", ["parameters"]), code(GRID, ["grid"])
+    injected = code("tasks = ['mrpc']", ["injected-parameters"])
+    result = code("glue('best', 81.2)", outputs=[glued("best")])
+    template = {"cells": [parameters, grid, code("glue('best', 81.2)")], "metadata": {}}
+    executed = {"cells": [parameters, injected, grid, result], "metadata": {"papermill": {"parameters": {"tasks": ["mrpc"]}}}}
+    for folder, notebook in (("notebooks", template), ("book/executed", executed)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "chapter.ipynb").write_text(json.dumps(notebook))
+    (tmp_path / "book" / "index.md").write_text("Best: {glue:text}`executed/chapter.ipynb::best:.1f`.")
+    return tmp_path
+
+
+def change(path, edit):
+    notebook = json.loads(path.read_text())
+    edit(notebook)
+    path.write_text(json.dumps(notebook))
+
+
+def only(problems):
+    assert len(problems) == 1, problems
+    return str(problems[0])
+
+
+def test_a_sound_edition_passes(checkout):
+    assert check_book(checkout) == []
+
+
+def test_a_changed_template(checkout):
+    change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"][2].update(source="glue('best', 99)"))
+    assert "book/executed/chapter.ipynb: its code is not that of notebooks/chapter.ipynb. Execute it again" in only(
+        check_book(checkout)
+    )
+
+
+def test_changed_prose_needs_no_new_execution(checkout):
+    prose = {"cell_type": "markdown", "source": "new words", "metadata": {}}
+    change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
+    assert check_book(checkout) == []
+
+
+@pytest.mark.parametrize("how", ["flag", "output"])
+def test_a_failed_notebook(checkout, how):
+    def fail(notebook):
+        if how == "flag":
+            notebook["metadata"]["papermill"]["exception"] = True
+        else:
+            notebook["cells"][3]["outputs"].append({"output_type": "error"})
+
+    change(checkout / "book" / "executed" / "chapter.ipynb", fail)
+    assert "its execution failed" in only(check_book(checkout))
+
+
+def test_a_missing_record(checkout):
+    record = next((checkout / "book" / "records").iterdir())
+    record.unlink()
+    assert f"the Record {record.stem} of «mrpc 32-32-32 finetune" in only(check_book(checkout))
+
+
+def test_a_record_of_an_older_schema(checkout):
+    record = next((checkout / "book" / "records").iterdir())
+    record.write_text(record.read_text().replace('"schema": 1', '"schema": 0'))
+    assert "has schema 0" in only(check_book(checkout))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("::best", "::worst", "chapter.ipynb glues no 'worst'"),
+        ("chapter.ipynb", "missing.ipynb", "takes 'best' from executed/missing.ipynb, which does not exist"),
+    ],
+)
+def test_a_glue_key_that_does_not_exist(checkout, old, new, message):
+    page = checkout / "book" / "index.md"
+    page.write_text(page.read_text().replace(old, new))
+    assert message in only(check_book(checkout))

@@ -1,0 +1,105 @@
+import threading
+
+import pytest
+import torch
+
+from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs
+
+TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
+STUDENT = Experiment(
+    task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2, precision="1-1-8", stages="two-stage", teacher=TEACHER
+)
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The experiments' folders that were really trained, in order."""
+    seen, original = [], runs.train
+
+    def counted(student, stages, task, tokenizer, folder, **options):
+        seen.append(folder.name)
+        return original(student, stages, task, tokenizer, folder, **options)
+
+    monkeypatch.setattr(runs, "train", counted)
+    return seen
+
+
+def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings):
+    record = run(STUDENT)
+    assert trainings == [TEACHER.digest, STUDENT.digest]
+    assert record == load_record(record_path(STUDENT))
+    assert record.best["accuracy"] == max(
+        e["metrics"]["accuracy"] for e in record.history if "metrics" in e and e["stage"] == 1
+    )
+    assert record.bitops == 8 * 2 * 12 * 32 * 32  # 8 x 1 bits, 2 layers of 12 h^2 weights
+    assert record.train_seconds <= record.wall_seconds
+
+
+def test_a_stored_record_is_returned_without_training(small_world, trainings):
+    first = run(TEACHER)
+    assert run(TEACHER) == first and trainings == [TEACHER.digest]
+
+
+def test_two_who_ask_at_once_train_once(small_world, trainings):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(run(TEACHER))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trainings == [TEACHER.digest] and results[0] == results[1]
+
+
+def test_published_record_stays_when_only_the_weights_are_made_again(small_world, trainings):
+    record = run(TEACHER)
+    before = record_path(TEACHER).read_bytes()
+    (small_world / "runs" / TEACHER.digest / "student.safetensors").unlink()
+    assert run(TEACHER) == record and trainings == [TEACHER.digest]
+    load_student(TEACHER)
+    assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
+
+
+def test_loaded_student_is_the_trained_one(small_world):
+    run(STUDENT)
+    first, _ = load_student(STUDENT)
+    again, _ = load_student(STUDENT)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_student_starts_from_its_teacher(small_world, monkeypatch):
+    run(TEACHER)
+    teacher, _ = load_student(TEACHER)
+    started = {}
+
+    def spy(student, stages, *args, **kwargs):
+        started.update({name: value.clone() for name, value in student.state_dict().items()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", spy)
+    with pytest.raises(KeyboardInterrupt):
+        run(STUDENT)
+    for name, value in teacher.state_dict().items():
+        torch.testing.assert_close(started[name], value, rtol=0, atol=0)
+
+
+def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
+    original = runs.train
+
+    def failing(student, stages, task, tokenizer, folder, *, learning_rate, **options):
+        if learning_rate > 1:
+            raise FloatingPointError("the training loss is nan")
+        return original(student, stages, task, tokenizer, folder, learning_rate=learning_rate, **options)
+
+    monkeypatch.setattr(runs, "train", failing)
+    bad = Experiment(task="mrpc", epochs=2, learning_rate=2.0, evaluations=2)
+    with pytest.raises(RuntimeError, match=f"1 of 2 runs failed:\n.*{bad.digest}.*FloatingPointError: the training loss"):
+        run_all([bad, TEACHER])
+    assert record_path(TEACHER).exists() and not record_path(bad).exists()
+
+
+def test_grid_trains_teachers_first(small_world, trainings):
+    other = Experiment(**{**STUDENT.__dict__, "precision": "2-2-8"})
+    records = run_all([STUDENT, other])
+    assert trainings[0] == TEACHER.digest and sorted(trainings[1:]) == sorted([STUDENT.digest, other.digest])
+    assert [r.experiment for r in records] == [STUDENT, other]

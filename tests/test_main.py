@@ -1,0 +1,72 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from xtcq.__main__ import app
+from xtcq.study import Experiment
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def cost(*arguments):
+    result = invoke("cost", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_cost_of_the_papers_main_rows():
+    one_bit = cost("--arch", "bert-base", "--precision", "1-1-8", "--recipe", "xtc")
+    assert set(one_bit) >= {"nominal_mib", "packed_mib", "embedding_mb", "bitops", "parameters"}
+    assert one_bit["nominal_mib"] == pytest.approx(13.04, abs=0.005)
+    assert cost("--precision", "2-4-4", "--recipe", "adaqat")["bitops"] == pytest.approx(0.684e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(("layers", "printed"), [(6, 8.0), (5, 7.1), (4, 6.3)])
+def test_cost_of_reduced_students(layers, printed):
+    assert round(cost("--precision", "1-1-8", "--layers", layers)["nominal_mib"], 1) == printed
+
+
+def test_cost_of_embeddings_in_mb():
+    report = cost("--precision", "8-8", "--embeddings", "4-32-4", "--recipe", "adaqat")
+    assert report["embedding_mb"] == pytest.approx(11.92, abs=0.02)
+
+
+def test_cost_as_a_table_names_its_units():
+    result = invoke("cost")
+    assert result.exit_code == 0 and "nominal_mib" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("--precision", "9-9-9"), "9"), (("--recipe", "gptq"), "gptq"), (("--arch", "gpt"), "gpt")],
+)
+def test_cost_errors_are_one_line(arguments, message):
+    result = invoke("cost", *arguments)
+    assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+
+
+def test_run_lists_what_is_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
+    experiment = Experiment(task="mrpc", epochs=3, learning_rate=5e-5)
+    (tmp_path / "e.json").write_text(json.dumps([experiment.to_dict()]))
+    result = invoke("run", tmp_path / "e.json", "--dry-run")
+    assert result.exit_code == 0 and f"open  {experiment.digest}  mrpc 32-32-32 finetune" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [('{"task": "mrpc"}', "are needed"), ("{", "Expecting"), ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x")]
+)  # fmt: skip
+def test_run_refuses_bad_experiments(tmp_path, content, message):
+    (tmp_path / "e.json").write_text(content)
+    result = invoke("run", tmp_path / "e.json")
+    assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+
+
+def test_check_lists_problems(tmp_path):
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    (tmp_path / "book" / "records" / "abc.json").write_text("{}")
+    result = invoke("check", tmp_path)
+    assert result.exit_code == 1 and "abc.json is no Record" in result.stdout

@@ -1,0 +1,168 @@
+import json
+import math
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from xtcq import training
+from xtcq.distillation import finetune, two_stage
+from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.training import train
+
+
+@pytest.fixture
+def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
+    """Train a tiny student for two epochs (24 steps) in a folder of the test."""
+
+    def run(stages, student=None, folder="run", **changes):
+        student = tiny_bert() if student is None else student
+        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4}
+        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, **options | changes)
+        return student, result
+
+    return run
+
+
+@pytest.fixture
+def teacher(tiny_bert):
+    return use_score_attention(tiny_bert(layers=4))
+
+
+def student_of(model):
+    return use_score_attention(quantize(model, QuantConfig(precision="2-2-8")))
+
+
+def test_fine_tuning_learns(fit):
+    _, result = fit(finetune(8), evaluations=8, learning_rate=3e-3)
+    accuracies = [entry["metrics"]["accuracy"] for entry in result.history if "metrics" in entry]
+    assert len(accuracies) == 8
+    assert result.best["accuracy"] == max(accuracies) > 75
+    assert result.last["accuracy"] == accuracies[-1]
+
+
+def test_student_ends_with_its_best_weights(fit, word_task, word_tokenizer):
+    student, result = fit(finetune(8), evaluations=8, learning_rate=3e-3)
+    student.eval()
+    frame = word_task.evaluation["validation"]
+    batch = word_tokenizer(frame["sentence"].tolist(), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        predicted = student(**batch).logits.argmax(-1).numpy()
+    assert math.isclose(100 * (predicted == frame["label"]).mean(), result.best["accuracy"])
+
+
+def test_history_runs_through_the_stages(fit, teacher, tiny_bert):
+    _, result = fit(two_stage(2), student=student_of(tiny_bert()), teacher=teacher)
+    evaluated = [entry for entry in result.history if "metrics" in entry]
+    assert [entry["step"] for entry in evaluated] == [6, 12, 18, 24]
+    assert [entry["stage"] for entry in evaluated] == [0, 0, 1, 1]
+    assert [entry["epoch"] for entry in evaluated] == [0.5, 1.0, 1.5, 2.0]
+    seconds = [entry["train_seconds"] for entry in result.history]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    losses = [entry for entry in result.history if "loss" in entry]
+    for entry in losses:
+        parts = [value for name, value in entry.items() if name.startswith("loss_")]
+        assert len(parts) == (2 if entry["stage"] == 0 else 1)
+        assert math.isclose(sum(parts), entry["loss"], rel_tol=1e-4)
+
+
+def test_schedule_restarts_with_its_own_peak(fit, teacher, tiny_bert):
+    _, result = fit(two_stage(4), student=student_of(tiny_bert()), teacher=teacher, learning_rate=1e-4)
+    rates = {
+        stage: [e["learning_rate"] for e in result.history if "loss" in e and e["stage"] == stage] for stage in (0, 1)
+    }
+    for stage, factor in ((0, 2.5), (1, 1.0)):
+        assert 0.85 * factor * 1e-4 < max(rates[stage]) <= factor * 1e-4 * (1 + 1e-9)
+        assert rates[stage][-1] < 0.1 * factor * 1e-4
+
+
+class _Interrupt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Make every training stop with Ctrl-C before a step, until undone."""
+    original = training._trainer
+
+    def install(step):
+        def build(*args, **kwargs):
+            trainer = original(*args, **kwargs)
+            trainer.add_callback(_Interrupt(step))
+            return trainer
+
+        monkeypatch.setattr(training, "_trainer", build)
+
+    def undo():
+        monkeypatch.setattr(training, "_trainer", original)
+
+    install.undo = undo
+    return install
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(fit, interrupted):
+    whole, expected = fit(finetune(2), folder="whole")
+    interrupted(20)
+    with pytest.raises(KeyboardInterrupt):
+        fit(finetune(2), folder="cut")
+    interrupted.undo()
+    resumed, result = fit(finetune(2), folder="cut")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    assert [e["metrics"] for e in result.history if "metrics" in e] == [
+        e["metrics"] for e in expected.history if "metrics" in e
+    ]
+
+
+def test_a_finished_stage_is_not_trained_again(fit, interrupted, teacher, tiny_bert, tmp_path):
+    interrupted(10)  # each stage has 12 steps: the first one is cut
+    with pytest.raises(KeyboardInterrupt):
+        fit(two_stage(2), student=student_of(tiny_bert()), teacher=teacher)
+    interrupted.undo()
+    fit(two_stage(2), student=student_of(tiny_bert()), teacher=teacher)
+    marks = [(tmp_path / "run" / f"stage-{i}" / "history.json").stat().st_mtime_ns for i in (0, 1)]
+    interrupted(0)  # would stop any step
+    _, result = fit(two_stage(2), student=student_of(tiny_bert()), teacher=teacher)
+    assert marks == [(tmp_path / "run" / f"stage-{i}" / "history.json").stat().st_mtime_ns for i in (0, 1)]
+    assert result.history[-1]["step"] == 24
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_checkpoint_cut_off_half_way_is_passed_over(fit, interrupted, tmp_path, name, caplog):
+    interrupted(20)
+    with pytest.raises(KeyboardInterrupt):
+        fit(finetune(2))
+    newest = max((tmp_path / "run" / "stage-0").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    content = (newest / name).read_bytes()
+    (newest / name).write_bytes(content[: len(content) // 2])
+    interrupted.undo()
+    _, result = fit(finetune(2))
+    assert "is incomplete" in caplog.text and str(newest) in caplog.text
+    assert result.history[-1]["step"] == 24
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(fit, tiny_bert):
+    student = tiny_bert()
+    with torch.no_grad():
+        student.classifier.bias.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step \d+ of 24 .*Lower the learning rate"):
+        fit(finetune(2), student=student)
+
+
+def test_distillation_needs_a_teacher_that_fits(fit, tiny_bert):
+    with pytest.raises(ValueError, match="'hidden\\+attention' distils, and no teacher was given"):
+        fit(two_stage(2))
+    with pytest.raises(ValueError, match="teacher has num_attention_heads=4 and the student num_attention_heads=2"):
+        fit(two_stage(2), teacher=tiny_bert(heads=4))
+
+
+def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
+    fit(finetune(2))
+    names = {path.name for path in (tmp_path / "run" / "stage-0").iterdir()}
+    assert names == {"last.safetensors", "best.safetensors", "history.json"}
+    assert json.loads((tmp_path / "run" / "stage-0" / "history.json").read_text())

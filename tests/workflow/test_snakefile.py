@@ -1,0 +1,98 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+WORKFLOW = Path(__file__).parents[2] / "workflow"
+
+
+def write(path, *cells, text="words"):
+    head = new_code_cell('profile: str = "demo"\nseed: int = 42', metadata={"tags": ["parameters"]})
+    notebook = new_notebook(cells=[new_markdown_cell(text), head, *map(new_code_cell, cells)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    shutil.copytree(WORKFLOW, tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("notebooks", "book/executed", "xtcq"):
+        (tmp_path / folder).mkdir(parents=True)
+    for page in ("_toc.yml", "_config.yml", "book/index.md", "xtcq/module.py"):
+        (tmp_path / page).write_text("")
+    write(tmp_path / "notebooks/one.ipynb", "import os\nprint(profile, seed, os.environ['XTCQ_RECORDS'])")
+    write(tmp_path / "notebooks/two.ipynb", "import os\nprint(os.environ['XTCQ_RECORDS'])")
+    return tmp_path
+
+
+def snakemake(repository, profile, check=True, **parameters):
+    (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
+    done = f"_build/done/{'demo' if profile == 'demo' else 'published'}"
+    command = [Path(sys.executable).with_name("snakemake"), f"{done}/one", f"{done}/two"]
+    command += ["--config", f"profile={profile}", "--configfile", "parameters.json"]
+    ran = subprocess.run(
+        command, cwd=repository, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": str(repository)}
+    )
+    assert not check or ran.returncode == 0, ran.stderr
+    return ran
+
+
+def outputs(page):
+    return json.loads(page.read_text())["cells"][-1]["outputs"]
+
+
+def written(repository):
+    return {path.name: path.stat().st_mtime_ns for path in repository.glob("_build/executed/demo/*.ipynb")}
+
+
+def test_what_is_stale_runs_and_nothing_else(repository):
+    snakemake(repository, "demo")
+    first = written(repository)
+    assert sorted(first) == ["one.ipynb", "two.ipynb"] and not list(repository.glob("book/executed/*"))
+
+    write(repository / "notebooks/one.ipynb", "import os\nprint(profile, seed, os.environ['XTCQ_RECORDS'])", text="new")
+    snakemake(repository, "demo")
+    assert written(repository) == first, "other prose is no reason to execute"
+
+    write(repository / "notebooks/one.ipynb", "print('other code')")
+    snakemake(repository, "demo")
+    second = written(repository)
+    assert second["one.ipynb"] > first["one.ipynb"] and second["two.ipynb"] == first["two.ipynb"]
+
+    snakemake(repository, "demo", two={"seed": 7})
+    third, before = written(repository), outputs(repository / "_build/executed/demo/two.ipynb")
+    assert third["two.ipynb"] > second["two.ipynb"] and third["one.ipynb"] == second["one.ipynb"]
+
+    (repository / "xtcq/module.py").write_text("changed = True")
+    snakemake(repository, "demo", two={"seed": 7})
+    fourth = written(repository)
+    assert all(fourth[name] > third[name] for name in third), "the library is part of every page"
+    assert outputs(repository / "_build/executed/demo/two.ipynb") != before, "and its Records are not those of before"
+
+
+def test_published_edition_and_a_failure_in_it(repository):
+    snakemake(repository, "mini", one={"seed": 111})
+    page = repository / "book/executed/one.ipynb"
+    assert outputs(page)[0]["text"] == ["mini 111 book/records\n"]
+
+    before = page.read_bytes()
+    write(repository / "notebooks/one.ipynb", "raise KeyError('gone')")
+    ran = snakemake(repository, "mini", check=False)
+    assert ran.returncode != 0 and "KeyError" in ran.stderr
+    assert page.read_bytes() == before
+    assert outputs(repository / "book/executed/two.ipynb")
+    assert (repository / "_build/logs/published/one.failed.ipynb").exists()
+    assert not (repository / "_build/done/published/one").exists()
+
+
+def test_configuration_that_makes_no_sense(repository):
+    ran = snakemake(repository, "huge", check=False)
+    assert ran.returncode != 0 and "unknown profile 'huge'" in ran.stderr
+    ran = snakemake(repository, "demo", check=False, three={"seed": 1})
+    assert ran.returncode != 0 and "unknown notebooks ['three']: there are ['one', 'two']" in ran.stderr

@@ -1,0 +1,255 @@
+"""Executes one notebook: parameters checked before a kernel starts, a page only if every cell succeeded."""
+
+import ast
+import hashlib
+import itertools
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import nbformat
+import papermill
+import typer
+from filelock import FileLock, Timeout
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not declare, a value of another type, or a template that declares badly."""
+
+
+def template_digest(notebook: Path) -> str:
+    """SHA-256 over the code cells of a notebook, without the cell that papermill injects.
+
+    A template and what was executed from it have the same digest, whatever was written in Markdown since. It reads
+    plain JSON, so that nothing of Jupyter is needed to compare the two.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
+    ]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def _fits(value: Any, kind: ast.expr) -> bool:
+    match kind:
+        case ast.Name(id="int"):
+            return type(value) is int  # bool is an int to Python and a mistake here
+        case ast.Name(id="float"):
+            return type(value) in (int, float)
+        case ast.Name(id="bool" | "str" | "list" | "dict" as name):
+            return type(value).__name__ == name
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return type(value) is list and all(_fits(element, item) for element in value)
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[ast.Name(id="str"), item])):
+            return type(value) is dict and all(_fits(element, item) for element in value.values())
+    raise ParameterError(
+        f"the annotation {ast.unparse(kind)!r} is not one of int, float, bool, str, list[...], dict[str, ...]: "
+        "write the parameters cell with those"
+    )
+
+
+def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
+    """Compares parameters with what the notebook's parameters cell declares.
+
+    papermill itself only warns of an unknown name, and turns what it cannot translate into a string.
+
+    Raises:
+        ParameterError: for an unknown name, a value of another type, or a declaration that is not an annotated literal.
+    """
+    if "kernelspec" not in nbformat.read(notebook, as_version=4).metadata:
+        raise ParameterError(f"{notebook}: metadata.kernelspec is missing: nbstripout takes outputs away and keeps it")
+    declared = papermill.inspect_notebook(str(notebook))
+    known = ", ".join(f"{p['name']}: {p['inferred_type_name']} = {p['default']}" for p in declared.values()) or "none"
+    for p in declared.values():
+        try:
+            ast.literal_eval(p["default"])
+        except (ValueError, SyntaxError):
+            raise ParameterError(
+                f"{notebook}: the parameter {p['name']!r} is set to {p['default']!r}, which is computed, so it would "
+                "keep its old value when another parameter is given: parameters are literals, compute in a later cell"
+            ) from None
+        if p["inferred_type_name"] == "None":
+            raise ParameterError(
+                f"{notebook}: the parameter {p['name']!r} has no type: write {p['name']}: <type> = ..."
+            )
+    for name, value in parameters.items():
+        if name not in declared:
+            raise ParameterError(f"{notebook}: unknown parameter {name!r} = {value!r}; the notebook declares: {known}")
+        annotation = declared[name]["inferred_type_name"]
+        if not _fits(value, ast.parse(annotation, mode="eval").body):
+            raise ParameterError(
+                f"{notebook}: {name!r} = {value!r} is of type {type(value).__name__}; the notebook declares "
+                f"{name}: {annotation} = {declared[name]['default']}"
+            )
+
+
+@contextmanager
+def one_gpu(locks: Path) -> Iterator[None]:
+    """Holds one card of this machine for the kernel, when the machine has cards and nobody has chosen one yet.
+
+    A scheduler such as SLURM sets CUDA_VISIBLE_DEVICES itself, and then this does nothing.
+
+    Args:
+        locks: folder of the lock files, one a card, shared by the executions that run side by side.
+    """
+    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if not cards or "CUDA_VISIBLE_DEVICES" in os.environ:
+        yield
+        return
+    for card in itertools.cycle(range(cards)):
+        lock = FileLock(locks / f"gpu{card}.lock")
+        try:
+            lock.acquire(blocking=False)
+            break
+        except Timeout:
+            time.sleep(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(card)
+    try:
+        yield
+    finally:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        lock.release()
+
+
+def _without_blank_lines(record: logging.LogRecord) -> bool:
+    record.msg, record.args = record.getMessage().rstrip(), None
+    return bool(record.msg)
+
+
+@contextmanager
+def _logging_to(log: Path, name: str) -> Iterator[None]:
+    """Sends papermill's log, with what the cells print, to a file and to the terminal."""
+    logger = logging.getLogger("papermill")
+    logger.setLevel(logging.INFO)
+    to_file, to_terminal = logging.FileHandler(log, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stdout)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    to_terminal.setFormatter(logging.Formatter(f"{name}: %(message)s"))
+    for handler in (to_file, to_terminal):
+        handler.addFilter(_without_blank_lines)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (to_file, to_terminal):
+            logger.removeHandler(handler)
+        to_file.close()
+
+
+def _tidy(notebook: nbformat.NotebookNode, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+    """Removes times, paths and random ids, so that an unchanged page gives an unchanged file."""
+    notebook.metadata.papermill = {"parameters": parameters}
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.id = "injected-parameters"
+    return notebook
+
+
+def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] | None = None) -> Path:
+    """Executes a notebook and puts the result in place only if every cell succeeded.
+
+    While it runs, and for ever if it fails, the notebook lies beside the log (`.partial.ipynb`, `.failed.ipynb`); an
+    earlier result in `output` is left as it was.
+
+    Args:
+        template: the clean notebook.
+        output: where the executed notebook goes, by rename.
+        log: the text log; what the cells print appears there as it is printed.
+        parameters: JSON values by name; see `check_parameters`.
+
+    Raises:
+        ParameterError: before a kernel starts.
+        papermill.exceptions.PapermillExecutionError: from the first cell that fails.
+    """
+    parameters = parameters or {}
+    check_parameters(template, parameters)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial, failed = log.with_suffix(".partial.ipynb"), log.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    # Executions side by side race for TCP ports, so each kernel has its own sockets in its own folder.
+    with (
+        _logging_to(log, template.stem),
+        one_gpu(log.parent),
+        tempfile.TemporaryDirectory(prefix="xtcq-") as folder,
+    ):
+        sockets = Config()
+        sockets.KernelManager.transport = "ipc"
+        sockets.KernelManager.connection_file = str(Path(folder) / "kernel.json")
+        try:
+            papermill.execute_notebook(
+                str(template),
+                str(partial),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=True,
+                config=sockets,
+            )
+        except BaseException:
+            if partial.exists():
+                partial.replace(failed)
+            raise
+    notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
+    complete = output.with_suffix(".tmp")
+    nbformat.write(notebook, complete)
+    complete.replace(output)
+    partial.unlink()
+    return output
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_parameters(text: str) -> dict[str, Any]:
+    """Reads a JSON object of parameters.
+
+    Raises:
+        ParameterError: for anything else, NaN and Infinity included.
+    """
+    try:
+        parameters = json.loads(text, parse_constant=_reject_constant)
+    except ValueError as error:
+        raise ParameterError(f"the parameters {text!r} are not JSON ({error}): write '{{\"name\": value}}'") from None
+    if not isinstance(parameters, dict):
+        raise ParameterError(f"the parameters {text!r} are not a JSON object: write '{{\"name\": value}}'")
+    return parameters
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    template: Annotated[Path, typer.Argument(help="the clean notebook", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
+    log: Annotated[Path, typer.Option(help="text log; a failed notebook stays beside it")],
+    parameters: Annotated[str, typer.Option(help="JSON object")] = "{}",
+) -> None:
+    """Execute one notebook with papermill, strictly."""
+    try:
+        execute(template, output, log, parse_parameters(parameters))
+    except ParameterError as error:
+        raise SystemExit(f"error: {error}") from None
+    except PapermillExecutionError as error:
+        raise SystemExit(
+            f"error: {template}: cell {error.exec_count} failed: {error.ename}: {error.evalue}\n"
+            f"the partial notebook is {log.with_suffix('.failed.ipynb')}, the log {log}"
+        ) from None
+
+
+if __name__ == "__main__":
+    app()

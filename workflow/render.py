@@ -1,0 +1,106 @@
+"""Renders the book to _build/html, in the edition asked for.
+
+The published edition is what is committed; the demo edition is the same tree with the notebooks of the demo profile
+laid over it. Both are built from a staged copy with the layout of the repository, so that a page has the same path
+in the book, in the repository and behind its Colab button.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+import yaml
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+DEMO_NOTICE = (
+    "Demo edition: the chapters were executed on small tasks that the project generates itself. "
+    "They show that everything runs; they measure nothing about the papers."
+)
+EXECUTE = {"demo": "make book", "published": "snakemake --config profile=mini"}
+
+
+class StagingError(RuntimeError):
+    """A page of the table of contents that is not there."""
+
+
+def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
+    """Copies what the book is built from to `_build/source`.
+
+    Args:
+        root: the repository.
+        edition: `published` takes `book/executed` as it is; `demo` lays `_build/executed/demo` over it.
+
+    Returns:
+        The staged folder.
+
+    Raises:
+        StagingError: if `_toc.yml` names a page that does not exist in this edition.
+    """
+    source = root / "_build" / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(root / "book", source / "book")
+    shutil.copytree(root / "xtcq", source / "xtcq", ignore=shutil.ignore_patterns("__pycache__"))  # literalinclude
+    shutil.copy2(root / "_toc.yml", source)
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    if edition == "demo":
+        config.setdefault("html", {})["announcement"] = DEMO_NOTICE
+        for page in (root / "_build" / "executed" / "demo").glob("*.ipynb"):
+            (source / "book" / "executed").mkdir(exist_ok=True)
+            shutil.copy2(page, source / "book" / "executed")
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
+    if missing:
+        raise StagingError("\n".join(_missing(page, root, edition) for page in missing))
+    return source
+
+
+def _missing(page: str, root: Path, edition: str) -> str:
+    template = f"notebooks/{Path(page).name}.ipynb"
+    if (root / template).exists():
+        return (
+            f"_toc.yml names {page}, which was not executed for the {edition} edition: "
+            f"{template} is its template, run `{EXECUTE[edition]}`"
+        )
+    return f"_toc.yml names {page}, and neither {page}.md nor {template} exists: write it or take it out of _toc.yml"
+
+
+def build(root: Path, source: Path) -> Path:
+    """Builds the staged book with every warning an error, and puts it in `_build/html` if there was none.
+
+    Returns:
+        The page to open.
+
+    Raises:
+        subprocess.CalledProcessError: if the build warned or failed; `_build/html` is then left as it was.
+    """
+    scratch, html = root / "_build" / "book", root / "_build" / "html"
+    shutil.rmtree(scratch, ignore_errors=True)
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    strict = ["-W", "--keep-going", "-n"]
+    subprocess.run([jupyter_book, "build", source, "--path-output", scratch, *strict], check=True)
+    shutil.rmtree(html, ignore_errors=True)
+    (scratch / "_build" / "html").rename(html)
+    return html / "index.html"
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="which executed notebooks")]) -> None:
+    """Render the book to _build/html."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        page = build(root, stage(root, edition))
+    except StagingError as error:
+        raise SystemExit(f"error: {error}") from None
+    except subprocess.CalledProcessError:
+        raise SystemExit("error: the book was not built without warnings; they stand above") from None
+    print(f"The {edition} edition is {page}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,23 @@
+"""xtcq: the library under a reproducibility book about compressing BERT to one and two bits."""
+
+from xtcq.distillation import DistillationLoss, one_stage, reduce_layers, three_stage, two_stage
+from xtcq.quantization import Precision, QuantConfig, bitops, freeze, model_size, quantize
+from xtcq.study import Experiment, run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DistillationLoss",
+    "Experiment",
+    "Precision",
+    "QuantConfig",
+    "bitops",
+    "freeze",
+    "model_size",
+    "one_stage",
+    "quantize",
+    "reduce_layers",
+    "run",
+    "three_stage",
+    "two_stage",
+]

@@ -1,0 +1,22 @@
+"""What the student learns from the teacher: losses, layer maps, layer reduction and the stages of a training plan."""
+
+from xtcq.distillation.layer_map import LayerMap
+from xtcq.distillation.losses import DistillationLoss, attention_loss, hidden_loss, logit_loss
+from xtcq.distillation.reduction import reduce_layers, select_layers
+from xtcq.distillation.stages import PLANS, Stage, finetune, one_stage, three_stage, two_stage
+
+__all__ = [
+    "PLANS",
+    "DistillationLoss",
+    "LayerMap",
+    "Stage",
+    "attention_loss",
+    "finetune",
+    "hidden_loss",
+    "logit_loss",
+    "one_stage",
+    "reduce_layers",
+    "select_layers",
+    "three_stage",
+    "two_stage",
+]

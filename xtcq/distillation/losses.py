@@ -1,0 +1,164 @@
+"""The three distillation terms of XTC (Appendix B.1) and their sum over a layer map.
+
+The same terms are equations 8 to 10 of AdaQAT-BERT, both inherited from TernaryBERT. Padding carries no information, so
+it is left out of every mean; the public codes either keep it (DeepSpeedExamples ``compression/bert/util.py`` L175-224,
+where masked scores near -10000 still differ) or set it to zero but divide by it (TernaryBERT ``quant_task_glue.py``
+L386-399).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PretrainedConfig
+from transformers.utils import ModelOutput
+
+from xtcq.distillation.layer_map import LayerMap
+
+TERMS = ("hidden", "attention", "logits")
+
+
+def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of two hidden states over the real tokens.
+
+    L_hidden = MSE(H_S, H_T) (XTC, Appendix B.1).
+
+    Args:
+        student: ``[batch, tokens, hidden]``.
+        teacher: same shape.
+        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
+
+    Returns:
+        A scalar.
+    """
+    mask = mask.to(student.dtype)
+    per_token = (student - teacher).square().mean(dim=-1)
+    return (per_token * mask).sum() / mask.sum()
+
+
+def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of two score tensors over heads and pairs of real tokens.
+
+    L_att = 1/h sum_i MSE(A_S^i, A_T^i) (XTC, Appendix B.1), on the scores before softmax, as in TernaryBERT and in XTC's
+    public code (DeepSpeedExamples ``compression/bert/huggingface_transformer/modeling_bert.py`` L325-331).
+
+    Args:
+        student: attention scores ``[batch, heads, tokens, tokens]``, without the padding mask added.
+        teacher: same shape.
+        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
+
+    Returns:
+        A scalar.
+    """
+    mask = mask.to(student.dtype)
+    per_pair = (student - teacher).square().mean(dim=1)
+    real_pairs = mask.unsqueeze(2) * mask.unsqueeze(1)
+    return (per_pair * real_pairs).sum() / real_pairs.sum()
+
+
+def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Soft cross-entropy of the student's class probabilities to the teacher's, or MSE for regression.
+
+    L_logit = CE(p_S, p_T) (XTC, Appendix B.1), temperature 1. XTC's public code averages over the classes too, which
+    divides this value by their number (DeepSpeedExamples ``compression/bert/util.py`` L68-71).
+
+    Args:
+        student: ``[batch, classes]``; one class means regression.
+        teacher: same shape.
+
+    Returns:
+        A scalar, the mean over the batch.
+    """
+    if student.size(-1) == 1:
+        return F.mse_loss(student, teacher)
+    return F.cross_entropy(student, teacher.softmax(dim=-1))
+
+
+class DistillationLoss(nn.Module):
+    """Sum, with weight 1 each, of the chosen terms over a layer map.
+
+    Args:
+        terms: some of ``"hidden"``, ``"attention"``, ``"logits"``.
+        layer_map: the pairs that the hidden and attention terms run over.
+
+    Raises:
+        ValueError: if there is no term, or one is unknown.
+    """
+
+    def __init__(self, terms: Iterable[str], layer_map: LayerMap) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        unknown = [term for term in self.terms if term not in TERMS]
+        if unknown or not self.terms:
+            raise ValueError(f"distillation terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
+        self.layer_map = layer_map
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether both models must return their hidden states."""
+        return "hidden" in self.terms
+
+    @property
+    def needs_attentions(self) -> bool:
+        """Whether both models must return their attention scores."""
+        return "attention" in self.terms
+
+    def check(self, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
+        """Refuse a teacher that this student cannot imitate.
+
+        Args:
+            student: configuration of the student.
+            teacher: configuration of the teacher.
+
+        Raises:
+            ValueError: naming the sizes that differ, or the pair of layers that does not exist.
+        """
+        sizes = {"num_labels": "logits", "hidden_size": "hidden", "num_attention_heads": "attention"}
+        for name, term in sizes.items():
+            ours, theirs = getattr(student, name), getattr(teacher, name)
+            if term in self.terms and ours != theirs:
+                raise ValueError(
+                    f"the teacher has {name}={theirs} and the student {name}={ours}: the {term} term compares them "
+                    "element by element. Take a teacher of the same family and task, or leave that term out."
+                )
+        self.layer_map.check(student.num_hidden_layers, teacher.num_hidden_layers)
+
+    def forward(self, student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss of one batch.
+
+        Args:
+            student: output with ``logits`` and, where a term needs them, ``hidden_states`` and ``attentions``.
+            teacher: the same, computed without gradient.
+            mask: ``[batch, tokens]``, 1 for a real token.
+
+        Returns:
+            The sum to differentiate, and each term's detached value by name.
+
+        Raises:
+            ValueError: if hidden states or attentions are missing or empty; ``sdpa`` returns none, and a loss that
+                loops over nothing would be silently zero.
+        """
+        parts = {}
+        if self.needs_hidden_states:
+            parts["hidden"] = self._over_layers("hidden_states", self.layer_map.hidden, hidden_loss, student, teacher, mask)
+        if self.needs_attentions:
+            parts["attention"] = self._over_layers(
+                "attentions", self.layer_map.attention, attention_loss, student, teacher, mask
+            )
+        if "logits" in self.terms:
+            parts["logits"] = logit_loss(student.logits, teacher.logits)
+        return sum(parts.values()), {name: value.detach() for name, value in parts.items()}
+
+    @staticmethod
+    def _over_layers(field, pairs, loss, student, teacher, mask) -> Tensor:
+        for role, output in (("student", student), ("teacher", teacher)):
+            if not getattr(output, field, None):
+                raise ValueError(
+                    f"the {role} returned no {field}. Call it with output_{field}=True, and with the attention "
+                    f"implementation that returns scores: xtcq.quantization.use_score_attention(model)."
+                )
+        ours, theirs = getattr(student, field), getattr(teacher, field)
+        return torch.stack([loss(ours[s], theirs[t].detach(), mask) for s, t in pairs]).sum()

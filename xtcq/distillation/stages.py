@@ -1,0 +1,104 @@
+"""Training plans: lists of stages, each one schedule of its own (XTC, Appendix B.1 and Figure 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TERMS = ("labels", "hidden", "attention", "logits")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One call of the trainer: a loss, a length, and a learning-rate schedule that starts anew.
+
+    Attributes:
+        name: shown in records and figures.
+        terms: ``("labels",)`` for plain fine-tuning, otherwise distillation terms.
+        epochs: passes over the training set, fractions allowed.
+        lr_factor: peak learning rate of this stage over the experiment's.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    epochs: float
+    lr_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values.
+
+        Raises:
+            ValueError: naming the field, its value and what was expected.
+        """
+        if not self.terms or set(self.terms) - set(TERMS):
+            raise ValueError(f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
+        if "labels" in self.terms and len(self.terms) > 1:
+            raise ValueError(f"stage {self.name!r}: 'labels' is plain fine-tuning and cannot be mixed with distillation.")
+        for field, value in (("epochs", self.epochs), ("lr_factor", self.lr_factor)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"stage {self.name!r}: {field}={value} must be a positive number.")
+
+    @property
+    def distils(self) -> bool:
+        """Whether the stage needs a teacher."""
+        return self.terms != ("labels",)
+
+
+def finetune(epochs: float) -> list[Stage]:
+    """Plain fine-tuning on the labels."""
+    return [Stage("fine-tune", ("labels",), epochs)]
+
+
+def one_stage(epochs: float) -> list[Stage]:
+    """1S-KD: hidden states, attention and logits together from the start to the end.
+
+    Args:
+        epochs: length of the whole plan.
+
+    Returns:
+        One stage.
+    """
+    return [Stage("hidden+attention+logits", ("hidden", "attention", "logits"), epochs)]
+
+
+def two_stage(epochs: float) -> list[Stage]:
+    """2S-KD: hidden states and attention at 2.5 times the learning rate, then logits.
+
+    XTC compares its plans at one training cost; how that cost is shared among the stages is not printed in the
+    appendix. Here the stages share the epochs equally.
+
+    Args:
+        epochs: length of the whole plan.
+
+    Returns:
+        Two stages of ``epochs / 2``.
+    """
+    return [
+        Stage("hidden+attention", ("hidden", "attention"), epochs / 2, lr_factor=2.5),
+        Stage("logits", ("logits",), epochs / 2),
+    ]
+
+
+def three_stage(epochs: float) -> list[Stage]:
+    """3S-KD: 2S-KD with a transition in the middle that uses all three terms.
+
+    Args:
+        epochs: length of the whole plan.
+
+    Returns:
+        Three stages of ``epochs / 3``; only the first has the factor 2.5 on the learning rate.
+    """
+    return [
+        Stage("hidden+attention", ("hidden", "attention"), epochs / 3, lr_factor=2.5),
+        Stage("hidden+attention+logits", ("hidden", "attention", "logits"), epochs / 3),
+        Stage("logits", ("logits",), epochs / 3),
+    ]
+
+
+PLANS: dict[str, Callable[[float], list[Stage]]] = {
+    "finetune": finetune,
+    "one-stage": one_stage,
+    "two-stage": two_stage,
+    "three-stage": three_stage,
+}

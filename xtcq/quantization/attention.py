@@ -1,0 +1,79 @@
+"""An attention function for transformers that hands out scores and can quantize its operands."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import eager_mask
+
+ATTENTION_NAME = "xtcq"
+
+
+def score_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Attend as BERT does, and return the scores before mask and softmax.
+
+    XTC and TernaryBERT distil scores, not probabilities (TernaryBERT `transformer/modeling_quant.py`). Those codes add
+    the mask to the scores first; here the scores are finite everywhere, and padding is left to the loss.
+
+    Where `module` has an `operand_quantizers` ModuleDict, the operands `query`, `key`, `value` and `probabilities`
+    (after dropout) are quantized, as in TernaryBERT.
+
+    Args:
+        module: the attention module; only its `operand_quantizers` and `training` are read.
+        query: [batch, heads, queries, head size].
+        key: [batch, heads, keys, head size].
+        value: [batch, heads, keys, head size].
+        attention_mask: additive mask that broadcasts to [batch, heads, queries, keys], or None.
+        scaling: factor of the scores; 1/sqrt(head size) by default.
+        dropout: rate for the probabilities while `module` trains.
+        **kwargs: whatever else transformers passes; not used.
+
+    Returns:
+        Output [batch, queries, heads, head size] and scores q.k^T * scaling [batch, heads, queries, keys].
+    """
+    quantizers = getattr(module, "operand_quantizers", {})
+    operands = {"query": query, "key": key, "value": value}
+    query, key, value = (quantizers[name](x) if name in quantizers else x for name, x in operands.items())
+    scale = query.size(-1) ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(query, key.transpose(2, 3)) * scale
+    masked = scores if attention_mask is None else scores + attention_mask
+    probabilities = F.dropout(F.softmax(masked, dim=-1), p=dropout, training=module.training)
+    if "probabilities" in quantizers:
+        probabilities = quantizers["probabilities"](probabilities)
+    return torch.matmul(probabilities, value).transpose(1, 2).contiguous(), scores
+
+
+def register_attention() -> str:
+    """Register `score_attention` with transformers and return its name, "xtcq"; repeating it does no harm.
+
+    The mask is the additive one of eager attention.
+    """
+    AttentionInterface.register(ATTENTION_NAME, score_attention)
+    AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
+    return ATTENTION_NAME
+
+
+def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """Make `output_attentions=True` of `model` (student or teacher) yield scores; return the model.
+
+    Raises:
+        ValueError: transformers does not let this model change its attention function.
+    """
+    model.set_attn_implementation(register_attention())
+    if model.config._attn_implementation != ATTENTION_NAME:
+        raise ValueError(
+            f"{type(model).__name__} keeps its own attention function {model.config._attn_implementation!r}: "
+            "scores can be had from models that use transformers' AttentionInterface, such as BertModel"
+        )
+    return model

@@ -1,0 +1,255 @@
+"""Model-level verbs: `quantize`, `freeze`, `quantization_map`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+import torch
+from torch import nn
+from transformers import BertModel
+from transformers.models.bert.modeling_bert import BertSelfAttention
+
+from xtcq.quantization.attention import use_score_attention
+from xtcq.quantization.config import QuantConfig
+from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
+from xtcq.quantization.layers import QuantEmbedding, QuantLinear
+from xtcq.quantization.precision import FLOAT_BITS
+from xtcq.quantization.quantizers import Quantizer
+
+Model = TypeVar("Model", bound=nn.Module)
+
+OPERANDS = ("query", "key", "value", "probabilities")
+LAYER_LINEARS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+TABLES = {
+    "embeddings.word_embeddings": "token",
+    "embeddings.token_type_embeddings": "segment",
+    "embeddings.position_embeddings": "position",
+}
+
+
+def find_encoder(model: nn.Module) -> tuple[str, BertModel]:
+    """Return the name ("" for the model itself) and the module of the one BertModel in `model`.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, BertModel)]
+    if len(found) != 1:
+        raise ValueError(
+            f"{type(model).__name__} holds {len(found)} BertModels, expected one: pass a BertModel or a model with "
+            "a head on it, such as BertForSequenceClassification"
+        )
+    return found[0]
+
+
+def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module]:
+    """Return the linear layers of `model` that the recipe of `config` is about, by name, converted or not."""
+    prefix, encoder = find_encoder(model)
+    names = [f"encoder.layer.{i}.{name}" for i in range(len(encoder.encoder.layer)) for name in LAYER_LINEARS]
+    if config.scheme.pooler and encoder.pooler is not None:
+        names.append("pooler.dense")
+    return {_join(prefix, name): encoder.get_submodule(name) for name in names}
+
+
+def quantize(
+    model: Model,
+    config: QuantConfig,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+) -> Model:
+    """Replace layers of `model` by fake-quantized ones, in place, and make its attentions yield scores.
+
+    Parameters are shared, their state-dict keys stay. The task head is never quantized unless `include` names it.
+    A precision of 32 everywhere replaces nothing, and that is no error. The model may be on the meta device. `config`
+    is kept as `model.quant_config`.
+
+    Args:
+        model: a BertModel or a model with one BertModel in it.
+        config: precision and recipe.
+        include: glob patterns of full module names. Instead of the recipe's choice, every linear layer, embedding
+            table and (where the recipe quantizes them) attention module that matches is converted.
+        exclude: glob patterns of full module names that are left alone.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: no BertModel or several, already quantized, a pattern that matches nothing, or nothing left to
+            quantize.
+    """
+    if _converted(model):
+        raise ValueError(
+            f"{type(model).__name__} is already quantized ({_converted(model)[0]}): start again from the "
+            "floating-point model"
+        )
+    prefix, encoder = find_encoder(model)
+    precision, recipe = config.precision, config.scheme
+    tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
+    chosen = _choose(model, [*recipe_linears(model, config), *tables], recipe.operands, include, exclude)
+
+    changed = False
+    for name in chosen:
+        module = model.get_submodule(name)
+        if isinstance(module, BertSelfAttention):
+            if precision.activations != FLOAT_BITS:
+                quantizers = {key: recipe.activation_quantizer(precision.activations) for key in OPERANDS}
+                module.operand_quantizers = nn.ModuleDict(quantizers)
+                changed = True
+            continue
+        if isinstance(module, nn.Linear):
+            weight = recipe.weight_quantizer(precision.weights)
+            inputs = recipe.activation_quantizer(precision.activations)
+            if weight is None and inputs is None:
+                continue
+            layer = QuantLinear.from_float(module, _placed(weight, module), _placed(inputs, module), config.lora_rank)
+        else:
+            weight = recipe.embedding_quantizer(tables[name] if name in tables else precision.token)
+            if weight is None:
+                continue
+            layer = QuantEmbedding.from_float(module, _placed(weight, module))
+        model.set_submodule(name, layer)
+        changed = True
+
+    if not changed and {precision.weights, *precision.embeddings, precision.activations} != {FLOAT_BITS}:
+        raise ValueError(
+            f"precision '{precision}' with recipe {config.recipe!r} quantizes nothing of {type(model).__name__}: "
+            "include and exclude leave no module that has fewer than 32 bits"
+        )
+    use_score_attention(encoder)
+    model.quant_config = config
+    return model
+
+
+def freeze(model: Model) -> Model:
+    """Replace the fake-quantized layers of `model` by integer ones, in place; outputs stay equal to the bit.
+
+    A layer whose weight stays in floating point keeps its form.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: the model was not quantized or is frozen already, or a parameter holds NaN or infinity; the message
+            names the module.
+    """
+    frozen = [name for name, module in model.named_modules() if isinstance(module, (FrozenLinear, FrozenEmbedding))]
+    if frozen:
+        raise ValueError(f"{type(model).__name__} is already frozen ({frozen[0]}): freeze it once")
+    if not _converted(model) and not hasattr(model, "quant_config"):
+        raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
+    for name, parameter in model.named_parameters():
+        _check_finite(name, parameter)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, QuantLinear) and module.weight_quantizer is not None:
+            model.set_submodule(name, FrozenLinear.from_quantized(module))
+        elif isinstance(module, QuantEmbedding):
+            model.set_submodule(name, FrozenEmbedding.from_quantized(module))
+    return model
+
+
+def quantization_map(model: nn.Module) -> dict[str, dict[str, object]]:
+    """Return what is quantized in `model`, and how, as JSON-able values.
+
+    Returns:
+        Module name to a dict: `kind` ("linear", "embedding" or "attention"), `frozen`, `weight` and `input` (settings
+        of the quantizer, or None) and `lora_rank` for a linear layer, `weight` for an embedding, `operands` for an
+        attention module.
+    """
+    entries: dict[str, dict[str, object]] = {}
+    for name, module in model.named_modules():
+        frozen = isinstance(module, (FrozenLinear, FrozenEmbedding))
+        if isinstance(module, (QuantLinear, FrozenLinear)):
+            entries[name] = {
+                "kind": "linear",
+                "frozen": frozen,
+                "weight": weight_format(module),
+                "input": _describe(module.input_quantizer),
+                "lora_rank": 0 if module.lora_u is None else module.lora_u.shape[1],
+            }
+        elif isinstance(module, (QuantEmbedding, FrozenEmbedding)):
+            entries[name] = {"kind": "embedding", "frozen": frozen, "weight": weight_format(module)}
+        elif hasattr(module, "operand_quantizers"):
+            operands = {key: _describe(quantizer) for key, quantizer in module.operand_quantizers.items()}
+            entries[name] = {"kind": "attention", "frozen": False, "operands": operands}
+    return entries
+
+
+def weight_format(module: nn.Module) -> dict[str, object] | None:
+    """Return the settings of a quantized layer's weight, fake-quantized or frozen; None for floating point."""
+    if isinstance(module, (FrozenLinear, FrozenEmbedding)):
+        return dict(module.weight_format)
+    return _describe(getattr(module, "weight_quantizer", None))
+
+
+def _converted(model: nn.Module) -> list[str]:
+    kinds = (QuantLinear, QuantEmbedding, FrozenLinear, FrozenEmbedding)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) or hasattr(module, "operand_quantizers")
+    ]
+
+
+def _choose(
+    model: nn.Module,
+    by_recipe: list[str],
+    operands: bool,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
+) -> list[str]:
+    """Return the names of the modules to convert."""
+    attentions = [name for name, module in model.named_modules() if isinstance(module, BertSelfAttention)]
+    names = by_recipe + attentions * operands
+    if include is not None:
+        kinds = (nn.Linear, nn.Embedding) + (BertSelfAttention,) * operands
+        names = [name for name, module in model.named_modules() if isinstance(module, kinds)]
+        names = _matching("include", _patterns(include), names)
+    if exclude is not None:
+        excluded = set(_matching("exclude", _patterns(exclude), names))
+        names = [name for name in names if name not in excluded]
+    return names
+
+
+def _patterns(patterns: str | Iterable[str]) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _matching(role: str, patterns: list[str], names: list[str]) -> list[str]:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"{role} pattern {pattern!r} matches none of the {len(names)} modules that can be quantized here; "
+                f"their names look like {', '.join(map(repr, names[:2] + names[-1:]))}"
+            )
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _placed(quantizer: Quantizer | None, module: nn.Module) -> Quantizer | None:
+    return None if quantizer is None else quantizer.to(module.weight.device).train(module.training)
+
+
+def _check_finite(name: str, parameter: torch.Tensor) -> None:
+    bad = int(parameter.numel() - torch.isfinite(parameter).sum())
+    if bad:
+        module, _, key = name.rpartition(".")
+        raise ValueError(
+            f"{module}: {bad} of {parameter.numel()} values of '{key}' are NaN or infinite, which integer codes cannot "
+            "hold: go back to an earlier checkpoint, or train again with a lower learning rate"
+        )
+
+
+def _describe(quantizer: Quantizer | None) -> dict[str, object] | None:
+    return None if quantizer is None else quantizer.describe()
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

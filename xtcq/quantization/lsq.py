@@ -1,0 +1,135 @@
+"""Learned step size quantization (LSQ)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xtcq.quantization.quantizers import Quantizer
+from xtcq.quantization.ste import LearnedStep, step_codes
+from xtcq.quantization.tensor import compute_dtype
+
+
+class LSQQuantizer(Quantizer):
+    r"""Uniform quantizer with a step size that is trained with the weights.
+
+    .. math:: \hat v = s \operatorname{round}(\operatorname{clip}(v / s, -Q_N, Q_P))
+
+    Signed: :math:`Q_N = 2^{b-1}, Q_P = 2^{b-1} - 1`; unsigned: :math:`Q_N = 0, Q_P = 2^b - 1`. The gradients are those
+    of `xtcq.quantization.ste.LearnedStep`; the step's is scaled by :math:`g = 1 / \sqrt{N Q_P}`, where N is the number
+    of elements that share a step (for activations it includes the batch, as in all public code). Source: Esser et al.,
+    ICLR 2020; lsq-net, LSQuantization and BinaryBERT agree on it.
+
+    One signed bit would have :math:`Q_P = 0` and divide by zero. Its levels are -s and +s instead, with
+    :math:`Q_N = Q_P = 1`, the sign as code and the mean magnitude as first step: the rule of ParetoQ
+    (`models/utils_quant.py`, `LsqBinaryTernaryExtension`).
+
+    The parameter `step` exists from construction, so that an optimizer can hold it, and is filled in place by the
+    first data (a weight, or the first batch): :math:`2\,\mathrm{mean}|v| / \sqrt{Q_P}`, or 1 where the data is all
+    zero. The buffer `initialized` keeps that across checkpoints. The step in use is `max(|step|, smallest normal)`:
+    positive whatever the optimizer does. `bits` may be changed between calls; the step stays.
+
+    Args:
+        bits: 1 to 8.
+        signed: whether codes go below zero.
+        granularity: "tensor", or "row" for one step per row of a weight.
+        rows: number of rows, for granularity "row".
+
+    Raises:
+        ValueError: bits out of range, granularity unknown, or rows missing or not wanted.
+    """
+
+    name = "lsq"
+    granularities = ("tensor", "row")
+
+    def __init__(self, bits: int, signed: bool = True, granularity: str = "tensor", rows: int | None = None) -> None:
+        """Check the settings and create the step; they are described above."""
+        super().__init__(bits, granularity)
+        if (rows is None) == (granularity == "row"):
+            raise ValueError(
+                f"rows is {rows!r} with granularity {granularity!r}: give the number of rows for one step per row, "
+                "and leave rows out for one step per tensor"
+            )
+        self.signed = signed
+        self.step = nn.Parameter(torch.ones(()) if rows is None else torch.ones(rows, 1))
+        self.register_buffer("initialized", torch.tensor(False))
+        # The same fact as a Python value: reading the buffer would stall an accelerator and break a compiled graph.
+        self._ready = False
+
+    @property
+    def bits(self) -> int:
+        """Bit-width, 1 to 8; may be assigned to."""
+        return self._bits
+
+    @bits.setter
+    def bits(self, bits: int) -> None:
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+            raise ValueError(f"bits is {bits!r}, LSQQuantizer expects an integer from 1 to 8")
+        self._bits = bits
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """Least and greatest code, (-Qn, Qp)."""
+        if not self.signed:
+            return 0, 2**self.bits - 1
+        return (-1, 1) if self.bits == 1 else (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1)
+
+    @property
+    def code_dtype(self) -> torch.dtype:
+        """Integer dtype that holds every code: uint8 for eight unsigned bits, else int8."""
+        return torch.uint8 if not self.signed and self.bits == 8 else torch.int8
+
+    @torch.no_grad()
+    def initialize(self, data: Tensor) -> None:
+        """Set the step from `data` (any shape; [rows, ...] for one step per row), unless that was done before."""
+        if self._ready:
+            return
+        mean = self._reduce(torch.mean, data.to(compute_dtype(data.dtype)).abs())
+        step = mean if self._binary else 2 * mean / math.sqrt(self.levels[1])
+        self.step.copy_(torch.where(step > 0, step, torch.ones_like(step)))
+        self.initialized.fill_(True)
+        self._ready = True
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return the rounded codes and the step."""
+        self.initialize(x)
+        step = self._positive(self.step, x.dtype)
+        return step_codes(x, step, *self.levels, self._binary), step, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (any shape; [rows, features] for one step per row) on the levels."""
+        self.initialize(x)
+        return self._fake_quantize(x, self.step, x.numel())
+
+    def look_up(self, table: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
+        """Return the quantized rows `ids` of `table`: values and gradients are those of quantizing the whole table."""
+        self.initialize(table)
+        step = F.embedding(ids, self.step) if self.granularity == "row" else self.step
+        return self._fake_quantize(F.embedding(ids, table, padding_idx), step, table.numel())
+
+    def describe(self) -> dict[str, object]:
+        """Return the settings as JSON-able values."""
+        return {**super().describe(), "signed": self.signed}
+
+    @property
+    def _binary(self) -> bool:
+        return self.signed and self.bits == 1
+
+    def _positive(self, step: Tensor, dtype: torch.dtype) -> Tensor:
+        dtype = compute_dtype(dtype)
+        return step.to(dtype).abs().clamp_min(torch.finfo(dtype).tiny)
+
+    def _fake_quantize(self, x: Tensor, step: Tensor, elements: int) -> Tensor:
+        low, high = self.levels
+        gradient_scale = 1 / math.sqrt(elements / self.step.numel() * high)
+        return LearnedStep.apply(x, self._positive(step, x.dtype), low, high, self._binary, gradient_scale)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if prefix + "initialized" in state_dict:
+            self._ready = bool(state_dict[prefix + "initialized"])

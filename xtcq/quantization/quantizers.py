@@ -1,0 +1,144 @@
+"""Quantizers whose scale is a closed formula of the data: their common base, one bit and ternary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xtcq.quantization.ste import StraightThrough
+from xtcq.quantization.tensor import QuantizedTensor, compute_dtype, decode_, sign_codes
+
+
+class Quantizer(nn.Module):
+    """Base of all quantizers.
+
+    `forward(x)` fake-quantizes: it returns values of `x`'s shape and dtype that lie on the quantizer's levels.
+    `quantize(x)` returns the integer codes behind them, and `quantizer(x)` equals `quantizer.quantize(x).dequantize()`
+    element for element, because both are the same `encode` followed by the same arithmetic. Half-precision data is
+    computed in float32. NaN and infinity are not hidden: they come out as NaN or infinity.
+
+    Args:
+        bits: nominal bit-width.
+        granularity: "tensor" for one scale per tensor, "row" (weights) or "token" (activations) for one scale per
+            vector along the last dimension.
+        clip: None for the straight-through rule "identity" (DeepSpeed, BinaryBERT); a bound c > 0 for "clipped"
+            (TernaryBERT `utils_quant.py`): values are clipped to [-c, c] first, and the gradient is zero at and
+            outside the bounds.
+
+    Raises:
+        ValueError: granularity unknown, or clip not a positive number.
+    """
+
+    name: str
+    granularities: tuple[str, ...] = ("tensor", "row", "token")
+
+    def __init__(self, bits: int, granularity: str = "tensor", clip: float | None = None) -> None:
+        """Check the settings; they are described above."""
+        super().__init__()
+        if granularity not in self.granularities:
+            raise ValueError(
+                f"granularity {granularity!r} is unknown to {type(self).__name__}: "
+                f"use one of {', '.join(map(repr, self.granularities))}"
+            )
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip is {clip!r}, expected a positive bound; use None to leave values unclipped")
+        self.bits = bits
+        self.granularity = granularity
+        self.clip = clip
+
+    @property
+    def code_dtype(self) -> torch.dtype:
+        """Integer dtype that holds every code."""
+        return torch.int8
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return codes (as floats, freshly allocated), scale and zero point of `x`, which is not changed."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (any shape) on the quantizer's levels, with a straight-through gradient."""
+        x = self._clipped(x)
+        with torch.no_grad():
+            values = decode_(*self.encode(x.to(compute_dtype(x.dtype)))).to(x.dtype)
+        return StraightThrough.apply(x, values)
+
+    @torch.no_grad()
+    def quantize(self, x: Tensor) -> QuantizedTensor:
+        """Return the integer codes of `x` (any shape) with their scale."""
+        codes, scale, zero_point = self.encode(self._clipped(x).to(compute_dtype(x.dtype)))
+        return QuantizedTensor(codes.to(self.code_dtype), scale, zero_point, x.dtype)
+
+    def look_up(self, table: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
+        """Return the quantized rows `ids` (any shape) of an embedding `table` [rows, features]: [*ids, features].
+
+        Row-wise scales commute with the look-up, so only the rows that are asked for are quantized.
+        """
+        if self.granularity == "tensor":
+            return F.embedding(ids, self(table), padding_idx)
+        return self(F.embedding(ids, table, padding_idx))
+
+    def describe(self) -> dict[str, object]:
+        """Return the settings as JSON-able values."""
+        return {"quantizer": self.name, "bits": self.bits, "granularity": self.granularity, "clip": self.clip}
+
+    def extra_repr(self) -> str:
+        """Return the settings for `repr`."""
+        return ", ".join(f"{key}={value}" for key, value in self.describe().items() if key != "quantizer")
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        return x if self.clip is None else F.hardtanh(x, -self.clip, self.clip)
+
+    def _reduce(self, operation: Callable[..., Tensor], x: Tensor) -> Tensor:
+        return operation(x) if self.granularity == "tensor" else operation(x, dim=-1, keepdim=True)
+
+
+class BinaryQuantizer(Quantizer):
+    r"""One bit: `scale * sign(w)` with `scale = mean |w|` over the group.
+
+    .. math:: \hat w = \frac{\lVert w \rVert_1}{n}\,\operatorname{sign}(w), \qquad \operatorname{sign}(0) = +1
+
+    Source: XTC appendix, footnote 6, and BinaryBERT `transformer/utils_quant.py` (`BwnQuantizer`). Both references
+    use `torch.sign`, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives zeros.
+    """
+
+    name = "binary"
+
+    def __init__(self, granularity: str = "tensor", clip: float | None = None) -> None:
+        """Check the settings; they are described above."""
+        super().__init__(1, granularity, clip)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return codes -1 and +1 and the mean magnitude."""
+        return sign_codes(x), self._reduce(torch.mean, x.abs()), None
+
+
+class TernaryQuantizer(Quantizer):
+    r"""Three levels (called "2 bits" in XTC and TernaryBERT): -scale, 0, +scale.
+
+    .. math:: t = 0.7\,\frac{\lVert w \rVert_1}{n}, \qquad
+       \alpha = \frac{\sum_{|w_i| > t} |w_i|}{\#\{i : |w_i| > t\}}, \qquad
+       \hat w_i = \alpha\,\operatorname{sign}(w_i)\,[\,|w_i| > t\,]
+
+    Source: ternary weight networks as in DeepSpeed `deepspeed/compression/utils.py` (`TernaryQuantizer`) and
+    TernaryBERT `transformer/utils_quant.py` (`TwnQuantizer`). Both give NaN for an all-zero group; here its scale and
+    its codes are 0.
+    """
+
+    name = "ternary"
+
+    def __init__(self, granularity: str = "tensor", clip: float | None = None) -> None:
+        """Check the settings; they are described above."""
+        super().__init__(2, granularity, clip)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return codes -1, 0 and +1 and the mean magnitude above the threshold."""
+        magnitude = x.abs()
+        threshold = 0.7 * self._reduce(torch.mean, magnitude)
+        # A float mask: products and sums with it are vectorised, boolean indexing is not.
+        above = torch.gt(magnitude, threshold, out=torch.empty_like(magnitude))
+        total = self._reduce(torch.sum, magnitude.mul_(above))
+        scale = total / self._reduce(torch.sum, above).clamp_min(1)
+        return torch.sign(x, out=magnitude).mul_(above), scale, None

@@ -1,0 +1,34 @@
+"""The study: experiments, their Records, the scales they run at, and the papers they stand beside."""
+
+from xtcq.study.experiment import Experiment
+from xtcq.study.grid import notebook_grid
+from xtcq.study.profiles import Profile, load_profile
+from xtcq.study.records import (
+    Record,
+    RecordError,
+    history_frame,
+    load_record,
+    record_path,
+    records_folder,
+    runs_folder,
+    to_frame,
+)
+from xtcq.study.runs import load_student, run, run_all
+
+__all__ = [
+    "Experiment",
+    "Profile",
+    "Record",
+    "RecordError",
+    "history_frame",
+    "load_profile",
+    "load_record",
+    "load_student",
+    "notebook_grid",
+    "record_path",
+    "records_folder",
+    "run",
+    "run_all",
+    "runs_folder",
+    "to_frame",
+]

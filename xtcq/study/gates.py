@@ -1,0 +1,106 @@
+"""Gates: what must hold before the book is published."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xtcq.study.grid import notebook_grid
+from xtcq.study.records import RecordError, load_record
+
+_GLUE = re.compile(r"\{glue:[a-z]*\}`([^`:]+)::([^`:]+)(?::[^`]*)?`")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a reader would stumble over.
+
+    Attributes:
+        file: where it is, relative to the checkout.
+        problem: what is wrong.
+        remedy: what to do.
+    """
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}: {self.problem}. {self.remedy}."
+
+
+def check_book(root: Path) -> list[Problem]:
+    """Hold the published edition against its templates and Records.
+
+    Args:
+        root: the checkout.
+
+    Returns:
+        Every problem found; none means that the book may be published.
+    """
+    problems: list[Problem] = []
+    for executed in sorted((root / "book" / "executed").glob("*.ipynb")):
+        problems += _check_notebook(root, executed)
+    for path in sorted((root / "book" / "records").glob("*.json")):
+        try:
+            load_record(path)
+        except RecordError as error:
+            problems.append(Problem(str(path.relative_to(root)), str(error).rstrip("."), "See above"))
+    for page in sorted((root / "book").rglob("*.md")):
+        problems += _check_glue(root, page)
+    return problems
+
+
+def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
+    name = str(executed.relative_to(root))
+    template = root / "notebooks" / executed.name
+    again = f"Execute it again: snakemake -s workflow/Snakefile --config profile=mini notebook={executed.stem}"
+    if not template.exists():
+        yield Problem(name, f"its template notebooks/{executed.name} does not exist", "Delete the page or restore it")
+        return
+    notebook = json.loads(executed.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if notebook["metadata"].get("papermill", {}).get("exception") or any(
+        output["output_type"] == "error" for cell in code for output in cell["outputs"]
+    ):
+        yield Problem(name, "its execution failed", again)
+    injected = [cell for cell in code if "injected-parameters" in cell["metadata"].get("tags", ())]
+    ours = ["".join(cell["source"]) for cell in code if cell not in injected]
+    theirs = [
+        "".join(cell["source"])
+        for cell in json.loads(template.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    if ours != theirs:
+        yield Problem(name, f"its code is not that of notebooks/{executed.name}", again)
+        return
+    if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
+        return
+    parameters: dict[str, Any] = notebook["metadata"].get("papermill", {}).get("parameters", {})
+    for experiment in notebook_grid(template, parameters):
+        if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
+            yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing", again)
+
+
+def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
+    name = str(page.relative_to(root))
+    for target, key in _GLUE.findall(page.read_text(encoding="utf-8")):
+        notebook = (page.parent / target).resolve()
+        if not notebook.exists():
+            yield Problem(name, f"it takes {key!r} from {target}, which does not exist", "Execute that notebook")
+        elif key not in _glued(notebook):
+            yield Problem(name, f"{target} glues no {key!r}", "Correct the key, or glue it there and execute it again")
+
+
+def _glued(notebook: Path) -> set[str]:
+    return {
+        output["metadata"]["scrapbook"]["name"].removeprefix("application/papermill.record/")
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", ())
+        if "scrapbook" in output.get("metadata", {})
+    }

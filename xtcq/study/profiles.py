@@ -1,0 +1,150 @@
+"""Profiles: the same notebooks at three scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from xtcq.study.experiment import Experiment
+
+# Epochs of the papers' budgets for tasks trained without augmentation. Budget-C of MNLI and QQP is 18 epochs for a
+# 12-layer student: DeepSpeed's tutorial trains 18 epochs and quotes XTC's Budget-C rows of Tables C.2 and C.3 for it.
+# The main text's table of budgets was not available; A and B are taken in the ratio 3 : 9 : 18.
+_EPOCHS = MappingProxyType({"A": 3.0, "B": 9.0, "C": 18.0})
+
+GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a notebook runs at one scale.
+
+    Attributes:
+        name: ``"demo"``, ``"mini"`` or ``"paper"``.
+        model: pre-trained encoder.
+        tasks: tasks in the order of their value to the reader.
+        grid_tasks: those of them on which the large grids of students run.
+        budgets: epochs of a whole plan by budget.
+        budget: the budget that a notebook uses unless it compares budgets.
+        learning_rates: rates of a sweep.
+        learning_rate: the rate that a notebook uses unless it sweeps.
+        teacher_epochs: length of the teacher's fine-tuning.
+        teacher_learning_rate: its peak rate.
+        evaluations: evaluations over a plan.
+        scale: one line that stands beside every result.
+    """
+
+    name: str
+    model: str
+    tasks: tuple[str, ...]
+    grid_tasks: tuple[str, ...]
+    budgets: Mapping[str, float]
+    budget: str
+    learning_rates: tuple[float, ...]
+    learning_rate: float
+    teacher_epochs: float
+    teacher_learning_rate: float
+    evaluations: int
+    scale: str
+
+    def teacher(self, task: str, seed: int = 42) -> Experiment:
+        """The experiment that fine-tunes the full-precision teacher of a task."""
+        return Experiment(
+            task=task,
+            model=self.model,
+            seed=seed,
+            epochs=self.teacher_epochs,
+            learning_rate=self.teacher_learning_rate,
+            evaluations=self.evaluations,
+        )
+
+    def student(self, task: str, **fields: Any) -> Experiment:
+        """A student of that teacher.
+
+        Args:
+            task: name of the task.
+            **fields: fields of ``Experiment``; those left out take the profile's values. ``budget`` names the epochs.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            ValueError: for an unknown budget, besides what ``Experiment`` raises.
+        """
+        budget = fields.pop("budget", self.budget)
+        if budget not in self.budgets:
+            raise ValueError(f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}.")
+        fixed = {
+            "task": task,
+            "model": self.model,
+            "teacher": self.teacher(task),
+            "epochs": self.budgets[budget],
+            "learning_rate": self.learning_rate,
+            "evaluations": self.evaluations,
+        }
+        return Experiment(**fixed | fields)
+
+
+_PROFILES = {
+    "demo": Profile(
+        name="demo",
+        model="minilm-l6",
+        tasks=("demo-pairs", "demo-acceptability", "demo-similarity"),
+        grid_tasks=("demo-pairs",),
+        budgets=MappingProxyType({"A": 1.0, "B": 2.0}),
+        budget="A",
+        learning_rates=(2e-4,),
+        learning_rate=2e-4,
+        teacher_epochs=2.0,
+        teacher_learning_rate=1e-4,
+        evaluations=4,
+        scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks: shows that everything runs, says nothing about the papers",
+    ),
+    "mini": Profile(
+        name="mini",
+        model="minilm-l6",
+        tasks=("mrpc", "stsb", "cola", "rte"),
+        grid_tasks=("mrpc", "stsb"),
+        budgets=_EPOCHS,
+        budget="A",
+        learning_rates=(2e-5, 1e-4, 5e-4),
+        learning_rate=1e-4,
+        teacher_epochs=3.0,
+        teacher_learning_rate=5e-5,
+        evaluations=10,
+        scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks, no data augmentation",
+    ),
+    "paper": Profile(
+        name="paper",
+        model="bert-base-uncased",
+        tasks=GLUE,
+        grid_tasks=GLUE,
+        budgets=_EPOCHS,
+        budget="A",
+        learning_rates=(2e-5, 1e-4, 5e-4),
+        learning_rate=1e-4,
+        teacher_epochs=3.0,
+        teacher_learning_rate=2e-5,
+        evaluations=20,
+        scale="BERT-base (109 M parameters) on GLUE, no data augmentation",
+    ),
+}
+
+
+def load_profile(name: str) -> Profile:
+    """Return a profile by name.
+
+    Args:
+        name: ``"demo"``, ``"mini"`` or ``"paper"``.
+
+    Returns:
+        The profile.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in _PROFILES:
+        raise ValueError(f"profile {name!r} is unknown: use one of {', '.join(_PROFILES)}.")
+    return _PROFILES[name]

@@ -1,0 +1,237 @@
+"""Run experiments: once each, resumable, side by side where asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+import torch
+import transformers
+from filelock import FileLock
+from joblib import Parallel, delayed
+from safetensors.torch import load_model, save_model
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xtcq.distillation import LayerMap, reduce_layers
+from xtcq.encoder import load_encoder
+from xtcq.quantization import bitops, model_size, quantize, use_score_attention
+from xtcq.study.experiment import Experiment
+from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
+from xtcq.tasks import load_task, task_spec
+from xtcq.training import train
+
+logger = logging.getLogger(__name__)
+
+
+def run(experiment: Experiment) -> Record:
+    """Return the Record of an experiment, training only if there is none yet.
+
+    A run that was interrupted goes on from its last checkpoint. Two processes that ask for the same experiment train it
+    once: the second waits for the first.
+
+    Args:
+        experiment: what to run. Its teacher is trained first if its weights are not there.
+
+    Returns:
+        The stored or the new Record.
+
+    Raises:
+        RecordError: if the stored Record cannot be used.
+        FloatingPointError: if training diverges.
+        OSError: if there is no space to save; the checkpoints before that stay.
+    """
+    if record_path(experiment).exists():
+        return load_record(record_path(experiment))
+    _weights(experiment)
+    return load_record(record_path(experiment))
+
+
+def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
+    """Run many experiments, teachers before students, and report every failure at the end.
+
+    Args:
+        experiments: the grid.
+        jobs: processes side by side on the one device; each gets its share of the processor's cores.
+
+    Returns:
+        Records in the order of the experiments.
+
+    Raises:
+        RuntimeError: if some runs failed; the others are finished and stored, and the message names each failure.
+    """
+    experiments = list(experiments)
+    for wave in _waves(experiments):
+        results = Parallel(n_jobs=min(jobs, len(wave)))(delayed(_attempt)(e, jobs) for e in wave)
+        failures = [failure for failure in results if failure]
+        if failures:
+            raise RuntimeError(f"{len(failures)} of {len(wave)} runs failed:\n" + "\n".join(failures))
+    return [run(experiment) for experiment in experiments]
+
+
+def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the trained model of an experiment, training it first if its weights are not there.
+
+    Args:
+        experiment: which one.
+
+    Returns:
+        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer.
+    """
+    weights = _weights(experiment)
+    model, tokenizer = _skeleton(experiment)
+    load_model(model, weights)
+    return model.eval(), tokenizer
+
+
+def _attempt(experiment: Experiment, jobs: int) -> str | None:
+    """Run one experiment in a worker process; a failure comes back as a line of text, so that the others go on."""
+    if jobs > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("xtcq").setLevel(logging.INFO)
+    try:
+        os.environ["XTCQ_SIDE_BY_SIDE"] = str(jobs)
+        run(experiment)
+    except Exception as error:  # any reason: the rest of a long grid must not be lost
+        logger.exception("failed: %s", experiment)
+        return f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
+    return None
+
+
+def _waves(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """Experiments without a Record, in waves such that a teacher is in an earlier wave than its students."""
+    waves: list[list[Experiment]] = []
+    pending = [e for e in dict.fromkeys(experiments) if not record_path(e).exists()]
+    while pending:
+        waves.insert(0, pending)
+        teachers = dict.fromkeys(e.teacher for e in pending if e.teacher is not None)
+        pending = [teacher for teacher in teachers if not _weights_path(teacher).exists()]
+    return waves
+
+
+def _weights_path(experiment: Experiment) -> Path:
+    return runs_folder() / experiment.digest / "student.safetensors"
+
+
+def _weights(experiment: Experiment) -> Path:
+    """The trained weights' file, made if need be; a missing Record is written along the way."""
+    weights = _weights_path(experiment)
+    if weights.exists() and record_path(experiment).exists():
+        return weights
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(weights.parent.with_suffix(".lock")):
+        if not (weights.exists() and record_path(experiment).exists()):
+            record = _train(experiment, weights)
+            # Weights of an experiment whose Record is already published leave that Record as it is.
+            if not record_path(experiment).exists():
+                save_record(record)
+            _drop_checkpoints(weights.parent)
+    return weights
+
+
+def _train(experiment: Experiment, weights: Path) -> Record:
+    started = time.perf_counter()
+    teacher, layer_map = None, None
+    if experiment.teacher is not None:
+        teacher, tokenizer = load_student(experiment.teacher)
+        layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
+    student, tokenizer = _skeleton(experiment, teacher)
+    if any(stage.distils for stage in experiment.plan()):
+        use_score_attention(student)
+        use_score_attention(teacher)
+    spec = task_spec(experiment.task)
+    logger.info("train: %s (%s)", experiment, experiment.digest)
+    result = train(
+        student,
+        experiment.plan(),
+        load_task(experiment.task),
+        tokenizer,
+        weights.parent,
+        learning_rate=experiment.learning_rate,
+        batch_size=spec.batch_size,
+        seed=experiment.seed,
+        evaluations=experiment.evaluations,
+        teacher=teacher,
+        layer_map=layer_map,
+    )
+    student.to("cpu")
+    partial = weights.with_suffix(".partial")
+    save_model(student, partial)
+    os.replace(partial, weights)
+    record = Record(
+        experiment=experiment,
+        best=result.best,
+        last=result.last,
+        history=result.history,
+        size=_size(student),
+        bitops=bitops(student),
+        train_seconds=result.train_seconds,
+        wall_seconds=time.perf_counter() - started,
+        device=_device(),
+        side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
+        versions=_versions(),
+        commit=_commit(),
+    )
+    shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
+    logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
+    return record
+
+
+def _skeleton(
+    experiment: Experiment, teacher: PreTrainedModel | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The untrained student: the teacher's weights, or the pre-trained encoder's, reduced and quantized."""
+    # The classifier is new where there is no teacher: its values follow the seed.
+    transformers.set_seed(experiment.seed)
+    model, tokenizer = load_encoder(experiment.model, task_spec(experiment.task).num_labels)
+    if teacher is not None:
+        model = reduce_layers(teacher, range(teacher.config.num_hidden_layers))
+    elif experiment.teacher is not None and experiment.teacher.layers:
+        model = reduce_layers(model, experiment.teacher.layers)
+    if experiment.layers:
+        model = reduce_layers(model, experiment.layers)
+    if experiment.quantized or experiment.lora_rank:
+        quantize(model, experiment.quantization)
+    return model, tokenizer
+
+
+def _drop_checkpoints(folder: Path) -> None:
+    for stage in folder.glob("stage-*"):
+        shutil.rmtree(stage)
+
+
+def _size(model: PreTrainedModel) -> dict[str, float]:
+    return asdict(model_size(model))
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _versions() -> dict[str, str]:
+    names = ("xtcq", "torch", "transformers", "accelerate")
+    return {"python": platform.python_version()} | {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str | None:
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None

@@ -1,0 +1,171 @@
+"""Synthetic tasks that the project writes itself, for runs that reach no data.
+
+Three small tasks have the form of GLUE tasks: an acceptability judgement, a paraphrase decision and a similarity
+score. A grammar of about a hundred English words produces them, so a score says nothing about a model's command of
+English; the tasks serve to show how compressed models train, in minutes on a CPU.
+
+Every choice is drawn from `random.Random.random`, the one method whose sequence Python guarantees for a seed, so the
+data are the same everywhere. No sentence occurs twice in a task, so training and evaluation share none.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TypeVar
+
+import pandas as pd
+
+from xtcq.tasks.spec import Task, TaskSpec
+
+_Option = TypeVar("_Option")
+_Ways = tuple[str, str]
+_Meaning = tuple[_Ways, ...]
+
+# Both numbers of each word: (singular, plural); verbs agree with the subject.
+_DETERMINERS = (("this", "these"), ("that", "those"), ("a", "many"))
+_NOUNS = (
+    ("boy", "boys"), ("girl", "girls"), ("doctor", "doctors"), ("teacher", "teachers"), ("farmer", "farmers"),
+    ("lawyer", "lawyers"), ("dog", "dogs"), ("horse", "horses"), ("singer", "singers"), ("king", "kings"),
+)  # fmt: skip
+_VERBS = (
+    ("knows", "know"), ("sees", "see"), ("likes", "like"), ("helps", "help"), ("hears", "hear"),
+    ("visits", "visit"), ("follows", "follow"), ("wants", "want"), ("meets", "meet"), ("calls", "call"),
+)  # fmt: skip
+_PREPOSITIONS = ("near", "behind", "with", "beside")
+
+# Two ways to say each thing; entries of different pairs never mean the same.
+_QUALITIES = (
+    ("happy", "glad"), ("angry", "furious"), ("rich", "wealthy"), ("little", "small"), ("clever", "smart"),
+    ("sick", "ill"), ("strange", "odd"), ("quiet", "silent"),
+)  # fmt: skip
+_PEOPLE = (
+    ("doctor", "physician"), ("child", "kid"), ("lawyer", "attorney"), ("woman", "lady"), ("thief", "robber"),
+    ("writer", "author"), ("friend", "companion"), ("king", "monarch"), ("cop", "policeman"), ("boss", "manager"),
+)  # fmt: skip
+_ACTIONS = (
+    ("helped", "assisted"), ("watched", "observed"), ("chased", "pursued"), ("hired", "employed"),
+    ("found", "discovered"), ("greeted", "welcomed"), ("scared", "frightened"), ("fooled", "tricked"),
+    ("saved", "rescued"), ("hit", "struck"),
+)  # fmt: skip
+_PLACES = (
+    ("in the shop", "in the store"), ("near the forest", "near the woods"), ("on the road", "on the street"),
+    ("on the boat", "on the ship"), ("in the garden", "in the yard"), ("by the sea", "by the ocean"),
+)  # fmt: skip
+
+_EVENT = (_QUALITIES, _PEOPLE, _ACTIONS, _PEOPLE)
+_PLACED_EVENT = (*_EVENT, _PLACES)
+
+
+def _pick(rng: Random, options: Sequence[_Option]) -> _Option:
+    return options[int(rng.random() * len(options))]
+
+
+def _acceptability(rng: Random, index: int) -> tuple[tuple[str], float]:
+    """One sentence; every second one breaks the order of words or the agreement of verb and subject."""
+
+    def noun_phrase(number: int) -> list[str]:
+        return [_pick(rng, _DETERMINERS)[number], _pick(rng, _NOUNS)[number]]
+
+    number, verb = _pick(rng, (0, 1)), _pick(rng, _VERBS)
+    subject = noun_phrase(number)
+    if rng.random() < 0.5:
+        # This noun may differ from the subject in number, so the nearest noun does not give agreement away.
+        subject += [_pick(rng, _PREPOSITIONS), *noun_phrase(_pick(rng, (0, 1)))]
+    words = [*subject, verb[number], *noun_phrase(_pick(rng, (0, 1)))]
+    verb_at = len(subject)
+    acceptable = index % 2
+    if not acceptable:
+        fault = _pick(rng, ("agreement", "determiner", "determiner", "verb", "verb"))
+        if fault == "agreement":
+            words[verb_at] = verb[1 - number]
+        elif fault == "determiner":
+            at = _pick(rng, (0, verb_at + 1))
+            words[at], words[at + 1] = words[at + 1], words[at]
+        else:
+            moved = words.pop(verb_at)
+            words.insert(_pick(rng, (0, len(words))), moved)
+    return (" ".join(words) + ".",), acceptable
+
+
+def _draw(rng: Random, slots: Sequence[Sequence[_Ways]]) -> _Meaning:
+    while True:
+        meaning = tuple(_pick(rng, slot) for slot in slots)
+        if meaning[1] != meaning[3]:
+            return meaning
+
+
+def _change(rng: Random, meaning: _Meaning, slots: Sequence[Sequence[_Ways]], count: int) -> _Meaning:
+    """Give `count` of the slots another meaning."""
+    while True:
+        other = _draw(rng, slots)
+        kept = sorted(range(len(slots)), key=lambda _: rng.random())[count:]
+        other = tuple(meaning[i] if i in kept else other[i] for i in range(len(slots)))
+        if sum(a != b for a, b in zip(meaning, other, strict=True)) == count and other[1] != other[3]:
+            return other
+
+
+def _say(rng: Random, meaning: _Meaning) -> str:
+    """Express an event in the active or the passive voice, each part in one of its two ways."""
+    quality, agent, action, patient, *place = (_pick(rng, ways) for ways in meaning)
+    agent, patient = f"the {quality} {agent}", f"the {patient}"
+    clause = [agent, action, patient] if rng.random() < 0.5 else [patient, "was", action, "by", agent]
+    return " ".join([*clause, *place]) + "."
+
+
+def _paraphrase(rng: Random, index: int) -> tuple[tuple[str, str], float]:
+    """Two sentences; every second pair means the same, the others change two or three parts or swap the people."""
+    first = second = _draw(rng, _EVENT)
+    same = index % 2
+    if not same:
+        quality, agent, action, patient = first
+        swap = rng.random() < 0.1
+        second = (quality, patient, action, agent) if swap else _change(rng, first, _EVENT, _pick(rng, (2, 3)))
+    return (_say(rng, first), _say(rng, second)), same
+
+
+def _similarity(rng: Random, index: int) -> tuple[tuple[str, str], float]:
+    """Two sentences and how many of their five parts mean the same."""
+    score = index % 6
+    first = _draw(rng, _PLACED_EVENT)
+    second = _change(rng, first, _PLACED_EVENT, 5 - score)
+    return (_say(rng, first), _say(rng, second)), score
+
+
+def _spec(name: str, title: str, columns: tuple[str, ...], num_labels: int, metrics: tuple[str, ...]) -> TaskSpec:
+    rows = {"train": 1_200, "validation": 300}
+    return TaskSpec(name, title, columns, num_labels, 32, 16, metrics, rows, synthetic=True)
+
+
+_PAIR = ("sentence1", "sentence2")
+_GRAMMARS: dict[TaskSpec, Callable[[Random, int], tuple[tuple[str, ...], float]]] = {
+    _spec("demo-acceptability", "Acceptability (synthetic)", ("sentence",), 2, ("matthews",)): _acceptability,
+    _spec("demo-pairs", "Paraphrase (synthetic)", _PAIR, 2, ("accuracy", "f1")): _paraphrase,
+    _spec("demo-similarity", "Similarity (synthetic)", _PAIR, 1, ("pearson", "spearman")): _similarity,
+}
+
+DEMO_SPECS: dict[str, TaskSpec] = {spec.name: spec for spec in _GRAMMARS}
+
+
+def make_demo_task(name: str) -> Task:
+    """Generate a demo task.
+
+    Args:
+        name: A key of `DEMO_SPECS`.
+
+    Returns:
+        The task with 1,200 training and 300 evaluation examples, the same at every call and on every platform.
+        Classes are balanced, and so are the six scores of the similarity task.
+    """
+    spec = DEMO_SPECS[name]
+    # A seed for each task: tasks that share a vocabulary would otherwise share their sentences' order as well.
+    rng = Random(20_220_603 + list(DEMO_SPECS).index(name))
+    examples: list[tuple[str | float, ...]] = []
+    said: set[str] = set()
+    while len(examples) < sum(spec.rows.values()):
+        texts, label = _GRAMMARS[spec](rng, len(examples))
+        if len(set(texts)) == len(texts) and said.isdisjoint(texts):
+            said.update(texts)
+            examples.append((*texts, label))
+    frame = pd.DataFrame(examples, columns=[*spec.columns, "label"])
+    frame["label"] = frame["label"].astype("float64" if spec.is_regression else "int64")
+    train, validation = frame[: spec.rows["train"]], frame[spec.rows["train"] :].reset_index(drop=True)
+    return Task(spec, train, {"validation": validation})

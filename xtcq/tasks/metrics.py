@@ -1,0 +1,104 @@
+"""GLUE's metrics and XTC's average of them, all in per cent."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from xtcq.tasks.spec import TaskSpec
+
+GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
+    "cola": ("matthews",),
+    "mnli": ("accuracy", "accuracy_mm"),
+    "mrpc": ("accuracy",),
+    "qnli": ("accuracy",),
+    "qqp": ("accuracy",),
+    "rte": ("accuracy",),
+    "sst2": ("accuracy",),
+    "stsb": ("pearson",),
+}
+
+
+def _correlation(statistic: Callable[..., tuple[float, float]]) -> Callable[[np.ndarray, np.ndarray], float]:
+    def correlate(labels: np.ndarray, predictions: np.ndarray) -> float:
+        if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
+            return 0.0
+        return float(statistic(predictions, labels)[0])
+
+    return correlate
+
+
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": accuracy_score,
+    "f1": lambda labels, predictions: f1_score(labels, predictions, zero_division=0.0),
+    "matthews": matthews_corrcoef,
+    "pearson": _correlation(pearsonr),
+    "spearman": _correlation(spearmanr),
+}
+
+
+def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike) -> dict[str, float]:
+    """Score predictions with the metrics of a task.
+
+    A collapsed model is a result, so it gets a number: where predictions (or labels) are constant, Pearson and
+    Spearman correlation are undefined and reported as 0.0, as Matthews correlation is; F1 without any predicted
+    or true positive is 0.0.
+
+    Args:
+        spec: The task.
+        logits: Scores of shape (examples, num_labels); a regression task may also give (examples,).
+        labels: True labels of shape (examples,).
+
+    Returns:
+        One value per key of `spec.metrics`, in per cent. F1 is that of class 1.
+
+    Raises:
+        ValueError: If shapes do not fit the task, there is no example, or a logit is not finite.
+    """
+    scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if spec.is_regression and scores.ndim == 1:
+        scores = scores[:, None]
+    if truth.ndim != 1 or len(truth) == 0 or scores.shape != (len(truth), spec.num_labels):
+        raise ValueError(
+            f"task {spec.name!r} expects logits of shape (examples, {spec.num_labels}) and as many labels, at least "
+            f"one; got logits of shape {scores.shape} and labels of shape {truth.shape}"
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"logits of task {spec.name!r} hold {np.count_nonzero(~np.isfinite(scores))} values that are not finite; "
+            "the model has diverged, try a lower learning rate"
+        )
+    predictions = scores[:, 0] if spec.is_regression else scores.argmax(axis=1)
+    return {key: 100.0 * float(_METRICS[key](truth, predictions)) for key in spec.metrics}
+
+
+def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:
+    """Average GLUE results the way XTC's tables do.
+
+    XTC's "Avg." (Tables C.2 to C.17) is the mean of nine numbers: CoLA Matthews correlation, MNLI matched and
+    mismatched accuracy (two numbers), MRPC accuracy, QNLI accuracy, QQP accuracy, RTE accuracy, SST-2 accuracy and
+    STS-B Pearson correlation. "Avg. w/o CoLA" is the mean of the other eight, `without=("cola",)`. The rule is not
+    stated in the paper; it was recovered from the rows of those tables. F1 and Spearman do not enter.
+
+    Args:
+        results: Metrics in per cent per task; MNLI holds `"accuracy"` and `"accuracy_mm"`. Further tasks and metrics
+            are ignored.
+        without: GLUE tasks to leave out.
+
+    Returns:
+        The mean, in per cent.
+
+    Raises:
+        ValueError: If `without` names something that is not a GLUE task or leaves nothing, or a number is missing.
+    """
+    left_out = set(without)
+    if unknown := left_out - GLUE_NUMBERS.keys():
+        raise ValueError(f"cannot leave out {sorted(unknown)}: the GLUE tasks are {', '.join(GLUE_NUMBERS)}")
+    wanted = [(task, metric) for task, metrics in GLUE_NUMBERS.items() if task not in left_out for metric in metrics]
+    if not wanted:
+        raise ValueError("no task is left to average; leave out fewer tasks")
+    if missing := [f"{task} {metric}" for task, metric in wanted if metric not in results.get(task, {})]:
+        raise ValueError(f"the GLUE average needs {', '.join(missing)}; add them or name the tasks in `without`")
+    return float(np.mean([results[task][metric] for task, metric in wanted]))
