@@ -57,8 +57,9 @@ def test_run_lists_what_is_open(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [('{"task": "mrpc"}', "are needed"), ("{", "Expecting"), ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x")]
-)  # fmt: skip
+    ("content", "message"),
+    [('{"task": "mrpc"}', "are needed"), ("{", "Expecting"), ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x")],
+)
 def test_run_refuses_bad_experiments(tmp_path, content, message):
     (tmp_path / "e.json").write_text(content)
     result = invoke("run", tmp_path / "e.json")

@@ -240,6 +240,8 @@ def main(
     parameters: Annotated[str, typer.Option(help="JSON object")] = "{}",
 ) -> None:
     """Execute one notebook with papermill, strictly."""
+    # tqdm asks every kernel for widgets; a page is better off with plain lines, and without the warning.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     try:
         execute(template, output, log, parse_parameters(parameters))
     except ParameterError as error:

@@ -26,16 +26,14 @@ def cost(
     recipe: Annotated[str, typer.Option(help="xtc, ternarybert or adaqat")] = "xtc",
     layers: Annotated[int | None, typer.Option(help="depth, if other than the architecture's")] = None,
     lora_rank: Annotated[int, typer.Option(help="rank of the full-precision term beside each matrix")] = 0,
-    embeddings: Annotated[str | None, typer.Option(help="bits of the token, segment and position tables: T-K-P")] = None,
+    embeddings: Annotated[str | None, typer.Option(help="bits of token, segment and position table: T-K-P")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Size and BitOPs of an architecture at a precision. Nothing is downloaded."""
     from xtcq.quantization import cost_report
 
     try:
-        report = cost_report(
-            arch, precision, recipe=recipe, layers=layers, lora_rank=lora_rank, embeddings=embeddings
-        )
+        report = cost_report(arch, precision, recipe=recipe, layers=layers, lora_rank=lora_rank, embeddings=embeddings)
     except ValueError as error:
         raise _fail(error) from None
     typer.echo(json.dumps(report, indent=1) if as_json else pd.Series(report).to_string())
@@ -58,7 +56,8 @@ def run(
         experiments = _experiments(source, profile, parameters)
         if dry_run:
             for experiment in experiments:
-                typer.echo(f"{'done' if record_path(experiment).exists() else 'open'}  {experiment.digest}  {experiment}")
+                state = "done" if record_path(experiment).exists() else "open"
+                typer.echo(f"{state}  {experiment.digest}  {experiment}")
             return
         records = run_all(experiments, jobs)
     except (ValueError, OSError, RuntimeError) as error:

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 _CLASSIFIER = {"classifier.weight", "classifier.bias"}
 _WEIGHTS = "model.safetensors"
-_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
+_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def write_atomically(path: Path, text: str) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise OSError(error.errno, f"{error.strerror}; {path} was not changed. Free some space and run again") from error
+        message = f"{error.strerror}; {path} was not changed. Free some space and run again"
+        raise OSError(error.errno, message) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -40,7 +40,9 @@ def test_logit_loss_is_soft_cross_entropy():
 
 
 def test_logit_loss_of_regression_is_the_squared_difference():
-    torch.testing.assert_close(logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])), torch.tensor(2.5))
+    torch.testing.assert_close(
+        logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])), torch.tensor(2.5)
+    )
 
 
 def outputs(layers, mask, **changes):
@@ -57,7 +59,9 @@ def test_sum_over_the_layer_map(mask):
     student, teacher = outputs(2, mask), outputs(4, mask)
     layer_map = LayerMap.uniform(2, 4)
     total, parts = DistillationLoss(("hidden", "attention", "logits"), layer_map)(student, teacher, mask)
-    hidden = sum(hidden_loss(student.hidden_states[s], teacher.hidden_states[t], mask) for s, t in [(0, 0), (1, 2), (2, 4)])
+    hidden = sum(
+        hidden_loss(student.hidden_states[s], teacher.hidden_states[t], mask) for s, t in [(0, 0), (1, 2), (2, 4)]
+    )
     attention = sum(attention_loss(student.attentions[s], teacher.attentions[t], mask) for s, t in [(0, 1), (1, 3)])
     torch.testing.assert_close(parts["hidden"], hidden)
     torch.testing.assert_close(parts["attention"], attention)

@@ -58,7 +58,9 @@ def test_impossible_values(fields, message):
         Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 5e-5} | fields)
 
 
-@pytest.mark.parametrize("fields", [{"task": "mrpc"}, {"task": "mrpc", "epochs": 3, "learning_rate": 1e-4, "bits": 2}, 7])
+@pytest.mark.parametrize(
+    "fields", [{"task": "mrpc"}, {"task": "mrpc", "epochs": 3, "learning_rate": 1e-4, "bits": 2}, 7]
+)
 def test_unknown_and_missing_fields(fields):
-    with pytest.raises(ValueError, match="an experiment has the fields .*'epochs', 'learning_rate', 'task'.* are needed"):
+    with pytest.raises(ValueError, match="has the fields .*'epochs', 'learning_rate', 'task'.* are needed"):
         Experiment.from_dict(fields)

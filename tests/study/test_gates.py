@@ -31,7 +31,8 @@ def checkout(tmp_path, monkeypatch, make_record):
     injected = code("tasks = ['mrpc']", ["injected-parameters"])
     result = code("glue('best', 81.2)", outputs=[glued("best")])
     template = {"cells": [parameters, grid, code("glue('best', 81.2)")], "metadata": {}}
-    executed = {"cells": [parameters, injected, grid, result], "metadata": {"papermill": {"parameters": {"tasks": ["mrpc"]}}}}
+    metadata = {"papermill": {"parameters": {"tasks": ["mrpc"]}}}
+    executed = {"cells": [parameters, injected, grid, result], "metadata": metadata}
     for folder, notebook in (("notebooks", template), ("book/executed", executed)):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "chapter.ipynb").write_text(json.dumps(notebook))

@@ -18,7 +18,9 @@ def test_round_trip(folders, make_record):
 def test_older_schema(folders, make_record):
     path = save_record(make_record())
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
-    with pytest.raises(RecordError, match="has schema 0, and this version reads schema 1. Delete .* run the experiment"):
+    with pytest.raises(
+        RecordError, match="has schema 0, and this version reads schema 1. Delete .* run the experiment"
+    ):
         load_record(path)
 
 

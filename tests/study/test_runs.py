@@ -93,7 +93,9 @@ def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
 
     monkeypatch.setattr(runs, "train", failing)
     bad = Experiment(task="mrpc", epochs=2, learning_rate=2.0, evaluations=2)
-    with pytest.raises(RuntimeError, match=f"1 of 2 runs failed:\n.*{bad.digest}.*FloatingPointError: the training loss"):
+    with pytest.raises(
+        RuntimeError, match=f"1 of 2 runs failed:\n.*{bad.digest}.*FloatingPointError: the training loss"
+    ):
         run_all([bad, TEACHER])
     assert record_path(TEACHER).exists() and not record_path(bad).exists()
 

@@ -42,8 +42,8 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of two score tensors over heads and pairs of real tokens.
 
-    L_att = 1/h sum_i MSE(A_S^i, A_T^i) (XTC, Appendix B.1), on the scores before softmax, as in TernaryBERT and in XTC's
-    public code (DeepSpeedExamples ``compression/bert/huggingface_transformer/modeling_bert.py`` L325-331).
+    L_att = 1/h sum_i MSE(A_S^i, A_T^i) (XTC, Appendix B.1), on the scores before softmax, as in TernaryBERT and in
+    XTC's public code (DeepSpeedExamples ``compression/bert/huggingface_transformer/modeling_bert.py`` L325-331).
 
     Args:
         student: attention scores ``[batch, heads, tokens, tokens]``, without the padding mask added.
@@ -143,7 +143,9 @@ class DistillationLoss(nn.Module):
         """
         parts = {}
         if self.needs_hidden_states:
-            parts["hidden"] = self._over_layers("hidden_states", self.layer_map.hidden, hidden_loss, student, teacher, mask)
+            parts["hidden"] = self._over_layers(
+                "hidden_states", self.layer_map.hidden, hidden_loss, student, teacher, mask
+            )
         if self.needs_attentions:
             parts["attention"] = self._over_layers(
                 "attentions", self.layer_map.attention, attention_loss, student, teacher, mask

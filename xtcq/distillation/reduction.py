@@ -14,9 +14,10 @@ SELECTIONS = ("skip", "top", "bottom")
 def select_layers(selection: str, teacher_layers: int, student_layers: int) -> tuple[int, ...]:
     """List the teacher layers that a student of a given depth keeps.
 
-    ``skip`` keeps evenly spaced layers: 12 to 6 is 1, 3, ..., 11 and 12 to 5 is 2, 4, ..., 10, the lists of XTC's public
-    configuration (DeepSpeedExamples, ``compression/bert/config/XTC/ds_config_layer_reduction_fp16.json``; DeepSpeed,
-    ``docs/_pages/config-json.md`` L1803). No list for 4 layers was published; the same rule gives 2, 5, 8, 11.
+    ``skip`` keeps evenly spaced layers: 12 to 6 is 1, 3, ..., 11 and 12 to 5 is 2, 4, ..., 10, the lists of XTC's
+    public configuration (DeepSpeedExamples, ``compression/bert/config/XTC/ds_config_layer_reduction_fp16.json``;
+    DeepSpeed, ``docs/_pages/config-json.md`` L1803). No list for 4 layers was published; the same rule gives 2, 5, 8,
+    11.
 
     Args:
         selection: ``"skip"``, ``"top"`` (the last layers) or ``"bottom"`` (the first).

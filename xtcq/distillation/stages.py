@@ -32,9 +32,13 @@ class Stage:
             ValueError: naming the field, its value and what was expected.
         """
         if not self.terms or set(self.terms) - set(TERMS):
-            raise ValueError(f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
+            raise ValueError(
+                f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(TERMS)}."
+            )
         if "labels" in self.terms and len(self.terms) > 1:
-            raise ValueError(f"stage {self.name!r}: 'labels' is plain fine-tuning and cannot be mixed with distillation.")
+            raise ValueError(
+                f"stage {self.name!r}: 'labels' is plain fine-tuning and cannot be mixed with distillation."
+            )
         for field, value in (("epochs", self.epochs), ("lr_factor", self.lr_factor)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"stage {self.name!r}: {field}={value} must be a positive number.")

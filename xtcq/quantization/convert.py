@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 import torch
 from torch import nn
-from transformers import BertModel
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from xtcq.quantization.attention import use_score_attention
@@ -17,47 +15,11 @@ from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantEmbedding, QuantLinear
 from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
+from xtcq.quantization.targets import TABLES, choose_modules, find_encoder, join_name, recipe_linears
 
 Model = TypeVar("Model", bound=nn.Module)
 
 OPERANDS = ("query", "key", "value", "probabilities")
-LAYER_LINEARS = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
-TABLES = {
-    "embeddings.word_embeddings": "token",
-    "embeddings.token_type_embeddings": "segment",
-    "embeddings.position_embeddings": "position",
-}
-
-
-def find_encoder(model: nn.Module) -> tuple[str, BertModel]:
-    """Return the name ("" for the model itself) and the module of the one BertModel in `model`.
-
-    Raises:
-        ValueError: there is none, or more than one.
-    """
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, BertModel)]
-    if len(found) != 1:
-        raise ValueError(
-            f"{type(model).__name__} holds {len(found)} BertModels, expected one: pass a BertModel or a model with "
-            "a head on it, such as BertForSequenceClassification"
-        )
-    return found[0]
-
-
-def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module]:
-    """Return the linear layers of `model` that the recipe of `config` is about, by name, converted or not."""
-    prefix, encoder = find_encoder(model)
-    names = [f"encoder.layer.{i}.{name}" for i in range(len(encoder.encoder.layer)) for name in LAYER_LINEARS]
-    if config.scheme.pooler and encoder.pooler is not None:
-        names.append("pooler.dense")
-    return {_join(prefix, name): encoder.get_submodule(name) for name in names}
 
 
 def quantize(
@@ -93,8 +55,8 @@ def quantize(
         )
     prefix, encoder = find_encoder(model)
     precision, recipe = config.precision, config.scheme
-    tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
-    chosen = _choose(model, [*recipe_linears(model, config), *tables], recipe.operands, include, exclude)
+    tables = {join_name(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
+    chosen = choose_modules(model, [*recipe_linears(model, config), *tables], recipe.operands, include, exclude)
 
     changed = False
     for name in chosen:
@@ -199,40 +161,6 @@ def _converted(model: nn.Module) -> list[str]:
     ]
 
 
-def _choose(
-    model: nn.Module,
-    by_recipe: list[str],
-    operands: bool,
-    include: str | Iterable[str] | None,
-    exclude: str | Iterable[str] | None,
-) -> list[str]:
-    """Return the names of the modules to convert."""
-    attentions = [name for name, module in model.named_modules() if isinstance(module, BertSelfAttention)]
-    names = by_recipe + attentions * operands
-    if include is not None:
-        kinds = (nn.Linear, nn.Embedding) + (BertSelfAttention,) * operands
-        names = [name for name, module in model.named_modules() if isinstance(module, kinds)]
-        names = _matching("include", _patterns(include), names)
-    if exclude is not None:
-        excluded = set(_matching("exclude", _patterns(exclude), names))
-        names = [name for name in names if name not in excluded]
-    return names
-
-
-def _patterns(patterns: str | Iterable[str]) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns)
-
-
-def _matching(role: str, patterns: list[str], names: list[str]) -> list[str]:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(
-                f"{role} pattern {pattern!r} matches none of the {len(names)} modules that can be quantized here; "
-                f"their names look like {', '.join(map(repr, names[:2] + names[-1:]))}"
-            )
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-
-
 def _placed(quantizer: Quantizer | None, module: nn.Module) -> Quantizer | None:
     return None if quantizer is None else quantizer.to(module.weight.device).train(module.training)
 
@@ -249,7 +177,3 @@ def _check_finite(name: str, parameter: torch.Tensor) -> None:
 
 def _describe(quantizer: Quantizer | None) -> dict[str, object] | None:
     return None if quantizer is None else quantizer.describe()
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

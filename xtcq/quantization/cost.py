@@ -9,16 +9,11 @@ from transformers import BertModel
 
 from xtcq.quantization.architectures import architecture
 from xtcq.quantization.config import QuantConfig
-from xtcq.quantization.convert import (
-    TABLES,
-    find_encoder,
-    quantize,
-    recipe_linears,
-    weight_format,
-)
+from xtcq.quantization.convert import quantize, weight_format
 from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantLinear
 from xtcq.quantization.precision import FLOAT_BITS, Precision
+from xtcq.quantization.targets import TABLES, find_encoder, recipe_linears
 
 MIB = 2**20
 MB = 10**6

@@ -80,8 +80,8 @@ class Experiment:
         for name in ("task", "model"):
             if getattr(self.teacher, name) != getattr(self, name):
                 raise ValueError(
-                    f"the teacher's {name} is {getattr(self.teacher, name)!r} and the student's {getattr(self, name)!r}: "
-                    "a student starts from its teacher's weights, so both must be the same."
+                    f"the teacher's {name} is {getattr(self.teacher, name)!r} and the student's "
+                    f"{getattr(self, name)!r}: a student starts from its teacher's weights, so both must be the same."
                 )
 
     @property
@@ -91,7 +91,7 @@ class Experiment:
 
     @property
     def quantized(self) -> bool:
-        """Whether anything at all is left the 32-bit world."""
+        """Whether anything at all has fewer than 32 bits."""
         return Precision.parse(self.precision) != Precision.parse("32-32-32")
 
     def plan(self) -> list[Stage]:
@@ -140,6 +140,5 @@ class Experiment:
 
     def __str__(self) -> str:
         """A short label for progress lines: task, precision, plan, length, learning rate, seed."""
-        return (
-            f"{self.task} {self.precision} {self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}"
-        )
+        plan = f"{self.stages} {self.epochs:g} epochs"
+        return f"{self.task} {self.precision} {plan} lr {self.learning_rate:g} seed {self.seed}"

@@ -66,7 +66,9 @@ def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
         for plan, line in here.groupby("stages", sort=False):
             axes.plot(line["train_seconds"], line["score"], color=colours[plan], marker=".", label=plan)
             ends = line.groupby("stage").tail(1)
-            axes.plot(ends["train_seconds"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle="")
+            axes.plot(
+                ends["train_seconds"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle=""
+            )
     for axes in list(panels.values())[-frame["precision"].nunique() :]:
         axes.set_xlabel("training time (s)")
     _one_legend(figure, next(iter(panels.values())), columns=4)
@@ -115,9 +117,7 @@ def score_over_epochs(records: list[Record]) -> Figure:
     frame, points = to_frame(records), history_frame(records)
     columns = min(3, len(frame))
     rows = -(-len(frame) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, squeeze=False, layout="constrained", figsize=(3.2 * columns, 2.7 * rows)
-    )
+    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="constrained", figsize=(3.2 * columns, 2.7 * rows))
     for axes in grid.flat[len(frame) :]:
         axes.set_visible(False)
     for axes, (_, row) in zip(grid.flat, frame.iterrows(), strict=False):

@@ -75,7 +75,9 @@ class Profile:
         """
         budget = fields.pop("budget", self.budget)
         if budget not in self.budgets:
-            raise ValueError(f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}.")
+            raise ValueError(
+                f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}."
+            )
         fixed = {
             "task": task,
             "model": self.model,
@@ -100,7 +102,7 @@ _PROFILES = {
         teacher_epochs=2.0,
         teacher_learning_rate=1e-4,
         evaluations=4,
-        scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks: shows that everything runs, says nothing about the papers",
+        scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
     ),
     "mini": Profile(
         name="mini",
@@ -112,7 +114,7 @@ _PROFILES = {
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
         teacher_epochs=3.0,
-        teacher_learning_rate=5e-5,
+        teacher_learning_rate=1e-4,
         evaluations=10,
         scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks, no data augmentation",
     ),

@@ -127,8 +127,8 @@ def load_record(path: Path) -> Record:
         raise RecordError(f"{path} does not hold the fields of a Record ({error}). {again}") from error
     if not digest == record.experiment.digest == path.stem:
         raise RecordError(
-            f"{path} says digest {digest}, but its experiment has {record.experiment.digest}: it was changed by hand or "
-            f"renamed. {again}"
+            f"{path} says digest {digest}, but its experiment has {record.experiment.digest}: it was changed by hand "
+            f"or renamed. {again}"
         )
     return record
 

@@ -110,7 +110,7 @@ def _checked(frame: pd.DataFrame, spec: TaskSpec, split: str, origin: str) -> pd
     if len(frame) != spec.rows[split]:
         raise ValueError(
             f"{origin} has {len(frame):,} rows, but the official {split} split of {spec.title} has "
-            f"{spec.rows[split]:,}; use the complete split, or give a subset another name"
+            f"{spec.rows[split]:,}; use the complete split, results on a subset are not results on {spec.title}"
         )
     for column in spec.columns:
         texts = frame[column]

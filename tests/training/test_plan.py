@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from xtcq import training
 from xtcq.distillation import finetune, two_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.training import plan as training
 from xtcq.training import train
 
 

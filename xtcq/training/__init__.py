@@ -1,0 +1,19 @@
+"""Training: a plan of stages in, a trained student out.
+
+Everything about the loop itself (optimizer, schedule, devices, checkpoints, resuming) is transformers' ``Trainer``.
+What is added is a loss that looks at a teacher, batches whose order survives an interruption, and a history that says
+what every point of a curve cost.
+"""
+
+from xtcq.training.plan import TrainingResult, train
+from xtcq.training.trainer import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, DistillationTrainer
+
+__all__ = [
+    "ADAM_EPSILON",
+    "MAX_GRAD_NORM",
+    "WARMUP",
+    "WEIGHT_DECAY",
+    "DistillationTrainer",
+    "TrainingResult",
+    "train",
+]

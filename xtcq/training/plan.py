@@ -1,0 +1,193 @@
+"""A plan is trained stage by stage, each one call of the Trainer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import EvalPrediction
+
+from xtcq.distillation import DistillationLoss, LayerMap, Stage
+from xtcq.files import write_atomically
+from xtcq.tasks import Task, compute_metrics, encode
+from xtcq.training.checkpoints import newest_intact_checkpoint
+from xtcq.training.history import place_stage
+from xtcq.training.trainer import (
+    ADAM_EPSILON,
+    MAX_GRAD_NORM,
+    WARMUP,
+    WEIGHT_DECAY,
+    DistillationTrainer,
+    EvenEvaluations,
+    ProgressLine,
+)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a plan produced.
+
+    Attributes:
+        history: one dict a logged point: ``stage`` (index), ``stage_name``, ``step`` (over the whole plan), ``epoch``,
+            ``train_seconds`` (training alone, without evaluation and saving), and either ``loss``, its parts and
+            ``learning_rate``, or ``metrics`` (per cent).
+        best: metrics of the last stage's evaluation with the highest primary metric, whose weights the student keeps.
+            Chosen on the development set, as XTC reports it (Appendix B.2), hence optimistic.
+        last: metrics of the last evaluation.
+        train_seconds: seconds spent in training steps.
+    """
+
+    history: list[dict[str, Any]]
+    best: dict[str, float]
+    last: dict[str, float]
+    train_seconds: float
+
+
+def train(
+    student: PreTrainedModel,
+    stages: list[Stage],
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+    evaluations: int = 10,
+    teacher: PreTrainedModel | None = None,
+    layer_map: LayerMap | None = None,
+) -> TrainingResult:
+    """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
+
+    Args:
+        student: the model to train, changed in place; ends with the weights of its best evaluation in the last stage.
+        stages: the plan.
+        task: training and evaluation frames.
+        tokenizer: the student's.
+        folder: where checkpoints and finished stages lie; may be deleted once the result is stored.
+        learning_rate: peak rate of a stage whose factor is 1.
+        batch_size: examples per step and device.
+        seed: of dropout and of the batches; stage ``i`` uses ``seed + i``.
+        evaluations: evenly spaced evaluations over the whole plan; every stage also ends with one.
+        teacher: needed by distillation stages; put into evaluation mode and never changed.
+        layer_map: the pairs of layers; the uniform map if left out.
+
+    Returns:
+        The result.
+
+    Raises:
+        ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student.
+        FloatingPointError: if the loss is no longer finite.
+    """
+    data = {
+        "train": encode(task.train, task.spec, tokenizer),
+        "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
+    }
+    total_epochs = sum(stage.epochs for stage in stages)
+    history: list[dict[str, Any]] = []
+    for index, stage in enumerate(stages):
+        loss = _distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
+        stage_folder = folder / f"stage-{index}"
+        if not (stage_folder / "history.json").exists():
+            count = max(1, round(evaluations * stage.epochs / total_epochs))
+            trainer = _trainer(
+                student, stage, task, tokenizer, data, stage_folder, loss, teacher, count,
+                learning_rate=learning_rate, batch_size=batch_size, seed=seed + index,
+            )  # fmt: skip
+            trainer.train(resume_from_checkpoint=newest_intact_checkpoint(stage_folder))
+            _finish_stage(trainer, student, stage_folder)
+        load_model(student, stage_folder / "last.safetensors")
+        history += place_stage(json.loads((stage_folder / "history.json").read_text()), index, stage, history)
+    load_model(student, stage_folder / "best.safetensors")
+
+    evaluated = [entry for entry in history if "metrics" in entry and entry["stage"] == len(stages) - 1]
+    primary = task.spec.primary_metric
+    best = max(evaluated, key=lambda entry: entry["metrics"][primary])
+    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], history[-1]["train_seconds"])
+
+
+def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
+    if teacher is None:
+        raise ValueError(
+            f"stage {stage.name!r} distils, and no teacher was given. Pass teacher=..., or plan finetune()."
+        )
+    layer_map = layer_map or LayerMap.uniform(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    loss = DistillationLoss(stage.terms, layer_map)
+    loss.check(student.config, teacher.config)
+    return loss
+
+
+def _trainer(
+    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed
+) -> DistillationTrainer:
+    spec = task.spec
+    primary_split = next(iter(data["evaluation"]))
+    on_cpu = not torch.cuda.is_available()
+
+    def metrics(prediction: EvalPrediction) -> dict[str, float]:
+        return compute_metrics(spec, prediction.predictions, prediction.label_ids)
+
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        learning_rate=learning_rate * stage.lr_factor,
+        num_train_epochs=stage.epochs,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=64,
+        lr_scheduler_type="linear",
+        warmup_steps=WARMUP,
+        weight_decay=WEIGHT_DECAY,
+        adam_epsilon=ADAM_EPSILON,
+        max_grad_norm=MAX_GRAD_NORM,
+        seed=seed,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        remove_unused_columns=False,
+        # Evaluations and checkpoints are asked for by EvenEvaluations; the strategy only says what a best one is.
+        save_strategy="steps",
+        save_steps=10**9,
+        save_total_limit=1,
+        metric_for_best_model=f"{primary_split}_{spec.primary_metric}",
+        greater_is_better=True,
+        # A ratio: fifty points a stage, however long it is.
+        logging_steps=0.02,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = DistillationTrainer(
+        distillation=loss,
+        teacher=teacher,
+        model=student,
+        args=arguments,
+        train_dataset=data["train"],
+        eval_dataset=data["evaluation"],
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=metrics,
+        callbacks=[EvenEvaluations(count), ProgressLine(stage)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder: Path) -> None:
+    """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
+    student.to("cpu")
+    save_model(student, folder / "last.safetensors")
+    best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
+    shutil.copyfile(best, folder / "best.safetensors")
+    write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)

@@ -1,0 +1,167 @@
+"""The Trainer of one stage: a loss that looks at a teacher, and what surrounds it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.utils import logging as transformers_logging
+
+from xtcq.distillation import DistillationLoss, Stage
+
+logger = logging.getLogger(__name__)
+
+# XTC's public training script (DeepSpeedExamples, compression/bert/run_glue_no_trainer.py L440-465 and its configs):
+# AdamW with transformers' former epsilon, decoupled decay of everything but biases and LayerNorm, global clipping.
+WEIGHT_DECAY, ADAM_EPSILON, MAX_GRAD_NORM = 0.01, 1e-6, 1.0
+# XTC, Appendix B.1: linear decay after a warm-up of 10% of the training time.
+WARMUP = 0.1
+
+
+class DistillationTrainer(Trainer):
+    """A Trainer whose training loss compares the student with a teacher.
+
+    Args:
+        distillation: the loss; None trains on the labels.
+        teacher: the model to imitate; moved to the student's device and set to evaluation mode.
+        **kwargs: the Trainer's own.
+    """
+
+    def __init__(
+        self, *, distillation: DistillationLoss | None, teacher: PreTrainedModel | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.distillation = distillation
+        self.teacher = teacher.eval().to(self.args.device) if distillation else None
+        self._parts: dict[str, Tensor] = {}
+        self._started = self._earlier_seconds = self._paused = 0.0
+        self._stopped_at: float | None = None
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Distillation loss of a training batch; the label loss in evaluation and without a teacher."""
+        if self.distillation is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        wanted = {
+            "output_hidden_states": self.distillation.needs_hidden_states,
+            "output_attentions": self.distillation.needs_attentions,
+        }
+        with torch.no_grad():
+            target = self.teacher(**inputs, **wanted)
+        output = model(**inputs, **wanted)
+        loss, parts = self.distillation(output, target, inputs["attention_mask"])
+        # Sums stay on the device: reading them at every step would wait for it.
+        self._parts = {name: self._parts.get(name, 0) + value for name, value in parts.items()}
+        return (loss, output) if return_outputs else loss
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, keeping the time of training steps apart from evaluation and saving."""
+        self._started = time.perf_counter()
+        return super().train(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate outside the training clock."""
+        with self._clock_stopped():
+            return super().evaluate(*args, **kwargs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the parts of the loss and the training time; refuse to go on from a loss that is not finite.
+
+        Raises:
+            FloatingPointError: naming step and learning rate.
+        """
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise FloatingPointError(
+                    f"the training loss is {logs['loss']} at step {self.state.global_step} of {self.state.max_steps} "
+                    f"(learning rate {logs.get('learning_rate')}). Lower the learning rate; the last checkpoint before "
+                    f"it is under {self.args.output_dir}."
+                )
+            steps = self.state.global_step - self._parts_since
+            logs |= {f"loss_{name}": float(value) / steps for name, value in self._parts.items()}
+            self._parts, self._parts_since = {}, self.state.global_step
+        logs["train_seconds"] = self._train_seconds()
+        super().log(logs, *args, **kwargs)
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Leave learned step sizes out of weight decay: they are scales, not weights."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.endswith(".step")]
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._init_training_state(*args, **kwargs)
+        self._parts_since = self.state.global_step
+        self._earlier_seconds = max((entry.get("train_seconds", 0.0) for entry in self.state.log_history), default=0.0)
+        return result
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        return _EpochSampler(self.args.train_batch_size, self.train_dataset.lengths, self.args.seed)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        # Saving a model of one file draws a bar of one step.
+        transformers_logging.disable_progress_bar()
+        with self._clock_stopped():
+            super()._save_checkpoint(*args, **kwargs)
+
+    def _train_seconds(self) -> float:
+        now = time.perf_counter() if self._stopped_at is None else self._stopped_at
+        return self._earlier_seconds + now - self._started - self._paused
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        if self.args.device.type == "cuda":
+            torch.cuda.synchronize()  # what is still in flight is training
+        if self._stopped_at is not None:  # an evaluation of several splits calls itself for each
+            yield
+            return
+        self._stopped_at = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - self._stopped_at
+        self._stopped_at = None
+
+
+class _EpochSampler(LengthGroupedSampler):
+    """Batches of like length whose order depends on seed and epoch alone, so that a resumed run sees the same ones."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator.manual_seed(1_000_003 * self.seed + epoch)
+
+
+class EvenEvaluations(TrainerCallback):
+    """Evaluate and save a given number of times, evenly spaced, and always at the end."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for an evaluation and a checkpoint where one is due."""
+        if state.global_step % math.ceil(state.max_steps / self.count) == 0 or state.global_step == state.max_steps:
+            control.should_log = control.should_evaluate = control.should_save = True
+
+
+class ProgressLine(TrainerCallback):
+    """One plain line an evaluation: readable in a terminal, a log file and an executed notebook."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        """Log the metrics of the evaluation."""
+        plain = ("runtime", "per_second", "epoch", "loss", "seconds")
+        values = {k: v for k, v in metrics.items() if not k.endswith(plain)}
+        shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
+        logger.info("%s step %d/%d %s", self.stage.name, state.global_step, state.max_steps, shown)
