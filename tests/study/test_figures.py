@@ -34,9 +34,11 @@ def test_learning_rate_panels_show_each_plan_and_the_teacher(records):
     assert axes[0].get_ylabel() == "accuracy (%)" and axes[0].get_xlabel() == "peak learning rate"
 
 
-def test_cost_panels_have_units(records):
+def test_cost_panels_draw_each_plan_over_steps(records):
     figure = figures.score_over_cost(*records)
-    assert {a.get_xlabel() for a in figure.axes} == {"training time (s)"}
+    assert {a.get_xlabel() for a in figure.axes} == {"training cost (optimizer steps)"}
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    assert list(lines["two-stage"].get_xdata()) == [10] and list(lines["two-stage"].get_ydata()) == [65.0]
 
 
 def test_one_panel_a_teacher(make_record):

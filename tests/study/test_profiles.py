@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from xtcq.study import load_profile
@@ -11,12 +13,28 @@ def test_every_profile_names_real_tasks_and_makes_valid_experiments(name):
     for task in profile.tasks:
         student = profile.student(task, precision="1-1-8", stages="three-stage")
         assert student.teacher == profile.teacher(task)
-        assert student.epochs == profile.budgets[profile.budget]
+        assert student.epochs == profile.epochs(task, profile.budget)
         assert task_spec(task).synthetic == (name == "demo")
 
 
 def test_budget_by_name():
     profile = load_profile("mini")
     assert profile.student("mrpc", budget="C").epochs == 18
-    with pytest.raises(ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['A', 'B', 'C'\]"):
+    with pytest.raises(
+        ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'A', 'B', 'C'\]"
+    ):
         profile.student("mrpc", budget="D")
+
+
+@pytest.mark.parametrize("task", ["mrpc", "sst2", "cola"])
+def test_a_budget_in_steps_takes_that_many(task):
+    spec, mini = task_spec(task), load_profile("mini")
+    per_epoch = math.ceil(spec.rows["train"] / spec.batch_size)
+    # The Trainer rounds a fraction of an epoch up to whole steps.
+    assert math.ceil(mini.epochs(task, "short") * per_epoch) == mini.budgets["short"]
+
+
+def test_a_teacher_is_capped_in_steps():
+    mini = load_profile("mini")
+    assert mini.teacher("mrpc").epochs == 3.0
+    assert mini.teacher("sst2").epochs == pytest.approx(1000 / 2105, abs=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,7 @@ from xtcq.quantization.ste import StraightThrough
 from xtcq.quantization.tensor import QuantizedTensor, compute_dtype, decode_, sign_codes
 
 
-class Quantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
     """Base of all quantizers.
 
     `forward(x)` fake-quantizes: it returns values of `x`'s shape and dtype that lie on the quantizer's levels.
@@ -54,9 +55,9 @@ class Quantizer(nn.Module):
         """Integer dtype that holds every code."""
         return torch.int8
 
+    @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return codes (as floats, freshly allocated), scale and zero point of `x`, which is not changed."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` (any shape) on the quantizer's levels, with a straight-through gradient."""

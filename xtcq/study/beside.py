@@ -72,8 +72,10 @@ def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) 
     """
     frame = to_frame(students)
     reference = to_frame(teachers).set_index("task")["score"]
-    budgets = {epochs: name for name, epochs in profile.budgets.items()}
-    frame["budget"] = frame["epochs"].map(budgets)
+    lengths = {(task, profile.epochs(task, name)): name for task in frame["task"].unique() for name in profile.budgets}
+    frame["budget"] = [
+        lengths.get(key, f"{key[1]:g} epochs") for key in zip(frame["task"], frame["epochs"], strict=True)
+    ]
     frame["minus teacher"] = frame["score"] - frame["task"].map(reference)
     frame["paper"] = [_paper_drop(row) for row in frame.itertuples()]
     keys = ["task", "precision", "budget", "learning_rate", "seed", "stages"]

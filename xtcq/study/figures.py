@@ -47,7 +47,10 @@ def _one_legend(figure: Figure, axes: plt.Axes, columns: int) -> None:
 
 
 def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
-    """Development score against training time, one line a plan; a mark where a stage ends.
+    """Development score against training cost, one line a plan; a mark where a stage ends.
+
+    Cost is counted in optimizer steps: a step costs nearly the same in every plan, and the seconds of runs that shared
+    a processor cannot be compared.
 
     Args:
         students: Records that differ in task, precision and plan (one learning rate and budget).
@@ -64,13 +67,13 @@ def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
         axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
         here = points[(points["task"] == task) & (points["precision"] == precision)]
         for plan, line in here.groupby("stages", sort=False):
-            axes.plot(line["train_seconds"], line["score"], color=colours[plan], marker=".", label=plan)
+            axes.plot(line["step"], line["score"], color=colours[plan], marker=".", label=plan)
             ends = line.groupby("stage").tail(1)
             axes.plot(
-                ends["train_seconds"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle=""
+                ends["step"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle=""
             )
     for axes in list(panels.values())[-frame["precision"].nunique() :]:
-        axes.set_xlabel("training time (s)")
+        axes.set_xlabel("training cost (optimizer steps)")
     _one_legend(figure, next(iter(panels.values())), columns=4)
     return figure
 

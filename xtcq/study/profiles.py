@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from xtcq.study.experiment import Experiment
+from xtcq.tasks import task_spec
 
 # Epochs of the papers' budgets for tasks trained without augmentation. Budget-C of MNLI and QQP is 18 epochs for a
 # 12-layer student: DeepSpeed's tutorial trains 18 epochs and quotes XTC's Budget-C rows of Tables C.2 and C.3 for it.
@@ -26,11 +28,12 @@ class Profile:
         model: pre-trained encoder.
         tasks: tasks in the order of their value to the reader.
         grid_tasks: those of them on which the large grids of students run.
-        budgets: epochs of a whole plan by budget.
+        budgets: length of a whole plan by budget: epochs, or optimizer steps where it is an ``int``.
         budget: the budget that a notebook uses unless it compares budgets.
         learning_rates: rates of a sweep.
         learning_rate: the rate that a notebook uses unless it sweeps.
-        teacher_epochs: length of the teacher's fine-tuning.
+        teacher_epochs: length of the teacher's fine-tuning, unless that is more than ``teacher_steps``.
+        teacher_steps: most optimizer steps that a teacher is worth at this scale.
         teacher_learning_rate: its peak rate.
         evaluations: evaluations over a plan.
         scale: one line that stands beside every result.
@@ -40,11 +43,12 @@ class Profile:
     model: str
     tasks: tuple[str, ...]
     grid_tasks: tuple[str, ...]
-    budgets: Mapping[str, float]
+    budgets: Mapping[str, float | int]
     budget: str
     learning_rates: tuple[float, ...]
     learning_rate: float
     teacher_epochs: float
+    teacher_steps: int
     teacher_learning_rate: float
     evaluations: int
     scale: str
@@ -55,10 +59,30 @@ class Profile:
             task=task,
             model=self.model,
             seed=seed,
-            epochs=self.teacher_epochs,
+            epochs=min(self.teacher_epochs, _epochs_of(task, self.teacher_steps)),
             learning_rate=self.teacher_learning_rate,
             evaluations=self.evaluations,
         )
+
+    def epochs(self, task: str, budget: str) -> float:
+        """Length of a plan.
+
+        Args:
+            task: name of the task.
+            budget: a key of ``budgets``.
+
+        Returns:
+            Passes over the training set.
+
+        Raises:
+            ValueError: for an unknown budget.
+        """
+        if budget not in self.budgets:
+            raise ValueError(
+                f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}."
+            )
+        length = self.budgets[budget]
+        return _epochs_of(task, length) if isinstance(length, int) else length
 
     def student(self, task: str, **fields: Any) -> Experiment:
         """A student of that teacher.
@@ -73,20 +97,23 @@ class Profile:
         Raises:
             ValueError: for an unknown budget, besides what ``Experiment`` raises.
         """
-        budget = fields.pop("budget", self.budget)
-        if budget not in self.budgets:
-            raise ValueError(
-                f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}."
-            )
+        fields = dict(fields)
         fixed = {
             "task": task,
             "model": self.model,
             "teacher": self.teacher(task),
-            "epochs": self.budgets[budget],
+            "epochs": self.epochs(task, fields.pop("budget", self.budget)),
             "learning_rate": self.learning_rate,
             "evaluations": self.evaluations,
         }
         return Experiment(**fixed | fields)
+
+
+def _epochs_of(task: str, steps: int) -> float:
+    """Epochs that take a number of optimizer steps, rounded down to a thousandth: the step count stays the same."""
+    spec = task_spec(task)
+    per_epoch = math.ceil(spec.rows["train"] / spec.batch_size)
+    return math.floor(1000 * steps / per_epoch) / 1000
 
 
 _PROFILES = {
@@ -95,11 +122,12 @@ _PROFILES = {
         model="minilm-l6",
         tasks=("demo-pairs", "demo-acceptability", "demo-similarity"),
         grid_tasks=("demo-pairs",),
-        budgets=MappingProxyType({"A": 1.0, "B": 2.0}),
-        budget="A",
+        budgets=MappingProxyType({"short": 75}),
+        budget="short",
         learning_rates=(2e-4,),
         learning_rate=2e-4,
         teacher_epochs=2.0,
+        teacher_steps=150,
         teacher_learning_rate=1e-4,
         evaluations=4,
         scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
@@ -107,13 +135,15 @@ _PROFILES = {
     "mini": Profile(
         name="mini",
         model="minilm-l6",
-        tasks=("mrpc", "stsb", "cola", "rte"),
-        grid_tasks=("mrpc", "stsb"),
-        budgets=_EPOCHS,
-        budget="A",
+        tasks=("mrpc", "stsb", "sst2", "cola", "rte"),
+        grid_tasks=("mrpc", "sst2"),
+        # "short" is what two processor cores can pay for; it is no budget of the papers.
+        budgets=MappingProxyType({"short": 192} | _EPOCHS),
+        budget="short",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
         teacher_epochs=3.0,
+        teacher_steps=1000,
         teacher_learning_rate=1e-4,
         evaluations=10,
         scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks, no data augmentation",
@@ -128,6 +158,8 @@ _PROFILES = {
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
         teacher_epochs=3.0,
+        # Three epochs of the largest task, MNLI: no limit.
+        teacher_steps=40_000,
         teacher_learning_rate=2e-5,
         evaluations=20,
         scale="BERT-base (109 M parameters) on GLUE, no data augmentation",
