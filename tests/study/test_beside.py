@@ -20,16 +20,16 @@ def test_paper_scores_are_the_printed_ones():
 
 def test_students_stand_beside_the_papers_difference(mini, make_record):
     teacher = make_record(85.0, **mini.teacher("mrpc").to_dict())
-    students = [
-        make_record(80.0, **mini.student("mrpc", precision=p, stages="two-stage", learning_rate=rate).to_dict() | {
-            "teacher": mini.teacher("mrpc")
-        })
-        for p, rate in (("1-1-8", 1e-4), ("2-2-8", 3e-4))
-    ]  # fmt: skip
+    cells = [("1-1-8", 1e-4, "B"), ("1-1-8", 1e-4, "short"), ("2-2-8", 3e-4, "A")]
+    students = []
+    for precision, rate, budget in cells:
+        student = mini.student("mrpc", precision=precision, stages="two-stage", learning_rate=rate, budget=budget)
+        students.append(make_record(80.0, **student.to_dict() | {"teacher": mini.teacher("mrpc")}))
     table = beside.kd_stages(mini, students, [teacher])
-    assert table["minus teacher"].tolist() == [-5.0, -5.0]
-    # C.2, Budget-A | Two-Stage | 1e-4, MRPC Acc 85.5 against the teacher's 86.3; the paper has no rate of 3e-4.
-    assert math.isclose(table["paper"].iloc[0], 85.5 - 86.3) and math.isnan(table["paper"].iloc[1])
+    assert table["minus teacher"].tolist() == [-5.0] * 3
+    # MRPC Acc of C.2, Two-Stage at 1e-4: 85.8 in Budget-B and 85.5 in Budget-A, against the teacher's 86.3.
+    # The paper has no rate of 3e-4.
+    assert table["paper minus teacher"].tolist() == pytest.approx([85.8 - 86.3, 85.5 - 86.3, math.nan], nan_ok=True)
     assert table.index.names == ["task", "W-E-A", "budget", "learning rate", "seed", "plan"]
 
 

@@ -29,3 +29,12 @@ def test_the_better_plan_and_its_margin_are_computed(make_record):
 def test_teachers_beside_the_paper(make_record):
     text = findings.teachers([make_record(80.0, task="mrpc")]).data
     assert "**mrpc**: best 80.0, last 80.0 (accuracy), -6.3 points from BERT-base." in text
+
+
+def test_cells_that_were_not_run_are_named(make_record):
+    records = [make_record(80.0), make_record(70.0, seed=111)]
+    grid = [record.experiment for record in records]
+    assert findings.missing(grid, records).data == "All 2 cells of the grid were run."
+    text = findings.missing(grid, records[:1]).data
+    assert text.startswith("1 of 2 cells of the grid were not run:") and "- mrpc 32-32-32 finetune" in text
+    assert "seed 111" in text and "seed 42" not in text

@@ -103,3 +103,20 @@ def test_a_glue_key_that_does_not_exist(checkout, old, new, message):
     page = checkout / "book" / "index.md"
     page.write_text(page.read_text().replace(old, new))
     assert message in only(check_book(checkout))
+
+
+def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
+    next((checkout / "book" / "records").iterdir()).unlink()
+    parameters = {"tasks": ["mrpc"], "train": False}
+    change(
+        checkout / "notebooks" / "chapter.ipynb",
+        lambda n: n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+    )
+    change(
+        checkout / "book" / "executed" / "chapter.ipynb",
+        lambda n: (
+            n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+            n["metadata"]["papermill"].update(parameters=parameters),
+        ),
+    )
+    assert check_book(checkout) == []

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs
+from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs, stored
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
 STUDENT = Experiment(
@@ -105,3 +105,8 @@ def test_grid_trains_teachers_first(small_world, trainings):
     records = run_all([STUDENT, other])
     assert trainings[0] == TEACHER.digest and sorted(trainings[1:]) == sorted([STUDENT.digest, other.digest])
     assert [r.experiment for r in records] == [STUDENT, other]
+
+
+def test_stored_trains_nothing(small_world, trainings):
+    record = run(TEACHER)
+    assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]

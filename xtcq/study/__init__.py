@@ -13,7 +13,7 @@ from xtcq.study.records import (
     runs_folder,
     to_frame,
 )
-from xtcq.study.runs import load_student, run, run_all
+from xtcq.study.runs import load_student, run, run_all, stored
 
 __all__ = [
     "Experiment",
@@ -30,5 +30,6 @@ __all__ = [
     "run",
     "run_all",
     "runs_folder",
+    "stored",
     "to_frame",
 ]

@@ -25,6 +25,7 @@ PAPER_COLUMNS = {
 PAPER_PLANS = {"one-stage": "One-Stage", "two-stage": "Two-Stage", "three-stage": "Three-Stage"}
 # 1-bit and 2-bit results of XTC by plan, budget and learning rate.
 PAPER_TABLES = {"1-1-8": "xtc-c2", "2-2-8": "xtc-c3"}
+PAPER_BUDGETS = ("A", "B", "C")
 PAPER_TEACHER = ("xtc-c5", "BERT-base | n/a")
 
 
@@ -67,8 +68,9 @@ def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) 
         teachers: Records of their teachers.
 
     Returns:
-        One row a student: ``best`` and ``last`` score, ``minus teacher`` (points lost to quantization) and ``paper``
-        (the same difference in the paper at that budget and learning rate; NaN where it has no such row).
+        One row a student: ``best`` and ``last`` score, ``minus teacher`` (points lost to quantization) and ``paper minus
+        teacher``: the same difference in the paper at that learning rate and budget, or at its shortest budget A where
+        ours is none of the paper's; NaN where it has no such row.
     """
     frame = to_frame(students)
     reference = to_frame(teachers).set_index("task")["score"]
@@ -77,9 +79,9 @@ def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) 
         lengths.get(key, f"{key[1]:g} epochs") for key in zip(frame["task"], frame["epochs"], strict=True)
     ]
     frame["minus teacher"] = frame["score"] - frame["task"].map(reference)
-    frame["paper"] = [_paper_drop(row) for row in frame.itertuples()]
+    frame["paper minus teacher"] = [_paper_drop(row) for row in frame.itertuples()]
     keys = ["task", "precision", "budget", "learning_rate", "seed", "stages"]
-    frame = frame.set_index(keys)[["score", "last", "minus teacher", "paper"]]
+    frame = frame.set_index(keys)[["score", "last", "minus teacher", "paper minus teacher"]]
     return frame.rename(columns={"score": "best"}).rename_axis(
         ["task", "W-E-A", "budget", "learning rate", "seed", "plan"]
     )
@@ -88,7 +90,8 @@ def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) 
 def _paper_drop(row) -> float:
     if row.precision not in PAPER_TABLES:
         return math.nan
-    key = f"Budget-{row.budget} | {PAPER_PLANS.get(row.stages)} | {_as_printed(row.learning_rate)}"
+    budget = row.budget if row.budget in PAPER_BUDGETS else PAPER_BUDGETS[0]
+    key = f"Budget-{budget} | {PAPER_PLANS.get(row.stages)} | {_as_printed(row.learning_rate)}"
     return paper_score(PAPER_TABLES[row.precision], key, row.task) - paper_score(*PAPER_TEACHER, row.task)
 
 

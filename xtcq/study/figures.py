@@ -69,9 +69,7 @@ def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
         for plan, line in here.groupby("stages", sort=False):
             axes.plot(line["step"], line["score"], color=colours[plan], marker=".", label=plan)
             ends = line.groupby("stage").tail(1)
-            axes.plot(
-                ends["step"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle=""
-            )
+            axes.plot(ends["step"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle="")
     for axes in list(panels.values())[-frame["precision"].nunique() :]:
         axes.set_xlabel("training cost (optimizer steps)")
     _one_legend(figure, next(iter(panels.values())), columns=4)

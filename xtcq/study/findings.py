@@ -8,6 +8,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.study.beside import PAPER_TEACHER, paper_score
+from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
@@ -32,7 +33,7 @@ def teachers(records: list[Record]) -> Markdown:
         if len(curve) > 2 and curve[-1] == max(curve):
             line += "; the last evaluation is the best one, so longer training might help"
         lines.append(line + ".")
-    return _bullets(lines)
+    return Markdown(_list(lines))
 
 
 def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
@@ -68,7 +69,24 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
         f"{frame['epochs'].nunique()} budget{'s' * (frame['epochs'].nunique() > 1)}: "
         "a difference within the noise decides nothing."
     )
-    return _bullets(lines)
+    return Markdown(_list(lines))
+
+
+def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
+    """Say which cells of a grid were not run.
+
+    Args:
+        grid: what the chapter asks for.
+        records: what there is.
+
+    Returns:
+        One sentence, and the missing experiments if there are any.
+    """
+    there = {record.experiment for record in records}
+    open_cells = [str(experiment) for experiment in grid if experiment not in there]
+    if not open_cells:
+        return Markdown(f"All {len(grid)} cells of the grid were run.")
+    return Markdown(f"{len(open_cells)} of {len(grid)} cells of the grid were not run:\n\n" + _list(open_cells))
 
 
 def _noise(task: str, row: pd.Series) -> str:
@@ -82,5 +100,5 @@ def _noise(task: str, row: pd.Series) -> str:
     return f" One standard error of an accuracy on its {examples} development examples is {error:.1f} points."
 
 
-def _bullets(lines: list[str]) -> Markdown:
-    return Markdown("\n".join(f"- {line}" for line in lines))
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

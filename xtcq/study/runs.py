@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -69,11 +70,27 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
     """
     experiments = list(experiments)
     for wave in _waves(experiments):
-        results = Parallel(n_jobs=min(jobs, len(wave)))(delayed(_attempt)(e, jobs) for e in wave)
+        workers = min(jobs, len(wave))
+        results = Parallel(n_jobs=workers)(delayed(_attempt)(experiment, workers) for experiment in wave)
         failures = [failure for failure in results if failure]
         if failures:
             raise RuntimeError(f"{len(failures)} of {len(wave)} runs failed:\n" + "\n".join(failures))
     return [run(experiment) for experiment in experiments]
+
+
+def stored(experiments: Iterable[Experiment]) -> list[Record]:
+    """Return the Records that exist; nothing is trained.
+
+    Args:
+        experiments: the grid.
+
+    Returns:
+        Records in the order of the experiments, those without one left out.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+    """
+    return [load_record(record_path(e)) for e in experiments if record_path(e).exists()]
 
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -91,14 +108,14 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
     return model.eval(), tokenizer
 
 
-def _attempt(experiment: Experiment, jobs: int) -> str | None:
+def _attempt(experiment: Experiment, workers: int) -> str | None:
     """Run one experiment in a worker process; a failure comes back as a line of text, so that the others go on."""
-    if jobs > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if workers > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logging.getLogger("xtcq").setLevel(logging.INFO)
     try:
-        os.environ["XTCQ_SIDE_BY_SIDE"] = str(jobs)
+        os.environ["XTCQ_SIDE_BY_SIDE"] = str(workers)
         run(experiment)
     except Exception as error:  # any reason: the rest of a long grid must not be lost
         logger.exception("failed: %s", experiment)
