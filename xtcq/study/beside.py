@@ -68,9 +68,9 @@ def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) 
         teachers: Records of their teachers.
 
     Returns:
-        One row a student: ``best`` and ``last`` score, ``minus teacher`` (points lost to quantization) and ``paper minus
-        teacher``: the same difference in the paper at that learning rate and budget, or at its shortest budget A where
-        ours is none of the paper's; NaN where it has no such row.
+        One row a student: ``best`` and ``last`` score, ``minus teacher`` (points lost to quantization) and
+        ``paper minus teacher``: the same difference in the paper at that learning rate and budget, or at its shortest
+        budget A where ours is none of the paper's; NaN where it has no such row.
     """
     frame = to_frame(students)
     reference = to_frame(teachers).set_index("task")["score"]
