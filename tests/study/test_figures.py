@@ -26,7 +26,7 @@ def records(make_record):
 def test_learning_rate_panels_show_each_plan_and_the_teacher(records):
     figure = figures.learning_rate_sensitivity(*records)
     axes = figure.axes
-    assert [a.get_title() for a in axes] == ["mrpc, 1-1-8", "mrpc, 2-2-8"]
+    assert [a.get_title() for a in axes] == ["MRPC, 1-1-8", "MRPC, 2-2-8"]
     lines = {line.get_label(): line for line in axes[0].get_lines()}
     assert list(lines["one-stage"].get_xdata()) == [1e-4, 5e-4]
     assert list(lines["one-stage"].get_ydata()) == [70.0, 60.0]
@@ -44,5 +44,5 @@ def test_cost_panels_draw_each_plan_over_steps(records):
 def test_one_panel_a_teacher(make_record):
     figure = figures.score_over_epochs([make_record(80.0, task=task) for task in ("mrpc", "cola", "rte", "stsb")])
     visible = [a for a in figure.axes if a.get_visible()]
-    assert [a.get_title() for a in visible] == ["mrpc", "cola", "rte", "stsb"]
+    assert [a.get_title() for a in visible] == ["MRPC", "CoLA", "RTE", "STS-B"]
     assert visible[1].get_ylabel() == "Matthews correlation (x 100)"

@@ -91,12 +91,12 @@ def _paper_drop(row) -> float:
     if row.precision not in PAPER_TABLES:
         return math.nan
     budget = row.budget if row.budget in PAPER_BUDGETS else PAPER_BUDGETS[0]
-    key = f"Budget-{budget} | {PAPER_PLANS.get(row.stages)} | {_as_printed(row.learning_rate)}"
+    key = f"Budget-{budget} | {PAPER_PLANS.get(row.stages)} | {as_printed(row.learning_rate)}"
     return paper_score(PAPER_TABLES[row.precision], key, row.task) - paper_score(*PAPER_TEACHER, row.task)
 
 
-def _as_printed(rate: float) -> str:
-    """2e-05 as the papers print it: 2e-5."""
+def as_printed(rate: float) -> str:
+    """A learning rate as the papers print it: 2e-5 rather than 2e-05."""
     mantissa, exponent = f"{rate:e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
@@ -114,5 +114,5 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     style = frame.style.set_caption(caption).format(precision=1, na_rep="–")
     for level, name in enumerate(frame.index.names):
         if name == "learning rate":
-            style = style.format_index(_as_printed, level=level)
+            style = style.format_index(as_printed, level=level)
     return style

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from xtcq.study.beside import as_printed
 from xtcq.study.records import Record, history_frame, to_frame
+from xtcq.tasks import task_spec
 
 METRIC_LABELS = {
     "matthews": "Matthews correlation (x 100)",
@@ -24,28 +30,6 @@ def use_style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "savefig.facecolor": "white", "figure.facecolor": "white"})
 
 
-def _panels(frame: pd.DataFrame) -> tuple[Figure, dict[tuple[str, str], plt.Axes]]:
-    """One panel a task and precision, tasks downwards; a phone shows two side by side."""
-    tasks, precisions = frame["task"].unique(), frame["precision"].unique()
-    figure, axes = plt.subplots(
-        len(tasks), len(precisions), squeeze=False, sharex="row", sharey="row", layout="constrained",
-        figsize=(3.6 * len(precisions), 2.7 * len(tasks) + 0.5),
-    )  # fmt: skip
-    panels = {}
-    for i, task in enumerate(tasks):
-        for j, precision in enumerate(precisions):
-            panels[task, precision] = axes[i, j]
-            axes[i, j].set_title(f"{task}, {precision}")
-        axes[i, 0].set_ylabel(METRIC_LABELS[frame.loc[frame["task"] == task, "metric"].iloc[0]])
-    return figure, panels
-
-
-def _one_legend(figure: Figure, axes: plt.Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns, frameon=False)
-
-
 def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
     """Development score against training cost, one line a plan; a mark where a stage ends.
 
@@ -59,21 +43,13 @@ def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
     Returns:
         The figure.
     """
-    frame, points = to_frame(students), history_frame(students)
-    levels = to_frame(teachers).set_index("task")["score"]
-    figure, panels = _panels(frame)
-    colours = dict(zip(frame["stages"].unique(), sns.color_palette("colorblind"), strict=False))
-    for (task, precision), axes in panels.items():
-        axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
-        here = points[(points["task"] == task) & (points["precision"] == precision)]
-        for plan, line in here.groupby("stages", sort=False):
-            axes.plot(line["step"], line["score"], color=colours[plan], marker=".", label=plan)
-            ends = line.groupby("stage").tail(1)
-            axes.plot(ends["step"], ends["score"], color=colours[plan], marker="|", markersize=14, linestyle="")
-    for axes in list(panels.values())[-frame["precision"].nunique() :]:
-        axes.set_xlabel("training cost (optimizer steps)")
-    _one_legend(figure, next(iter(panels.values())), columns=4)
-    return figure
+
+    def draw(axes: plt.Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
+        axes.plot(line["step"], line["score"], **style)
+        ends = line.groupby("stage").tail(1)
+        axes.plot(ends["step"], ends["score"], color=style["color"], marker="|", markersize=16, linestyle="")
+
+    return _plan_panels(students, teachers, history_frame(students), draw, "training cost (optimizer steps)")
 
 
 def learning_rate_sensitivity(students: list[Record], teachers: list[Record]) -> Figure:
@@ -86,23 +62,54 @@ def learning_rate_sensitivity(students: list[Record], teachers: list[Record]) ->
     Returns:
         The figure.
     """
+    frame = to_frame(students).sort_values("learning_rate", kind="stable")
+    rates = frame["learning_rate"].unique()
+
+    def draw(axes: plt.Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
+        axes.plot(line["learning_rate"], line["score"], **style)
+        axes.set_xscale("log")
+        axes.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
+        axes.set_xticks(rates, [as_printed(rate) for rate in rates])
+        axes.minorticks_off()
+
+    return _plan_panels(students, teachers, frame, draw, "peak learning rate")
+
+
+def _plan_panels(
+    students: list[Record],
+    teachers: list[Record],
+    points: pd.DataFrame,
+    draw: Callable[[plt.Axes, pd.DataFrame, dict[str, Any]], None],
+    xlabel: str,
+) -> Figure:
+    """One panel a task and precision, tasks downwards, a line a plan; a phone shows two panels side by side."""
     frame = to_frame(students)
     levels = to_frame(teachers).set_index("task")["score"]
-    figure, panels = _panels(frame)
-    colours = dict(zip(frame["stages"].unique(), sns.color_palette("colorblind"), strict=False))
-    for (task, precision), axes in panels.items():
+    tasks, precisions, plans = (frame[name].unique() for name in ("task", "precision", "stages"))
+    styles = {
+        plan: {"color": colour, "marker": marker, "markersize": 5, "label": plan}
+        for plan, colour, marker in zip(plans, sns.color_palette("colorblind"), "os^Dvp", strict=False)
+    }
+    figure, grid = plt.subplots(
+        len(tasks), len(precisions), squeeze=False, sharex="row", sharey="row", layout="constrained",
+        figsize=(3.6 * len(precisions), 2.7 * len(tasks) + 0.5),
+    )  # fmt: skip
+    for (i, task), (j, precision) in product(enumerate(tasks), enumerate(precisions)):
+        axes = grid[i, j]
         axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
-        here = frame[(frame["task"] == task) & (frame["precision"] == precision)]
+        here = points[(points["task"] == task) & (points["precision"] == precision)]
         for plan, line in here.groupby("stages", sort=False):
-            line = line.sort_values("learning_rate")
-            axes.plot(line["learning_rate"], line["score"], color=colours[plan], marker="o", label=plan)
-        axes.set_xscale("log")
-        rates = sorted(frame["learning_rate"].unique())
-        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-        axes.minorticks_off()
-    for axes in list(panels.values())[-frame["precision"].nunique() :]:
-        axes.set_xlabel("peak learning rate")
-    _one_legend(figure, next(iter(panels.values())), columns=4)
+            draw(axes, line, styles[plan])
+        axes.set_title(f"{task_spec(task).title}, {precision}")
+    for i, task in enumerate(tasks):
+        grid[i, 0].set_ylabel(METRIC_LABELS[task_spec(task).primary_metric])
+    for axes in grid[-1]:
+        axes.set_xlabel(xlabel)
+    # A panel may lack a plan that was not run there; the legend names them all once.
+    named = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -124,5 +131,5 @@ def score_over_epochs(records: list[Record]) -> Figure:
     for axes, (_, row) in zip(grid.flat, frame.iterrows(), strict=False):
         line = points[points["task"] == row["task"]]
         axes.plot(line["epoch"], line["score"], marker=".")
-        axes.set(title=row["task"], xlabel="epoch", ylabel=METRIC_LABELS[row["metric"]])
+        axes.set(title=task_spec(row["task"]).title, xlabel="epoch", ylabel=METRIC_LABELS[row["metric"]])
     return figure

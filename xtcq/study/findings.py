@@ -62,13 +62,13 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
             gap = tuned.loc["one-stage", "score"] - others.max()
             line += f"; one stage is {gap:+.1f} points from the better of the others ({others.idxmax()})"
         lines.append(line + "." + _noise(task, top))
-    rates = frame["learning_rate"].nunique()
-    seeds = frame["seed"].nunique()
-    lines.append(
-        f"This is {rates} learning rate{'s' * (rates > 1)}, {seeds} seed{'s' * (seeds > 1)} and "
-        f"{frame['epochs'].nunique()} budget{'s' * (frame['epochs'].nunique() > 1)}: "
-        "a difference within the noise decides nothing."
-    )
+    counts = [
+        ("learning rate", frame["learning_rate"].nunique()),
+        ("seed", frame["seed"].nunique()),
+        ("budget", frame.groupby("task")["epochs"].nunique().max()),
+    ]
+    rates, seeds, budgets = (f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts)
+    lines.append(f"This is {rates}, {seeds} and {budgets}: a difference within the noise decides nothing.")
     return Markdown(_list(lines))
 
 
