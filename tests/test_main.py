@@ -71,3 +71,23 @@ def test_check_lists_problems(tmp_path):
     (tmp_path / "book" / "records" / "abc.json").write_text("{}")
     result = invoke("check", tmp_path)
     assert result.exit_code == 1 and "abc.json is no Record" in result.stdout
+
+
+def test_claims_as_json_and_as_a_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
+    result = invoke("claims", "--json")
+    claims = json.loads(result.stdout)
+    assert result.exit_code == 0 and len(claims) >= 25
+    keys = {"id", "claim", "source", "paper_effect", "our_effect", "interval", "pairs", "scale", "verdict", "chapter"}
+    assert all(keys <= set(claim) and isinstance(claim["paper_effect"], float) for claim in claims)
+    assert {claim["verdict"] for claim in claims} == {"not tested at this scale"}
+    table = invoke("claims")
+    assert table.exit_code == 0 and "skip-beats-top" in table.stdout
+    assert f"0 reproduced, 0 contradicted, 0 inconclusive, {len(claims)} not tested at this scale" in table.stdout
+
+
+def test_claims_needs_sound_records(tmp_path, monkeypatch):
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
+    (tmp_path / "abc.json").write_text("{}")
+    result = invoke("claims")
+    assert result.exit_code == 1 and "abc.json is no Record" in result.stderr and "Traceback" not in result.output

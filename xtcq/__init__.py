@@ -1,5 +1,6 @@
 """xtcq: the library under a reproducibility book about compressing BERT to one and two bits."""
 
+from xtcq.deploy import load_packed, save_packed
 from xtcq.distillation import DistillationLoss, one_stage, reduce_layers, three_stage, two_stage
 from xtcq.quantization import Precision, QuantConfig, bitops, freeze, model_size, quantize
 from xtcq.study import Experiment, run
@@ -13,11 +14,13 @@ __all__ = [
     "QuantConfig",
     "bitops",
     "freeze",
+    "load_packed",
     "model_size",
     "one_stage",
     "quantize",
     "reduce_layers",
     "run",
+    "save_packed",
     "three_stage",
     "two_stage",
 ]

@@ -76,10 +76,65 @@ def _experiments(source: Path, profile: str | None, parameters: str) -> list:
 
 
 @app.command()
+def pack(
+    source: Annotated[Path, typer.Argument(help="one experiment as JSON; it is trained first if it was not")],
+    folder: Annotated[Path, typer.Argument(help="where the packed model goes")],
+    rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
+) -> None:
+    """Pack the trained student of an experiment into a folder that load_packed reads."""
+    from xtcq.deploy import ModelCard, save_packed
+    from xtcq.deploy.card import ENCODERS
+    from xtcq.quantization import freeze
+    from xtcq.study import load_record, load_student, record_path
+    from xtcq.tasks import task_spec
+
+    try:
+        experiments = _experiments(source, None, "{}")
+        if len(experiments) != 1:
+            raise ValueError(f"{source} holds {len(experiments)} experiments, expected one: write it to its own file")
+        (experiment,) = experiments
+        if not experiment.quantized:
+            raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
+        model, tokenizer = load_student(experiment)
+        record = load_record(record_path(experiment))
+        card = ModelCard(
+            task=task_spec(experiment.task).title,
+            metrics=record.best,
+            evaluated_on="development set, on which the best of several evaluations was chosen",
+            teacher=None if experiment.teacher is None else str(experiment.teacher),
+            **ENCODERS[experiment.model],
+        )
+        save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _fail(error) from None
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    typer.echo(f"{folder}: {size / 2**20:.2f} MiB with tokenizer and card")
+
+
+@app.command()
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """The ledger: every claim of the papers, its effect there and here, and a verdict by one rule."""
+    from xtcq.study.claims import counts, judge_all
+    from xtcq.study.claims_table import as_data, to_frame
+
+    try:
+        judgements = judge_all()
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    if as_json:
+        typer.echo(json.dumps([as_data(judgement) for judgement in judgements], indent=1))
+        return
+    typer.echo(to_frame(judgements).drop(columns="claim").to_string(index=False))
+    typer.echo(", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items()))
+
+
+@app.command()
 def check(
     root: Annotated[Path, typer.Argument(help="the checkout")] = Path("."),
 ) -> None:
-    """Gates of the published edition: templates, Records, glue keys."""
+    """Gates of the published edition: templates, Records, glue keys, published tables, claims."""
     from xtcq.study.gates import check_book
 
     problems = check_book(root.resolve())

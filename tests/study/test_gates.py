@@ -1,8 +1,10 @@
 import json
+import os
+import shutil
 
 import pytest
 
-from xtcq.study import load_profile
+from xtcq.study import load_profile, published
 from xtcq.study.gates import check_book
 from xtcq.study.records import save_record
 
@@ -120,3 +122,47 @@ def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
         ),
     )
     assert check_book(checkout) == []
+
+
+@pytest.fixture
+def papers(checkout):
+    """The checkout with the published tables and the ledger of claims."""
+    book = published.folder().parent
+    shutil.copytree(book / "published", checkout / "book" / "published")
+    shutil.copy(book / "claims.yaml", checkout / "book")
+    return checkout / "book"
+
+
+def test_sound_tables_and_claims_pass(papers):
+    before = dict(os.environ)
+    assert check_book(papers.parent) == []
+    assert os.environ == before
+
+
+@pytest.mark.parametrize("table", ["xtc-c6", "errata", "code-departures"])
+def test_a_malformed_table(papers, table):
+    path = papers / "published" / f"{table}.csv"
+    path.write_text(path.read_text() + "only one field\n")
+    message = only(check_book(papers.parent))
+    assert message.startswith(f"book/published/{table}.csv: ") and "filled fields" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("xtc-c6 / Top-6", "xtc-c6 / Top-7", "claim 'skip-beats-top': xtc-c6 has no row 'Top-7'"),
+        ("metrics: [Avg.]", "metrics: [Average]", "print the metric 'Average'"),
+        ("direction: greater", "direction: larger", "field 'direction' is 'larger'"),
+        ("claims:", "claims: [", "no YAML"),
+    ],
+)
+def test_a_claim_without_a_source(papers, old, new, message):
+    path = papers / "claims.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    problem = only(check_book(papers.parent))
+    assert problem.startswith("book/claims.yaml: ") and message in problem
+
+
+def test_a_missing_ledger(papers):
+    (papers / "claims.yaml").unlink()
+    assert "restore it from version control" in only(check_book(papers.parent))

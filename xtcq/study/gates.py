@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xtcq.study import published
+from xtcq.study.claims import paper_effects
 from xtcq.study.grid import notebook_grid
+from xtcq.study.ledger_file import ClaimError, load_claims
 from xtcq.study.records import RecordError, load_record
 
 _GLUE = re.compile(r"\{glue:[a-z]*\}`([^`:]+)::([^`:]+)(?::[^`]*)?`")
@@ -53,7 +59,46 @@ def check_book(root: Path) -> list[Problem]:
             problems.append(Problem(str(path.relative_to(root)), str(error).rstrip("."), "See above"))
     for page in sorted((root / "book").rglob("*.md")):
         problems += _check_glue(root, page)
+    if (root / "book" / "published").is_dir():
+        with _published_of(root):
+            # A malformed table would be reported again by every claim that is computed from it.
+            problems += list(_check_tables()) or list(_check_claims(root))
     return problems
+
+
+@contextmanager
+def _published_of(root: Path) -> Iterator[None]:
+    before = os.environ.get("XTCQ_PUBLISHED")
+    os.environ["XTCQ_PUBLISHED"] = str(root / "book" / "published")
+    try:
+        yield
+    finally:
+        os.environ.pop("XTCQ_PUBLISHED")
+        if before is not None:
+            os.environ["XTCQ_PUBLISHED"] = before
+
+
+def _check_tables() -> Iterator[Problem]:
+    readers = {name: partial(published.load, name) for name in (*published.tables(), *published.texts())}
+    for name, read in (readers | {"errata": published.errata, "code-departures": published.departures}).items():
+        try:
+            read()
+        except (ValueError, OSError) as error:
+            yield Problem(f"book/published/{name}.csv", str(error).rstrip("."), "See above")
+
+
+def _check_claims(root: Path) -> Iterator[Problem]:
+    name = "book/claims.yaml"
+    try:
+        claims = load_claims(root / name)
+    except ClaimError as error:
+        yield Problem(name, str(error).rstrip("."), "See above")
+        return
+    for claim in claims:
+        try:
+            paper_effects(claim)
+        except ValueError as error:
+            yield Problem(name, str(error), "See above")
 
 
 def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:

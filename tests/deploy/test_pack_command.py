@@ -1,0 +1,66 @@
+import json
+
+import pytest
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from xtcq import Experiment, load_packed
+from xtcq.__main__ import app
+from xtcq.deploy.card import ENCODERS
+from xtcq.encoder import _PUBLISHED
+from xtcq.study import runs
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch, tiny_bert, word_task, word_tokenizer):
+    """The command, in a world where every model is a tiny BERT and every task the word task."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(
+        runs, "load_encoder", lambda name, num_labels: (tiny_bert(num_labels=num_labels), word_tokenizer)
+    )
+    monkeypatch.setattr(runs, "load_task", lambda name: word_task)
+    monkeypatch.setattr(runs, "task_spec", lambda name: word_task.spec)
+
+    def call(experiments, *options):
+        (tmp_path / "e.json").write_text(json.dumps(experiments))
+        return CliRunner().invoke(app, ["pack", str(tmp_path / "e.json"), str(tmp_path / "out" / "model"), *options])
+
+    return call
+
+
+def test_a_trained_student_is_packed_with_its_scores(pack, tmp_path, padded_batch):
+    experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, precision="1-1-8", evaluations=1)
+    result = pack(experiment.to_dict())
+    assert result.exit_code == 0, result.output
+    model, _ = runs.load_student(experiment)
+    loaded = load_packed(tmp_path / "out" / "model")
+    assert loaded(**padded_batch).logits.equal(model(**padded_batch).logits)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out" / "model")("w1")["input_ids"]
+    text = (tmp_path / "out" / "model" / "README.md").read_text()
+    best = runs.run(experiment).best
+    assert f"| accuracy | {best['accuracy']:.1f} |" in text and "license: apache-2.0" in text
+
+    halved = pack(experiment.to_dict(), "--rest", "fp16")
+    assert halved.exit_code == 0 and "MiB" in halved.stdout
+    assert "in fp16" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiments", "options", "message"),
+    [
+        ({"task": "mrpc", "epochs": 1, "learning_rate": 1e-3}, (), "is not quantized, so nothing can be packed"),
+        ([], (), "holds 0 experiments, expected one"),
+        ({"task": "mrpc"}, (), "are needed"),
+    ],
+)
+def test_errors_are_one_line(pack, tmp_path, experiments, options, message):
+    result = pack(experiments, *options)
+    assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_names_the_repositories_that_are_loaded():
+    assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
+        name: published.repository for name, published in _PUBLISHED.items()
+    }

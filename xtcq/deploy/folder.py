@@ -1,0 +1,55 @@
+"""A folder that is either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, and rename it to `folder` if the block succeeds.
+
+    An earlier folder of that name stays whole until then, and stays if anything fails.
+
+    Args:
+        folder: where the files shall be.
+        check: called first; raises if what lies at `folder` must not be replaced.
+
+    Raises:
+        OSError: a file cannot be written (a full disk, say); the message names the folder.
+    """
+    check()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            yield temporary
+            # mkdtemp and safetensors leave everything readable for the owner alone.
+            for path in (temporary, *temporary.iterdir()):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            _replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"{reason}; {folder} was not changed. Free some space, or choose another") from error
+
+
+def _replace(new: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(new, folder)
+        return
+    # A folder that is not empty cannot be replaced in one step: the old one steps aside.
+    old = new.with_name(f"{new.name}.old")
+    os.rename(folder, old)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
+    shutil.rmtree(old)
