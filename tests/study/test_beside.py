@@ -37,3 +37,14 @@ def test_tables_are_rendered_with_one_decimal_and_dashes(mini, make_record):
     table = beside.teachers([make_record(81.26, task="mrpc"), make_record(70.0, task="demo-pairs")])
     html = beside.show(table, caption="scale").to_html()
     assert "81.3" in html and "86.3" in html and "–" in html and "scale" in html
+
+
+def test_keys_that_never_change_are_said_once(mini, make_record):
+    teacher = make_record(85.0, **mini.teacher("mrpc").to_dict())
+    students = []
+    for rate in (1e-4, 5e-4):
+        student = mini.student("mrpc", precision="1-1-8", stages="one-stage", learning_rate=rate)
+        students.append(make_record(80.0, **student.to_dict() | {"teacher": mini.teacher("mrpc")}))
+    html = beside.show(beside.kd_stages(mini, students, [teacher]), caption="Ours.").to_html()
+    assert "Ours. Every row: task mrpc, W-E-A 1-1-8, budget short, seed 42, plan one-stage." in html
+    assert "1e-4" in html and html.count("one-stage") == 1

@@ -104,6 +104,8 @@ def as_printed(rate: float) -> str:
 def show(frame: pd.DataFrame, caption: str) -> Styler:
     """A table for the page: one decimal, learning rates as printed, a dash where there is no value.
 
+    A key that is the same in every row is said once, in the caption: a phone has no room for it.
+
     Args:
         frame: the table.
         caption: what stands above it; names the scale of each column.
@@ -111,7 +113,13 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     Returns:
         An object that a notebook renders.
     """
+    levels = {name: frame.index.unique(name) for name in frame.index.names}
+    constant = {name: values[0] for name, values in levels.items() if len(values) == 1}
+    if constant and len(constant) < len(levels):
+        caption += " Every row: " + ", ".join(f"{name} {value}" for name, value in constant.items()) + "."
+        frame = frame.droplevel(list(constant))
     style = frame.style.set_caption(caption).format(precision=1, na_rep="–")
+    style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
     for level, name in enumerate(frame.index.names):
         if name == "learning rate":
             style = style.format_index(as_printed, level=level)
