@@ -183,3 +183,4 @@ def test_real_data(name, positives):
         assert validation["label"].mean() == pytest.approx(2.364, abs=1e-3)
     else:
         assert validation["label"].sum() == positives
+        assert validation["label"].value_counts().max() == task.spec.majority

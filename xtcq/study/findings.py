@@ -90,14 +90,17 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
 
 
 def _noise(task: str, row: pd.Series) -> str:
-    """One binomial standard error of an accuracy on the development set."""
+    """What an accuracy on the development set is worth: its standard error (binomial), and what no learning gives."""
     if row.metric != "accuracy":
         return ""
     spec = task_spec(task)
     examples = spec.rows[spec.evaluation_splits[0]]
     share = row.score / 100
     error = 100 * math.sqrt(share * (1 - share) / examples)
-    return f" One standard error of an accuracy on its {examples} development examples is {error:.1f} points."
+    noise = f" One standard error of an accuracy on its {examples} development examples is {error:.1f} points"
+    if spec.majority is None:
+        return noise + "."
+    return noise + f"; always answering the most frequent class gives {100 * spec.majority / examples:.1f}."
 
 
 def _list(lines: list[str]) -> str:

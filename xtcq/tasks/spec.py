@@ -20,6 +20,8 @@ class TaskSpec:
         metrics: Keys of `compute_metrics`; the first one selects the best checkpoint.
         rows: Number of examples of every split. All splits except `"train"` are evaluation splits.
         synthetic: True for tasks that this project generates itself.
+        majority: Examples of the most frequent class in the main evaluation split; None where it is not known or there
+            are no classes. Always answering that class gets this many right.
     """
 
     name: str
@@ -31,6 +33,7 @@ class TaskSpec:
     metrics: tuple[str, ...]
     rows: Mapping[str, int] = field(hash=False)
     synthetic: bool = False
+    majority: int | None = None
 
     @property
     def is_regression(self) -> bool:
