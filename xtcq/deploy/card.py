@@ -15,6 +15,8 @@ MIB = 2**20
 ENCODERS = {
     "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
     "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
+    # The licence of the repository that its makers train it with.
+    "tinybert-l6": {"base_model": "huawei-noah/TinyBERT_General_6L_768D", "licence": "apache-2.0"},
 }
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",

@@ -2,7 +2,7 @@
 
 from xtcq.distillation.layer_map import LayerMap
 from xtcq.distillation.losses import DistillationLoss, attention_loss, hidden_loss, logit_loss
-from xtcq.distillation.reduction import reduce_layers, select_layers
+from xtcq.distillation.reduction import check_layers, reduce_layers, select_layers
 from xtcq.distillation.stages import PLANS, Stage, finetune, one_stage, three_stage, two_stage
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "LayerMap",
     "Stage",
     "attention_loss",
+    "check_layers",
     "finetune",
     "hidden_loss",
     "logit_loss",

@@ -46,6 +46,28 @@ def select_layers(selection: str, teacher_layers: int, student_layers: int) -> t
     raise ValueError(f"layer selection {selection!r} is unknown: use one of {', '.join(SELECTIONS)}.")
 
 
+def check_layers(keep: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Refuse layers that a model of a given depth does not have, or that are not in order.
+
+    Args:
+        keep: 0-based layers.
+        depth: number of layers of the model that they are taken from.
+
+    Returns:
+        The layers as a tuple.
+
+    Raises:
+        ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist.
+    """
+    keep = tuple(keep)
+    rising = all(a < b for a, b in zip(keep, keep[1:], strict=False))
+    if not keep or not rising or keep[0] < 0 or keep[-1] >= depth:
+        raise ValueError(
+            f"layers to keep {list(keep)} must be strictly rising 0-based indices below the teacher's {depth} layers."
+        )
+    return keep
+
+
 def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
     """Copy a model with only some of its encoder layers; everything else is kept as it is.
 
@@ -59,13 +81,7 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     Raises:
         ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist.
     """
-    keep = tuple(keep)
-    depth = teacher.config.num_hidden_layers
-    rising = all(a < b for a, b in zip(keep, keep[1:], strict=False))
-    if not keep or not rising or keep[0] < 0 or keep[-1] >= depth:
-        raise ValueError(
-            f"layers to keep {list(keep)} must be strictly rising 0-based indices below the teacher's {depth} layers."
-        )
+    keep = check_layers(keep, teacher.config.num_hidden_layers)
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = len(keep)
     student = type(teacher)(config)

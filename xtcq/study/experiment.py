@@ -9,10 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from xtcq.distillation import PLANS, Stage
-from xtcq.encoder import model_names
+from xtcq.distillation import PLANS, Stage, check_layers
+from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.tasks import task_spec
+
+AUGMENTATIONS = ("none", "neighbours", "masked-lm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,14 @@ class Experiment:
         recipe: what is quantized and how; see ``QuantConfig``.
         lora_rank: rank of the full-precision term beside each quantized matrix; 0 for none.
         stages: name of a training plan.
-        layers: teacher layers that the student keeps; None keeps all.
-        teacher: the experiment whose student teaches this one and gives it its initial weights.
+        layers: teacher layers that the student keeps, 0-based; None keeps all.
+        teacher: the experiment whose student teaches this one. It also gives it its initial weights, unless its encoder
+            is another one: then the student starts from its own pre-trained weights.
+        start: the experiment whose trained weights this student begins with, instead of its teacher's. It may be less
+            quantized or of another precision; it must have the same layers.
+        augmentation: where the words of added training sentences come from: ``"none"`` adds nothing,
+            ``"neighbours"`` and ``"masked-lm"`` are explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps
+            its meaning, so a student sees as many batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
 
     Raises:
@@ -49,6 +57,8 @@ class Experiment:
     layers: tuple[int, ...] | None = None
     teacher: Experiment | None = None
     evaluations: int = 10
+    start: Experiment | None = None
+    augmentation: str = "none"
 
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
@@ -68,8 +78,11 @@ class Experiment:
                 raise ValueError(f"{name}={value!r} must be an integer of at least {least}.")
         object.__setattr__(self, "precision", str(self.quantization.precision))
         if self.layers is not None:
-            object.__setattr__(self, "layers", tuple(self.layers))
+            object.__setattr__(self, "layers", check_layers(self.layers, self._teacher_depth()))
+        if self.augmentation not in AUGMENTATIONS:
+            raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
         self._check_teacher()
+        self._check_start()
 
     def _check_teacher(self) -> None:
         distils = any(stage.distils for stage in self.plan())
@@ -77,12 +90,59 @@ class Experiment:
             raise ValueError(f"the plan {self.stages!r} distils: give the experiment that trains its teacher.")
         if self.teacher is None:
             return
-        for name in ("task", "model"):
-            if getattr(self.teacher, name) != getattr(self, name):
+        if self.teacher.task != self.task:
+            raise ValueError(
+                f"the teacher's task is {self.teacher.task!r} and the student's {self.task!r}: give both one task."
+            )
+        if self.teacher.model != self.model and self.layers is not None:
+            raise ValueError(
+                f"layers={list(self.layers)} are cut out of the teacher, whose encoder is {self.teacher.model!r} and "
+                f"the student's {self.model!r}: leave layers out, or use one encoder."
+            )
+
+    def _check_start(self) -> None:
+        start = self.start
+        if start is None:
+            return
+        for name in ("task", "model", "kept"):
+            ours, theirs = getattr(self, name), getattr(start, name)
+            if ours != theirs:
                 raise ValueError(
-                    f"the teacher's {name} is {getattr(self.teacher, name)!r} and the student's "
-                    f"{getattr(self, name)!r}: a student starts from its teacher's weights, so both must be the same."
+                    f"start has {name}={theirs!r} and this experiment {ours!r}: a student can only begin with the "
+                    "weights of a run of the same task, encoder and layers."
                 )
+        if start.quantized and start.recipe != self.recipe:
+            raise ValueError(
+                f"start was quantized by recipe {start.recipe!r} and this experiment asks for {self.recipe!r}: begin "
+                "with a full-precision run, or keep the recipe."
+            )
+        if start.lora_rank not in (0, self.lora_rank):
+            raise ValueError(
+                f"start has LoRA of rank {start.lora_rank} and this experiment of rank {self.lora_rank}: its low-rank "
+                "terms would be lost. Keep the rank, or begin with a run without LoRA."
+            )
+        if start.recipe == "binarybert" and start.quantization.precision.weights == 1:
+            raise ValueError(
+                f"start has matrices that recipe {start.recipe!r} split in two, which cannot be joined again: begin "
+                "with the run that it was split from."
+            )
+
+    def _teacher_depth(self) -> int:
+        kept = self.teacher.kept if self.cut_from_teacher else None
+        return encoder_depth(self.model) if kept is None else len(kept)
+
+    @property
+    def cut_from_teacher(self) -> bool:
+        """Whether the student's architecture is its teacher's: it starts from other weights if the encoders differ."""
+        return self.teacher is not None and self.teacher.model == self.model
+
+    @property
+    def kept(self) -> tuple[int, ...] | None:
+        """0-based layers of the pre-trained encoder that the student has; None for all of them."""
+        below = self.teacher.kept if self.cut_from_teacher else None
+        if self.layers is None or below is None:
+            return below if self.layers is None else self.layers
+        return tuple(below[layer] for layer in self.layers)
 
     @property
     def quantization(self) -> QuantConfig:
@@ -128,8 +188,9 @@ class Experiment:
                 f"an experiment has the fields {sorted(known)}, of which {sorted(required)} are needed; got {given}."
             )
         fields = dict(fields)
-        if isinstance(fields.get("teacher"), dict):
-            fields["teacher"] = cls.from_dict(fields["teacher"])
+        for name in ("teacher", "start"):
+            if isinstance(fields.get(name), dict):
+                fields[name] = cls.from_dict(fields[name])
         return cls(**fields)
 
     @property
@@ -139,6 +200,19 @@ class Experiment:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        """A short label for progress lines: task, precision, plan, length, learning rate, seed."""
-        plan = f"{self.stages} {self.epochs:g} epochs"
-        return f"{self.task} {self.precision} {plan} lr {self.learning_rate:g} seed {self.seed}"
+        """A short label for progress lines: what differs from run to run of a chapter."""
+        parts = [self.task, self.precision]
+        if self.recipe != "xtc":
+            parts.append(self.recipe)
+        if self.kept is not None:
+            parts.append(f"layers {','.join(map(str, self.kept))}")
+        if self.lora_rank:
+            parts.append(f"LoRA {self.lora_rank}")
+        if self.start is not None:
+            parts.append(f"from {self.start.precision} ({self.start.digest})")
+        if self.augmentation != "none":
+            parts.append(f"augmented by {self.augmentation}")
+        if self.teacher is not None and self.teacher.kept is not None:
+            parts.append("small teacher")
+        parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")
+        return " ".join(parts)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -18,15 +18,16 @@ import torch
 import transformers
 from filelock import FileLock
 from joblib import Parallel, delayed
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtcq.distillation import LayerMap, reduce_layers
+from xtcq.distillation import LayerMap, Stage, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, model_size, quantize, use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
-from xtcq.tasks import load_task, task_spec
+from xtcq.tasks import Task, load_task, task_spec
 from xtcq.training import train
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def run(experiment: Experiment) -> Record:
     once: the second waits for the first.
 
     Args:
-        experiment: what to run. Its teacher is trained first if its weights are not there.
+        experiment: what to run. Its teacher, and the run that it starts from, are trained first if their weights are
+            not there.
 
     Returns:
         The stored or the new Record.
@@ -124,13 +126,13 @@ def _attempt(experiment: Experiment, workers: int) -> str | None:
 
 
 def _waves(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """Experiments without a Record, in waves such that a teacher is in an earlier wave than its students."""
+    """Experiments without a Record, in waves: what a student needs, its teacher or start, is in an earlier one."""
     waves: list[list[Experiment]] = []
     pending = [e for e in dict.fromkeys(experiments) if not record_path(e).exists()]
     while pending:
         waves.insert(0, pending)
-        teachers = dict.fromkeys(e.teacher for e in pending if e.teacher is not None)
-        pending = [teacher for teacher in teachers if not _weights_path(teacher).exists()]
+        needed = dict.fromkeys(other for e in pending for other in (e.teacher, e.start) if other is not None)
+        pending = [other for other in needed if not _weights_path(other).exists()]
     return waves
 
 
@@ -160,16 +162,18 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     if experiment.teacher is not None:
         teacher, tokenizer = load_student(experiment.teacher)
         layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
-    student, tokenizer = _skeleton(experiment, teacher)
+    start = load_file(_weights(experiment.start)) if experiment.start else None
+    student, tokenizer = _skeleton(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
     spec = task_spec(experiment.task)
     logger.info("train: %s (%s)", experiment, experiment.digest)
+    task, plan = _task_and_plan(experiment)
     result = train(
         student,
-        experiment.plan(),
-        load_task(experiment.task),
+        plan,
+        task,
         tokenizer,
         weights.parent,
         learning_rate=experiment.learning_rate,
@@ -202,21 +206,41 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     return record
 
 
+def _task_and_plan(experiment: Experiment) -> tuple[Task, list[Stage]]:
+    """The data, augmented if asked for, and the stages in passes over it: as many steps as without augmentation."""
+    task, plan = load_task(experiment.task), experiment.plan()
+    if experiment.augmentation == "none":
+        return task, plan
+    from xtcq.tasks import load_augmented_task
+
+    rows = len(task.train)
+    # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
+    encoder, tokenizer = load_encoder(experiment.model, task.spec.num_labels)
+    task = load_augmented_task(task.spec.name, experiment.augmentation, encoder, tokenizer)
+    return task, [replace(stage, epochs=stage.epochs * rows / len(task.train)) for stage in plan]
+
+
 def _skeleton(
-    experiment: Experiment, teacher: PreTrainedModel | None = None
+    experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The untrained student: the teacher's weights, or the pre-trained encoder's, reduced and quantized."""
+    """The untrained student: the weights of its teacher or of the pre-trained encoder, reduced, replaced, quantized."""
     # The classifier is new where there is no teacher: its values follow the seed.
     transformers.set_seed(experiment.seed)
     model, tokenizer = load_encoder(experiment.model, task_spec(experiment.task).num_labels)
-    if teacher is not None:
-        model = reduce_layers(teacher, range(teacher.config.num_hidden_layers))
-    elif experiment.teacher is not None and experiment.teacher.layers:
-        model = reduce_layers(model, experiment.teacher.layers)
-    if experiment.layers:
-        model = reduce_layers(model, experiment.layers)
+    if teacher is not None and experiment.cut_from_teacher:
+        model = reduce_layers(teacher, experiment.layers or range(teacher.config.num_hidden_layers))
+    elif experiment.kept:
+        model = reduce_layers(model, experiment.kept)
+    if start:
+        # Latent weights before quantization, since a recipe may compute from them.
+        missing = model.load_state_dict(start, strict=False).missing_keys
+        if missing:
+            raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
     if experiment.quantized or experiment.lora_rank:
         quantize(model, experiment.quantization)
+        if start:
+            # What the quantizers had learned, and low-rank terms.
+            model.load_state_dict(start, strict=False)
     return model, tokenizer
 
 
