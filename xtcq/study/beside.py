@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from xtcq.study import published
+from xtcq.study.experiment import Experiment
+from xtcq.study.labels import Labels
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, to_frame
+from xtcq.tasks import task_spec
 
 # Columns of XTC's tables, by our task and primary metric.
 PAPER_COLUMNS = {
@@ -59,40 +64,87 @@ def teachers(records: list[Record]) -> pd.DataFrame:
     return frame.set_index("task")[["metric", "score", "last", "paper"]].rename(columns={"score": "best"})
 
 
-def kd_stages(profile: Profile, students: list[Record], teachers: list[Record]) -> pd.DataFrame:
-    """Students of the three plans beside XTC's Tables C.2 and C.3.
+def table(
+    students: list[Record],
+    teachers: list[Record],
+    keys: Labels,
+    paper: Callable[[Experiment], tuple[str, str] | None] | None = None,
+    sizes: bool = False,
+) -> pd.DataFrame:
+    """Students beside the paper's, one row for each value of the keys, seeds averaged.
+
+    A score of MiniLM and one of BERT-base cannot be compared; what a compression costs can be: the student's score
+    less that of the task's full-precision teacher.
 
     Args:
-        profile: the scale; names the budgets.
         students: Records of students.
-        teachers: Records of their teachers.
+        teachers: Records of the tasks' full-precision teachers, one a task.
+        keys: what tells the rows apart, besides the task. Students with the same keys may differ in their seed alone.
+        paper: the printed table and row that belongs to a student, or None where the paper has none.
+        sizes: add the nominal and the packed size of the student, in MiB.
 
     Returns:
-        One row a student: ``best`` and ``last`` score, ``minus teacher`` (points lost to quantization) and
-        ``paper minus teacher``: the same difference in the paper at that learning rate and budget, or at its shortest
-        budget A where ours is none of the paper's; NaN where it has no such row.
+        Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
+        where there are several, ``minus teacher``, ``paper minus teacher`` (where ``paper`` is given) and the sizes.
+
+    Raises:
+        ValueError: if two students with the same keys differ in more than their seed.
     """
     frame = to_frame(students)
-    reference = to_frame(teachers).set_index("task")["score"]
-    lengths = {(task, profile.epochs(task, name)): name for task in frame["task"].unique() for name in profile.budgets}
-    frame["budget"] = [
-        lengths.get(key, f"{key[1]:g} epochs") for key in zip(frame["task"], frame["epochs"], strict=True)
-    ]
-    frame["minus teacher"] = frame["score"] - frame["task"].map(reference)
-    frame["paper minus teacher"] = [_paper_drop(row) for row in frame.itertuples()]
-    keys = ["task", "precision", "budget", "learning_rate", "seed", "stages"]
-    frame = frame.set_index(keys)[["score", "last", "minus teacher", "paper minus teacher"]]
-    return frame.rename(columns={"score": "best"}).rename_axis(
-        ["task", "W-E-A", "budget", "learning rate", "seed", "plan"]
-    )
+    frame["task"] = [task_spec(name).title for name in frame["task"]]
+    for name, label in keys.items():
+        frame[name] = [label(record.experiment) for record in students]
+    reference = {task_spec(record.experiment.task).title: record for record in teachers}
+    rows = []
+    for values, group in frame.groupby(["task", *keys], sort=False, dropna=False):
+        experiments = {replace(record.experiment, seed=0) for record in group["record"]}
+        if len(experiments) > 1:
+            found = "; ".join(sorted(map(str, experiments)))
+            raise ValueError(
+                f"the keys {list(keys)} do not tell these runs apart: {found}. Name what differs as a key."
+            )
+        (experiment,) = experiments
+        best = group["score"].mean()
+        metric = task_spec(experiment.task).primary_metric
+        row = {"best": best, "± seeds": group["score"].std(ddof=0) if len(group) > 1 else math.nan}
+        row |= {"seeds": len(group), "last": group["last"].mean()}
+        row["minus teacher"] = best - reference[values[0]].best[metric]
+        if paper is not None:
+            row["paper minus teacher"] = _paper_difference(paper(experiment), experiment.task)
+        if sizes:
+            row |= {"nominal MiB": group["nominal_mib"].iloc[0], "packed MiB": group["packed_mib"].iloc[0]}
+        rows.append(row)
+    result = pd.DataFrame(rows, index=_index(frame, keys))
+    return result if (result["seeds"] > 1).any() else result.drop(columns=["± seeds", "seeds"])
 
 
-def _paper_drop(row) -> float:
-    if row.precision not in PAPER_TABLES:
-        return math.nan
-    budget = row.budget if row.budget in PAPER_BUDGETS else PAPER_BUDGETS[0]
-    key = f"Budget-{budget} | {PAPER_PLANS.get(row.stages)} | {as_printed(row.learning_rate)}"
-    return paper_score(PAPER_TABLES[row.precision], key, row.task) - paper_score(*PAPER_TEACHER, row.task)
+def _index(frame: pd.DataFrame, keys: Labels) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(frame[["task", *keys]].drop_duplicates())
+
+
+def _paper_difference(row: tuple[str, str] | None, task: str) -> float:
+    return math.nan if row is None else paper_score(*row, task) - paper_score(*PAPER_TEACHER, task)
+
+
+def kd_stages_row(profile: Profile) -> Callable[[Experiment], tuple[str, str] | None]:
+    """The row of Tables C.2 and C.3 with a student's plan, learning rate and budget.
+
+    Args:
+        profile: the scale; names the budgets. A budget that is none of the paper's stands beside its shortest, A.
+
+    Returns:
+        A function for `table`.
+    """
+
+    def row(experiment: Experiment) -> tuple[str, str] | None:
+        if experiment.precision not in PAPER_TABLES:
+            return None
+        budget = profile.budget_name(experiment)
+        budget = budget if budget in PAPER_BUDGETS else PAPER_BUDGETS[0]
+        rate = as_printed(experiment.learning_rate)
+        return PAPER_TABLES[experiment.precision], f"Budget-{budget} | {PAPER_PLANS[experiment.stages]} | {rate}"
+
+    return row
 
 
 def as_printed(rate: float) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from xtcq.study import published
-from xtcq.study.claims import Judgement
+from xtcq.study.claims import Judgement, judge_all
 
 _WIDTHS = ("13em", "8em", "11em", "11em")
 
@@ -62,6 +62,18 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
         }
         for j in judgements
     )
+
+
+def chapter(name: str) -> Styler:
+    """What the papers claim about a chapter's subject, judged by all Records that bear on it.
+
+    Args:
+        name: of the notebook.
+
+    Returns:
+        An object that a notebook renders.
+    """
+    return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
 
 
 def show(judgements: Iterable[Judgement], name: str) -> Styler:

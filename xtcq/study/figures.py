@@ -11,7 +11,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from xtcq.study import labels
 from xtcq.study.beside import as_printed
+from xtcq.study.labels import Label
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
@@ -30,15 +32,19 @@ def use_style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "savefig.facecolor": "white", "figure.facecolor": "white"})
 
 
-def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
-    """Development score against training cost, one line a plan; a mark where a stage ends.
+def score_over_cost(
+    students: list[Record], teachers: list[Record], columns: Label = labels.precision, lines: Label = labels.plan
+) -> Figure:
+    """Development score against training cost, one line a plan or whatever else is compared; a mark where a stage ends.
 
     Cost is counted in optimizer steps: a step costs nearly the same in every plan, and the seconds of runs that shared
     a processor cannot be compared.
 
     Args:
-        students: Records that differ in task, precision and plan (one learning rate and budget).
-        teachers: Records of their teachers, drawn as a dashed level.
+        students: Records that differ in task and in the two labels (one learning rate, budget and seed).
+        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        columns: what one column of panels has in common.
+        lines: what tells the lines of a panel apart.
 
     Returns:
         The figure.
@@ -49,15 +55,20 @@ def score_over_cost(students: list[Record], teachers: list[Record]) -> Figure:
         ends = line.groupby("stage").tail(1)
         axes.plot(ends["step"], ends["score"], color=style["color"], marker="|", markersize=16, linestyle="")
 
-    return _plan_panels(students, teachers, history_frame(students), draw, "training cost (optimizer steps)")
+    points = history_frame(students)
+    return _panels(students, teachers, points, draw, "training cost (optimizer steps)", columns, lines)
 
 
-def learning_rate_sensitivity(students: list[Record], teachers: list[Record]) -> Figure:
-    """Best development score against the peak learning rate, one line a plan.
+def learning_rate_sensitivity(
+    students: list[Record], teachers: list[Record], columns: Label = labels.precision, lines: Label = labels.plan
+) -> Figure:
+    """Best development score against the peak learning rate, one line a plan or whatever else is compared.
 
     Args:
-        students: Records that differ in task, precision, plan and learning rate (one budget).
-        teachers: Records of their teachers, drawn as a dashed level.
+        students: Records that differ in task, learning rate and in the two labels (one budget and seed).
+        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        columns: what one column of panels has in common.
+        lines: what tells the lines of a panel apart.
 
     Returns:
         The figure.
@@ -72,45 +83,129 @@ def learning_rate_sensitivity(students: list[Record], teachers: list[Record]) ->
         axes.set_xticks(rates, [as_printed(rate) for rate in rates])
         axes.minorticks_off()
 
-    return _plan_panels(students, teachers, frame, draw, "peak learning rate")
+    return _panels(students, teachers, frame, draw, "peak learning rate", columns, lines)
 
 
-def _plan_panels(
+def _panels(
     students: list[Record],
     teachers: list[Record],
     points: pd.DataFrame,
     draw: Callable[[plt.Axes, pd.DataFrame, dict[str, Any]], None],
     xlabel: str,
+    columns: Label,
+    lines: Label,
 ) -> Figure:
-    """One panel a task and precision, tasks downwards, a line a plan; a phone shows two panels side by side."""
-    frame = to_frame(students)
-    levels = to_frame(teachers).set_index("task")["score"]
-    tasks, precisions, plans = (frame[name].unique() for name in ("task", "precision", "stages"))
+    """One panel a task and value of `columns`, tasks downwards; a phone shows two panels side by side."""
+    tasks = _unique(students, labels.task)
+    across, apart = _unique(students, columns), _unique(students, lines)
+    levels = _levels(teachers)
     styles = {
-        plan: {"color": colour, "marker": marker, "markersize": 5, "label": plan}
-        for plan, colour, marker in zip(plans, sns.color_palette("colorblind"), "os^Dvp", strict=False)
+        value: {"color": colour, "marker": marker, "markersize": 5, "label": str(value)}
+        for value, colour, marker in zip(apart, sns.color_palette("colorblind"), "os^Dvp", strict=False)
     }
+    where = [tuple(label(record.experiment) for label in (labels.task, columns, lines)) for record in points["record"]]
     figure, grid = plt.subplots(
-        len(tasks), len(precisions), squeeze=False, sharex="row", sharey="row", layout="constrained",
-        figsize=(3.6 * len(precisions), 2.7 * len(tasks) + 0.5),
+        len(tasks), len(across), squeeze=False, sharex="row", sharey="row", layout="constrained",
+        figsize=(3.6 * len(across), 2.7 * len(tasks) + 0.5),
     )  # fmt: skip
-    for (i, task), (j, precision) in product(enumerate(tasks), enumerate(precisions)):
+    for (i, task), (j, column) in product(enumerate(tasks), enumerate(across)):
         axes = grid[i, j]
         axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
-        here = points[(points["task"] == task) & (points["precision"] == precision)]
-        for plan, line in here.groupby("stages", sort=False):
-            draw(axes, line, styles[plan])
-        axes.set_title(f"{task_spec(task).title}, {precision}")
+        for value in apart:
+            line = points[[place == (task, column, value) for place in where]]
+            if len(line):
+                draw(axes, line, styles[value])
+        axes.set_title(f"{task}, {column}")
     for i, task in enumerate(tasks):
-        grid[i, 0].set_ylabel(METRIC_LABELS[task_spec(task).primary_metric])
+        grid[i, 0].set_ylabel(_metric_label(students, task))
+    _finish(figure, grid, xlabel)
+    return figure
+
+
+def compare(
+    students: list[Record], teachers: list[Record], across: Label, apart: Label, xlabel: str, legend: str
+) -> Figure:
+    """Best development score of what is compared, one panel a task; a dot a run, a line through the means over seeds.
+
+    Where runs differ in learning rate, those of the best rate are shown: the rate whose mean over seeds is highest.
+
+    Args:
+        students: Records.
+        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        across: what the horizontal axis shows, in the order of the Records.
+        apart: what tells the lines apart.
+        xlabel: name of the horizontal axis.
+        legend: name of what the lines are.
+
+    Returns:
+        The figure.
+    """
+    frame = tuned(students, across, apart)
+    tasks, values, levels = _unique(students, labels.task), _unique(students, across), _levels(teachers)
+    names = _unique(students, apart)
+    width = max(3.6, 0.9 * len(values) + 1.8) * len(tasks)
+    figure, grid = plt.subplots(1, len(tasks), squeeze=False, layout="constrained", figsize=(width, 3.4))
+    colours = dict(zip(names, sns.color_palette("colorblind"), strict=False))
+    for axes, task in zip(grid.flat, tasks, strict=True):
+        axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
+        for (name, colour), marker in zip(colours.items(), "os^Dvp", strict=False):
+            line = frame[(frame["task"] == task) & (frame["apart"] == name)]
+            if line.empty:
+                continue
+            where = [values.index(value) for value in line["across"]]
+            axes.plot(where, line["score"], color=colour, marker=marker, linestyle="", markersize=4, alpha=0.6)
+            means = line.assign(where=where).groupby("where")["score"].mean()
+            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=f"{legend} {name}")
+        axes.set_xticks(range(len(values)), [str(value) for value in values])
+        axes.margins(x=0.15)
+        axes.set(title=task, ylabel=_metric_label(students, task))
+    _finish(figure, grid, xlabel)
+    return figure
+
+
+def tuned(students: list[Record], across: Label, apart: Label) -> pd.DataFrame:
+    """The runs of the best learning rate for every task and pair of labels, by the mean over seeds.
+
+    Args:
+        students: Records.
+        across: first label.
+        apart: second label.
+
+    Returns:
+        Columns ``task``, ``across``, ``apart``, ``learning_rate``, ``seed``, ``score``.
+    """
+    frame = to_frame(students).assign(
+        task=[labels.task(record.experiment) for record in students],
+        across=[across(record.experiment) for record in students],
+        apart=[apart(record.experiment) for record in students],
+    )
+    cell = ["task", "across", "apart"]
+    means = frame.groupby([*cell, "learning_rate"], sort=False)["score"].mean().reset_index()
+    best = means.loc[means.groupby(cell, sort=False)["score"].idxmax(), [*cell, "learning_rate"]]
+    return frame.merge(best, on=[*cell, "learning_rate"])[[*cell, "learning_rate", "seed", "score"]]
+
+
+def _unique(students: list[Record], label: Label) -> list[Any]:
+    return list(dict.fromkeys(label(record.experiment) for record in students))
+
+
+def _levels(teachers: list[Record]) -> dict[str, float]:
+    return {labels.task(r.experiment): r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
+
+
+def _metric_label(students: list[Record], title: str) -> str:
+    (spec,) = {task_spec(r.experiment.task) for r in students if labels.task(r.experiment) == title}
+    return METRIC_LABELS[spec.primary_metric]
+
+
+def _finish(figure: Figure, grid: Any, xlabel: str) -> None:
+    """Name the horizontal axes and what is drawn; a panel may lack a line that was not run, the legend has them all."""
     for axes in grid[-1]:
         axes.set_xlabel(xlabel)
-    # A panel may lack a plan that was not run there; the legend names them all once.
     named = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
-    return figure
 
 
 def score_over_epochs(records: list[Record]) -> Figure:

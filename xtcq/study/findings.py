@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
+from xtcq.study import labels
 from xtcq.study.beside import PAPER_TEACHER, paper_score
 from xtcq.study.experiment import Experiment
+from xtcq.study.labels import Label
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
@@ -69,6 +72,47 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
     ]
     rates, seeds, budgets = (f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts)
     lines.append(f"This is {rates}, {seeds} and {budgets}: a difference within the noise decides nothing.")
+    return Markdown(_list(lines))
+
+
+def effects(students: list[Record], of: Label, base: Any, by: Label | None = None) -> Markdown:
+    """What each value of a label gains or loses against one of them, over pairs of runs that are otherwise alike.
+
+    Args:
+        students: Records.
+        of: what is compared, for example ``labels.rank``.
+        base: the value that the others are compared with.
+        by: split by this as well, for example ``labels.bits``.
+
+    Returns:
+        One sentence for each task, value and value of ``by``: the mean difference in points over all pairs with the
+        same seed and learning rate, its range, and the standard error of one score.
+
+    Raises:
+        ValueError: if runs with the same labels differ in more than seed and learning rate.
+    """
+    lines = []
+    frame = to_frame(students).assign(
+        task_name=[labels.task(record.experiment) for record in students],
+        of=[of(record.experiment) for record in students],
+        by=[by(record.experiment) if by else "" for record in students],
+    )
+    for (name, group_by), group in frame.groupby(["task_name", "by"], sort=False):
+        runs = group.set_index(["learning_rate", "seed", "of"])["score"]
+        if not runs.index.is_unique:
+            raise ValueError(f"runs of {name} {group_by} differ in more than the label: split them by another one.")
+        scores = runs.unstack("of")
+        for value in [value for value in group["of"].unique() if value != base and base in scores]:
+            differences = (scores[value] - scores[base]).dropna()
+            if differences.empty:
+                continue
+            where = f"**{name}{f', {group_by}' if group_by != '' else ''}**"
+            line = f"{where}: {value} is {differences.mean():+.1f} points from {base}"
+            if len(differences) > 1:
+                line += f" (mean of {len(differences)} pairs, {differences.min():+.1f} to {differences.max():+.1f})"
+            lines.append(line + ".")
+    frame = frame.drop_duplicates("task").set_index("task")
+    lines += [f"{row.task_name}:{noise}" for task, row in frame.iterrows() if (noise := _noise(task, row))]
     return Markdown(_list(lines))
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from xtcq.distillation import select_layers
+from xtcq.encoder import encoder_depth
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
@@ -32,6 +34,9 @@ class Profile:
         budget: the budget that a notebook uses unless it compares budgets.
         learning_rates: rates of a sweep.
         learning_rate: the rate that a notebook uses unless it sweeps.
+        depths: layers of the small students, largest first.
+        small_learning_rates: rates of a sweep over small students.
+        small_encoders: encoders of a smaller depth that were pre-trained as such, which small students stand beside.
         teacher_epochs: length of the teacher's fine-tuning, unless that is more than ``teacher_steps``.
         teacher_steps: most optimizer steps that a teacher is worth at this scale.
         teacher_learning_rate: its peak rate.
@@ -47,6 +52,9 @@ class Profile:
     budget: str
     learning_rates: tuple[float, ...]
     learning_rate: float
+    depths: tuple[int, ...]
+    small_learning_rates: tuple[float, ...]
+    small_encoders: tuple[str, ...]
     teacher_epochs: float
     teacher_steps: int
     teacher_learning_rate: float
@@ -84,6 +92,13 @@ class Profile:
         length = self.budgets[budget]
         return _epochs_of(task, length) if isinstance(length, int) else length
 
+    def budget_name(self, experiment: Experiment) -> str:
+        """The budget that an experiment's length is, or the length itself."""
+        for name in self.budgets:
+            if experiment.epochs == self.epochs(experiment.task, name):
+                return name
+        return f"{experiment.epochs:g} epochs"
+
     def student(self, task: str, **fields: Any) -> Experiment:
         """A student of that teacher.
 
@@ -108,6 +123,43 @@ class Profile:
         }
         return Experiment(**fixed | fields)
 
+    def reduced(self, task: str, depth: int, selection: str = "skip", **fields: Any) -> Experiment:
+        """A full-precision student with some of its teacher's layers; one stage of distillation unless said otherwise.
+
+        Args:
+            task: name of the task.
+            depth: number of layers.
+            selection: see ``xtcq.distillation.select_layers``.
+            **fields: as for `student`.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            ValueError: for an unknown selection or an impossible depth, besides what `student` raises.
+        """
+        layers = select_layers(selection, encoder_depth(self.model), depth)
+        return self.student(task, **{"layers": layers, "stages": "one-stage"} | fields)
+
+    def small(self, task: str, depth: int, precision: str, **fields: Any) -> Experiment:
+        """A quantized student with some of its teacher's layers, which begins where `reduced` ended.
+
+        XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15).
+
+        Args:
+            task: name of the task.
+            depth: number of layers.
+            precision: W-E-A notation.
+            **fields: as for `student`.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            ValueError: as for `reduced`.
+        """
+        return self.reduced(task, depth, **{"precision": precision, "start": self.reduced(task, depth)} | fields)
+
 
 def _epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, rounded down to a thousandth: the step count stays the same."""
@@ -126,6 +178,9 @@ _PROFILES = {
         budget="short",
         learning_rates=(2e-4,),
         learning_rate=2e-4,
+        depths=(3,),
+        small_learning_rates=(2e-4,),
+        small_encoders=(),
         teacher_epochs=2.0,
         teacher_steps=150,
         teacher_learning_rate=1e-4,
@@ -142,6 +197,9 @@ _PROFILES = {
         budget="short",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
+        depths=(3, 2),
+        small_learning_rates=(5e-5, 1e-4, 5e-4),
+        small_encoders=(),
         teacher_epochs=3.0,
         teacher_steps=1000,
         teacher_learning_rate=1e-4,
@@ -157,6 +215,9 @@ _PROFILES = {
         budget="A",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
+        depths=(6, 5, 4),
+        small_learning_rates=(5e-5, 1e-4, 5e-4),
+        small_encoders=("tinybert-l6",),
         teacher_epochs=3.0,
         # Three epochs of the largest task, MNLI: no limit.
         teacher_steps=40_000,

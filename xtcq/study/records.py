@@ -168,7 +168,7 @@ def history_frame(records: Iterable[Record]) -> pd.DataFrame:
     Returns:
         The experiment's ``task``, ``precision``, ``stages``, ``learning_rate``, ``epochs`` (of the plan) and ``seed``;
         ``stage``, ``stage_name``, ``step``, ``epoch`` and ``train_seconds`` of the point; one column a metric, and the
-        task's primary one again as ``score``.
+        task's primary one again as ``score``; the Record itself as ``record``.
     """
     chosen = ("task", "precision", "stages", "learning_rate", "epochs", "seed")
     rows = []
@@ -178,5 +178,6 @@ def history_frame(records: Iterable[Record]) -> pd.DataFrame:
         for entry in record.history:
             if "metrics" in entry:
                 point = {name: value for name, value in entry.items() if name != "metrics"}
-                rows.append(experiment | point | entry["metrics"] | {"score": entry["metrics"][metric]})
+                found = {"score": entry["metrics"][metric], "record": record}
+                rows.append(experiment | point | entry["metrics"] | found)
     return pd.DataFrame(rows)

@@ -1,0 +1,81 @@
+"""What tells the runs of a chapter apart, in a reader's words: keys of its tables, axes and lines of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xtcq.distillation import SELECTIONS, select_layers
+from xtcq.encoder import encoder_depth
+from xtcq.quantization import Precision
+from xtcq.study.experiment import Experiment
+from xtcq.tasks import task_spec
+
+Label = Callable[[Experiment], Any]
+Labels = Mapping[str, Label]
+
+
+def task(experiment: Experiment) -> str:
+    """Name of the task as the papers print it."""
+    return task_spec(experiment.task).title
+
+
+def layers(experiment: Experiment) -> str:
+    """Depth of the student and how its layers were chosen: ``"all 6"``, ``"skip 3"``, ``"top 3"``, ``"bottom 3"``."""
+    depth, kept = encoder_depth(experiment.model), experiment.kept
+    if kept is None:
+        return f"all {depth}"
+    for selection in SELECTIONS:
+        if kept == select_layers(selection, depth, len(kept)):
+            return f"{selection} {len(kept)}"
+    return f"layers {', '.join(map(str, kept))}"
+
+
+def bits(experiment: Experiment) -> int:
+    """Bits of a weight; 2 means ternary in XTC's recipe."""
+    return Precision.parse(experiment.precision).weights
+
+
+def precision(experiment: Experiment) -> str:
+    """W-E-A notation."""
+    return experiment.precision
+
+
+def plan(experiment: Experiment) -> str:
+    """Name of the plan of stages."""
+    return experiment.stages
+
+
+def rate(experiment: Experiment) -> float:
+    """Peak learning rate of a stage whose factor is 1."""
+    return experiment.learning_rate
+
+
+def rank(experiment: Experiment) -> int:
+    """Rank of the low-rank terms, 0 for none."""
+    return experiment.lora_rank
+
+
+def begun(experiment: Experiment) -> str:
+    """Bits of the run whose weights the student began with; ``"teacher"`` for its teacher's weights."""
+    return "teacher" if experiment.start is None else f"{bits(experiment.start)}-bit"
+
+
+def teacher(experiment: Experiment) -> str:
+    """Layers of the teacher."""
+    return layers(experiment.teacher)
+
+
+def augmentation(experiment: Experiment) -> str:
+    """Where added sentences come from, or ``"none"``."""
+    return experiment.augmentation
+
+
+def seed(experiment: Experiment) -> int:
+    """Seed of the student."""
+    return experiment.seed
+
+
+def joined(*labels: Label) -> Label:
+    """One label from several, for an axis that shows two things."""
+    return lambda experiment: ", ".join(str(label(experiment)) for label in labels)
