@@ -90,6 +90,8 @@ def table(
     Raises:
         ValueError: if two students with the same keys differ in more than their seed.
     """
+    order = list(dict.fromkeys(record.experiment.task for record in students))
+    students = sorted(students, key=lambda record: order.index(record.experiment.task))
     frame = to_frame(students)
     frame["task"] = [task_spec(name).title for name in frame["task"]]
     for name, label in keys.items():

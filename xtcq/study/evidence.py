@@ -76,7 +76,9 @@ def _groups(records: Iterable[Record], where: Selector, key: Callable[[Experimen
 
 
 def _differences(test: Contrast, records: Sequence[Record]) -> list[Pair]:
-    compared = {path.partition(".")[0] for selector in test.selectors for path in selector} | set(test.tune)
+    # `kept` is a reading of `layers`.
+    paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
+    compared = {"layers" if path == "kept" else path for path in paths} | set(test.tune)
     equal = [field.name for field in fields(Experiment) if field.name not in compared]
     every = {record.experiment: record for record in records}
     found: dict[tuple[str, str, int], list[tuple[float, set[float]]]] = defaultdict(list)

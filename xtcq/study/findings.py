@@ -116,6 +116,36 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
     return Markdown(_list(lines))
 
 
+def spreads(students: list[Record], by: Label) -> Markdown:
+    """How far the score of one configuration moves with its seed.
+
+    Args:
+        students: Records over several seeds.
+        by: what tells configurations apart, besides the task.
+
+    Returns:
+        One sentence for each task and configuration with more than one seed, and the largest deviation of each task.
+    """
+    lines = []
+    frame = to_frame(students).assign(
+        task_name=[labels.task(record.experiment) for record in students],
+        by=[by(record.experiment) for record in students],
+    )
+    for name, of_task in frame.groupby("task_name", sort=False):
+        deviations = {}
+        for configuration, group in of_task.groupby("by", sort=False):
+            if len(group) > 1:
+                deviations[configuration] = group["score"].std(ddof=0)
+                lines.append(
+                    f"**{name}, {configuration}**: {group['score'].mean():.1f} ± {deviations[configuration]:.1f} over "
+                    f"{len(group)} seeds, from {group['score'].min():.1f} to {group['score'].max():.1f}."
+                )
+        if deviations:
+            widest = max(deviations, key=deviations.get)
+            lines.append(f"{name} moves most with {widest}.{_noise(of_task['task'].iloc[0], of_task.iloc[0])}")
+    return Markdown(_list(lines))
+
+
 def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     """Say which cells of a grid were not run.
 

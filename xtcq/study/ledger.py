@@ -52,7 +52,10 @@ class Effect:
 
 
 Selector = Mapping[str, tuple[Any, ...]]
-"""Fields of an Experiment, each with the values that are accepted; ``teacher.x`` is a field of its teacher."""
+"""Fields of an Experiment, or its ``kept``, each with the values that are accepted.
+
+``teacher.x`` and ``start.x`` are fields of its teacher and of the run that it starts from.
+"""
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,10 @@ def _selector(field: str, value: Any) -> Selector:
 
 def _canonical(field: str, name: str, value: Any) -> Any:
     """The value as an Experiment stores it; building one is what validates it."""
-    name = name.removeprefix("teacher.")
+    name = name.removeprefix("teacher.").removeprefix("start.")
+    # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
+    if name == "kept" and (value is None or isinstance(value, list)):
+        return value and tuple(value)
     probe = {"task": "mrpc", "epochs": 1, "learning_rate": 1e-4, "precision": "2-2-8", name: value}
     try:
         shared = {field: probe[field] for field in ("task", "model") if field in probe}

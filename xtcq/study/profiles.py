@@ -36,6 +36,7 @@ class Profile:
         learning_rate: the rate that a notebook uses unless it sweeps.
         depths: layers of the small students, largest first.
         small_learning_rates: rates of a sweep over small students.
+        reduced_learning_rate: rate of the full-precision small students that quantized ones begin with.
         small_encoders: encoders of a smaller depth that were pre-trained as such, which small students stand beside.
         teacher_epochs: length of the teacher's fine-tuning, unless that is more than ``teacher_steps``.
         teacher_steps: most optimizer steps that a teacher is worth at this scale.
@@ -54,6 +55,7 @@ class Profile:
     learning_rate: float
     depths: tuple[int, ...]
     small_learning_rates: tuple[float, ...]
+    reduced_learning_rate: float
     small_encoders: tuple[str, ...]
     teacher_epochs: float
     teacher_steps: int
@@ -139,7 +141,8 @@ class Profile:
             ValueError: for an unknown selection or an impossible depth, besides what `student` raises.
         """
         layers = select_layers(selection, encoder_depth(self.model), depth)
-        return self.student(task, **{"layers": layers, "stages": "one-stage"} | fields)
+        fixed = {"layers": layers, "stages": "one-stage", "learning_rate": self.reduced_learning_rate}
+        return self.student(task, **fixed | fields)
 
     def small(self, task: str, depth: int, precision: str, **fields: Any) -> Experiment:
         """A quantized student with some of its teacher's layers, which begins where `reduced` ended.
@@ -158,7 +161,8 @@ class Profile:
         Raises:
             ValueError: as for `reduced`.
         """
-        return self.reduced(task, depth, **{"precision": precision, "start": self.reduced(task, depth)} | fields)
+        fixed = {"precision": precision, "start": self.reduced(task, depth), "learning_rate": self.learning_rate}
+        return self.reduced(task, depth, **fixed | fields)
 
 
 def _epochs_of(task: str, steps: int) -> float:
@@ -180,6 +184,7 @@ _PROFILES = {
         learning_rate=2e-4,
         depths=(3,),
         small_learning_rates=(2e-4,),
+        reduced_learning_rate=2e-4,
         small_encoders=(),
         teacher_epochs=2.0,
         teacher_steps=150,
@@ -199,6 +204,8 @@ _PROFILES = {
         learning_rate=1e-4,
         depths=(3, 2),
         small_learning_rates=(5e-5, 1e-4, 5e-4),
+        # In 192 steps the lower rates get nowhere near a student of three layers.
+        reduced_learning_rate=5e-4,
         small_encoders=(),
         teacher_epochs=3.0,
         teacher_steps=1000,
@@ -217,6 +224,7 @@ _PROFILES = {
         learning_rate=1e-4,
         depths=(6, 5, 4),
         small_learning_rates=(5e-5, 1e-4, 5e-4),
+        reduced_learning_rate=1e-4,
         small_encoders=("tinybert-l6",),
         teacher_epochs=3.0,
         # Three epochs of the largest task, MNLI: no limit.
