@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study import published
 from xtcq.study.experiment import Experiment
-from xtcq.study.labels import Labels
+from xtcq.study.labels import Labels, as_text
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, to_frame
 from xtcq.tasks import task_spec
@@ -143,16 +143,10 @@ def kd_stages_row(profile: Profile) -> Callable[[Experiment], tuple[str, str] | 
             return None
         budget = profile.budget_name(experiment)
         budget = budget if budget in PAPER_BUDGETS else PAPER_BUDGETS[0]
-        rate = as_printed(experiment.learning_rate)
+        rate = as_text(experiment.learning_rate)
         return PAPER_TABLES[experiment.precision], f"Budget-{budget} | {PAPER_PLANS[experiment.stages]} | {rate}"
 
     return row
-
-
-def as_printed(rate: float) -> str:
-    """A learning rate as the papers print it: 2e-5 rather than 2e-05."""
-    mantissa, exponent = f"{rate:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def show(frame: pd.DataFrame, caption: str) -> Styler:
@@ -176,5 +170,5 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
     for level, name in enumerate(frame.index.names):
         if name == "learning rate":
-            style = style.format_index(as_printed, level=level)
+            style = style.format_index(as_text, level=level)
     return style

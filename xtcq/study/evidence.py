@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from xtcq.study.experiment import Experiment
-from xtcq.study.ledger import TEACHER, Contrast, Selector, Spread
+from xtcq.study.ledger import READINGS, TEACHER, Contrast, Selector, Spread
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
@@ -76,9 +76,8 @@ def _groups(records: Iterable[Record], where: Selector, key: Callable[[Experimen
 
 
 def _differences(test: Contrast, records: Sequence[Record]) -> list[Pair]:
-    # `kept` is a reading of `layers`.
     paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
-    compared = {"layers" if path == "kept" else path for path in paths} | set(test.tune)
+    compared = {READINGS.get(path, path) for path in paths} | set(test.tune)
     equal = [field.name for field in fields(Experiment) if field.name not in compared]
     every = {record.experiment: record for record in records}
     found: dict[tuple[str, str, int], list[tuple[float, set[float]]]] = defaultdict(list)

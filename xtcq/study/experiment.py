@@ -12,6 +12,7 @@ from typing import Any
 from xtcq.distillation import PLANS, Stage, check_layers
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
+from xtcq.study import budgets
 from xtcq.tasks import task_spec
 
 AUGMENTATIONS = ("none", "neighbours", "masked-lm")
@@ -143,6 +144,11 @@ class Experiment:
         if self.layers is None or below is None:
             return below if self.layers is None else self.layers
         return tuple(below[layer] for layer in self.layers)
+
+    @property
+    def budget(self) -> str | None:
+        """Name of XTC's budget that this length is, see ``xtcq.study.budgets``; None for another length."""
+        return budgets.name_of(self.task, self.epochs)
 
     @property
     def quantization(self) -> QuantConfig:

@@ -12,8 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from xtcq.study import labels
-from xtcq.study.beside import as_printed
-from xtcq.study.labels import Label
+from xtcq.study.labels import Label, as_text
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
@@ -80,7 +79,7 @@ def learning_rate_sensitivity(
         axes.plot(line["learning_rate"], line["score"], **style)
         axes.set_xscale("log")
         axes.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
-        axes.set_xticks(rates, [as_printed(rate) for rate in rates])
+        axes.set_xticks(rates, [as_text(rate) for rate in rates])
         axes.minorticks_off()
 
     return _panels(students, teachers, frame, draw, "peak learning rate", columns, lines)
@@ -100,7 +99,7 @@ def _panels(
     across, apart = _unique(students, columns), _unique(students, lines)
     levels = _levels(teachers)
     styles = {
-        value: {"color": colour, "marker": marker, "markersize": 5, "label": str(value)}
+        value: {"color": colour, "marker": marker, "markersize": 5, "label": as_text(value)}
         for value, colour, marker in zip(apart, sns.color_palette("colorblind"), "os^Dvp", strict=False)
     }
     where = [tuple(label(record.experiment) for label in (labels.task, columns, lines)) for record in points["record"]]
@@ -115,7 +114,7 @@ def _panels(
             line = points[[place == (task, column, value) for place in where]]
             if len(line):
                 draw(axes, line, styles[value])
-        axes.set_title(f"{task}, {column}")
+        axes.set_title(f"{task}, {as_text(column)}")
     for i, task in enumerate(tasks):
         grid[i, 0].set_ylabel(_metric_label(students, task))
     _finish(figure, grid, xlabel)
@@ -155,8 +154,8 @@ def compare(
             where = [values.index(value) for value in line["across"]]
             axes.plot(where, line["score"], color=colour, marker=marker, linestyle="", markersize=4, alpha=0.6)
             means = line.assign(where=where).groupby("where")["score"].mean()
-            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=f"{legend} {name}")
-        axes.set_xticks(range(len(values)), [str(value) for value in values])
+            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=f"{legend} {as_text(name)}")
+        axes.set_xticks(range(len(values)), [as_text(value) for value in values])
         axes.margins(x=0.15)
         axes.set(title=task, ylabel=_metric_label(students, task))
     _finish(figure, grid, xlabel)

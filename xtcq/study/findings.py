@@ -11,7 +11,7 @@ from IPython.display import Markdown
 from xtcq.study import labels
 from xtcq.study.beside import PAPER_TEACHER, paper_score
 from xtcq.study.experiment import Experiment
-from xtcq.study.labels import Label
+from xtcq.study.labels import Label, as_text
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
@@ -107,7 +107,7 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
             if differences.empty:
                 continue
             where = f"**{name}{f', {group_by}' if group_by != '' else ''}**"
-            line = f"{where}: {value} is {differences.mean():+.1f} points from {base}"
+            line = f"{where}: {as_text(value)} is {differences.mean():+.1f} points from {as_text(base)}"
             if len(differences) > 1:
                 line += f" (mean of {len(differences)} pairs, {differences.min():+.1f} to {differences.max():+.1f})"
             lines.append(line + ".")

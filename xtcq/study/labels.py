@@ -71,11 +71,14 @@ def augmentation(experiment: Experiment) -> str:
     return experiment.augmentation
 
 
-def seed(experiment: Experiment) -> int:
-    """Seed of the student."""
-    return experiment.seed
-
-
 def joined(*labels: Label) -> Label:
     """One label from several, for an axis that shows two things."""
-    return lambda experiment: ", ".join(str(label(experiment)) for label in labels)
+    return lambda experiment: ", ".join(as_text(label(experiment)) for label in labels)
+
+
+def as_text(value: Any) -> str:
+    """A label's value for a reader; a learning rate as the papers print it: 2e-5 rather than 2e-05."""
+    if not isinstance(value, float):
+        return str(value)
+    mantissa, exponent = f"{value:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

@@ -17,6 +17,8 @@ from xtcq.study import published
 DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1}
 REDUCTIONS = ("best", "std")
 TEACHER = "teacher"
+# Properties of an Experiment that a selector may name, and the field that each is a reading of.
+READINGS = {"kept": "layers", "budget": "epochs"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Effect:
 
 
 Selector = Mapping[str, tuple[Any, ...]]
-"""Fields of an Experiment, or its ``kept``, each with the values that are accepted.
+"""Fields of an Experiment, or one of `READINGS`, each with the values that are accepted.
 
 ``teacher.x`` and ``start.x`` are fields of its teacher and of the run that it starts from.
 """

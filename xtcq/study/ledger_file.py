@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from xtcq.study import published
+from xtcq.study.budgets import NAMES as BUDGET_NAMES
 from xtcq.study.experiment import Experiment
 from xtcq.study.ledger import DIRECTIONS, REDUCTIONS, TEACHER, Claim, Contrast, Effect, Rows, Selector, Spread
 from xtcq.study.recompute import NINE
@@ -183,6 +184,8 @@ def _canonical(field: str, name: str, value: Any) -> Any:
     # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
     if name == "kept" and (value is None or isinstance(value, list)):
         return value and tuple(value)
+    if name == "budget" and value in BUDGET_NAMES:
+        return value
     probe = {"task": "mrpc", "epochs": 1, "learning_rate": 1e-4, "precision": "2-2-8", name: value}
     try:
         shared = {field: probe[field] for field in ("task", "model") if field in probe}

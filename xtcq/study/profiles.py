@@ -10,13 +10,9 @@ from typing import Any
 
 from xtcq.distillation import select_layers
 from xtcq.encoder import encoder_depth
+from xtcq.study import budgets
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
-
-# Epochs of the papers' budgets for tasks trained without augmentation. Budget-C of MNLI and QQP is 18 epochs for a
-# 12-layer student: DeepSpeed's tutorial trains 18 epochs and quotes XTC's Budget-C rows of Tables C.2 and C.3 for it.
-# The main text's table of budgets was not available; A and B are taken in the ratio 3 : 9 : 18.
-_EPOCHS = MappingProxyType({"A": 3.0, "B": 9.0, "C": 18.0})
 
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 
@@ -30,7 +26,8 @@ class Profile:
         model: pre-trained encoder.
         tasks: tasks in the order of their value to the reader.
         grid_tasks: those of them on which the large grids of students run.
-        budgets: length of a whole plan by budget: epochs, or optimizer steps where it is an ``int``.
+        budgets: length of a whole plan by budget: passes over the training set, or optimizer steps where it is an
+            ``int``. None stands for XTC's own, task by task: see ``xtcq.study.budgets``.
         budget: the budget that a notebook uses unless it compares budgets.
         learning_rates: rates of a sweep.
         learning_rate: the rate that a notebook uses unless it sweeps.
@@ -49,7 +46,7 @@ class Profile:
     model: str
     tasks: tuple[str, ...]
     grid_tasks: tuple[str, ...]
-    budgets: Mapping[str, float | int]
+    budgets: Mapping[str, float | int | None]
     budget: str
     learning_rates: tuple[float, ...]
     learning_rate: float
@@ -92,6 +89,8 @@ class Profile:
                 f"budget {budget!r} is unknown at the {self.name} profile: use one of {list(self.budgets)}."
             )
         length = self.budgets[budget]
+        if length is None:
+            return budgets.paper_passes(task, budget)
         return _epochs_of(task, length) if isinstance(length, int) else length
 
     def budget_name(self, experiment: Experiment) -> str:
@@ -99,7 +98,7 @@ class Profile:
         for name in self.budgets:
             if experiment.epochs == self.epochs(experiment.task, name):
                 return name
-        return f"{experiment.epochs:g} epochs"
+        return experiment.budget or f"{experiment.epochs:g} epochs"
 
     def student(self, task: str, **fields: Any) -> Experiment:
         """A student of that teacher.
@@ -198,7 +197,7 @@ _PROFILES = {
         tasks=("mrpc", "stsb", "sst2", "cola", "rte"),
         grid_tasks=("mrpc", "sst2"),
         # "short" is what two processor cores can pay for; it is no budget of the papers.
-        budgets=MappingProxyType({"short": 192} | _EPOCHS),
+        budgets=MappingProxyType({"short": 192} | budgets.PASSES),
         budget="short",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
@@ -218,7 +217,7 @@ _PROFILES = {
         model="bert-base-uncased",
         tasks=GLUE,
         grid_tasks=GLUE,
-        budgets=_EPOCHS,
+        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES)),
         budget="A",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
