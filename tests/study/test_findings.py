@@ -1,4 +1,30 @@
-from xtcq.study import findings, load_profile
+import dataclasses
+import math
+
+import pytest
+
+from xtcq.study import findings, labels, load_profile
+
+
+@pytest.fixture
+def ranks(make_record):
+    """A function that makes students from their scores by rank, precision, learning rate and seed."""
+    mini = load_profile("mini")
+
+    def build(scores, task="mrpc", **fields):
+        students = []
+        for (rank, precision, rate, seed), score in scores.items():
+            student = mini.student(
+                task,
+                **{"stages": "one-stage", "lora_rank": rank, "precision": precision}
+                | {"learning_rate": rate, "seed": seed}
+                | fields,
+            )
+            values = {field.name: getattr(student, field.name) for field in dataclasses.fields(student)}
+            students.append(make_record(score, **values))
+        return students
+
+    return build
 
 
 def test_the_better_plan_and_its_margin_are_computed(make_record):
@@ -29,6 +55,65 @@ def test_the_better_plan_and_its_margin_are_computed(make_record):
 def test_teachers_beside_the_paper(make_record):
     text = findings.teachers([make_record(80.0, task="mrpc")]).data
     assert "**mrpc**: best 80.0, last 80.0 (accuracy), -6.3 points from BERT-base." in text
+
+
+def test_an_effect_is_the_mean_difference_over_pairs(ranks):
+    scores = {
+        (0, "1-1-8", 1e-4, 1): 70.0,
+        (8, "1-1-8", 1e-4, 1): 71.0,
+        (0, "1-1-8", 5e-4, 1): 60.0,
+        (8, "1-1-8", 5e-4, 1): 64.5,
+        (0, "1-1-8", 1e-4, 2): 72.0,
+        (8, "1-1-8", 1e-4, 2): 71.5,
+        # No partner of the same seed and rate.
+        (8, "1-1-8", 5e-4, 2): 99.0,
+        (1, "1-1-8", 5e-4, 1): 57.9,
+        # Another precision has its own sentence.
+        (8, "2-2-8", 1e-4, 1): 80.0,
+        (0, "2-2-8", 1e-4, 1): 82.0,
+    }
+    students = ranks(scores) + ranks({(0, "1-1-8", 1e-4, 1): 40.0, (8, "1-1-8", 1e-4, 1): 43.0}, "cola")
+    text = findings.effects(students, of=labels.rank, base=0, by=labels.bits).data
+    error = 100 * math.sqrt(0.7 * 0.3 / 408)
+    assert text.splitlines() == [
+        # Differences of 1, 4.5 and -0.5.
+        "- **MRPC, 1**: 8 is +1.7 points from 0 (mean of 3 pairs, -0.5 to +4.5).",
+        "- **MRPC, 1**: 1 is -2.1 points from 0.",
+        "- **MRPC, 2**: 8 is -2.0 points from 0.",
+        "- **CoLA, 1**: 8 is +3.0 points from 0.",
+        f"- MRPC: One standard error of an accuracy on its 408 development examples is {error:.1f} points; always "
+        "answering the most frequent class gives 68.4.",
+    ]
+
+
+def test_an_effect_that_is_not_split(ranks):
+    students = ranks({(8, "1-1-8", 1e-4, 1): 41.0, (0, "1-1-8", 1e-4, 1): 40.0}, "cola")
+    assert findings.effects(students, of=labels.rank, base=8).data == "- **CoLA**: 0 is -1.0 points from 8."
+    # Nothing to compare with, nothing to say.
+    assert findings.effects(students[:1], of=labels.rank, base=0).data == ""
+
+
+@pytest.mark.parametrize("other", [{"stages": "two-stage"}, {"budget": "A"}, {"layers": (1, 3, 5)}])
+def test_an_effect_over_runs_that_differ_otherwise_is_refused(ranks, other):
+    scores = {(0, "1-1-8", 1e-4, 1): 70.0, (8, "1-1-8", 1e-4, 1): 71.0}
+    students = ranks(scores) + ranks({(8, "1-1-8", 1e-4, 1): 60.0}, **other)
+    with pytest.raises(ValueError, match="runs of MRPC 1 differ in more than the label"):
+        findings.effects(students, of=labels.rank, base=0, by=labels.bits)
+
+
+def test_the_spread_over_seeds(ranks):
+    scores = {(0, "1-1-8", 1e-4, seed): score for seed, score in ((1, 78.0), (2, 80.0), (3, 85.0))}
+    scores |= {(0, "2-2-8", 1e-4, 1): 88.0, (0, "2-2-8", 1e-4, 2): 89.0, (8, "2-2-8", 1e-4, 1): 50.0}
+    by = labels.joined(labels.precision, labels.rank)
+    lines = findings.spreads(ranks(scores) + ranks({(0, "1-1-8", 1e-4, 1): 40.0}, "cola"), by).data.splitlines()
+    # Population deviations: the square roots of 26 / 3 and of 0.25.
+    assert lines[:2] == [
+        "- **MRPC, 1-1-8, 0**: 81.0 ± 2.9 over 3 seeds, from 78.0 to 85.0.",
+        "- **MRPC, 2-2-8, 0**: 88.5 ± 0.5 over 2 seeds, from 88.0 to 89.0.",
+    ]
+    # sqrt(0.78 * 0.22 / 408) = 2.05 points
+    assert lines[2].startswith("- MRPC moves most with 1-1-8, 0. One standard error of an accuracy on its 408 ")
+    assert "is 2.1 points;" in lines[2] and len(lines) == 3
 
 
 def test_cells_that_were_not_run_are_named(make_record):

@@ -1,8 +1,9 @@
+import json
 import math
 
 import pytest
 
-from xtcq.study import load_profile
+from xtcq.study import Experiment, load_profile
 from xtcq.tasks import task_spec
 
 
@@ -24,6 +25,17 @@ def test_budget_by_name():
         ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'A', 'B', 'C'\]"
     ):
         profile.student("mrpc", budget="D")
+
+
+@pytest.mark.parametrize("task", ["mrpc", "sst2", "rte"])
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_a_budget_is_recognised_by_its_length(name, task):
+    profile = load_profile(name)
+    for budget in profile.budgets:
+        # As it comes back from a Record.
+        fields = json.loads(json.dumps(profile.student(task, budget=budget).to_dict()))
+        assert profile.budget_name(Experiment.from_dict(fields)) == budget
+    assert profile.budget_name(profile.student(task, epochs=4.5)) == "4.5 epochs"
 
 
 @pytest.mark.parametrize("task", ["mrpc", "sst2", "cola"])

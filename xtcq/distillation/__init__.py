@@ -2,11 +2,12 @@
 
 from xtcq.distillation.layer_map import LayerMap
 from xtcq.distillation.losses import DistillationLoss, attention_loss, hidden_loss, logit_loss
-from xtcq.distillation.reduction import check_layers, reduce_layers, select_layers
+from xtcq.distillation.reduction import SELECTIONS, check_layers, reduce_layers, select_layers
 from xtcq.distillation.stages import PLANS, Stage, finetune, one_stage, three_stage, two_stage
 
 __all__ = [
     "PLANS",
+    "SELECTIONS",
     "DistillationLoss",
     "LayerMap",
     "Stage",

@@ -164,7 +164,7 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     levels = {name: frame.index.unique(name) for name in frame.index.names}
     constant = {name: values[0] for name, values in levels.items() if len(values) == 1}
     if constant and len(constant) < len(levels):
-        caption += " Every row: " + ", ".join(f"{name} {value}" for name, value in constant.items()) + "."
+        caption += " Every row: " + ", ".join(f"{name} {as_text(value)}" for name, value in constant.items()) + "."
         frame = frame.droplevel(list(constant))
     style = frame.style.set_caption(caption).format(precision=1, na_rep="–")
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])

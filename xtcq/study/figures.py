@@ -16,6 +16,7 @@ from xtcq.study.labels import Label, as_text
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
+_MARKERS = "os^Dvp"
 METRIC_LABELS = {
     "matthews": "Matthews correlation (x 100)",
     "accuracy": "accuracy (%)",
@@ -100,7 +101,7 @@ def _panels(
     levels = _levels(teachers)
     styles = {
         value: {"color": colour, "marker": marker, "markersize": 5, "label": as_text(value)}
-        for value, colour, marker in zip(apart, sns.color_palette("colorblind"), "os^Dvp", strict=False)
+        for value, (colour, marker) in _looks(apart).items()
     }
     where = [tuple(label(record.experiment) for label in (labels.task, columns, lines)) for record in points["record"]]
     figure, grid = plt.subplots(
@@ -144,10 +145,10 @@ def compare(
     names = _unique(students, apart)
     width = max(3.6, 0.9 * len(values) + 1.8) * len(tasks)
     figure, grid = plt.subplots(1, len(tasks), squeeze=False, layout="constrained", figsize=(width, 3.4))
-    colours = dict(zip(names, sns.color_palette("colorblind"), strict=False))
+    looks = _looks(names)
     for axes, task in zip(grid.flat, tasks, strict=True):
         axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
-        for (name, colour), marker in zip(colours.items(), "os^Dvp", strict=False):
+        for name, (colour, marker) in looks.items():
             line = frame[(frame["task"] == task) & (frame["apart"] == name)]
             if line.empty:
                 continue
@@ -172,6 +173,9 @@ def tuned(students: list[Record], across: Label, apart: Label) -> pd.DataFrame:
 
     Returns:
         Columns ``task``, ``across``, ``apart``, ``learning_rate``, ``seed``, ``score``.
+
+    Raises:
+        ValueError: if runs with the same labels differ in more than seed and learning rate.
     """
     frame = to_frame(students).assign(
         task=[labels.task(record.experiment) for record in students],
@@ -179,9 +183,20 @@ def tuned(students: list[Record], across: Label, apart: Label) -> pd.DataFrame:
         apart=[apart(record.experiment) for record in students],
     )
     cell = ["task", "across", "apart"]
+    if frame.duplicated([*cell, "learning_rate", "seed"]).any():
+        raise ValueError("runs with the same labels differ in more than seed and learning rate: name what differs.")
     means = frame.groupby([*cell, "learning_rate"], sort=False)["score"].mean().reset_index()
     best = means.loc[means.groupby(cell, sort=False)["score"].idxmax(), [*cell, "learning_rate"]]
     return frame.merge(best, on=[*cell, "learning_rate"])[[*cell, "learning_rate", "seed", "score"]]
+
+
+def _looks(values: list[Any]) -> dict[Any, tuple[Any, str]]:
+    """A colour and a marker for each value, none of them twice."""
+    if len(values) > len(_MARKERS):
+        raise ValueError(
+            f"a figure tells {len(_MARKERS)} lines apart and got {len(values)}: {values}. Draw fewer, or use panels."
+        )
+    return dict(zip(values, zip(sns.color_palette("colorblind"), _MARKERS, strict=False), strict=False))
 
 
 def _unique(students: list[Record], label: Label) -> list[Any]:

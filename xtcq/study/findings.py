@@ -86,10 +86,10 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
 
     Returns:
         One sentence for each task, value and value of ``by``: the mean difference in points over all pairs with the
-        same seed and learning rate, its range, and the standard error of one score.
+        same seed, learning rate and length, its range, and the standard error of one score.
 
     Raises:
-        ValueError: if runs with the same labels differ in more than seed and learning rate.
+        ValueError: if runs with the same labels differ in more than seed, learning rate and length.
     """
     lines = []
     frame = to_frame(students).assign(
@@ -98,7 +98,7 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
         by=[by(record.experiment) if by else "" for record in students],
     )
     for (name, group_by), group in frame.groupby(["task_name", "by"], sort=False):
-        runs = group.set_index(["learning_rate", "seed", "of"])["score"]
+        runs = group.set_index(["learning_rate", "seed", "epochs", "of"])["score"]
         if not runs.index.is_unique:
             raise ValueError(f"runs of {name} {group_by} differ in more than the label: split them by another one.")
         scores = runs.unstack("of")

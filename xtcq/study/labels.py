@@ -23,7 +23,7 @@ def task(experiment: Experiment) -> str:
 def layers(experiment: Experiment) -> str:
     """Depth of the student and how its layers were chosen: ``"all 6"``, ``"skip 3"``, ``"top 3"``, ``"bottom 3"``."""
     depth, kept = encoder_depth(experiment.model), experiment.kept
-    if kept is None:
+    if kept is None or len(kept) == depth:
         return f"all {depth}"
     for selection in SELECTIONS:
         if kept == select_layers(selection, depth, len(kept)):
@@ -58,7 +58,9 @@ def rank(experiment: Experiment) -> int:
 
 def begun(experiment: Experiment) -> str:
     """Bits of the run whose weights the student began with; ``"teacher"`` for its teacher's weights."""
-    return "teacher" if experiment.start is None else f"{bits(experiment.start)}-bit"
+    if experiment.start is not None:
+        return f"{bits(experiment.start)}-bit"
+    return "teacher" if experiment.cut_from_teacher else "pre-trained"
 
 
 def teacher(experiment: Experiment) -> str:
