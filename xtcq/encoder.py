@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BertForMaskedLM, BertForSequenceClassification, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 _CLASSIFIER = {"classifier.weight", "classifier.bias"}
@@ -81,6 +81,32 @@ def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassificat
         raise ValueError(f"num_labels is {num_labels}; give the number of classes, or 1 for regression")
     folder = _find(name)
     return _load_model(folder, num_labels), _load_tokenizer(folder)
+
+
+def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
+    """Load a BERT with its masked-language-model head, from the same places as `load_encoder`.
+
+    Args:
+        name: one of `model_names` that was published with the head, `"bert-base-uncased"`, or a folder.
+
+    Returns:
+        The model, in float32 and evaluation mode, and its tokenizer.
+
+    Raises:
+        ValueError: If the name is neither known nor a folder, or the checkpoint has no such head.
+        FileNotFoundError: If no source has the model.
+    """
+    folder = _find(name)
+    with _quiet_loading():
+        model, report = BertForMaskedLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    if missing := sorted(key for key in report["missing_keys"] if key.startswith("cls.predictions.transform")):
+        raise ValueError(
+            f"{folder} has no masked-language-model head ({missing[0]} is missing): give a BERT that was saved with "
+            "it, such as bert-base-uncased"
+        )
+    return model, _load_tokenizer(folder)
 
 
 def _find(name: str) -> Path:

@@ -93,7 +93,12 @@ def test_an_effect_that_is_not_split(ranks):
     assert findings.effects(students[:1], of=labels.rank, base=0).data == ""
 
 
-@pytest.mark.parametrize("other", [{"stages": "two-stage"}, {"budget": "A"}, {"layers": (1, 3, 5)}])
+def test_runs_of_different_length_are_no_pair(ranks):
+    students = ranks({(0, "1-1-8", 1e-4, 1): 70.0}) + ranks({(8, "1-1-8", 1e-4, 1): 80.0}, budget="A")
+    assert "points from" not in findings.effects(students, of=labels.rank, base=0).data
+
+
+@pytest.mark.parametrize("other", [{"stages": "two-stage"}, {"layers": (1, 3, 5)}])
 def test_an_effect_over_runs_that_differ_otherwise_is_refused(ranks, other):
     scores = {(0, "1-1-8", 1e-4, 1): 70.0, (8, "1-1-8", 1e-4, 1): 71.0}
     students = ranks(scores) + ranks({(8, "1-1-8", 1e-4, 1): 60.0}, **other)

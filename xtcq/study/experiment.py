@@ -14,8 +14,9 @@ from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
 from xtcq.tasks import task_spec
+from xtcq.tasks.augmentation import SOURCES
 
-AUGMENTATIONS = ("none", "neighbours", "masked-lm")
+AUGMENTATIONS = ("none", *SOURCES)
 
 
 @dataclass(frozen=True, kw_only=True)

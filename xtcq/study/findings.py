@@ -75,14 +75,15 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
     return Markdown(_list(lines))
 
 
-def effects(students: list[Record], of: Label, base: Any, by: Label | None = None) -> Markdown:
+def effects(students: list[Record], of: Label, base: Any, by: Label | None = None, name: str = "{}") -> Markdown:
     """What each value of a label gains or loses against one of them, over pairs of runs that are otherwise alike.
 
     Args:
         students: Records.
         of: what is compared, for example ``labels.rank``.
         base: the value that the others are compared with.
-        by: split by this as well, for example ``labels.bits``.
+        by: split by this as well, for example ``labels.width``.
+        name: how a value is written, for example ``"rank {}"``.
 
     Returns:
         One sentence for each task, value and value of ``by``: the mean difference in points over all pairs with the
@@ -92,27 +93,31 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
         ValueError: if runs with the same labels differ in more than seed, learning rate and length.
     """
     lines = []
+
+    def named(value: Any) -> str:
+        return name.format(as_text(value))
+
     frame = to_frame(students).assign(
         task_name=[labels.task(record.experiment) for record in students],
         of=[of(record.experiment) for record in students],
         by=[by(record.experiment) if by else "" for record in students],
     )
-    for (name, group_by), group in frame.groupby(["task_name", "by"], sort=False):
+    for (task, group_by), group in frame.groupby(["task_name", "by"], sort=False):
         runs = group.set_index(["learning_rate", "seed", "epochs", "of"])["score"]
         if not runs.index.is_unique:
-            raise ValueError(f"runs of {name} {group_by} differ in more than the label: split them by another one.")
+            raise ValueError(f"runs of {task} {group_by} differ in more than the label: split them by another one.")
         scores = runs.unstack("of")
         for value in [value for value in group["of"].unique() if value != base and base in scores]:
             differences = (scores[value] - scores[base]).dropna()
             if differences.empty:
                 continue
-            where = f"**{name}{f', {group_by}' if group_by != '' else ''}**"
-            line = f"{where}: {as_text(value)} is {differences.mean():+.1f} points from {as_text(base)}"
+            where = f"**{task}{f', {group_by}' if group_by != '' else ''}**"
+            line = f"{where}: {named(value)} is {differences.mean():+.1f} points from {named(base)}"
             if len(differences) > 1:
                 line += f" (mean of {len(differences)} pairs, {differences.min():+.1f} to {differences.max():+.1f})"
             lines.append(line + ".")
     frame = frame.drop_duplicates("task").set_index("task")
-    lines += [f"{row.task_name}:{noise}" for task, row in frame.iterrows() if (noise := _noise(task, row))]
+    lines += [f"{row.task_name}:{noise}" for key, row in frame.iterrows() if (noise := _noise(key, row))]
     return Markdown(_list(lines))
 
 

@@ -36,6 +36,11 @@ def bits(experiment: Experiment) -> int:
     return Precision.parse(experiment.precision).weights
 
 
+def width(experiment: Experiment) -> str:
+    """Bits of a weight as an adjective: ``"1-bit"``."""
+    return f"{bits(experiment)}-bit"
+
+
 def precision(experiment: Experiment) -> str:
     """W-E-A notation."""
     return experiment.precision
@@ -59,7 +64,7 @@ def rank(experiment: Experiment) -> int:
 def begun(experiment: Experiment) -> str:
     """Bits of the run whose weights the student began with; ``"teacher"`` for its teacher's weights."""
     if experiment.start is not None:
-        return f"{bits(experiment.start)}-bit"
+        return width(experiment.start)
     return "teacher" if experiment.cut_from_teacher else "pre-trained"
 
 

@@ -27,7 +27,7 @@ from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, model_size, quantize, use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
-from xtcq.tasks import Task, load_task, task_spec
+from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
 from xtcq.training import train
 
 logger = logging.getLogger(__name__)
@@ -211,8 +211,6 @@ def _task_and_plan(experiment: Experiment) -> tuple[Task, list[Stage]]:
     task, plan = load_task(experiment.task), experiment.plan()
     if experiment.augmentation == "none":
         return task, plan
-    from xtcq.tasks import load_augmented_task
-
     rows = len(task.train)
     # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
     encoder, tokenizer = load_encoder(experiment.model, task.spec.num_labels)

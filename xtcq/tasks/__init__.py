@@ -1,5 +1,6 @@
 """Tasks: what they are, where their data come from, how they are encoded and scored."""
 
+from xtcq.tasks.augmentation import load_augmented_task
 from xtcq.tasks.encoding import EncodedDataset, encode
 from xtcq.tasks.metrics import compute_metrics, glue_average
 from xtcq.tasks.sources import TASKS, load_task, task_spec
@@ -13,6 +14,7 @@ __all__ = [
     "compute_metrics",
     "encode",
     "glue_average",
+    "load_augmented_task",
     "load_task",
     "task_spec",
 ]

@@ -1,0 +1,84 @@
+import pandas as pd
+import pytest
+
+from xtcq.encoder import load_masked_lm
+from xtcq.tasks import load_augmented_task, load_task
+from xtcq.tasks.augmentation import COPIES, Augmentation, Neighbours, augment_task, augmented_folder, store
+
+
+@pytest.fixture
+def source():
+    words = [chr(97 + i // 26) + chr(97 + i % 26) for i in range(97)]
+    return Neighbours(words, pd.DataFrame([[i, 1] for i in range(97)]).to_numpy())
+
+
+@pytest.fixture
+def letters(word_task, monkeypatch, tmp_path):
+    """The word task in letters, so that its words may be replaced; its own cache."""
+    monkeypatch.setenv("XTCQ_CACHE", str(tmp_path))
+    names = {f"w{i}": chr(97 + i // 26) + chr(97 + i % 26) for i in range(97)}
+    texts = [" ".join(names[word] for word in text.split()) for text in word_task.train["sentence"]]
+    return type(word_task)(word_task.spec, word_task.train.assign(sentence=texts), word_task.evaluation)
+
+
+def files():
+    return sorted(augmented_folder().glob("*.parquet"))
+
+
+def test_the_same_arguments_give_the_same_file_to_the_byte(letters, source, word_tokenizer):
+    first = augment_task(letters, source, word_tokenizer, Augmentation(copies=3))
+    assert len(letters.train) < len(first.train) <= 4 * len(letters.train)
+    assert first.evaluation is letters.evaluation
+    (path,) = files()
+    content = path.read_bytes()
+    path.unlink()
+    augment_task(letters, source, word_tokenizer, Augmentation(copies=3))
+    assert files() == [path] and path.read_bytes() == content
+    augment_task(letters, source, word_tokenizer, Augmentation(copies=3, seed=1))
+    assert len(files()) == 2
+
+
+def test_what_is_stored_is_read(letters, source, word_tokenizer, monkeypatch):
+    first = augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    monkeypatch.setattr(store, "augment", lambda *args: pytest.fail("made again"))
+    pd.testing.assert_frame_equal(
+        augment_task(letters, source, word_tokenizer, Augmentation(copies=2)).train, first.train
+    )
+
+
+def test_a_damaged_file_is_made_again(letters, source, word_tokenizer, caplog):
+    first = augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    (path,) = files()
+    path.write_bytes(path.read_bytes()[:100])
+    again = augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    pd.testing.assert_frame_equal(again.train, first.train)
+    assert "is damaged" in caplog.text and not list(augmented_folder().glob("*.partial"))
+
+
+def test_a_failure_leaves_nothing(letters, source, word_tokenizer, monkeypatch):
+    def full(self, path, **options):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space"):
+        augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    assert not files() and not list(augmented_folder().glob("*.partial"))
+
+
+def test_a_task_by_name(letters, word_tokenizer, masked_lm, piece_tokenizer):
+    task = load_augmented_task("demo-pairs", "neighbours", masked_lm, piece_tokenizer)
+    assert len(task.train) <= len(load_task("demo-pairs").train) * (1 + 2 * COPIES["demo-pairs"])
+    with pytest.raises(ValueError, match="source of words 'glove' is unknown: use one of neighbours, masked-lm"):
+        load_augmented_task("demo-pairs", "glove", masked_lm, piece_tokenizer)
+
+
+def test_a_checkpoint_without_the_head(tiny_bert, tmp_path, piece_tokenizer, masked_lm):
+    tiny_bert().save_pretrained(tmp_path / "classifier")
+    piece_tokenizer.save_pretrained(tmp_path / "classifier")
+    with pytest.raises(ValueError, match="has no masked-language-model head"):
+        load_masked_lm(str(tmp_path / "classifier"))
+    masked_lm.save_pretrained(tmp_path / "lm")
+    piece_tokenizer.save_pretrained(tmp_path / "lm")
+    model, tokenizer = load_masked_lm(str(tmp_path / "lm"))
+    assert model.config.vocab_size == len(tokenizer.get_vocab())
