@@ -27,6 +27,7 @@ MODELS = {
     "xtc mixed": {"precision": "4-4 5-2-3"},
     "xtc floating-point weights": {"precision": "32-3-8"},
     "ternarybert": {"precision": "2-2-8", "recipe": "ternarybert"},
+    "binarybert": {"precision": "1-1-8", "recipe": "binarybert"},
     "adaqat mixed": {"precision": "4-4-4", "recipe": "adaqat", "bits": (1, 2, 3, 5, 8)},
     "questions": {"precision": "1-1-8", "kind": "BertForQuestionAnswering", "num_labels": 2},
     "bare": {"precision": "2-2-8", "recipe": "ternarybert", "kind": "BertModel"},

@@ -237,3 +237,11 @@ def test_non_finite_values_are_named(tiny_bert, module, key, bad):
     with pytest.raises(ValueError, match=f"^{module}: 1 of .* values of '{key}' are NaN or infinite.*learning rate"):
         freeze(model)
     assert isinstance(model.bert.encoder.layer[0].output.dense, QuantLinear)
+
+
+def test_a_rank_above_the_matrix_is_refused(tiny_bert):
+    assert quantize(tiny_bert(), QuantConfig("1-1-8", lora_rank=32))
+    with pytest.raises(
+        ValueError, match=r"lora_rank is 33 but bert.encoder.* is a matrix of \(32, 32\): give a rank of"
+    ):
+        quantize(tiny_bert(), QuantConfig("1-1-8", lora_rank=33))

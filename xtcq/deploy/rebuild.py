@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -24,12 +25,15 @@ from xtcq.quantization import (
     DynamicQuantizer,
     FrozenEmbedding,
     FrozenLinear,
+    LearnedClipQuantizer,
     LSQQuantizer,
     Precision,
     QuantConfig,
     QuantizedTensor,
     Quantizer,
     QuantLinear,
+    SplitEmbedding,
+    SplitLinear,
     TernaryQuantizer,
     use_score_attention,
 )
@@ -102,12 +106,16 @@ def _convert(model: nn.Module, name: str, entry: Mapping[str, Any]) -> None:
     """Replace or extend one module as its entry says; tensors stay on the meta device."""
     module = model.get_submodule(name)
     kind = entry["kind"]
-    expected = {"linear": nn.Linear, "embedding": nn.Embedding, "attention": nn.Module}[kind]
+    kinds = {"linear": nn.Linear, "embedding": nn.Embedding, "attention": nn.Module}
+    expected = kinds["embedding" if isinstance(module, nn.Embedding) else "linear"] if kind == "split" else kinds[kind]
     if not isinstance(module, expected):
         raise ValueError(f"{type(module).__name__} is not of kind {kind!r}")
     if kind == "attention":
         operands = {key: _quantizer(settings) for key, settings in entry["operands"].items()}
         module.operand_quantizers = nn.ModuleDict(operands)
+        return
+    if kind == "split":
+        model.set_submodule(name, _halves(module, entry))
         return
     if kind == "embedding":
         model.set_submodule(name, FrozenEmbedding(_empty_codes(module, entry["weight"]), entry["weight"]))
@@ -120,6 +128,15 @@ def _convert(model: nn.Module, name: str, entry: Mapping[str, Any]) -> None:
     model.set_submodule(name, layer)
 
 
+def _halves(module: nn.Linear | nn.Embedding, entry: Mapping[str, Any]) -> nn.Module:
+    """Two layers in the place of one; the entries of the halves, which come later in the map, convert them."""
+    if isinstance(module, nn.Embedding):
+        return SplitEmbedding(module, copy.deepcopy(module))
+    second = copy.deepcopy(module)
+    second.bias = None
+    return SplitLinear(module, second, None if entry["input"] is None else _quantizer(entry["input"]))
+
+
 def _empty_codes(module: nn.Linear | nn.Embedding, weight_format: dict[str, Any]) -> QuantizedTensor:
     shape = module.weight.shape
     codes = torch.empty(shape, dtype=CodeFormat.of(weight_format).dtype, device="meta")
@@ -130,10 +147,11 @@ def _empty_codes(module: nn.Linear | nn.Embedding, weight_format: dict[str, Any]
 
 def _quantizer(settings: Mapping[str, Any]) -> Quantizer:
     """Invert `Quantizer.describe`."""
-    kinds = {"binary": BinaryQuantizer, "ternary": TernaryQuantizer, "dynamic": DynamicQuantizer, "lsq": LSQQuantizer}
-    kind = kinds[settings["quantizer"]]
+    kinds = (BinaryQuantizer, TernaryQuantizer, DynamicQuantizer, LearnedClipQuantizer, LSQQuantizer)
+    kind = {one.name: one for one in kinds}[settings["quantizer"]]
     # Settings that a kind fixes are no arguments of it.
-    fixed = {BinaryQuantizer: ("bits",), TernaryQuantizer: ("bits",), LSQQuantizer: ("clip",)}.get(kind, ())
+    fixed = {BinaryQuantizer: ("bits",), TernaryQuantizer: ("bits",)} | dict.fromkeys(kinds[3:], ("clip",))
+    fixed = fixed.get(kind, ())
     return kind(**{key: value for key, value in settings.items() if key not in ("quantizer", *fixed)})
 
 

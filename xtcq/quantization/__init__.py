@@ -9,8 +9,10 @@ from xtcq.quantization.dynamic import DynamicQuantizer
 from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantEmbedding, QuantLinear
 from xtcq.quantization.lsq import LSQQuantizer
+from xtcq.quantization.pact import LearnedClipQuantizer
 from xtcq.quantization.precision import Precision
-from xtcq.quantization.quantizers import BinaryQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization.quantizers import LEARNED_SCALES, BinaryQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization.splitting import SplitEmbedding, SplitLinear, split_ternary
 from xtcq.quantization.tensor import QuantizedTensor
 
 __all__ = [
@@ -21,13 +23,17 @@ __all__ = [
     "DynamicQuantizer",
     "FrozenEmbedding",
     "FrozenLinear",
+    "LEARNED_SCALES",
     "LSQQuantizer",
+    "LearnedClipQuantizer",
     "ModelSize",
     "Precision",
     "QuantConfig",
     "QuantEmbedding",
     "QuantLinear",
     "QuantizedTensor",
+    "SplitEmbedding",
+    "SplitLinear",
     "Quantizer",
     "Recipe",
     "TernaryQuantizer",
@@ -40,5 +46,6 @@ __all__ = [
     "quantize",
     "register_attention",
     "score_attention",
+    "split_ternary",
     "use_score_attention",
 ]

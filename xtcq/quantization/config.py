@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from xtcq.quantization.dynamic import DynamicQuantizer
 from xtcq.quantization.lsq import LSQQuantizer
+from xtcq.quantization.pact import LearnedClipQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import BinaryQuantizer, Quantizer, TernaryQuantizer
 
@@ -23,6 +24,8 @@ class Recipe:
         binary: one bit is part of the scheme.
         pooler: the pooler is quantized like the other linear layers.
         operands: q, k, v and the attention probabilities are quantized.
+        splits: one bit means that the ternary weight is split into two binary ones.
+        learned_clip: activations of more than four bits are clipped at learned bounds, and others have learned steps.
         counts_all_matrices: the paper's nominal size counts every 2-D weight at the quantized width and nothing else
             (XTC), instead of what stays in floating point at 32 bits (TernaryBERT, AdaQAT-BERT).
         source: where the choices come from.
@@ -38,6 +41,8 @@ class Recipe:
     operands: bool
     counts_all_matrices: bool
     source: str
+    splits: bool = False
+    learned_clip: bool = False
 
     def weight_quantizer(self, bits: int) -> Quantizer | None:
         """Return a new quantizer for the weight of a linear layer; None at 32 bits."""
@@ -47,12 +52,21 @@ class Recipe:
         """Return a new quantizer for an embedding table; None at 32 bits."""
         return self._weights(bits, self.embedding_granularity)
 
-    def activation_quantizer(self, bits: int) -> Quantizer | None:
-        """Return a new quantizer for a linear layer's input or an attention operand; None at 32 bits."""
+    def activation_quantizer(self, bits: int, role: str = "input") -> Quantizer | None:
+        """Return a new quantizer for an activation; None at 32 bits.
+
+        Args:
+            bits: width.
+            role: ``"input"`` of a linear layer, or q, k or v; ``"activated"`` for the input of the second feed-forward
+                matrix; ``"probabilities"`` for those of attention. Only a recipe with learned clips tells them apart.
+        """
         if bits == FLOAT_BITS:
             return None
-        if self.learned:
-            return LSQQuantizer(bits, granularity=self.activation_granularity)
+        if self.learned_clip and bits > 4:
+            return LearnedClipQuantizer(bits, symmetric=role == "input")
+        if self.learned or self.learned_clip:
+            signed = not (self.learned_clip and role == "probabilities")
+            return LSQQuantizer(bits, signed=signed, granularity=self.activation_granularity)
         return DynamicQuantizer(bits, granularity=self.activation_granularity, clip=self.clip)
 
     def _weights(self, bits: int, granularity: str) -> Quantizer | None:
@@ -109,7 +123,25 @@ ADAQAT = Recipe(
     "the pooler); its code also quantizes q, k, v and probabilities with 8 dynamic bits, which the paper does not say",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (XTC, TERNARYBERT, ADAQAT)}
+BINARYBERT = Recipe(
+    name="binarybert",
+    learned=False,
+    embedding_granularity="row",
+    activation_granularity="tensor",
+    clip=None,
+    binary=True,
+    pooler=True,
+    operands=True,
+    counts_all_matrices=False,
+    splits=True,
+    learned_clip=True,
+    source="BinaryBERT transformer/utils_quant.py and transformer/binary_model_init.py: ternary weights that are split "
+    "into two binary ones, learned clips (symmetric for q, k, v and most inputs, asymmetric for probabilities and the "
+    "input of the second feed-forward matrix), learned steps at four bits. BinaryBERT splits a student of half the "
+    "width, so that the split one is as large as BERT-base; here the width is kept, and one bit costs two a weight",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (XTC, TERNARYBERT, ADAQAT, BINARYBERT)}
 
 
 @dataclass(frozen=True)
@@ -118,12 +150,12 @@ class QuantConfig:
 
     Attributes:
         precision: bit-widths; a string is parsed.
-        recipe: "xtc", "ternarybert" or "adaqat".
+        recipe: "xtc", "ternarybert", "binarybert" or "adaqat".
         lora_rank: rank of the low-rank terms of all quantized linear layers, 0 for none (XTC appendix B.3: 1 or 8).
 
     Raises:
-        ValueError: precision not understood, recipe unknown, rank negative or without quantized weights, or one bit
-            asked of a recipe that has none.
+        ValueError: precision not understood, recipe unknown, rank negative, without quantized weights or beside split
+            ones, or one bit asked of a recipe that has none.
     """
 
     precision: Precision
@@ -145,12 +177,22 @@ class QuantConfig:
                 f"lora_rank is {self.lora_rank} but weights stay in floating point: set lora_rank=0, or give the "
                 "weights 1 to 8 bits"
             )
+        if self.lora_rank and self.splits:
+            raise ValueError(
+                f"lora_rank is {self.lora_rank} but recipe {self.recipe!r} splits 1-bit weights in two, which has no "
+                "low-rank term: set lora_rank=0, or use recipe 'xtc'"
+            )
         one_bit = 1 in (self.precision.weights, *self.precision.embeddings)
         if one_bit and not self.scheme.binary:
             raise ValueError(
                 f"precision '{self.precision}' asks recipe {self.recipe!r} for one bit, which it does not have: use "
                 "2 bits (ternary), or recipe 'xtc'"
             )
+
+    @property
+    def splits(self) -> bool:
+        """Whether every quantized matrix becomes two binary ones."""
+        return self.scheme.splits and self.precision.weights == 1
 
     @property
     def scheme(self) -> Recipe:

@@ -15,6 +15,7 @@ from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantEmbedding, QuantLinear
 from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
+from xtcq.quantization.splitting import SplitEmbedding, SplitLinear
 from xtcq.quantization.targets import TABLES, choose_modules, find_encoder, join_name, recipe_linears
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -45,8 +46,8 @@ def quantize(
         The same model.
 
     Raises:
-        ValueError: no BertModel or several, already quantized, a pattern that matches nothing, or nothing left to
-            quantize.
+        ValueError: no BertModel or several, already quantized, a pattern that matches nothing, a low-rank term of
+            higher rank than its matrix, or nothing left to quantize.
     """
     if _converted(model):
         raise ValueError(
@@ -63,19 +64,34 @@ def quantize(
         module = model.get_submodule(name)
         if isinstance(module, BertSelfAttention):
             if precision.activations != FLOAT_BITS:
-                quantizers = {key: recipe.activation_quantizer(precision.activations) for key in OPERANDS}
+                roles = {key: "probabilities" if key == "probabilities" else "input" for key in OPERANDS}
+                quantizers = {key: recipe.activation_quantizer(precision.activations, roles[key]) for key in OPERANDS}
                 module.operand_quantizers = nn.ModuleDict(quantizers)
                 changed = True
             continue
         if isinstance(module, nn.Linear):
             weight = recipe.weight_quantizer(precision.weights)
-            inputs = recipe.activation_quantizer(precision.activations)
+            activated = name.endswith("output.dense") and not name.endswith("attention.output.dense")
+            inputs = recipe.activation_quantizer(precision.activations, "activated" if activated else "input")
             if weight is None and inputs is None:
+                continue
+            if config.lora_rank > min(module.weight.shape):
+                raise ValueError(
+                    f"lora_rank is {config.lora_rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a "
+                    f"rank of at most {min(module.weight.shape)}; XTC uses 1 and 8"
+                )
+            if config.splits:
+                model.set_submodule(name, SplitLinear.from_float(module, _placed(inputs, module)))
+                changed = True
                 continue
             layer = QuantLinear.from_float(module, _placed(weight, module), _placed(inputs, module), config.lora_rank)
         else:
             weight = recipe.embedding_quantizer(tables[name] if name in tables else precision.token)
             if weight is None:
+                continue
+            if recipe.splits and weight.bits == 1:
+                model.set_submodule(name, SplitEmbedding.from_float(module, recipe.embedding_granularity))
+                changed = True
                 continue
             layer = QuantEmbedding.from_float(module, _placed(weight, module))
         model.set_submodule(name, layer)
@@ -122,9 +138,9 @@ def quantization_map(model: nn.Module) -> dict[str, dict[str, object]]:
     """Return what is quantized in `model`, and how, as JSON-able values.
 
     Returns:
-        Module name to a dict: `kind` ("linear", "embedding" or "attention"), `frozen`, `weight` and `input` (settings
-        of the quantizer, or None) and `lora_rank` for a linear layer, `weight` for an embedding, `operands` for an
-        attention module.
+        Module name to a dict: `kind` ("linear", "embedding", "attention" or "split"), `frozen`, `weight` and `input`
+        (settings of the quantizer, or None) and `lora_rank` for a linear layer, `weight` for an embedding, `operands`
+        for an attention module, `input` for a module that was split in two, whose halves have entries of their own.
     """
     entries: dict[str, dict[str, object]] = {}
     for name, module in model.named_modules():
@@ -139,6 +155,9 @@ def quantization_map(model: nn.Module) -> dict[str, dict[str, object]]:
             }
         elif isinstance(module, (QuantEmbedding, FrozenEmbedding)):
             entries[name] = {"kind": "embedding", "frozen": frozen, "weight": weight_format(module)}
+        elif isinstance(module, (SplitLinear, SplitEmbedding)):
+            inputs = getattr(module, "input_quantizer", None)
+            entries[name] = {"kind": "split", "frozen": False, "input": _describe(inputs)}
         elif hasattr(module, "operand_quantizers"):
             operands = {key: _describe(quantizer) for key, quantizer in module.operand_quantizers.items()}
             entries[name] = {"kind": "attention", "frozen": False, "operands": operands}
@@ -153,7 +172,7 @@ def weight_format(module: nn.Module) -> dict[str, object] | None:
 
 
 def _converted(model: nn.Module) -> list[str]:
-    kinds = (QuantLinear, QuantEmbedding, FrozenLinear, FrozenEmbedding)
+    kinds = (QuantLinear, QuantEmbedding, FrozenLinear, FrozenEmbedding, SplitLinear, SplitEmbedding)
     return [
         name
         for name, module in model.named_modules()

@@ -13,6 +13,8 @@ from xtcq.quantization.convert import quantize, weight_format
 from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantLinear
 from xtcq.quantization.precision import FLOAT_BITS, Precision
+from xtcq.quantization.quantizers import LEARNED_SCALES
+from xtcq.quantization.splitting import SplitEmbedding, SplitLinear
 from xtcq.quantization.targets import TABLES, find_encoder, recipe_linears
 
 MIB = 2**20
@@ -70,7 +72,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
         parameters=_parameters(model),
         nominal_mib=nominal(encoder, config) / MIB,
         packed_mib=_packed_bytes(model, REST_BYTES[rest]) / MIB,
-        embedding_mb=sum(_numel(table) * _weight_bits(table) for table in tables) / 8 / MB,
+        embedding_mb=sum(map(_code_bits, tables)) / 8 / MB,
     )
 
 
@@ -85,8 +87,13 @@ def bitops(model: nn.Module) -> int:
     config = getattr(model, "quant_config", QuantConfig("32-32-32"))
     layers = recipe_linears(model, config)
     # With `include`, layers outside the recipe may be quantized too.
-    layers |= {name: m for name, m in model.named_modules() if isinstance(m, (QuantLinear, FrozenLinear))}
-    return sum(_weight_bits(layer) * _input_bits(layer) * _numel(layer) for layer in layers.values())
+    layers |= {name: m for name, m in model.named_modules() if isinstance(m, (QuantLinear, FrozenLinear, SplitLinear))}
+    total = 0
+    for name, layer in layers.items():
+        # The halves of a split layer count with it, at the width of its input.
+        if not isinstance(layers.get(name.rpartition(".")[0]), SplitLinear):
+            total += _code_bits(layer) * _input_bits(layer)
+    return total
 
 
 def cost_report(
@@ -128,6 +135,11 @@ def cost_report(
 def _weight_bits(layer: nn.Module) -> int:
     described = weight_format(layer)
     return FLOAT_BITS if described is None else described["bits"]
+
+
+def _code_bits(layer: nn.Module) -> int:
+    halves = (layer.first, layer.second) if isinstance(layer, (SplitLinear, SplitEmbedding)) else (layer,)
+    return sum(_weight_bits(half) * _numel(half) for half in halves)
 
 
 def _input_bits(layer: nn.Module) -> int:
@@ -176,8 +188,9 @@ def _packed_bytes(model: nn.Module, rest_bytes: int) -> int:
         packed += -(-numel // 5) if described["quantizer"] == "ternary" else -(-numel * described["bits"] // 8)
         groups = 1 if described["granularity"] == "tensor" else numel // _row_length(module)
         scales += groups * (1 if described.get("symmetric", True) else 2)
-    inputs = [m.input_quantizer for m in model.modules() if isinstance(m, (QuantLinear, FrozenLinear))]
-    steps = sum(p.numel() for quantizer in inputs if quantizer is not None for p in quantizer.parameters())
+    learned = {name: p.numel() for name, p in model.named_parameters() if name.endswith(LEARNED_SCALES)}
+    # The step of a weight is its scale, which was counted.
+    steps = sum(numel for name, numel in learned.items() if ".weight_quantizer." not in name)
     return packed + (scales + steps + _parameters(model) - codes) * rest_bytes
 
 
@@ -187,4 +200,4 @@ def _row_length(module: nn.Module) -> int:
 
 def _parameters(model: nn.Module) -> int:
     frozen = sum(_numel(module) for module in model.modules() if isinstance(module, (FrozenLinear, FrozenEmbedding)))
-    return frozen + sum(p.numel() for name, p in model.named_parameters() if not name.endswith("_quantizer.step"))
+    return frozen + sum(p.numel() for name, p in model.named_parameters() if not name.endswith(LEARNED_SCALES))

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from xtcq.quantization.ste import StraightThrough
 from xtcq.quantization.tensor import QuantizedTensor, compute_dtype, decode_, sign_codes
 
+# How the names of a quantizer's own parameters end. They are scales, not weights: no weight decay, no model size.
+LEARNED_SCALES = (".step", ".bounds")
+
 
 class Quantizer(nn.Module, ABC):
     """Base of all quantizers.

@@ -123,7 +123,7 @@ class Experiment:
                 f"start has LoRA of rank {start.lora_rank} and this experiment of rank {self.lora_rank}: its low-rank "
                 "terms would be lost. Keep the rank, or begin with a run without LoRA."
             )
-        if start.recipe == "binarybert" and start.quantization.precision.weights == 1:
+        if start.quantization.splits:
             raise ValueError(
                 f"start has matrices that recipe {start.recipe!r} split in two, which cannot be joined again: begin "
                 "with the run that it was split from."

@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
+from xtcq.quantization import LEARNED_SCALES
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class DistillationTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Leave learned step sizes out of weight decay: they are scales, not weights."""
-        return [name for name in super().get_decay_parameter_names(model) if not name.endswith(".step")]
+        """Leave learned step sizes and clipping bounds out of weight decay: they are scales, not weights."""
+        return [name for name in super().get_decay_parameter_names(model) if not name.endswith(LEARNED_SCALES)]
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._init_training_state(*args, **kwargs)
