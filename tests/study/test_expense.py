@@ -1,0 +1,146 @@
+import dataclasses
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from xtcq.study import expense, figures_cost, load_profile
+from xtcq.study.records import save_record
+
+
+@pytest.fixture
+def timed(make_record):
+    """A function that makes a student of MRPC that took some seconds for its 10 steps."""
+    mini = load_profile("mini")
+
+    def build(seconds, device="CPU", side_by_side=1, score=80.0, task="mrpc", **fields):
+        student = mini.student(task, **{"stages": "one-stage", "precision": "1-1-8"} | fields)
+        values = {field.name: getattr(student, field.name) for field in dataclasses.fields(student)}
+        record = make_record(score, **values)
+        times = {"train_seconds": seconds, "wall_seconds": 2 * seconds}
+        return dataclasses.replace(record, device=device, side_by_side=side_by_side, **times)
+
+    return build
+
+
+def test_a_run_as_a_row(timed):
+    record = timed(36.0, layers=(1, 3, 5), lora_rank=8)
+    (row,) = expense.to_frame([record]).to_dict("records")
+    assert (row["task"], row["layers"], row["depth"], row["LoRA rank"]) == ("MRPC", "skip 3", "skip 3", 8)
+    assert (row["steps"], row["hours"], row["wall hours"], row["ms per step"]) == (10, 0.01, 0.02, 3600.0)
+    (deep,) = expense.to_frame([timed(1.0)]).to_dict("records")
+    assert (deep["layers"], deep["depth"], deep["teacher"]) == ("all", "all 6", "all 6")
+
+
+def test_a_choice_is_compared_with_everything_else_equal(timed):
+    records = [
+        timed(10.0),
+        timed(12.0, learning_rate=5e-4),  # the same cost as the first: 11 on the mean
+        timed(22.0, stages="three-stage"),
+        timed(40.0, task="cola"),
+        timed(40.0, task="cola", stages="three-stage"),
+        # Another device or company, other layers: no partner.
+        timed(99.0, stages="two-stage", side_by_side=2),
+        timed(99.0, stages="two-stage", device="GPU"),
+        timed(99.0, stages="two-stage", layers=(1, 3, 5)),
+        timed(5.5, lora_rank=8),
+    ]
+    table = expense.relative_cost(expense.to_frame(records))
+    plan = table.loc[("CPU", 1, "plan", "three-stage", "one-stage")]
+    assert plan.to_dict() == {"times": 1.5, "least": 1.0, "most": 2.0, "pairs": 2.0}
+    assert table.loc[("CPU", 1, "LoRA rank", "8", "0"), "times"] == 0.5
+    assert len(table) == 2
+
+
+def test_layers_precision_and_augmentation_are_compared_too(timed):
+    records = [
+        timed(10.0),
+        timed(6.0, layers=(1, 3, 5)),
+        timed(8.0, precision="2-2-8"),
+        timed(11.0, augmentation="neighbours"),
+    ]
+    times = expense.relative_cost(expense.to_frame(records))["times"].droplevel(["device", "side_by_side"])
+    assert times.to_dict() == {
+        ("layers", "skip 3", "all"): 0.6,
+        ("W-E-A", "2-2-8", "1-1-8"): 0.8,
+        ("augmentation", "neighbours", "none"): 1.1,
+    }
+
+
+def test_sums_by_group_of_comparable_times(timed):
+    records = [timed(3600.0, side_by_side=2), timed(1800.0), timed(1800.0, task="cola"), timed(3600.0, seed=7)]
+    table = expense.totals(expense.to_frame(records))
+    assert table.index.to_list() == [("CPU", 1, "MRPC"), ("CPU", 1, "CoLA"), ("CPU", 2, "MRPC")]
+    assert table["hours"].to_list() == [1.5, 0.5, 1.0] and table["wall hours"].to_list() == [3.0, 1.0, 2.0]
+    assert table["runs"].to_list() == [2, 1, 1] and table["steps"].to_list() == [20, 10, 10]
+
+
+def test_a_ratio_within_the_noise_is_said_to_be(timed):
+    records = [timed(100.0), timed(120.0, seed=7), timed(121.0, stages="two-stage"), timed(55.0, lora_rank=1)]
+    lines = expense.findings(expense.to_frame(records)).data.splitlines()
+    assert lines[0].startswith("- **CPU, 1 side by side**: 4 runs took 0.1 device hours of training steps, 50 %")
+    assert "are a factor of 1.20 apart (median of configurations: 1), and 1.20 at most" in lines[1]
+    assert lines[2] == "- A step with plan two-stage costs 1.10 times one with one-stage; within the noise."
+    assert lines[3] == "- A step with LoRA rank 1 costs 0.50 times one with 0."
+    assert len(lines) == 4
+
+
+def test_an_edition_without_records(folders):
+    frame = expense.to_frame(expense.records_of(load_profile("mini")))
+    assert frame.empty and expense.totals(frame).empty and expense.relative_cost(frame).empty
+    assert expense.findings(frame).data == "There is no Record yet."
+    for draw in (figures_cost.score_over_hours, figures_cost.score_over_steps, figures_cost.score_over_size):
+        assert not any(axes.get_visible() for axes in draw(frame).axes)
+    plt.close("all")
+
+
+def test_records_of_another_scale_are_left_out(folders, timed, make_record):
+    kept = [timed(1.0, task="sst2"), timed(1.0, task="qnli"), timed(1.0)]
+    for record in (*kept, make_record(1.0, task="demo-pairs"), make_record(1.0, model="bert-base-uncased")):
+        save_record(record)
+    found = expense.records_of(load_profile("mini"))
+    # In the profile's order, and tasks that it does not have last.
+    assert [record.experiment.task for record in found] == ["mrpc", "sst2", "qnli"]
+    (demo,) = expense.records_of(load_profile("demo"))
+    assert demo.experiment.task == "demo-pairs"
+
+
+@pytest.fixture
+def frame(timed):
+    records = [
+        timed(36.0, score=70.0),
+        timed(72.0, score=75.0, precision="2-2-8"),
+        timed(72.0, score=60.0, side_by_side=2),
+        timed(36.0, score=50.0, task="cola", layers=(1, 3, 5)),
+        timed(36.0, score=51.0, task="cola", seed=7),
+    ]
+    return expense.to_frame(records).assign(**{"packed MiB": [4.0, 6.0, 4.0, 3.0, 4.0]})
+
+
+def test_panels_hold_what_can_be_compared(frame):
+    figure = figures_cost.score_over_hours(frame)
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    # The run beside another one is alone in its group.
+    assert [a.get_title().splitlines()[0] for a in visible] == ["MRPC", "CoLA"]
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in visible[0].get_lines()]
+    assert points == [(0.01, 70.0), (0.02, 75.0)]
+    hollow, filled = visible[1].get_lines()
+    assert hollow.get_markerfacecolor() == "white" != filled.get_markerfacecolor()
+    marks = [line.get_marker() for line in visible[0].get_lines()]
+    assert marks[0] != marks[1] and visible[0].get_xlabel() == "device hours of training steps"
+    plt.close("all")
+
+
+def test_steps_share_a_panel(frame):
+    mrpc = figures_cost.score_over_steps(frame).axes[0]
+    assert len(mrpc.get_lines()) == 3 and mrpc.get_xlabel() == "optimizer steps"
+    plt.close("all")
+
+
+def test_the_line_joins_runs_that_no_smaller_one_beats(frame):
+    worse = frame.iloc[[1]].assign(score=40.0, **{"packed MiB": 60.0})
+    mrpc = figures_cost.score_over_size(pd.concat([frame, worse])).axes[0]
+    line = mrpc.get_lines()[-1]
+    assert list(line.get_xdata()) == [4.0, 6.0] and list(line.get_ydata()) == [70.0, 75.0]
+    assert mrpc.get_xscale() == "log"
+    plt.close("all")

@@ -1,0 +1,188 @@
+"""What training cost: device time of the Records, compared only where times can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from IPython.display import Markdown
+
+from xtcq.study import labels
+from xtcq.study.labels import as_text
+from xtcq.study.profiles import Profile
+from xtcq.study.records import Record, load_record, records_folder
+from xtcq.tasks import task_spec
+
+# Times are comparable within one of these groups.
+DEVICE = ["device", "side_by_side"]
+# What a recipe chooses, and the value that the others are compared with: one stage, full depth, and so on.
+BASES = {"plan": "one-stage", "layers": "all", "W-E-A": "1-1-8", "LoRA rank": 0, "augmentation": "none"}
+# Together with the task and the device, everything that can change what a step costs.
+_CONFIGURATION = [*BASES, "model", "recipe", "teacher"]
+_COLUMNS = [
+    "task", "metric", *_CONFIGURATION, "depth", "learning rate", "seed", *DEVICE, "steps", "hours", "wall hours",
+    "ms per step", "score", "nominal MiB", "packed MiB", "record",
+]  # fmt: skip
+
+
+def records_of(profile: Profile) -> list[Record]:
+    """Every Record that there is of a profile's encoders and kind of task, whichever chapter asked for it.
+
+    Args:
+        profile: the scale.
+
+    Returns:
+        Records in the order of their tasks.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+    """
+    models = (profile.model, *profile.small_encoders)
+    synthetic = task_spec(profile.tasks[0]).synthetic
+    records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
+    chosen = [r for r in records if r.experiment.model in models and _synthetic(r) == synthetic]
+    order = {task: i for i, task in enumerate(profile.tasks)}
+    return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a run: what decides its cost, what it cost, and its result.
+
+    Args:
+        records: any Records.
+
+    Returns:
+        ``task`` as printed; the configuration (``layers`` is ``"all"`` at full depth); ``depth`` as the labels write
+        it; ``device`` and ``side_by_side``; ``steps`` of the optimizer; ``hours`` of training steps alone and
+        ``wall hours`` with evaluations and saving; ``score`` (best, primary metric) and sizes.
+    """
+    rows = []
+    for record in records:
+        experiment = record.experiment
+        steps, depth = record.history[-1]["step"], labels.layers(experiment)
+        metric = task_spec(experiment.task).primary_metric
+        rows.append(
+            {
+                "task": labels.task(experiment),
+                "metric": metric,
+                "plan": labels.plan(experiment),
+                "layers": "all" if experiment.kept is None else depth,
+                "W-E-A": labels.precision(experiment),
+                "LoRA rank": labels.rank(experiment),
+                "augmentation": labels.augmentation(experiment),
+                "model": experiment.model,
+                "recipe": experiment.recipe,
+                "teacher": labels.teacher(experiment) if experiment.teacher else "none",
+                "depth": depth,
+                "learning rate": experiment.learning_rate,
+                "seed": experiment.seed,
+                "device": record.device,
+                "side_by_side": record.side_by_side,
+                "steps": steps,
+                "hours": record.train_seconds / 3600,
+                "wall hours": record.wall_seconds / 3600,
+                "ms per step": 1000 * record.train_seconds / steps,
+                "score": record.best[metric],
+                "nominal MiB": record.size["nominal_mib"],
+                "packed MiB": record.size["packed_mib"],
+                "record": record,
+            }
+        )
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def totals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Device hours by group of comparable times and by task.
+
+    Args:
+        frame: of `to_frame`.
+
+    Returns:
+        ``runs``, ``steps``, ``hours`` of training steps, ``wall hours`` with evaluations and saving.
+    """
+    grouped = frame.groupby([*DEVICE, "task"], sort=False)
+    sums = grouped[["steps", "hours", "wall hours"]].sum()
+    return pd.concat([grouped.size().rename("runs"), sums], axis=1).sort_index(level=DEVICE, sort_remaining=False)
+
+
+def step_cost(frame: pd.DataFrame) -> pd.DataFrame:
+    """Time of an optimizer step of every configuration, runs averaged that differ in rate, seed or length alone.
+
+    Args:
+        frame: of `to_frame`.
+
+    Returns:
+        The device, the task, the configuration, ``ms`` (mean), ``least``, ``most`` and ``runs``.
+    """
+    grouped = frame.groupby([*DEVICE, "task", *_CONFIGURATION], sort=False)["ms per step"]
+    found = grouped.agg(["mean", "min", "max", "size"]).reset_index()
+    return found.rename(columns={"mean": "ms", "min": "least", "max": "most", "size": "runs"})
+
+
+def relative_cost(frame: pd.DataFrame) -> pd.DataFrame:
+    """What one choice of a recipe does to the cost of a step, all else equal, on one device and task.
+
+    Args:
+        frame: of `to_frame`.
+
+    Returns:
+        One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times`` (mean
+        ratio of the two step times over pairs of configurations), ``least`` and ``most`` of the ratios, ``pairs``.
+    """
+    costs = step_cost(frame)
+    rows = []
+    for aspect, base in BASES.items():
+        equal = [name for name in [*DEVICE, "task", *_CONFIGURATION] if name != aspect]
+        bases = costs.loc[costs[aspect] == base, [*equal, "ms"]]
+        others = costs.loc[costs[aspect] != base, [*equal, aspect, "ms"]]
+        pairs = others.merge(bases, on=equal, suffixes=("", " base"))
+        ratios = (pairs["ms"] / pairs["ms base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
+        for (device, side_by_side, value), ratio in ratios:
+            row = {"device": device, "side_by_side": side_by_side, "aspect": aspect, "value": as_text(value)}
+            row |= {"against": as_text(base), "times": ratio.mean(), "least": ratio.min(), "most": ratio.max()}
+            rows.append(row | {"pairs": len(ratio)})
+    columns = [*DEVICE, "aspect", "value", "against", "times", "least", "most", "pairs"]
+    return pd.DataFrame(rows, columns=columns).sort_values(DEVICE, kind="stable").set_index(columns[:5])
+
+
+def findings(frame: pd.DataFrame) -> Markdown:
+    """What was spent, what a choice costs a step, and how exact these times are.
+
+    Args:
+        frame: of `to_frame`.
+
+    Returns:
+        Sentences for each group of comparable times.
+    """
+    if frame.empty:
+        return Markdown("There is no Record yet.")
+    lines = []
+    relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
+    for (device, side_by_side), group in frame.groupby(DEVICE):
+        share = 100 * group["hours"].sum() / group["wall hours"].sum()
+        lines.append(
+            f"**{device}, {side_by_side} side by side**: {len(group)} runs took {group['hours'].sum():.1f} device "
+            f"hours of training steps, {share:.0f} % of the time from first batch to last; the rest is evaluation and "
+            "saving."
+        )
+        alike = _of(costs, device, side_by_side).query("runs > 1")
+        noise = (alike["most"] / alike["least"]).max() if len(alike) else 1.0
+        if len(alike):
+            typical = (alike["most"] / alike["least"]).median()
+            lines.append(
+                f"Runs whose steps should cost the same are a factor of {typical:.2f} apart (median of configurations: "
+                f"{len(alike)}), and {noise:.2f} at most: what else the machine did is in these times."
+            )
+        for row in _of(relative, device, side_by_side).itertuples():
+            line = f"A step with {row.aspect} {row.value} costs {row.times:.2f} times one with {row.against}"
+            line += f" ({row.least:.2f} to {row.most:.2f} over {row.pairs} pairs)" if row.pairs > 1 else ""
+            lines.append(line + ("; within the noise." if max(row.times, 1 / row.times) <= noise else "."))
+    return Markdown("\n".join(f"- {line}" for line in lines))
+
+
+def _of(frame: pd.DataFrame, device: str, side_by_side: int) -> pd.DataFrame:
+    return frame[(frame["device"] == device) & (frame["side_by_side"] == side_by_side)]
+
+
+def _synthetic(record: Record) -> bool:
+    return task_spec(record.experiment.task).synthetic
