@@ -105,7 +105,7 @@ def table(
             raise ValueError(
                 f"the keys {list(keys)} do not tell these runs apart: {found}. Name what differs as a key."
             )
-        (experiment,) = experiments
+        experiment = group["record"].iloc[0].experiment
         best = group["score"].mean()
         metric = task_spec(experiment.task).primary_metric
         row = {"best": best, "± seeds": group["score"].std(ddof=0) if len(group) > 1 else math.nan}
