@@ -114,7 +114,10 @@ def measured(pair, monkeypatch, make_record):
     fields = {"precision": "1-1-8", "teacher": load_profile("mini").teacher("mrpc")}
     first = make_record(80.0, task="mrpc", stages="one-stage", **fields)
     second = make_record(81.0, task="mrpc", stages="three-stage", **fields)
-    first.history.append({**first.history[0], "step": 20, "metrics": {"accuracy": 99.0, "f1": 1.0}})
+    # The weights are those of the best evaluation of the last stage; a better one before does not count.
+    for step, stage, score in ((20, 1, 60.0), (30, 1, 70.0), (40, 1, 65.0)):
+        metrics = {"accuracy": score, "f1": 1.0}
+        first.history.append({**first.history[0], "step": step, "stage": stage, "metrics": metrics})
     models = {first.experiment: still, second.experiment: moved}
     records = {record.experiment: record for record in (first, second)}
     monkeypatch.setattr(geometry, "load_student", lambda e: (models.get(e, origin), None))
@@ -124,7 +127,7 @@ def measured(pair, monkeypatch, make_record):
 
 def test_runs_are_measured_with_the_step_of_their_best_evaluation(measured):
     frame, shapes = measured
-    assert frame.groupby("run")["step"].first().to_dict() == {"one-stage": 20, "three-stage": 10}
+    assert frame.groupby("run")["step"].first().to_dict() == {"one-stage": 30, "three-stage": 10}
     assert set(frame["task"]) == set(shapes["task"]) == {"MRPC"}
     table = geometry.summary(frame)
     assert list(table.index) == [

@@ -44,7 +44,7 @@ def test_sentences_on_sizes(printed):
 
 def test_contradicting_tables_are_refused(monkeypatch):
     found = [("xtc-c8", "XTC-BERT6 | 1", 6, 1, False), ("xtc-c8", "XTC-BERT6 | 2", 6, 1, False)]
-    monkeypatch.setattr(sizes, "_configurations", lambda: iter(found))
+    monkeypatch.setattr(sizes, "printed_configurations", lambda: iter(found))
     with pytest.raises(ValueError, match="16.0 MB is printed, and 8.0"):
         sizes.printed_sizes()
 

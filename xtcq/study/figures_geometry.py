@@ -68,6 +68,7 @@ def histograms(shapes: pd.DataFrame, task: str) -> Figure:
             axes.set(title=f"{part}, {_TITLES[kind]}", ylabel="share of the weights (%)")
     for axes, kind in zip(grid[1], _TITLES, strict=True):
         axes.set_xlabel("value of a weight")
+        axes.locator_params(axis="x", nbins=5)
         filled = of_task[(of_task["weights"] == kind) & (of_task["share"] > 0)]
         axes.set_xlim(1.1 * filled["left"].min(), 1.1 * filled["right"].max())
     figure.suptitle(task)

@@ -131,7 +131,7 @@ def measure(
 
     Returns:
         `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label) in
-        front; distances also with ``step``, the optimizer step of the best evaluation, whose weights these are.
+        front; distances also with ``step``, the optimizer step of the evaluation whose weights these are.
 
     Raises:
         ValueError: no experiments, besides what `counterpart`, `distances` and `histograms` raise.
@@ -246,6 +246,7 @@ def _norm(matrix: Tensor) -> float:
 
 
 def _best_step(experiment: Experiment) -> int:
-    metric = task_spec(experiment.task).primary_metric
-    points = [point for point in run(experiment).history if "metrics" in point]
+    """Where the weights of `load_student` come from: the best evaluation of the last stage."""
+    metric, history = task_spec(experiment.task).primary_metric, run(experiment).history
+    points = [point for point in history if "metrics" in point and point["stage"] == history[-1]["stage"]]
     return max(points, key=lambda point: point["metrics"][metric])["step"]

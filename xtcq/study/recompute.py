@@ -201,7 +201,7 @@ def _augmentation() -> Iterator[Check]:
         yield t.check("DA / noDA", "DA/noDA", task, lambda augmented, plain: augmented / plain, *cells)
 
 
-def _configurations() -> Iterator[tuple[str, str, int, int, bool]]:
+def printed_configurations() -> Iterator[tuple[str, str, int, int, bool]]:
     """(table, row, layers, bits, with LoRA) of every row that prints a size."""
     for row in table("xtc-c8").rows:
         model, bits = row.split(" | ")
@@ -222,7 +222,7 @@ def _configurations() -> Iterator[tuple[str, str, int, int, bool]]:
 def _sizes() -> Iterator[Check]:
     """Every matrix at its bits and LoRA of rank 1 at 2 bytes: the reading that gives the printed 1-bit sizes."""
     full = 4 * Bert().matrices
-    for name, row, layers, bits, lora in _configurations():
+    for name, row, layers, bits, lora in printed_configurations():
         t, bert = table(name), Bert(layers)
         size = bert.matrices * bits / 8 + (2 * bert.lora(rank=1) if lora else 0)
         yield t.check("matrices at their bits, MiB", row, "Size MB", lambda size=size: size / MIB)

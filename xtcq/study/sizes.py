@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from xtcq.quantization import cost_report
 from xtcq.study import published
 from xtcq.study.arithmetic import MIB, table
-from xtcq.study.recompute import _configurations
+from xtcq.study.recompute import printed_configurations
 
 ENCODER = "bert-base"
 LORA_RANK = 1
@@ -33,7 +33,7 @@ def printed_sizes() -> pd.DataFrame:
         ValueError: two tables print different sizes of one configuration.
     """
     found: dict[tuple[int, int, int], dict[str, object]] = {}
-    for name, row, layers, bits, lora in _configurations():
+    for name, row, layers, bits, lora in printed_configurations():
         cells = table(name)
         printed = cells.value(row, "Size MB")
         place = published.source(name).place.partition(",")[0] if name in published.tables() else row
