@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -109,6 +110,39 @@ def pack(
         raise _fail(error) from None
     size = sum(path.stat().st_size for path in folder.iterdir())
     typer.echo(f"{folder}: {size / 2**20:.2f} MiB with tokenizer and card")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="folder of a packed model")],
+    text: Annotated[str | None, typer.Option(help="one text to classify")] = None,
+    pair: Annotated[str | None, typer.Option(help="its second text, for a model of pairs")] = None,
+    source: Annotated[Path | None, typer.Option("--input", help="a .csv or .parquet file instead of a text")] = None,
+    output: Annotated[Path | None, typer.Option(help="the .csv or .parquet file to write")] = None,
+    column: Annotated[str | None, typer.Option(help="column of the texts")] = None,
+    pair_column: Annotated[str | None, typer.Option(help="column of the second texts")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows that are run together")] = 32,
+    weights: Annotated[str, typer.Option(help="int8, or matmulnbits: 2 bits, for a text at a time")] = "int8",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Classify one text, or every row of a file, with integer arithmetic."""
+    from xtcq.deploy.predict import predict_file, predict_text
+    from xtcq.deploy.runtime import Runtime
+
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        if (text is None) == (source is None) or (pair is not None and text is None):
+            raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
+        if source is not None and (output is None or column is None):
+            raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
+        runtime = Runtime(model, weights)
+        if text is not None:
+            typer.echo(predict_text(runtime, text, pair, as_json))
+            return
+        rows = predict_file(runtime, source, output, column, pair_column, batch_size)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _fail(error) from None
+    typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")
 
 
 @app.command()

@@ -210,7 +210,7 @@ _PROFILES = {
         teacher_steps=1000,
         teacher_learning_rate=1e-4,
         evaluations=10,
-        scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks, no data augmentation",
+        scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks",
     ),
     "paper": Profile(
         name="paper",
@@ -230,7 +230,7 @@ _PROFILES = {
         teacher_steps=40_000,
         teacher_learning_rate=2e-5,
         evaluations=20,
-        scale="BERT-base (109 M parameters) on GLUE, no data augmentation",
+        scale="BERT-base (109 M parameters) on GLUE",
     ),
 }
 

@@ -57,12 +57,21 @@ def test_vectors_from_a_file(tmp_path, neighbours, piece_tokenizer):
     assert Neighbours.from_file(path, limit=2).digest != neighbours.digest
 
 
+def test_words_that_are_no_text_are_left_out(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_bytes(b"cat 1 0\ncaf\xe9 1 1\na\xc2\xa0b 1 1\ndog 0 1\n")
+    assert Neighbours.from_file(path).words == ["cat", "dog"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("cat 1 0\ndog 1 x", "glove.txt, line 2: could not convert string to float"),
         ("cat 1 0\ndog 1", "glove.txt, line 2: 1 values, expected 2"),
         ("cat", "glove.txt, line 1: 0 values, expected at least 1"),
+        ("cat 1 0\n\ndog 1 0", "glove.txt, line 2: 0 values, expected 2"),
+        ("cat 1 0\ndog 1 nan", "glove.txt, line 2: a value is not finite"),
+        ("", "glove.txt is empty"),
         ("42 1 0", "none of the 1 words has letters only"),
     ],
 )
@@ -76,3 +85,14 @@ def test_a_file_that_is_no_vectors(tmp_path, text, message):
 def test_vectors_that_do_not_fit_the_words():
     with pytest.raises(ValueError, match="2 words and 5 vectors: give one vector for each word"):
         Neighbours(["cat", "dog"], VECTORS)
+
+
+def test_a_vector_that_is_not_finite():
+    with pytest.raises(ValueError, match="the vector of 'dog' is not finite"):
+        Neighbours(["cat", "dog"], np.array([[1, 0], [np.nan, 1]]))
+
+
+def test_an_encoder_of_another_vocabulary(masked_lm, piece_tokenizer):
+    masked_lm.resize_token_embeddings(12)
+    with pytest.raises(ValueError, match="pieces up to 19, but the encoder has vectors for 12: give the tokenizer"):
+        Neighbours.from_encoder(masked_lm, piece_tokenizer)

@@ -25,6 +25,13 @@ def test_batches_change_nothing(masked_lm, piece_tokenizer):
     assert MaskedLM(masked_lm, piece_tokenizer, batch_size=7).propose(sentences(piece_tokenizer, *texts), 4) == one
 
 
+def test_the_vocabulary_is_scored_at_masked_words_alone(masked_lm, piece_tokenizer):
+    shapes = []
+    masked_lm.cls.register_forward_hook(lambda head, inputs, scores: shapes.append(tuple(scores.shape)))
+    MaskedLM(masked_lm, piece_tokenizer, batch_size=2).propose(sentences(piece_tokenizer, "cat runs", "red dog"), 1)
+    assert shapes == [(2, 20), (2, 20)]
+
+
 def test_words_of_several_pieces_are_left_to_the_rest(masked_lm, piece_tokenizer):
     rest = Neighbours(["walking", "cat", "dog"], torch.eye(3).numpy() + 0.1)
     text = sentences(piece_tokenizer, "walking cat")

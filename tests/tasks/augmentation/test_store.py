@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from xtcq.encoder import load_masked_lm
-from xtcq.tasks import load_augmented_task, load_task
+from xtcq.tasks import encode, load_augmented_task, load_task
 from xtcq.tasks.augmentation import COPIES, Augmentation, Neighbours, augment_task, augmented_folder, store
 
 
@@ -55,6 +55,28 @@ def test_a_damaged_file_is_made_again(letters, source, word_tokenizer, caplog):
     assert "is damaged" in caplog.text and not list(augmented_folder().glob("*.partial"))
 
 
+def test_a_flipped_byte_anywhere_gives_no_other_words(letters, source, word_tokenizer):
+    first = augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    (path,) = files()
+    content = path.read_bytes()
+    noticed = 0
+    for at in range(4, len(content), 97):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x01
+        path.write_bytes(damaged)
+        read = store._read(path, letters)
+        assert read is None or read.equals(first.train), at
+        noticed += read is None
+    assert noticed > 10
+
+
+def test_use_of_the_tokenizer_is_no_reason_to_do_it_again(letters, source, word_tokenizer):
+    augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    encode(letters.train, letters.spec, word_tokenizer)
+    augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
+    assert len(files()) == 1
+
+
 def test_a_failure_leaves_nothing(letters, source, word_tokenizer, monkeypatch):
     def full(self, path, **options):
         path.write_bytes(b"half")
@@ -71,6 +93,14 @@ def test_a_task_by_name(letters, word_tokenizer, masked_lm, piece_tokenizer):
     assert len(task.train) <= len(load_task("demo-pairs").train) * (1 + 2 * COPIES["demo-pairs"])
     with pytest.raises(ValueError, match="source of words 'glove' is unknown: use one of neighbours, masked-lm"):
         load_augmented_task("demo-pairs", "glove", masked_lm, piece_tokenizer)
+    with pytest.raises(ValueError, match="demo-nothing"):
+        load_augmented_task("demo-nothing", "neighbours", masked_lm, piece_tokenizer)
+
+
+def test_a_masked_language_model_that_cannot_be_had(masked_lm, piece_tokenizer, monkeypatch, tmp_path):
+    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError, match="XTCQ_MODELS names"):
+        load_augmented_task("demo-pairs", "masked-lm", masked_lm, piece_tokenizer)
 
 
 def test_a_checkpoint_without_the_head(tiny_bert, tmp_path, piece_tokenizer, masked_lm):

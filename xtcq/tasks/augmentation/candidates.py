@@ -37,7 +37,7 @@ class Neighbours:
         vectors: one row a word.
 
     Raises:
-        ValueError: if there are not as many vectors as words, or no word of letters.
+        ValueError: if there are not as many vectors as words, no word of letters, or a vector is not finite.
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
@@ -50,8 +50,12 @@ class Neighbours:
             )
         self.words = [words[i] for i in kept]
         self._index = {word: i for i, word in enumerate(self.words)}
-        vectors = torch.as_tensor(np.asarray(vectors, dtype=np.float32)[kept])
-        self._vectors = torch.nn.functional.normalize(vectors, dim=1)
+        table = torch.as_tensor(np.asarray(vectors, dtype=np.float32)[kept])
+        # One such vector would be everyone's neighbour: not-a-number sorts as the largest.
+        if not (finite := table.isfinite().all(dim=1)).all():
+            word = self.words[int((~finite).nonzero()[0])]
+            raise ValueError(f"the vector of {word!r} is not finite: leave out the word or give finite numbers")
+        self._vectors = torch.nn.functional.normalize(table, dim=1)
         self._known: dict[tuple[str, int], list[str]] = {}
 
     @classmethod
@@ -64,10 +68,18 @@ class Neighbours:
 
         Returns:
             The neighbours. A word of several pieces has no vector there, so it has no candidates.
+
+        Raises:
+            ValueError: if the tokenizer has a piece that the encoder has no vector for.
         """
         vocabulary = tokenizer.get_vocab()
         words = sorted(vocabulary, key=vocabulary.get)
         table = model.get_input_embeddings().weight.detach().float().cpu()
+        if len(table) <= vocabulary[words[-1]]:
+            raise ValueError(
+                f"the tokenizer numbers its pieces up to {vocabulary[words[-1]]:,}, but the encoder has vectors for "
+                f"{len(table):,}: give the tokenizer that the encoder was trained with"
+            )
         return cls(words, table[[vocabulary[word] for word in words]].numpy())
 
     @classmethod
@@ -76,21 +88,27 @@ class Neighbours:
 
         Args:
             path: the file.
-            limit: read the first lines only, which are the most frequent words; TinyBERT reads 100,000.
+            limit: read the first lines only, which are the most frequent words; TinyBERT reads 100,000. A word that is
+                not of lower-case letters is left out.
 
         Returns:
             The neighbours.
 
         Raises:
-            ValueError: if a line has another number of values or something that is no number; names file and line.
+            ValueError: if a line has another number of values or something that is no finite number, with file and
+                line; if the file is empty.
             OSError: if the file cannot be read.
         """
         words, rows = [], []
-        with path.open(encoding="utf-8") as lines:
+        # A word in another encoding is none of letters, so it need not be read right.
+        with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in zip(range(1, limit + 1), lines, strict=False):
-                word, *values = line.split()
+                # Blanks only: GloVe has words with other white space inside.
+                word, *values = line.rstrip().split(" ")
                 try:
                     row = np.array(values, dtype=np.float32)
+                    if not np.isfinite(row).all():
+                        raise ValueError("a value is not finite")
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}; write a word and numbers after it") from None
                 if not row.size or (rows and row.size != rows[0].size):
@@ -98,6 +116,8 @@ class Neighbours:
                     raise ValueError(f"{path}, line {number}: {row.size} values, expected {expected}")
                 words.append(word)
                 rows.append(row)
+        if not words:
+            raise ValueError(f"{path} is empty: write a word and its numbers on each line")
         return cls(words, np.array(rows))
 
     @property

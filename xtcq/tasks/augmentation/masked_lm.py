@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BertForMaskedLM, DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from xtcq.tasks.augmentation.candidates import Candidates
 from xtcq.tasks.augmentation.words import REPLACEABLE, Sentence
@@ -40,7 +40,7 @@ class MaskedLM:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: BertForMaskedLM,
         tokenizer: PreTrainedTokenizerBase,
         rest: Candidates | None = None,
         batch_size: int = 128,
@@ -79,10 +79,11 @@ class MaskedLM:
         for start in range(0, len(questions), self.batch_size):
             batch = questions[start : start + self.batch_size]
             inputs = collate([question.inputs for question in batch]).to(self.model.device)
-            logits = self.model(**inputs).logits
-            rows = torch.arange(len(batch), device=logits.device)
-            positions = torch.tensor([question.position for question in batch], device=logits.device)
-            expected = logits[rows, positions].masked_fill(~self._offered, -torch.inf)
+            hidden = self.model.bert(**inputs).last_hidden_state
+            rows = torch.arange(len(batch), device=hidden.device)
+            positions = torch.tensor([question.position for question in batch], device=hidden.device)
+            # At the masked words alone: scores of the vocabulary at every position would take gigabytes.
+            expected = self.model.cls(hidden[rows, positions]).masked_fill(~self._offered, -torch.inf)
             best = expected.topk(min(count + 1, int(self._offered.sum())), dim=1).indices
             for question, indices in zip(batch, best.tolist(), strict=True):
                 asked = sentences[question.sentence].words[question.word].text

@@ -1,0 +1,117 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from xtcq import load_packed, save_packed
+from xtcq.deploy import PackedModelError
+from xtcq.deploy.runtime import Runtime, TruncationWarning
+
+TEXTS = ["w3 w9 w1", "w5", "w8 w2 w2 w7 w1 w30", "w4 w40", "w90 w1"]
+PAIRS = ["w1", "w2 w3 w4 w5", "w6", "w7 w7", "w8"]
+
+
+@pytest.fixture
+def packed(frozen_bert, word_tokenizer, tmp_path):
+    """A factory of packed folders with a tokenizer."""
+
+    def build(precision="1-1-8", recipe="xtc", num_labels=3, kind="BertForSequenceClassification"):
+        model = frozen_bert(precision, recipe, num_labels=num_labels, kind=kind)
+        model.config.id2label = {i: f"label {i}" for i in range(num_labels)}
+        return save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
+
+    return build
+
+
+@torch.no_grad()
+def expect(folder, tokenizer, texts, pairs=None):
+    """Logits of the fake-quantized model, one row at a time."""
+    model = load_packed(folder)
+    rows = zip(texts, pairs or [None] * len(texts), strict=True)
+    return np.concatenate(
+        [model(**tokenizer(*row, return_tensors="pt", return_token_type_ids=True)).logits.numpy() for row in rows]
+    )
+
+
+@pytest.mark.parametrize("weights", ["int8", "matmulnbits"])
+@pytest.mark.parametrize("pairs", [None, PAIRS], ids=["single", "pairs"])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_predictions_are_those_of_the_packed_model(weights, pairs, batch_size, packed, word_tokenizer):
+    """In the order of the rows, whatever the batches."""
+    folder = packed()
+    found = Runtime(folder, weights, threads=1).predict(TEXTS, pairs, batch_size)
+    expected = expect(folder, word_tokenizer, TEXTS, pairs)
+    np.testing.assert_allclose(found.logits, expected, atol=3e-4)
+    assert found.values == [f"label {i}" for i in expected.argmax(1)]
+    np.testing.assert_allclose(found.probabilities, torch.tensor(expected).softmax(1), atol=3e-4)
+    frame = found.to_frame()
+    assert list(frame) == ["prediction", "probability"] and frame["prediction"].tolist() == found.values
+    np.testing.assert_allclose(frame["probability"], found.probabilities.max(1))
+
+
+@pytest.mark.parametrize(("precision", "recipe"), [("2-2-8", "ternarybert"), ("2-4-4", "adaqat")])
+def test_other_recipes_at_equal_batches(precision, recipe, packed, word_tokenizer):
+    folder = packed(precision, recipe)
+    batch = word_tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=True)
+    with torch.no_grad():
+        expected = load_packed(folder)(**batch).logits
+    found = Runtime(folder, threads=1).logits({name: values.numpy() for name, values in batch.items()})
+    np.testing.assert_allclose(found, expected, atol=3e-4)
+
+
+def test_regression_gives_values(packed, word_tokenizer):
+    folder = packed(num_labels=1)
+    found = Runtime(folder, threads=1).predict(TEXTS)
+    np.testing.assert_allclose(found.values, expect(folder, word_tokenizer, TEXTS)[:, 0], atol=3e-4)
+    assert list(found.to_frame()) == ["prediction"]
+    with pytest.raises(ValueError, match="a regression model gives values, no probabilities"):
+        found.probabilities  # noqa: B018
+
+
+def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
+    folder = packed()
+    runtime = Runtime(folder, threads=1)
+    assert runtime.max_length == 64
+    long = " ".join(["w5"] * 63)  # with [CLS] and [SEP] one too many
+    with pytest.warns(TruncationWarning, match="1 of 2 rows are longer than the model's 64 word pieces .* row 1"):
+        found = runtime.predict(["w1", long])
+    assert found.cut == (1,)
+    np.testing.assert_allclose(found.logits[1:], expect(folder, word_tokenizer, [" ".join(["w5"] * 62)]), atol=3e-4)
+    with pytest.warns(TruncationWarning):
+        assert runtime.predict(["w1", "w1"], [long, "w2"]).cut == (0,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert runtime.predict([" ".join(["w5"] * 62)]).cut == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"texts": ["w1", " \n"]}, r"texts\[1\] is ' \\n', expected a text that is not empty"),
+        ({"texts": ["w1", None]}, r"texts\[1\] is None, expected a text"),
+        ({"texts": ["w1"], "pairs": [""]}, r"pairs\[0\] is '', expected a text"),
+        ({"texts": ["w1", "w2"], "pairs": ["w1"]}, "there are 2 texts and 1 pairs: give one pair to every text"),
+        ({"texts": []}, "there are no texts"),
+        ({"texts": "w1"}, r"expected a sequence of texts, found one: write \[text\]"),
+        ({"texts": ["w1"], "batch_size": 0}, "batch_size is 0, expected at least 1"),
+    ],
+)
+def test_bad_input(arguments, message, packed):
+    with pytest.raises(ValueError, match=message):
+        Runtime(packed(), threads=1).predict(**arguments)
+
+
+def test_folders_that_are_refused(packed, frozen_bert, tmp_path):
+    folder = packed(kind="BertForQuestionAnswering", num_labels=2)
+    with pytest.raises(ValueError, match="holds a BertForQuestionAnswering, and texts are classified by a BertForSeq"):
+        Runtime(folder)
+    with pytest.raises(FileNotFoundError, match="has no tokenizer.json: pack the model again with save_packed"):
+        Runtime(save_packed(frozen_bert(), tmp_path / "bare"))
+    folder = packed()
+    weights = folder / "packed.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(PackedModelError, match="SHA-256"):
+        Runtime(folder)

@@ -1,0 +1,113 @@
+"""Activations as bytes in an ONNX graph: the input quantizers of `xtcq.quantization`, as trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xtcq.deploy.graph import Graph, Operand
+from xtcq.quantization import DynamicQuantizer, LSQQuantizer, Quantizer
+
+_TINY = np.float32(np.finfo(np.float32).tiny)
+_EPS = np.float32(np.finfo(np.float32).eps)
+_LAST = np.array([-1], np.int64)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A quantized activation, of value `(codes - zero) * scale + offset`.
+
+    Codes are unsigned, because x86 has no fast product of signed bytes with signed bytes; signed ones are stored with
+    128 added.
+
+    Attributes:
+        codes: uint8 [..., features].
+        zero: uint8 scalar.
+        scale: float scalar, or [..., 1] for one scale per token.
+        offset: float of the scale's shape, or None.
+        block: number of features that share a scale, where there is one per token; else None.
+        levels: least and greatest `codes - zero`.
+    """
+
+    codes: str
+    zero: np.uint8
+    scale: str
+    offset: str | None
+    block: int | None
+    levels: tuple[int, int]
+
+
+def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: int) -> Bytes:
+    """Append `quantizer` for the activation `x` [..., features], to the same codes that it gives in PyTorch.
+
+    Raises:
+        ValueError: a quantizer that has no form in bytes.
+    """
+    # The exact classes: a subclass may compute something else.
+    if type(quantizer) is LSQQuantizer and quantizer.granularity == "tensor" and quantizer.levels != (-1, 1):
+        return _learned(graph, quantizer, x)
+    if type(quantizer) is DynamicQuantizer:
+        if quantizer.clip is not None:
+            x = graph("Clip", x, np.float32(-quantizer.clip), np.float32(quantizer.clip))
+        return (_symmetric if quantizer.symmetric else _asymmetric)(graph, quantizer, x, features)
+    raise ValueError(
+        f"activations quantized by {quantizer} cannot run as integers: expected a DynamicQuantizer, or an LSQQuantizer "
+        "of two or more bits with one step per tensor"
+    )
+
+
+def dequantize(graph: Graph, x: Bytes) -> str:
+    """Append what turns `x` back into floating point, and return its name."""
+    zeros, blocks = _zeros(graph, x.scale, x.zero, x.block)
+    value = graph("DequantizeLinear", x.codes, x.scale, zeros, **blocks)
+    return value if x.offset is None else graph("Add", value, x.offset)
+
+
+def _symmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> Bytes:
+    # The greatest magnitude without a tensor of magnitudes.
+    low, high = _extremes(graph, quantizer, x)
+    most = 2 ** (quantizer.bits - 1) - 1
+    scale = graph("Max", graph("Div", graph("Max", high, graph("Neg", low)), np.float32(most)), _TINY)
+    block = None if quantizer.granularity == "tensor" else features
+    return Bytes(_codes(graph, x, scale, np.uint8(128), block), np.uint8(128), scale, None, block, (-most, most))
+
+
+def _asymmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> Bytes:
+    low, high = _extremes(graph, quantizer, x)
+    most = 2**quantizer.bits - 1
+    resolution = graph("Mul", graph("Max", graph("Abs", low), graph("Abs", high)), _EPS)
+    scale = graph("Max", graph("Div", graph("Sub", high, low), np.float32(most)), resolution, _TINY)
+    block = None if quantizer.granularity == "tensor" else features
+    codes = _codes(graph, graph("Sub", x, low), scale, np.uint8(0), block)
+    return Bytes(codes, np.uint8(0), scale, low, block, (0, most))
+
+
+def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> Bytes:
+    if not quantizer.initialized:
+        raise ValueError(f"{quantizer} has no step size yet, it is set by the first batch: run the model once")
+    step = graph.constant(quantizer.step.detach().abs().clamp_min(float(_TINY)).cpu().numpy())
+    zero = np.uint8(128 if quantizer.signed else 0)
+    codes = _codes(graph, x, step, zero, None)
+    if quantizer.bits < 8:  # 8 bits end where bytes end
+        codes = graph("Clip", codes, *(np.uint8(int(zero) + level) for level in quantizer.levels))
+    return Bytes(codes, zero, step, None, None, quantizer.levels)
+
+
+def _extremes(graph: Graph, quantizer: DynamicQuantizer, x: str) -> tuple[str, str]:
+    if quantizer.granularity == "tensor":
+        return graph("ReduceMin", x, keepdims=0), graph("ReduceMax", x, keepdims=0)
+    return graph("ReduceMin", x, _LAST, keepdims=1), graph("ReduceMax", x, _LAST, keepdims=1)
+
+
+def _codes(graph: Graph, x: str, scale: str, zero: np.uint8, block: int | None) -> str:
+    zeros, blocks = _zeros(graph, scale, zero, block)
+    return graph("QuantizeLinear", x, scale, zeros, **blocks)
+
+
+def _zeros(graph: Graph, scale: str, zero: np.uint8, block: int | None) -> tuple[Operand, dict[str, int]]:
+    """Return the zero point in the scale's shape, and the attributes that say which elements share a scale."""
+    if block is None:
+        return zero, {}
+    # A token is one block of the last axis. Scales along another axis would be walked by a loop that is not parallel.
+    return graph("Expand", np.array([zero]), graph("Shape", scale)), {"axis": -1, "block_size": block}

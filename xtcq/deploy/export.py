@@ -1,0 +1,200 @@
+"""A frozen BERT as an ONNX graph that computes with integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+from torch import nn
+from transformers import BertModel, PreTrainedModel
+
+from xtcq.deploy.graph import Graph
+from xtcq.deploy.integer_layers import IntegerLayers
+from xtcq.deploy.packing import load_packed
+from xtcq.deploy.rebuild import MODELS
+from xtcq.deploy.whole_file import whole_file
+from xtcq.quantization import DynamicQuantizer, QuantEmbedding, SplitEmbedding, SplitLinear
+from xtcq.quantization.targets import find_encoder
+
+WEIGHTS = ("int8", "matmulnbits")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_FIRST = (np.array([0]), np.array([1]), np.array([1]))  # start, end and axis of the first token's slice
+
+
+def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: str = "int8") -> Path:
+    """Write a packed model as an ONNX file, for onnxruntime on a CPU.
+
+    The graph takes `input_ids`, `attention_mask` and `token_type_ids`, int64 [batch, tokens] with both axes free, and
+    gives `logits` (question answering: `start_logits` and `end_logits`; a bare BertModel: `last_hidden_state` and
+    `pooler_output`). Weights are multiplied as integers, by activations that are quantized as in training, so results
+    differ from those of the frozen model by no more than the rounding of floating-point sums. LayerNorm, GELU, softmax
+    and the products of attention are in floating point.
+
+    Args:
+        model: the folder of a packed model, or a frozen model.
+        path: the file to write.
+        weights: how the weights of linear layers are kept and multiplied. "int8": one byte each, the faster way for
+            more than a few tokens. "matmulnbits": two bits each where they fit (binary, ternary and 2-bit LSQ), for
+            few tokens at a time, when reading the weights takes longer than multiplying.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: weights unknown, or a model that is not frozen or holds what cannot run as integers.
+        FileNotFoundError: there is no packed model in the folder.
+        PackedModelError: the packed model is damaged; see `load_packed`.
+        OSError: the file cannot be written.
+    """
+    path = Path(path).absolute()
+    graph = build_graph(load_packed(model) if isinstance(model, (str, Path)) else model, weights)
+    with whole_file(path) as temporary:
+        onnx.save(graph, temporary)
+    return path
+
+
+def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProto:
+    """Return the graph that `export_onnx` writes; arguments and errors are described there."""
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights is {weights!r}, expected one of {', '.join(map(repr, WEIGHTS))}")
+    _check(model)
+    _, encoder = find_encoder(model)
+    graph = Graph()
+    bert = _Bert(graph, IntegerLayers(graph, weights == "matmulnbits"), encoder)
+    kind, config = type(model).__name__, model.config
+    if kind == "BertForSequenceClassification":
+        logits = bert.linear(model.classifier, bert.pooled(bert.encode(first_only=True)))
+        outputs = {"logits": (_squeezed(graph, logits), ("batch", config.num_labels))}
+    elif kind == "BertForQuestionAnswering":
+        logits = bert.linear(model.qa_outputs, bert.encode())
+        outputs = {
+            name: (graph("Gather", logits, np.int64(i), axis=2), ("batch", "tokens"))
+            for i, name in enumerate(("start_logits", "end_logits"))
+        }
+    else:
+        hidden = bert.encode()
+        outputs = {"last_hidden_state": (hidden, ("batch", "tokens", config.hidden_size))}
+        if encoder.pooler is not None:
+            pooled = bert.pooled(graph("Slice", hidden, *_FIRST))
+            outputs["pooler_output"] = (_squeezed(graph, pooled), ("batch", config.hidden_size))
+    return graph.finish({name: ("batch", "tokens") for name in INPUTS}, outputs)
+
+
+class _Bert:
+    """Appends the parts of an encoder to a graph; hidden states are [batch, tokens, features]."""
+
+    def __init__(self, graph: Graph, layers: IntegerLayers, encoder: BertModel) -> None:
+        self._graph, self._layers, self._encoder = graph, layers, encoder
+        self._heads = encoder.config.num_attention_heads
+        self._mask = graph("Cast", "attention_mask", to=TensorProto.INT32)
+
+    def encode(self, first_only: bool = False) -> str:
+        """Append embeddings and encoder layers.
+
+        With `first_only` the result is the first token's state, [batch, 1, features], and the last layer leaves out
+        what it depends not on.
+        """
+        x, layers = self._embeddings(), self._encoder.encoder.layer
+        for layer in layers[:-1]:
+            x = self._layer(layer, x, x)
+        # A scale that all tokens share depends on all of them.
+        prune = first_only and not any(_spans_tokens(quantizer) for quantizer in layers[-1].modules())
+        queries = self._graph("Slice", x, *_FIRST) if prune else x
+        x = self._layer(layers[-1], queries, x)
+        return self._graph("Slice", x, *_FIRST) if first_only and not prune else x
+
+    def pooled(self, first: str) -> str:
+        """Append the pooler on the first token's state [batch, 1, features]."""
+        return self._graph("Tanh", self.linear(self._encoder.pooler.dense, first))
+
+    def linear(self, layer: nn.Module, x: str) -> str:
+        """Append a linear layer with its bias."""
+        return self._graph("Add", *self._layers.linear(layer, x))
+
+    def _embeddings(self) -> str:
+        graph, tables = self._graph, self._encoder.embeddings
+        tokens = graph("Gather", graph("Shape", "input_ids"), np.int64(1))
+        positions = graph("Unsqueeze", graph("Range", np.int64(0), tokens, np.int64(1)), np.array([0]))
+        x = self._layers.embedding(tables.word_embeddings, "input_ids")
+        x = graph("Add", x, self._layers.embedding(tables.token_type_embeddings, "token_type_ids"))
+        x = graph("Add", x, self._layers.embedding(tables.position_embeddings, positions))
+        norm = tables.LayerNorm
+        return graph("LayerNormalization", x, *_parameters(norm), axis=-1, epsilon=norm.eps)
+
+    def _layer(self, layer: nn.Module, queries: str, x: str) -> str:
+        """Append an encoder layer that computes the states at `queries`, all of `x` or some of its tokens."""
+        attended = self._attention(layer.attention.self, queries, x)
+        queries = self._add_and_normalise(layer.attention.output, attended, queries)
+        inner, bias = self._layers.linear(layer.intermediate.dense, queries)
+        if self._encoder.config.hidden_act == "gelu":
+            inner = self._graph("BiasGelu", inner, bias)
+        else:
+            inner = self._graph("Relu", self._graph("Add", inner, bias))
+        return self._add_and_normalise(layer.output, inner, queries)
+
+    def _add_and_normalise(self, output: nn.Module, x: str, residual: str) -> str:
+        x, bias = self._layers.linear(output.dense, x)
+        norm = output.LayerNorm
+        return self._graph("SkipLayerNormalization", x, residual, *_parameters(norm), bias, epsilon=norm.eps)
+
+    def _attention(self, attention: nn.Module, queries: str, x: str) -> str:
+        graph = self._graph
+        linears = {"query": queries, "key": x, "value": x}
+        products = {name: self._layers.linear(getattr(attention, name), states) for name, states in linears.items()}
+        quantizers = getattr(attention, "operand_quantizers", None)
+        if quantizers is None:
+            bias = np.concatenate([bias for _, bias in products.values()])
+            operands = [product for product, _ in products.values()]
+            return graph("MultiHeadAttention", *operands, bias, self._mask, num_heads=self._heads)
+
+        def quantized(name: str, operand: str) -> str:
+            return self._layers.fake_quantize(quantizers[name], operand) if name in quantizers else operand
+
+        query, key, value = (self._split(quantized(name, graph("Add", *pair))) for name, pair in products.items())
+        scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 3, 2]))
+        scores = graph("Mul", scores, np.float32(attention.attention_head_size**-0.5))
+        probabilities = graph("Softmax", graph("Add", scores, self._additive_mask()), axis=-1)
+        mixed = graph("MatMul", quantized("probabilities", probabilities), value)
+        return graph("Reshape", graph("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, -1]))
+
+    def _split(self, x: str) -> str:
+        """Append the split into heads, [batch, heads, tokens, head size]."""
+        split = self._graph("Reshape", x, np.array([0, 0, self._heads, -1]))
+        return self._graph("Transpose", split, perm=[0, 2, 1, 3])
+
+    def _additive_mask(self) -> str:
+        padding = self._graph("Sub", np.float32(1), self._graph("Cast", self._mask, to=TensorProto.FLOAT))
+        return self._graph("Mul", self._graph("Unsqueeze", padding, np.array([1, 2])), np.finfo(np.float32).min)
+
+
+def _parameters(norm: nn.LayerNorm) -> tuple[np.ndarray, np.ndarray]:
+    return norm.weight.detach().numpy(), norm.bias.detach().numpy()
+
+
+def _squeezed(graph: Graph, x: str) -> str:
+    return graph("Squeeze", x, np.array([1]))
+
+
+def _spans_tokens(module: nn.Module) -> bool:
+    return isinstance(module, DynamicQuantizer) and module.granularity == "tensor"
+
+
+def _check(model: PreTrainedModel) -> None:
+    kind = type(model).__name__
+    if kind not in MODELS:
+        raise ValueError(f"{kind} cannot run as integers: use one of {', '.join(MODELS)}")
+    for name, module in model.named_modules():
+        if isinstance(module, QuantEmbedding) or getattr(module, "weight_quantizer", None) is not None:
+            raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
+        if isinstance(module, (SplitLinear, SplitEmbedding)):
+            raise ValueError(
+                f"{name} was split in two binary halves by recipe 'binarybert', which has no integer graph: run the "
+                "model from load_packed, or train with recipe 'xtc'"
+            )
+    if model.config.hidden_act not in ("gelu", "relu") or model.config.is_decoder:
+        raise ValueError(
+            f"hidden_act is {model.config.hidden_act!r} and is_decoder is {model.config.is_decoder}, and integer "
+            "inference has encoders with 'gelu' or 'relu'"
+        )

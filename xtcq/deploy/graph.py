@@ -1,0 +1,76 @@
+"""A builder for ONNX graphs: operators are called like functions, on the names of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# Opset 21 has QuantizeLinear with one scale per block, here one per token. The file format version is the one that came
+# with it: newer ones would only shut out older readers.
+OPSET, IR_VERSION = 21, 10
+_ONNXRUNTIME = "com.microsoft"
+_ONNXRUNTIME_OPERATORS = frozenset(
+    ("BiasGelu", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention", "SkipLayerNormalization")
+)
+
+Operand = str | np.ndarray | np.generic
+Axes = Sequence[str | int]
+
+
+class Graph:
+    """Nodes and constants of a graph under construction.
+
+    Tensors are referred to by name; wherever a name is expected, an array stands for a constant.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[TensorProto] = []
+        self._small: dict[tuple[object, ...], str] = {}
+
+    def constant(self, value: np.ndarray | np.generic) -> str:
+        """Store an array in the graph and return its name; equal scalars are stored once."""
+        key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= 1 else None
+        if key in self._small:
+            return self._small[key]
+        name = f"constant_{len(self._initializers)}"
+        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        if key is not None:
+            self._small[key] = name
+        return name
+
+    def __call__(self, operator: str, *operands: Operand, **attributes: object) -> str:
+        """Append a node and return the name of its first output.
+
+        Args:
+            operator: of the standard, or one of onnxruntime's own that the encoders of this package need.
+            *operands: names or arrays; "" for an optional input that is left out.
+            **attributes: of the node.
+        """
+        inputs = [operand if isinstance(operand, str) else self.constant(operand) for operand in operands]
+        name = f"{operator}_{len(self._nodes)}"
+        domain = _ONNXRUNTIME if operator in _ONNXRUNTIME_OPERATORS else ""
+        self._nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def finish(self, inputs: Mapping[str, Axes], outputs: Mapping[str, tuple[str, Axes]]) -> onnx.ModelProto:
+        """Return the model.
+
+        Args:
+            inputs: int64 inputs: name to axes, by name or length.
+            outputs: float outputs: name to the tensor that it gives, and its axes.
+        """
+        nodes = [helper.make_node("Identity", [tensor], [name]) for name, (tensor, _) in outputs.items()]
+        graph = helper.make_graph(
+            [*self._nodes, *nodes],
+            "xtcq",
+            [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name, axes in inputs.items()],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, axes) for name, (_, axes) in outputs.items()],
+            self._initializers,
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_ONNXRUNTIME, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="xtcq")

@@ -1,0 +1,184 @@
+"""Packed models that classify text with integer arithmetic."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from transformers import AutoTokenizer, BatchEncoding, BertForSequenceClassification, PreTrainedTokenizerBase
+
+from xtcq.deploy.export import INPUTS, build_graph
+from xtcq.deploy.packing import load_packed
+
+
+class TruncationWarning(UserWarning):
+    """A text was longer than what the model reads, and lost its end."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of some rows.
+
+    Attributes:
+        logits: float32 [rows, labels]; [rows, 1] for regression.
+        names: of the labels; empty for regression.
+        cut: indices of the rows that were longer than what the model reads.
+    """
+
+    logits: np.ndarray
+    names: tuple[str, ...]
+    cut: tuple[int, ...]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits, [rows, labels].
+
+        Raises:
+            ValueError: the model is a regression, which has none.
+        """
+        if not self.names:
+            raise ValueError("a regression model gives values, no probabilities: read `values`")
+        odds = np.exp(self.logits - self.logits.max(1, keepdims=True))
+        return odds / odds.sum(1, keepdims=True)
+
+    @property
+    def values(self) -> list[str] | list[float]:
+        """The most probable label of every row; the predicted value for regression."""
+        if not self.names:
+            return self.logits[:, 0].tolist()
+        return [self.names[index] for index in self.logits.argmax(1)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `prediction` and, unless it is a regression, the `probability` of that label, one row each."""
+        frame = pd.DataFrame({"prediction": self.values})
+        return frame.assign(probability=self.probabilities.max(1)) if self.names else frame
+
+
+class Runtime:
+    """A packed classifier or regressor in onnxruntime, on the CPU.
+
+    Its logits are those of the frozen model up to the rounding of floating-point sums; labels are the same.
+
+    Args:
+        folder: what `save_packed` wrote, with a tokenizer. Every file is checked against its digest.
+        weights: "int8" or "matmulnbits", see `xtcq.deploy.export.export_onnx`.
+        threads: of onnxruntime; all physical cores by default.
+
+    Raises:
+        FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
+        PackedModelError: the packed model is damaged; see `load_packed`.
+        ValueError: it is no sequence classifier, or cannot run as integers.
+    """
+
+    def __init__(self, folder: str | Path, weights: str = "int8", threads: int | None = None) -> None:
+        """Load, check and compile; the arguments are described above."""
+        model = load_packed(folder)
+        if not isinstance(model, BertForSequenceClassification):
+            raise ValueError(
+                f"{folder} holds a {type(model).__name__}, and texts are classified by a "
+                "BertForSequenceClassification: export others with export_onnx"
+            )
+        self.tokenizer = _tokenizer(Path(folder))
+        config = model.config
+        self.names = tuple(config.id2label[i] for i in range(config.num_labels)) if config.num_labels > 1 else ()
+        self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
+        graph = build_graph(model, weights)
+        del model  # the graph has its own copy
+        self.session = _session(graph.SerializeToString(), threads)
+
+    def logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run one batch.
+
+        Args:
+            inputs: `input_ids`, `attention_mask` and `token_type_ids`, integers [batch, tokens].
+
+        Returns:
+            float32 [batch, labels].
+        """
+        return self.session.run(["logits"], {name: np.asarray(inputs[name], np.int64) for name in INPUTS})[0]
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 32) -> Predictions:
+        """Classify texts, or pairs of texts.
+
+        Rows are batched by length, so that short ones are not padded to long ones. Models whose activations share one
+        scale per tensor (recipe "ternarybert") give a row values that depend, a little, on its batch.
+
+        Args:
+            texts: one per row.
+            pairs: the second text of every row, if the model was trained on pairs.
+            batch_size: rows that are run together.
+
+        Raises:
+            ValueError: no texts, a text that is empty or no text, as many pairs as texts are not there, or batch_size
+                below 1.
+
+        Warns:
+            TruncationWarning: rows are longer than `max_length` word pieces; what is beyond is cut off, as in training.
+        """
+        if isinstance(texts, str) or isinstance(pairs, str):
+            raise ValueError("expected a sequence of texts, found one: write [text]")
+        if len(texts) == 0:
+            raise ValueError("there are no texts: give at least one")
+        if pairs is not None and len(pairs) != len(texts):
+            raise ValueError(f"there are {len(texts)} texts and {len(pairs)} pairs: give one pair to every text")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        for role, column in (("texts", texts), ("pairs", pairs)):
+            if column is not None and (row := first_empty(column)) is not None:
+                raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty")
+        encoding = self.tokenizer(
+            list(texts),
+            None if pairs is None else list(pairs),
+            truncation=True,
+            max_length=self.max_length,
+            return_token_type_ids=True,
+        )
+        cut = tuple(row for row, one in enumerate(encoding.encodings) if one.overflowing)
+        if cut:
+            warnings.warn(
+                f"{len(cut)} of {len(texts)} rows are longer than the model's {self.max_length} word pieces and were "
+                f"cut, the first of them row {cut[0]}",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        order = np.argsort([len(ids) for ids in encoding["input_ids"]], kind="stable")
+        logits = np.empty((len(texts), max(len(self.names), 1)), np.float32)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            logits[rows] = self.logits(self._padded(encoding, rows))
+        return Predictions(logits, self.names, cut)
+
+    def _padded(self, encoding: BatchEncoding, rows: np.ndarray) -> dict[str, np.ndarray]:
+        width = max(len(encoding["input_ids"][row]) for row in rows)
+        fill = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        batch = {name: np.full((len(rows), width), fill[name], np.int64) for name in INPUTS}
+        for name, padded in batch.items():
+            for i, row in enumerate(rows):
+                values = encoding[name][row]
+                padded[i, : len(values)] = values
+        return batch
+
+
+def first_empty(column: Sequence[object]) -> int | None:
+    """Return the index of the first element that is not a text, or has nothing but white space; None if all have."""
+    return next((i for i, text in enumerate(column) if not isinstance(text, str) or not text.strip()), None)
+
+
+def _session(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    if not (folder / "tokenizer.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} has no tokenizer.json: pack the model again with save_packed(..., tokenizer=tokenizer)"
+        )
+    return AutoTokenizer.from_pretrained(folder)
