@@ -3,8 +3,9 @@
 Times `augment` on the first rows of real training sets with neighbours among the encoder's own word embeddings and
 TinyBERT's number of tries. Every round starts anew: its time includes looking up the neighbours, and leaves out loading
 the encoder and the data. Seconds on the clock depend on what else the machine does, which the load average tells (the
-processes that wanted a core in the minute before); seconds of CPU time, of all threads, do not. Beside the rates stands by how much the training
-set grows, and XTC's figure from Table C.1, which is for the whole set and candidates from a masked language model.
+processes that wanted a core in the minute before); seconds of CPU time, of all threads, do so far less. Beside the
+rates stands by how much the training set grows, and XTC's figure from Table C.1, which is for the whole set and
+candidates from a masked language model.
 
     XTCQ_DATA=data python benchmarks/augmentation.py --task sst2 --task mrpc
 """

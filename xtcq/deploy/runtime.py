@@ -62,7 +62,7 @@ class Predictions:
 class Runtime:
     """A packed classifier or regressor in onnxruntime, on the CPU.
 
-    Its logits are those of the frozen model up to the rounding of floating-point sums; labels are the same.
+    It computes what the frozen model computes, with activations as trained; `export_onnx` says how near they come.
 
     Args:
         folder: what `save_packed` wrote, with a tokenizer. Every file is checked against its digest.
