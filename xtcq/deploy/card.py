@@ -88,8 +88,8 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
     body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
     body += ["```python", *_usage(has_tokenizer), "```", ""]
     body += [
-        "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, not "
-        "time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
+        "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
+        "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
     ]
     return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"
 
