@@ -79,3 +79,16 @@ def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
     # A task without its teacher's Record has no difference.
     assert sizes.students(expense.to_frame(records[1:]))["minus teacher"].isna().all()
     assert sizes.students(expense.to_frame([])).empty
+
+
+def test_embedding_tables_of_the_second_paper():
+    tables = sizes.embedding_tables()
+    assert len(tables) == 9 and tables.index.is_unique
+    words, segments, positions = 30_522, 2, 512
+    for widths, row in tables.iterrows():
+        token, segment, position = map(int, widths.split("-"))
+        bits = token * words + segment * segments + position * positions
+        assert row["BERT-base"] == pytest.approx(768 * bits / 8e6)
+        assert row["MiniLM-L6"] == pytest.approx(384 * bits / 8e6)
+        assert row["CR"] == pytest.approx(32 * (words + segments + positions) / bits)
+        assert abs(row["printed"] - row["BERT-base"]) < 0.03

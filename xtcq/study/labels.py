@@ -46,6 +46,17 @@ def precision(experiment: Experiment) -> str:
     return experiment.precision
 
 
+def linears(experiment: Experiment) -> str:
+    """Bits of weights and activations of the linear layers: ``"2-4"``, W-A of AdaQAT-BERT Table 5."""
+    precision = Precision.parse(experiment.precision)
+    return f"{precision.weights}-{precision.activations}"
+
+
+def tables(experiment: Experiment) -> str:
+    """Bits of the token, segment and position tables: ``"4-32-4"``, T-K-P of AdaQAT-BERT Table 5."""
+    return "-".join(map(str, Precision.parse(experiment.precision).embeddings))
+
+
 def plan(experiment: Experiment) -> str:
     """Name of the plan of stages."""
     return experiment.stages

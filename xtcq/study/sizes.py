@@ -15,6 +15,7 @@ from xtcq.study.recompute import printed_configurations
 ENCODER = "bert-base"
 LORA_RANK = 1
 HALF_UNIT = 0.05
+_EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
 
 
 def printed_sizes() -> pd.DataFrame:
@@ -63,6 +64,29 @@ def printed_sizes() -> pd.DataFrame:
         )
     columns = ["tables", "printed", "printed ratio", "nominal", "printed - nominal", "rule", "packed", "packed ratio"]
     return pd.DataFrame(rows).set_index(["layers", "bits", "LoRA rank"])[columns]
+
+
+def embedding_tables() -> pd.DataFrame:
+    """Embedding tables of AdaQAT-BERT's Table 5 at their bits, without step sizes.
+
+    Returns:
+        Indexed by ``T-K-P``: the ``printed`` size in MB (10^6 bytes), what BERT-base and MiniLM-L6 compute to, and the
+        ``printed CR`` (compression ratio to 32 bits) beside BERT-base's.
+    """
+    cells = table("adaqat-t5")
+    full = cost_report(ENCODER, "32-32-32", "adaqat")["embedding_mb"]
+    rows = {}
+    for row in cells.rows:
+        tables = row.rpartition(" | ")[2].replace("FP32", "32-32-32")
+        size = {
+            name: cost_report(arch, "32-32", "adaqat", embeddings=tables)["embedding_mb"]
+            for arch, name in _EMBEDDED.items()
+        }
+        size["CR"] = full / size[_EMBEDDED[ENCODER]]
+        printed = {"printed": cells.value(row, "Embedding size MB"), "printed CR": cells.value(row, "CR")}
+        rows.setdefault(tables, printed | size)
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("T-K-P")
+    return frame[["printed", *_EMBEDDED.values(), "printed CR", "CR"]].sort_values("printed", ascending=False)
 
 
 def students(frame: pd.DataFrame) -> pd.DataFrame:
