@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from xtcq import encoder
-from xtcq.encoder import load_encoder, model_names
+from xtcq.encoder import load_classifier, load_encoder, model_names
 
 
 @pytest.fixture
@@ -200,3 +200,24 @@ def test_missing_files_are_named(tiny, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty does not hold a BERT model"):
         load_encoder(str(tmp_path / "empty"), 2)
+
+
+def test_a_classifier_of_ones_own(tiny, published, tmp_path):
+    """It keeps its classifier and its label names; an encoder alone is no classifier."""
+    folder = tmp_path / "mine"
+    config = BertConfig.from_pretrained(tiny, num_labels=3, id2label={0: "a", 1: "b", 2: "c"})
+    model = BertForSequenceClassification(config)
+    model.save_pretrained(folder)
+    with pytest.raises(FileNotFoundError, match="mine has no tokenizer"):
+        load_classifier(folder)
+    shutil.copy(published / "tokenizer.json", folder)
+    loaded, tokenizer = load_classifier(folder)
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight) and not loaded.training
+    assert loaded.config.id2label == {0: "a", 1: "b", 2: "c"} and tokenizer.vocab_size == 30522
+    with pytest.raises(ValueError, match="tiny has an encoder and no classifier: fine-tune it on the task first"):
+        load_classifier(tiny)
+    with pytest.raises(FileNotFoundError, match="lost has no config.json: give a folder that save_pretrained wrote"):
+        load_classifier(tmp_path / "lost")
+    (folder / "config.json").write_text('{"model_type": "distilbert"}')
+    with pytest.raises(ValueError, match="holds a model of type 'distilbert', expected 'bert'"):
+        load_classifier(folder)

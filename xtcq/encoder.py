@@ -13,7 +13,13 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, BertForMaskedLM, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 _CLASSIFIER = {"classifier.weight", "classifier.bias"}
@@ -81,6 +87,28 @@ def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassificat
         raise ValueError(f"num_labels is {num_labels}; give the number of classes, or 1 for regression")
     folder = _find(name)
     return _load_model(folder, num_labels), _load_tokenizer(folder)
+
+
+def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
+    """Load a fine-tuned classifier of the reader's own, as `save_pretrained` writes it.
+
+    Args:
+        folder: with configuration, weights and tokenizer.
+
+    Returns:
+        The model, in float32 and evaluation mode, with as many labels as its configuration says, and its tokenizer.
+
+    Raises:
+        ValueError: If the folder holds no BERT, or one without a classifier, or its weights are damaged.
+        FileNotFoundError: If there is no folder, or it lacks the configuration, weights or tokenizer.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} has no config.json: give a folder that save_pretrained wrote")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type != "bert":
+        raise ValueError(f"{folder} holds a model of type {config.model_type!r}, expected 'bert'")
+    return _load_model(folder, config.num_labels, trained=True), _load_tokenizer(folder)
 
 
 def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
@@ -170,7 +198,7 @@ def _sha256(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_model(folder: Path, num_labels: int) -> BertForSequenceClassification:
+def _load_model(folder: Path, num_labels: int, trained: bool = False) -> BertForSequenceClassification:
     try:
         with _quiet_loading():
             model, report = BertForSequenceClassification.from_pretrained(
@@ -197,6 +225,8 @@ def _load_model(folder: Path, num_labels: int) -> BertForSequenceClassification:
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
             "BertForSequenceClassification there"
         )
+    if trained and _CLASSIFIER & set(report["missing_keys"]):
+        raise ValueError(f"{folder} has an encoder and no classifier: fine-tune it on the task first")
     return model
 
 

@@ -31,10 +31,10 @@ def repository(tmp_path):
     return tmp_path
 
 
-def snakemake(repository, profile, check=True, **parameters):
+def snakemake(repository, profile, check=True, names=("one", "two"), **parameters):
     (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
     done = f"_build/done/{'demo' if profile == 'demo' else 'published'}"
-    command = [Path(sys.executable).with_name("snakemake"), f"{done}/one", f"{done}/two"]
+    command = [Path(sys.executable).with_name("snakemake"), *(f"{done}/{name}" for name in names)]
     command += ["--config", f"profile={profile}", "--configfile", "parameters.json"]
     ran = subprocess.run(
         command, cwd=repository, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": str(repository)}
@@ -89,6 +89,21 @@ def test_published_edition_and_a_failure_in_it(repository):
     assert outputs(repository / "book/executed/two.ipynb")
     assert (repository / "_build/logs/published/one.failed.ipynb").exists()
     assert not (repository / "_build/done/published/one").exists()
+
+
+def test_results_of_benchmarks_are_part_of_their_page(repository):
+    results = repository / "benchmarks/results"
+    results.mkdir(parents=True)
+    (results / "a.json").write_text("1")
+    names = ("one", "benchmarks")
+    write(repository / "notebooks/benchmarks.ipynb", "print(*open('benchmarks/results/a.json'))")
+    snakemake(repository, "demo", names=names)
+    first = written(repository)
+    (results / "a.json").write_text("2")
+    snakemake(repository, "demo", names=names)
+    second = written(repository)
+    assert outputs(repository / "_build/executed/demo/benchmarks.ipynb")[0]["text"] == ["2\n"]
+    assert second["benchmarks.ipynb"] > first["benchmarks.ipynb"] and second["one.ipynb"] == first["one.ipynb"]
 
 
 def test_configuration_that_makes_no_sense(repository):

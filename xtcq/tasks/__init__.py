@@ -3,6 +3,7 @@
 from xtcq.tasks.augmentation import load_augmented_task
 from xtcq.tasks.encoding import EncodedDataset, encode
 from xtcq.tasks.metrics import compute_metrics, glue_average
+from xtcq.tasks.own import own_task
 from xtcq.tasks.sources import TASKS, load_task, task_spec
 from xtcq.tasks.spec import Task, TaskSpec
 
@@ -16,5 +17,6 @@ __all__ = [
     "glue_average",
     "load_augmented_task",
     "load_task",
+    "own_task",
     "task_spec",
 ]

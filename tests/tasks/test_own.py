@@ -1,0 +1,90 @@
+import pandas as pd
+import pytest
+
+from xtcq.distillation import PLANS
+from xtcq.tasks import own_task
+from xtcq.training import train
+
+
+def table(rows=40, classes=2):
+    return pd.DataFrame({"text": [f"w{i} w{i % 7}" for i in range(rows)], "kind": [i % classes for i in range(rows)]})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_becomes_a_task(suffix, tmp_path):
+    frame = table()
+    frame.loc[3, "text"] = "NA"  # a word like any other
+    path = tmp_path / f"mine.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    task = own_task(path, ["text"], "kind", 2)
+    held = task.evaluation["validation"]
+    assert (len(task.train), len(held), task.spec.rows) == (32, 8, {"train": 32, "validation": 8})
+    assert task.spec.metrics == ("accuracy", "f1") and task.spec.majority == 4
+    together = pd.concat([task.train, held])
+    assert sorted(zip(together["text"], together["label"], strict=True)) == sorted(frame.itertuples(index=False))
+    assert held["label"].sum() == 4 and held["label"].dtype == "int64", "as many of each class as there are"
+    again = own_task(path, ["text"], "kind", 2).evaluation["validation"]
+    other = own_task(path, ["text"], "kind", 2, seed=1).evaluation["validation"]
+    assert again.equals(held) and not other.equals(held)
+
+
+def test_pairs_and_evaluation_data_of_their_own():
+    frame = table(classes=3).assign(second="w1")
+    task = own_task(frame, ["text", "second"], "kind", 3, evaluation=frame.head(5), batch_size=4)
+    assert task.spec.columns == ("text", "second") and task.spec.metrics == ("accuracy",)
+    assert len(task.train) == 40 and len(task.evaluation["validation"]) == 5
+
+
+def test_regression_takes_any_number(tmp_path):
+    path = tmp_path / "scores.csv"
+    table().assign(kind=lambda frame: frame["kind"] - 0.5).to_csv(path, index=False)
+    task = own_task(path, ["text"], "kind", 1, held_out=0.5)
+    assert task.spec.is_regression and task.spec.metrics == ("pearson", "spearman") and task.spec.majority is None
+    assert sorted(task.train["label"].unique()) == [-0.5, 0.5]
+
+
+def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
+    task = own_task(table(), ["text"], "kind", 2, max_length=8, batch_size=8)
+    result = train(
+        tiny_bert(), PLANS["finetune"](1.0), task, word_tokenizer, tmp_path, learning_rate=1e-3, batch_size=8, seed=0,
+        evaluations=1,
+    )  # fmt: skip
+    assert set(result.best) == {"accuracy", "f1"} and result.history[-1]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {"columns": ["sentence"]}, "the data frame has no column 'sentence': it has 'text', 'kind'"),
+        ({}, {"label": "label"}, "no column 'label': it has 'text', 'kind'"),
+        ({}, {"columns": "text"}, "columns is 'text', expected a list of one text column"),
+        ({}, {"columns": ["text", "kind", "text"]}, "expected a list of one text column, or of the two of a pair"),
+        ({"text": ["w1", " "] * 20}, {}, r"row 2 has no text in 'text' \(' '\), 20 rows in all: leave them out"),
+        ({"text": [None, "w1"] * 20}, {}, r"row 1 has no text in 'text' \((None|nan)\)"),
+        ({"kind": ["good", "bad"] * 20}, {}, "'kind' holds 'good' in row 1, expected an integer from 0 to 1, in the"),
+        ({"kind": [1, 2] * 20}, {}, "holds 2 in row 2, expected an integer from 0 to 1.*renumber 20 labels"),
+        ({"kind": [0, 0.5] * 20}, {}, "holds 0.5 in row 2, expected an integer"),
+        ({"kind": [0.0, float("nan")] * 20}, {"num_labels": 1}, "holds nan in row 2, expected a number"),
+        ({}, {"num_labels": 0}, "num_labels is 0, expected the number of classes"),
+        ({}, {"held_out": 1.0}, "held_out is 1.0, expected a share between 0 and 1"),
+        ({"kind": [1] + [0] * 39}, {}, "8 of 40 rows cannot be held out: the rarest class has 1 rows"),
+        ({}, {"held_out": 0.01}, "0 of 40 rows cannot be held out"),
+    ],
+)
+def test_tables_that_are_refused(change, arguments, message):
+    given = {"columns": ["text"], "label": "kind", "num_labels": 2} | arguments
+    with pytest.raises(ValueError, match=message):
+        own_task(table().assign(**change), **given)
+
+
+def test_files_that_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="lost.csv is not there: give a file ending in .csv or .parquet"):
+        own_task(tmp_path / "lost.csv", ["text"], "kind", 2)
+    with pytest.raises(ValueError, match=r"mine.tsv ends in '.tsv', expected one of '.csv', '.parquet'"):
+        own_task(tmp_path / "mine.tsv", ["text"], "kind", 2)
+    for suffix in ("csv", "parquet"):
+        (tmp_path / f"bad.{suffix}").write_bytes(b'a,b\n1,2,3,4\n"')
+        with pytest.raises(ValueError, match=rf"bad.{suffix} cannot be read as {suffix}"):
+            own_task(tmp_path / f"bad.{suffix}", ["text"], "kind", 2)
+    with pytest.raises(ValueError, match="the data frame has no rows"):
+        own_task(table().head(0), ["text"], "kind", 2)

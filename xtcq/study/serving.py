@@ -1,0 +1,325 @@
+"""A packed student beside other ways to serve the same classifier on a processor: bytes, seconds, answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import torch
+from onnx import TensorProto
+from onnxruntime.quantization import quantize_dynamic
+from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from xtcq.deploy import load_packed
+from xtcq.deploy.export import INPUTS, export_onnx
+from xtcq.deploy.runtime import Runtime
+from xtcq.quantization import FrozenEmbedding, FrozenLinear, model_size
+from xtcq.tasks import EncodedDataset
+
+BASELINE, PEER, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq"
+MIB = 2**20
+WEIGHTS_FILES = ("packed.safetensors", "model.safetensors")
+
+Batch = Mapping[str, np.ndarray]
+Way = Callable[[Batch], np.ndarray]
+
+# What the operators of an encoder's graph are there for; those that are not named move data or add things up.
+PARTS = {
+    "products of integers": ("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
+    "products of floats": ("MatMul", "Gemm", "FusedMatMul"),
+    "quantizing activations": (
+        "QuantizeLinear", "DynamicQuantizeLinear", "ReduceMin", "ReduceMax", "Max", "Neg", "Div", "Expand", "Shape",
+    ),
+    "attention": ("MultiHeadAttention", "Attention", "Softmax"),
+    "LayerNorm": ("LayerNormalization", "SkipLayerNormalization"),
+    "GELU": ("BiasGelu", "Gelu", "FastGelu", "Erf"),
+}  # fmt: skip
+OTHER = "scales, embeddings, other"
+
+
+def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    """Write a floating-point model with its tokenizer as transformers does, and return the folder."""
+    with _quietly():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep bars of a single step and advice of the tools off the page."""
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        transformers_logging.enable_progress_bar()
+
+
+def make_ways(
+    teacher: BertForSequenceClassification, packed: Path, scratch: Path, threads: int | None = None
+) -> dict[str, Way]:
+    """Every way to serve: the teacher in floating point and with somebody's dynamic int8, the student in ours.
+
+    onnxruntime's tool quantizes the graph that xtcq makes of the teacher, with the same fused operators and without
+    what a classifier does not read, so this peer is as strong as it can be.
+
+    Args:
+        teacher: the full-precision classifier, of the student's shape.
+        packed: the student's folder.
+        scratch: a folder; gets the graphs ``fp32.onnx``, ``int8.onnx`` and ``xtcq.onnx``.
+        threads: of onnxruntime; all physical cores by default. PyTorch takes its own setting.
+
+    Returns:
+        Name to a function from a batch to logits [rows, labels].
+    """
+    teacher = teacher.eval()
+    export_onnx(teacher, scratch / "fp32.onnx")
+    export_onnx(packed, scratch / "xtcq.onnx")
+    with _quietly():  # both tools advise to use another one
+        # The tool does not know the fused operators, and asks for the type of what they give.
+        options = {"DefaultTensorType": TensorProto.FLOAT}
+        quantize_dynamic(scratch / "fp32.onnx", scratch / "int8.onnx", extra_options=options)
+        dynamic = torch.ao.quantization.quantize_dynamic(teacher, {torch.nn.Linear}, dtype=torch.qint8)
+    return {
+        BASELINE: pytorch(teacher),
+        "PyTorch dynamic int8": pytorch(dynamic),
+        "onnxruntime fp32": _onnx(scratch / "fp32.onnx", threads),
+        PEER: _onnx(scratch / "int8.onnx", threads),
+        OURS: Runtime(packed, threads=threads).logits,
+    }
+
+
+def pytorch(model: torch.nn.Module) -> Way:
+    """A classifier as a function of NumPy arrays."""
+
+    def call(batch: Batch) -> np.ndarray:
+        with torch.inference_mode():
+            return model(**{name: torch.from_numpy(values) for name, values in batch.items()}).logits.numpy()
+
+    return call
+
+
+def load_float64(packed: Path) -> PreTrainedModel:
+    """The frozen model of a packed folder, computing in double precision: how far is float32 from the exact sums?"""
+    model = load_packed(packed).double()
+    for module in model.modules():
+        if isinstance(module, (FrozenLinear, FrozenEmbedding)):
+            module.dtype = torch.float64
+    return model
+
+
+def _onnx(path: Path, threads: int | None) -> Way:
+    session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+    return lambda batch: session.run(None, dict(batch))[0]
+
+
+def _options(threads: int | None) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads or 0, 3  # errors
+    return options
+
+
+def make_batches(data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int) -> list[dict[str, np.ndarray]]:
+    """Batches of like length, padded to their longest row, shortest first.
+
+    Args:
+        data: encoded examples.
+        tokenizer: pads.
+        rows: of a batch; the last one may have fewer.
+
+    Returns:
+        `input_ids`, `attention_mask` and `token_type_ids` of each batch, int64 [rows, tokens].
+    """
+    order = np.argsort(data.lengths, kind="stable")
+    batches = []
+    for start in range(0, len(order), rows):
+        chosen = [data[int(row)] for row in order[start : start + rows]]
+        padded = tokenizer.pad({name: [one[name] for one in chosen] for name in INPUTS}, return_tensors="np")
+        batches.append({name: padded[name].astype(np.int64) for name in INPUTS})
+    return batches
+
+
+def answer(way: Way, data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int = 32) -> np.ndarray:
+    """Logits of every example, in the order of `data`; the arguments are those of `make_batches`."""
+    found = np.concatenate([way(batch) for batch in make_batches(data, tokenizer, rows)])
+    logits = np.empty_like(found)
+    logits[np.argsort(data.lengths, kind="stable")] = found
+    return logits
+
+
+def in_turns(ways: Mapping[str, Way], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
+    """Time every way on every batch; the ways take turns on each, so that a drift of the machine's speed hits all.
+
+    Args:
+        ways: of `make_ways`.
+        batches: of `make_batches`.
+        rounds: over all batches, after one that warms up on the first and the last.
+
+    Returns:
+        Seconds, one row a round and batch, one column a way; and ``rows`` of the batch.
+    """
+    for way in ways.values():
+        way(batches[0]), way(batches[-1])
+    seconds = []
+    for _ in range(rounds):
+        for batch in batches:
+            row = {"rows": len(batch["input_ids"])}
+            for name, way in ways.items():
+                started = time.perf_counter()
+                way(batch)
+                row[name] = time.perf_counter() - started
+            seconds.append(row)
+    return pd.DataFrame(seconds)
+
+
+def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Latency, throughput and speed in comparison, one row a way.
+
+    Args:
+        seconds: of `in_turns`.
+
+    Returns:
+        ``ms`` of a batch (median), ``texts/s`` (all texts over all the time), and the median over turns of how many
+        times as fast as `BASELINE` and as `PEER`, with the quartiles of the former.
+    """
+    times = seconds.drop(columns="rows")
+    against = {other: (1 / times).mul(times[other], axis=0) for other in (BASELINE, PEER)}
+    return pd.DataFrame(
+        {
+            "ms": 1000 * times.median(),
+            "texts/s": seconds["rows"].sum() / times.sum(),
+            f"× {BASELINE}": against[BASELINE].median(),
+            "lower quartile": against[BASELINE].quantile(0.25),
+            "upper quartile": against[BASELINE].quantile(0.75),
+            f"× {PEER}": against[PEER].median(),
+        }
+    ).rename_axis("way")
+
+
+def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full: Path, rest: str) -> pd.DataFrame:
+    """Bytes of the two models: as the paper counts, as predicted, and as files.
+
+    Args:
+        teacher: in floating point.
+        student: quantized, frozen or not.
+        packed: the student's folder.
+        full: the teacher's, as `save_pretrained` writes it.
+        rest: "fp32" or "fp16", as the student was packed.
+
+    Returns:
+        ``nominal``, ``predicted`` and ``file`` in MiB, ``file / predicted`` and ``times smaller`` than the teacher's
+        file, one row a model.
+    """
+    measured = {"teacher, fp32": (model_size(teacher), full), "student, packed": (model_size(student, rest), packed)}
+    rows = {}
+    for name, (size, folder) in measured.items():
+        (file,) = (path for path in folder.iterdir() if path.name in WEIGHTS_FILES)
+        rows[name] = {"nominal": size.nominal_mib, "predicted": size.packed_mib, "file": file.stat().st_size / MIB}
+    table = pd.DataFrame(rows).T.rename_axis("model")
+    table["file / predicted"] = table["file"] / table["predicted"]
+    return table.assign(**{"times smaller": table["file"].iloc[0] / table["file"]})
+
+
+def first_predictions(full: Path, packed: Path, text: str, pair: str | None, repeats: int = 3) -> pd.Series:
+    """Seconds from a folder on disk, which the system has read before, to the first prediction (medians).
+
+    Args:
+        full: the teacher's folder, with a tokenizer.
+        packed: the student's.
+        text: what is classified.
+        pair: its second text, for a task of pairs.
+        repeats: how often each is loaded, in turns.
+    """
+
+    def baseline() -> None:
+        tokenizer = AutoTokenizer.from_pretrained(full)
+        model = BertForSequenceClassification.from_pretrained(full, dtype=torch.float32).eval()
+        with torch.inference_mode():
+            model(**tokenizer(text, pair, return_tensors="pt"))
+
+    def ours() -> None:
+        Runtime(packed).predict([text], None if pair is None else [pair])
+
+    taken: dict[str, list[float]] = {BASELINE: [], OURS: []}
+    with _quietly():
+        for _ in range(repeats):
+            for name, load in ((BASELINE, baseline), (OURS, ours)):
+                started = time.perf_counter()
+                load()
+                taken[name].append(time.perf_counter() - started)
+    return pd.Series({name: statistics.median(times) for name, times in taken.items()}, name="seconds")
+
+
+def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """How near the logits of two computations of one classifier come.
+
+    Args:
+        found: [rows, labels], at least two labels.
+        expected: of the same shape.
+
+    Returns:
+        ``rows``, ``other label`` (rows whose most probable label differs), ``widest margin`` (the greatest distance
+        between the two highest expected logits of such a row, 0 without one), and the median, the 99th percentile
+        and the maximum of the differences of logits.
+    """
+    differences = np.abs(found - expected)
+    other = found.argmax(1) != expected.argmax(1)
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    return {
+        "rows": len(found),
+        "other label": int(other.sum()),
+        "widest margin": float((first - second)[other].max(initial=0.0)),
+        "median": float(np.median(differences)),
+        "99th percentile": float(np.quantile(differences, 0.99)),
+        "maximum": float(differences.max()),
+    }
+
+
+def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
+    """Where the time goes, by onnxruntime's own profiler.
+
+    Args:
+        graphs: ONNX files by name.
+        batches: run once each, after a round that is not counted.
+        threads: of onnxruntime; all physical cores by default.
+
+    Returns:
+        Milliseconds of a batch on average: one row a graph, one column a part of `PARTS`, and `OTHER`.
+    """
+    part_of = {operator: part for part, operators in PARTS.items() for operator in operators}
+    rows = {}
+    for name, path in graphs.items():
+        spent = dict.fromkeys([*PARTS, OTHER], 0.0)
+        for event in _kernels(path, batches, threads):
+            spent[part_of.get(event["args"]["op_name"], OTHER)] += event["dur"] / 1000 / len(batches)
+        rows[name] = spent
+    return pd.DataFrame(rows).T.rename_axis("graph")
+
+
+def _kernels(path: Path, batches: Sequence[Batch], threads: int | None) -> list[dict]:
+    """The profiler's events of operators in the second round over the batches."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = _options(threads)
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for batch in [*batches, *batches]:
+            session.run(None, dict(batch))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
+    second = runs[len(batches)]
+    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time") and e["ts"] >= second]
