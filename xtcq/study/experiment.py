@@ -13,7 +13,7 @@ from xtcq.distillation import PLANS, Stage, check_layers
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
-from xtcq.tasks import task_spec
+from xtcq.tasks import QuestionSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
 
 AUGMENTATIONS = ("none", *SOURCES)
@@ -83,6 +83,11 @@ class Experiment:
             object.__setattr__(self, "layers", check_layers(self.layers, self._teacher_depth()))
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
+        if self.augmentation != "none" and isinstance(task_spec(self.task), QuestionSpec):
+            raise ValueError(
+                f"augmentation {self.augmentation!r} replaces words, and task {self.task!r} asks for words of its "
+                "texts: leave augmentation out."
+            )
         self._check_teacher()
         self._check_start()
 

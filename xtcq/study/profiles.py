@@ -26,6 +26,7 @@ class Profile:
         model: pre-trained encoder.
         tasks: tasks in the order of their value to the reader.
         grid_tasks: those of them on which the large grids of students run.
+        question_tasks: tasks of question answering, which are no part of `tasks`.
         budgets: length of a whole plan by budget: passes over the training set, or optimizer steps where it is an
             ``int``. None stands for XTC's own, task by task: see ``xtcq.study.budgets``.
         budget: the budget that a notebook uses unless it compares budgets.
@@ -46,6 +47,7 @@ class Profile:
     model: str
     tasks: tuple[str, ...]
     grid_tasks: tuple[str, ...]
+    question_tasks: tuple[str, ...]
     budgets: Mapping[str, float | int | None]
     budget: str
     learning_rates: tuple[float, ...]
@@ -167,7 +169,7 @@ class Profile:
 def _epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, rounded down to a thousandth: the step count stays the same."""
     spec = task_spec(task)
-    per_epoch = math.ceil(spec.rows["train"] / spec.batch_size)
+    per_epoch = math.ceil(spec.training_examples / spec.batch_size)
     return math.floor(1000 * steps / per_epoch) / 1000
 
 
@@ -177,6 +179,7 @@ _PROFILES = {
         model="minilm-l6",
         tasks=("demo-pairs", "demo-acceptability", "demo-similarity"),
         grid_tasks=("demo-pairs",),
+        question_tasks=("demo-questions",),
         budgets=MappingProxyType({"short": 60}),
         budget="short",
         learning_rates=(2e-4,),
@@ -196,6 +199,7 @@ _PROFILES = {
         model="minilm-l6",
         tasks=("mrpc", "stsb", "sst2", "cola", "rte"),
         grid_tasks=("mrpc", "sst2"),
+        question_tasks=("squad-articles", "squad2-articles"),
         # "short" is what two processor cores can pay for; it is no budget of the papers.
         budgets=MappingProxyType({"short": 192} | budgets.PASSES),
         budget="short",
@@ -217,6 +221,7 @@ _PROFILES = {
         model="bert-base-uncased",
         tasks=GLUE,
         grid_tasks=GLUE,
+        question_tasks=("squad1", "squad2"),
         budgets=MappingProxyType(dict.fromkeys(budgets.NAMES)),
         budget="A",
         learning_rates=(2e-5, 1e-4, 5e-4),

@@ -222,9 +222,10 @@ def _skeleton(
     experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student: the weights of its teacher or of the pre-trained encoder, reduced, replaced, quantized."""
-    # The classifier is new where there is no teacher: its values follow the seed.
+    # The head is new where there is no teacher: its values follow the seed.
     transformers.set_seed(experiment.seed)
-    model, tokenizer = load_encoder(experiment.model, task_spec(experiment.task).num_labels)
+    spec = task_spec(experiment.task)
+    model, tokenizer = load_encoder(experiment.model, spec.num_labels, spec.head)
     if teacher is not None and experiment.cut_from_teacher:
         model = reduce_layers(teacher, experiment.layers or range(teacher.config.num_hidden_layers))
     elif experiment.kept:

@@ -1,22 +1,27 @@
 """Tasks: what they are, where their data come from, how they are encoded and scored."""
 
 from xtcq.tasks.augmentation import load_augmented_task
-from xtcq.tasks.encoding import EncodedDataset, encode
+from xtcq.tasks.dataset import EncodedDataset
+from xtcq.tasks.encoding import encode
 from xtcq.tasks.metrics import compute_metrics, glue_average
 from xtcq.tasks.own import own_task
 from xtcq.tasks.sources import TASKS, load_task, task_spec
-from xtcq.tasks.spec import Task, TaskSpec
+from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
+from xtcq.tasks.squad import checked_questions, score_answers
 
 __all__ = [
     "TASKS",
     "EncodedDataset",
+    "QuestionSpec",
     "Task",
     "TaskSpec",
+    "checked_questions",
     "compute_metrics",
     "encode",
     "glue_average",
     "load_augmented_task",
     "load_task",
     "own_task",
+    "score_answers",
     "task_spec",
 ]

@@ -55,7 +55,8 @@ _EVENT = (_QUALITIES, _PEOPLE, _ACTIONS, _PEOPLE)
 _PLACED_EVENT = (*_EVENT, _PLACES)
 
 
-def _pick(rng: Random, options: Sequence[_Option]) -> _Option:
+def pick(rng: Random, options: Sequence[_Option]) -> _Option:
+    """Draw one of several."""
     return options[int(rng.random() * len(options))]
 
 
@@ -63,32 +64,32 @@ def _acceptability(rng: Random, index: int) -> tuple[tuple[str], float]:
     """One sentence; every second one breaks the order of words or the agreement of verb and subject."""
 
     def noun_phrase(number: int) -> list[str]:
-        return [_pick(rng, _DETERMINERS)[number], _pick(rng, _NOUNS)[number]]
+        return [pick(rng, _DETERMINERS)[number], pick(rng, _NOUNS)[number]]
 
-    number, verb = _pick(rng, (0, 1)), _pick(rng, _VERBS)
+    number, verb = pick(rng, (0, 1)), pick(rng, _VERBS)
     subject = noun_phrase(number)
     if rng.random() < 0.5:
         # This noun may differ from the subject in number, so the nearest noun does not give agreement away.
-        subject += [_pick(rng, _PREPOSITIONS), *noun_phrase(_pick(rng, (0, 1)))]
-    words = [*subject, verb[number], *noun_phrase(_pick(rng, (0, 1)))]
+        subject += [pick(rng, _PREPOSITIONS), *noun_phrase(pick(rng, (0, 1)))]
+    words = [*subject, verb[number], *noun_phrase(pick(rng, (0, 1)))]
     verb_at = len(subject)
     acceptable = index % 2
     if not acceptable:
-        fault = _pick(rng, ("agreement", "determiner", "determiner", "verb", "verb"))
+        fault = pick(rng, ("agreement", "determiner", "determiner", "verb", "verb"))
         if fault == "agreement":
             words[verb_at] = verb[1 - number]
         elif fault == "determiner":
-            at = _pick(rng, (0, verb_at + 1))
+            at = pick(rng, (0, verb_at + 1))
             words[at], words[at + 1] = words[at + 1], words[at]
         else:
             moved = words.pop(verb_at)
-            words.insert(_pick(rng, (0, len(words))), moved)
+            words.insert(pick(rng, (0, len(words))), moved)
     return (" ".join(words) + ".",), acceptable
 
 
 def _draw(rng: Random, slots: Sequence[Sequence[_Ways]]) -> _Meaning:
     while True:
-        meaning = tuple(_pick(rng, slot) for slot in slots)
+        meaning = tuple(pick(rng, slot) for slot in slots)
         if meaning[1] != meaning[3]:
             return meaning
 
@@ -105,7 +106,7 @@ def _change(rng: Random, meaning: _Meaning, slots: Sequence[Sequence[_Ways]], co
 
 def _say(rng: Random, meaning: _Meaning) -> str:
     """Express an event in the active or the passive voice, each part in one of its two ways."""
-    quality, agent, action, patient, *place = (_pick(rng, ways) for ways in meaning)
+    quality, agent, action, patient, *place = (pick(rng, ways) for ways in meaning)
     agent, patient = f"the {quality} {agent}", f"the {patient}"
     clause = [agent, action, patient] if rng.random() < 0.5 else [patient, "was", action, "by", agent]
     return " ".join([*clause, *place]) + "."
@@ -118,7 +119,7 @@ def _paraphrase(rng: Random, index: int) -> tuple[tuple[str, str], float]:
     if not same:
         quality, agent, action, patient = first
         swap = rng.random() < 0.1
-        second = (quality, patient, action, agent) if swap else _change(rng, first, _EVENT, _pick(rng, (2, 3)))
+        second = (quality, patient, action, agent) if swap else _change(rng, first, _EVENT, pick(rng, (2, 3)))
     return (_say(rng, first), _say(rng, second)), same
 
 

@@ -17,7 +17,8 @@ class TaskSpec:
         num_labels: Number of classes; 1 means regression.
         max_length: Word pieces kept per example, special tokens included.
         batch_size: Training batch size, in examples.
-        metrics: Keys of `compute_metrics`; the first one selects the best checkpoint.
+        metrics: Names of the scores, for classes and numbers keys of `compute_metrics`; the first one selects the best
+            checkpoint.
         rows: Number of examples of every split. All splits except `"train"` are evaluation splits.
         synthetic: True for tasks that this project generates itself.
         majority: Examples of the most frequent class in the main evaluation split; None where it is not known or there
@@ -51,9 +52,53 @@ class TaskSpec:
         return tuple(split for split in self.rows if split != "train")
 
     @property
+    def head(self) -> str:
+        """What stands on the encoder, see `xtcq.encoder.load_encoder`."""
+        return "classifier"
+
+    @property
+    def training_examples(self) -> int:
+        """Sequences of one epoch."""
+        return self.rows["train"]
+
+    @property
     def label_range(self) -> tuple[float, float]:
         """Smallest and largest valid label; every regression task here uses STS-B's scale of 0 to 5."""
         return (0.0, 5.0) if self.is_regression else (0.0, float(self.num_labels - 1))
+
+
+@dataclass(frozen=True)
+class QuestionSpec(TaskSpec):
+    """The fixed facts of a task that asks for a piece of a text: extractive question answering.
+
+    `columns` are the question and its context, `num_labels` is 2 (start and end of the answer), and `rows` counts
+    questions.
+
+    Attributes:
+        stride: Word pieces that two windows over a context that is longer than one sequence have in common.
+        unanswerable: Whether some questions have no answer, as in SQuAD v2.0.
+        release: Name of the release that the data are from, a folder of the data and a repository of the hub; empty
+            for a synthetic task.
+        held_out: A derived task is made of the release's validation split alone, and evaluates on every so manyeth
+            article of it; 0 for a task with the release's own splits.
+        windows: Training sequences with the vocabulary of bert-base-uncased; None where it was not counted.
+    """
+
+    stride: int = 128
+    unanswerable: bool = False
+    release: str = ""
+    held_out: int = 0
+    windows: int | None = None
+
+    @property
+    def head(self) -> str:
+        """What stands on the encoder, see `xtcq.encoder.load_encoder`."""
+        return "questions"
+
+    @property
+    def training_examples(self) -> int:
+        """Sequences of one epoch: windows, or questions where windows were not counted."""
+        return self.windows or self.rows["train"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +107,8 @@ class Task:
 
     Attributes:
         spec: The fixed facts of the task.
-        train: Training examples: the columns `spec.columns` and `label`.
+        train: Training examples: the columns `spec.columns` and `label`; for a `QuestionSpec`, `answers` in place of
+            `label`, see `xtcq.tasks.squad.data.checked_questions`.
         evaluation: One frame of the same columns per evaluation split.
     """
 

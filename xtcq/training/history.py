@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from xtcq.distillation import Stage
+
+_METRIC = re.compile(r"eval_validation(_matched|_mismatched)?_(.+)")
+_SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
 
 def place_stage(
@@ -42,8 +46,7 @@ def _metrics(line: dict[str, Any]) -> dict[str, float]:
     """Metrics of one evaluation line; a second split's are told apart by its suffix, as in ``accuracy_mm``."""
     result = {}
     for name, value in line.items():
-        if name.startswith("eval_validation"):
-            split, _, metric = name.removeprefix("eval_").rpartition("_")
-            if metric not in ("loss", "runtime", "second"):
-                result[metric + ("_mm" if split.endswith("mismatched") else "")] = value
+        found = _METRIC.fullmatch(name)
+        if found and found[2] not in _SPEEDS:
+            result[found[2] + ("_mm" if found[1] == "_mismatched" else "")] = value
     return result

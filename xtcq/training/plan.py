@@ -17,11 +17,10 @@ from transformers import (
     PrinterCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import EvalPrediction
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.tasks import Task, compute_metrics, encode
+from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import place_stage
 from xtcq.training.trainer import (
@@ -136,9 +135,6 @@ def _trainer(
     primary_split = next(iter(data["evaluation"]))
     on_cpu = not torch.cuda.is_available()
 
-    def metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return compute_metrics(spec, prediction.predictions, prediction.label_ids)
-
     arguments = TrainingArguments(
         output_dir=str(folder),
         learning_rate=learning_rate * stage.lr_factor,
@@ -175,7 +171,6 @@ def _trainer(
         eval_dataset=data["evaluation"],
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=metrics,
         callbacks=[EvenEvaluations(count), ProgressLine(stage)],
     )
     trainer.remove_callback(PrinterCallback)

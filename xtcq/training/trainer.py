@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
@@ -33,13 +35,13 @@ class DistillationTrainer(Trainer):
     Args:
         distillation: the loss; None trains on the labels.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
-        **kwargs: the Trainer's own.
+        **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
     """
 
     def __init__(
         self, *, distillation: DistillationLoss | None, teacher: PreTrainedModel | None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(compute_metrics=self._score, **kwargs)
         self.distillation = distillation
         self.teacher = teacher.eval().to(self.args.device) if distillation else None
         self._parts: dict[str, Tensor] = {}
@@ -52,7 +54,7 @@ class DistillationTrainer(Trainer):
         """Distillation loss of a training batch; the label loss in evaluation and without a teacher."""
         if self.distillation is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        inputs = {name: value for name, value in inputs.items() if name not in self.label_names}
         wanted = {
             "output_hidden_states": self.distillation.needs_hidden_states,
             "output_attentions": self.distillation.needs_attentions,
@@ -74,6 +76,14 @@ class DistillationTrainer(Trainer):
         """Evaluate outside the training clock."""
         with self._clock_stopped():
             return super().evaluate(*args, **kwargs)
+
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Remember whose predictions are made: an answer can be cut only out of the text it was found in."""
+        self._evaluated = dataloader.dataset
+        return super().evaluation_loop(dataloader, *args, **kwargs)
+
+    def _score(self, prediction: EvalPrediction) -> dict[str, float]:
+        return self._evaluated.score(prediction.predictions, prediction.label_ids)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the parts of the loss and the training time; refuse to go on from a loss that is not finite.

@@ -1,0 +1,44 @@
+"""What training needs to know of encoded examples, whatever the task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+
+class EncodedDataset(Dataset[dict[str, Any]], ABC):
+    """Encoded examples of different lengths, to be padded per batch, that can tell how good predictions for them are.
+
+    Args:
+        columns: Inputs and labels by name, one value an example.
+
+    Attributes:
+        lengths: Word pieces of every example, special tokens included; what length grouping sorts by.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        self._columns = dict(columns)
+        self.lengths = [len(ids) for ids in columns["input_ids"]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: values[index] for name, values in self._columns.items()}
+
+    @abstractmethod
+    def score(self, predictions: Any, labels: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
+        """Score what a model makes of all examples, in their order.
+
+        Args:
+            predictions: Output of the model's head: an array, or a tuple of arrays where the head has several.
+            labels: The labels of the examples, an array or tuple likewise.
+
+        Returns:
+            One value per metric of the task, in per cent.
+
+        Raises:
+            ValueError: If predictions do not fit the examples or are not finite.
+        """
