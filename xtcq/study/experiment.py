@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from xtcq.distillation import PLANS, Stage, check_layers
+from xtcq.adaqat import AdaQATSettings
+from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
@@ -42,6 +43,9 @@ class Experiment:
             ``"neighbours"`` and ``"masked-lm"`` are explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps
             its meaning, so a student sees as many batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
+        adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
+            ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``. A dict of fields
+            is turned into settings.
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
@@ -61,6 +65,7 @@ class Experiment:
     evaluations: int = 10
     start: Experiment | None = None
     augmentation: str = "none"
+    adaqat: AdaQATSettings | None = None
 
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
@@ -88,8 +93,26 @@ class Experiment:
                 f"augmentation {self.augmentation!r} replaces words, and task {self.task!r} asks for words of its "
                 "texts: leave augmentation out."
             )
+        if isinstance(self.adaqat, dict):
+            object.__setattr__(self, "adaqat", AdaQATSettings.from_dict(self.adaqat))
+        self._check_adaqat()
         self._check_teacher()
         self._check_start()
+
+    def _check_adaqat(self) -> None:
+        if self.adaqat is None:
+            return
+        if not isinstance(self.adaqat, AdaQATSettings):
+            raise ValueError(f"adaqat is {self.adaqat!r}: give AdaQATSettings(...), or None to keep the precision.")
+        if self.recipe != "adaqat":
+            raise ValueError(f"recipe {self.recipe!r} learns no bit-widths: use recipe 'adaqat', or leave adaqat out.")
+        least, most, precision = self.adaqat.least, self.adaqat.most, self.quantization.precision
+        if not all(least <= bits <= most for bits in (precision.weights, precision.activations)):
+            raise ValueError(
+                f"precision {self.precision!r} starts with weights of {precision.weights} and activations of "
+                f"{precision.activations} bits, and widths shall be from {least} to {most}: start within that range, "
+                "or widen it."
+            )
 
     def _check_teacher(self) -> None:
         distils = any(stage.distils for stage in self.plan())
@@ -168,7 +191,8 @@ class Experiment:
 
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""
-        return PLANS[self.stages](self.epochs)
+        plan = PLANS[self.stages]
+        return plan(self.epochs) if self.adaqat is None else explore_then_refine(plan, self.epochs, self.adaqat.share)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; those at their default are left out, so that a field added later changes no digest."""
@@ -176,7 +200,8 @@ class Experiment:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING or value != field.default:
-                result[field.name] = value.to_dict() if isinstance(value, Experiment) else value
+                nested = isinstance(value, Experiment | AdaQATSettings)
+                result[field.name] = value.to_dict() if nested else value
         return result
 
     @classmethod
@@ -184,7 +209,7 @@ class Experiment:
         """Build an experiment from parsed JSON.
 
         Args:
-            fields: as ``to_dict`` gives them; ``teacher`` may be nested.
+            fields: as ``to_dict`` gives them; ``teacher``, ``start`` and ``adaqat`` may be nested.
 
         Returns:
             The experiment.
@@ -218,6 +243,9 @@ class Experiment:
             parts.append(self.recipe)
         if self.kept is not None:
             parts.append(f"layers {','.join(map(str, self.kept))}")
+        if self.adaqat is not None:
+            changed = "".join(f" {name}={value}" for name, value in self.adaqat.to_dict().items())
+            parts.append(f"learned widths{changed}")
         if self.lora_rank:
             parts.append(f"LoRA {self.lora_rank}")
         if self.start is not None:

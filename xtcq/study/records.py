@@ -40,6 +40,8 @@ class Record:
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
+        exploration: what a run that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report``: the widths of every
+            layer, their trace, and whether they froze or the budget ended; None for other runs.
     """
 
     experiment: Experiment
@@ -54,10 +56,13 @@ class Record:
     side_by_side: int
     versions: dict[str, str]
     commit: str | None
+    exploration: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """Serialise, schema version and digest first, one line a field: a change of one field is one line of a diff."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.exploration is None:
+            del fields["exploration"]
         fields |= {"schema": SCHEMA, "digest": self.experiment.digest, "experiment": self.experiment.to_dict()}
         first = ("schema", "digest", "experiment")
         lines = [f'"{name}": {json.dumps(fields[name])}' for name in (*first, *(n for n in fields if n not in first))]

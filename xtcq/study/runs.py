@@ -182,6 +182,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         evaluations=experiment.evaluations,
         teacher=teacher,
         layer_map=layer_map,
+        adaqat=experiment.adaqat,
     )
     student.to("cpu")
     partial = weights.with_suffix(".partial")
@@ -200,6 +201,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
+        exploration=result.exploration,
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
     logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
@@ -238,8 +240,9 @@ def _skeleton(
     if experiment.quantized or experiment.lora_rank:
         quantize(model, experiment.quantization)
         if start:
-            # What the quantizers had learned, and low-rank terms.
-            model.load_state_dict(start, strict=False)
+            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
+            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
+            model.load_state_dict(learned, strict=False)
     return model, tokenizer
 
 
