@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from xtcq.adaqat import ACTIVATIONS, WEIGHTS, Width, WidthSearch, budget_eta, pressures
+from xtcq.adaqat import ACTIVATIONS, WEIGHTS, Width, WidthSearch, budget_eta, budget_reach, pressures
 
 NEEDED = {(WEIGHTS, 0): 3, (WEIGHTS, 1): 5, (ACTIVATIONS, 0): 4, (ACTIVATIONS, 1): 6}
 
@@ -169,3 +169,17 @@ def test_a_long_budget_has_the_published_rate_and_its_length():
     while found.candidates()[0][0] == WEIGHTS:
         found.update({found.candidates()[0]: 0.0})
     assert found.step / 10 * 73 == pytest.approx(22_800, rel=0.005)
+
+
+def test_the_reach_is_one_bit_where_there_are_steps_for_every_bit():
+    # Three layers, 4 to 1.5 for weights and activations: 15 bits to go within half of the steps.
+    assert budget_reach([4, 4, 4], [4, 4, 4], steps=30) == 1.0
+    assert budget_reach([4, 4, 4], [4, 4, 4], steps=29) > 1.0
+    assert budget_reach([4, 4, 4], [4, 4, 4], steps=10) == pytest.approx(3.0)
+    assert budget_reach([4], [8], steps=4, together=True) == pytest.approx(6.5 / 2)
+
+
+def test_no_step_goes_beyond_the_reach():
+    far = search(start=4, eta=1e6, reach=1.5)
+    far.update({(WEIGHTS, 0): -1.0})
+    assert far.weights[0].value == 4 + 1.5

@@ -8,6 +8,7 @@ from transformers import TrainerCallback
 from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import Stage, explore_then_refine, finetune, one_stage
 from xtcq.quantization import QuantConfig, get_widths, quantize, use_score_attention
+from xtcq.tasks import encoding
 from xtcq.training import plan as training
 from xtcq.training import train
 
@@ -82,7 +83,7 @@ def test_an_exploration_that_froze_leaves_its_epochs_to_the_refinement(fit):
 
 def test_the_best_weights_are_of_the_refinement_whatever_the_exploration_scored(fit, monkeypatch):
     scores = iter([90.0, 95.0, 10.0, 20.0])
-    monkeypatch.setattr(training, "compute_metrics", lambda *args: {"accuracy": next(scores), "f1": 0.0})
+    monkeypatch.setattr(encoding, "compute_metrics", lambda *args: {"accuracy": next(scores), "f1": 0.0})
     student, result = fit(epochs=2)
     assert result.best["accuracy"] == 20.0
     assert {name: tuple(pair) for name, pair in result.exploration["widths"].items()} == get_widths(student)

@@ -6,7 +6,7 @@
 
 from xtcq.adaqat.controller import AdaQAT
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.search import ACTIVATIONS, WEIGHTS, Width, WidthSearch, budget_eta, pressures
+from xtcq.adaqat.search import ACTIVATIONS, WEIGHTS, Width, WidthSearch, budget_eta, budget_reach, pressures
 from xtcq.adaqat.selection import narrowed, reduction_error
 from xtcq.adaqat.settings import AdaQATSettings
 
@@ -19,6 +19,7 @@ __all__ = [
     "Width",
     "WidthSearch",
     "budget_eta",
+    "budget_reach",
     "narrowed",
     "pressures",
     "reduction_error",

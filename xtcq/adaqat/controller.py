@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate, Width, WidthSearch, budget_eta
+from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate, Width, WidthSearch, budget_eta, budget_reach
 from xtcq.adaqat.selection import choose, narrowed, reduction_error
 from xtcq.adaqat.settings import AdaQATSettings
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
@@ -41,7 +41,8 @@ class AdaQAT:
     Args:
         model: quantized by recipe `adaqat`, weights and activations; its widths are the start.
         settings: the paper's by default.
-        steps: length of the exploration, for the rule that sets the learning rate of the widths (`budget_eta`).
+        steps: length of the exploration, for the rules that set the learning rate of the widths and the most
+            that one step may move them (`budget_eta`, `budget_reach`).
 
     Raises:
         ValueError: nothing is quantized, or not with learned steps; the start is out of the range, or not one pair of
@@ -74,10 +75,12 @@ class AdaQAT:
             "together": together,
         }
         eta = settings.eta or budget_eta(weights, activations, steps=steps, **rule)
+        reach = 1.0 if settings.eta else budget_reach(weights, activations, steps, settings.least, together)
         self.search = WidthSearch(
             weights=[Width(float(bits)) for bits in weights],
             activations=[Width(float(bits)) for bits in activations],
             eta=eta,
+            reach=reach,
             most=settings.most,
             oscillations=settings.oscillations,
             counts=settings.counts,
@@ -160,17 +163,19 @@ class AdaQAT:
         """What was found, JSON-able.
 
         Returns:
-            `granularity`; `eta`; `steps` (updates made) and `planned_steps`; `ended`: "frozen" where all widths froze,
-            else "budget"; `widths`: layer to [weight bits, activation bits]; `mean_weights` and `mean_activations`,
-            over the layers without regard to their sizes, as AdaQAT-BERT prints them; `oscillations` and `frozen`: by
-            role, a number or a truth value for every learned width; `trace`: `[step, role, layer, N]` of every update,
-            with role 0 for weights and 1 for activations, and N rounded to four decimals.
+            `granularity`; `eta`; `reach` (see `budget_reach`); `steps` (updates made) and `planned_steps`; `ended`:
+            "frozen" where all widths froze, else "budget"; `widths`: layer to [weight bits, activation bits];
+            `mean_weights` and `mean_activations`, over the layers without regard to their sizes, as AdaQAT-BERT prints
+            them; `oscillations` and `frozen`: by role, a number or a truth value for every learned width; `trace`:
+            `[step, role, layer, N]` of every update, with role 0 for weights and 1 for activations, and N rounded to
+            four decimals.
         """
         widths = [self._layer_bits(layer) for layer in range(len(self.names))]
         search = self.search
         return {
             "granularity": self.settings.granularity,
             "eta": search.eta,
+            "reach": search.reach,
             "steps": search.step,
             "planned_steps": self.steps,
             "ended": "frozen" if self.finished else "budget",

@@ -39,9 +39,15 @@ class Width:
         return math.ceil(self.value)
 
     def move(
-        self, change: float, least: int = 2, most: int = 8, oscillations: int = 10, counts: str = "cycles"
+        self,
+        change: float,
+        least: int = 2,
+        most: int = 8,
+        oscillations: int = 10,
+        counts: str = "cycles",
+        reach: float = 1.0,
     ) -> None:
-        """Add `change`, but at most one bit, and freeze the width where that is due.
+        """Add `change`, but at most `reach`, and freeze the width where that is due.
 
         It freezes at `least` where N falls to half a bit below, and as soon as it has oscillated more than
         `oscillations` times about one whole number. To be driven against `most` counts as an oscillation about it. A
@@ -53,10 +59,11 @@ class Width:
             most: highest bit-width.
             oscillations: threshold.
             counts: "cycles" or "crossings", see `AdaQATSettings`.
+            reach: the most that one step may move, in bits.
         """
         if self.frozen:
             return
-        before, wanted = self.bits, self.value + min(max(change, -1.0), 1.0)
+        before, wanted = self.bits, self.value + min(max(change, -reach), reach)
         self.value = min(max(wanted, least - MARGIN), most)
         self.frozen = self.value == least - MARGIN
         about = None
@@ -102,6 +109,7 @@ class WidthSearch:
         sizes: number of weights of each layer.
         penalties: factor lambda of the hardware loss, by role. 0 is allowed and means no pressure.
         eta: learning rate of the widths.
+        reach: the most that one step may move a width, in bits.
         least: lowest bit-width.
         most: highest bit-width.
         oscillations: threshold for freezing.
@@ -117,6 +125,7 @@ class WidthSearch:
     sizes: list[int]
     penalties: dict[str, float]
     eta: float
+    reach: float = 1.0
     least: int = 2
     most: int = 8
     oscillations: int = 10
@@ -144,7 +153,7 @@ class WidthSearch:
         r"""Move widths by Equation 6, N <- N - eta (L(U) - L(D) + lambda * pressure).
 
         All pressures are those before the update. A difference that is NaN or infinite means that the narrower model
-        has no loss any more, so that the width moves up, by the whole bit that is the most that a step may do.
+        has no loss any more, so that the width moves up, by the most that a step may do.
 
         Args:
             differences: L(U) - L(D) for the widths to move.
@@ -157,7 +166,7 @@ class WidthSearch:
             gradients[role, layer] = gradient if math.isfinite(gradient) else -math.inf
         for (role, layer), gradient in gradients.items():
             width = self[role, layer]
-            width.move(-self.eta * gradient, self.least, self.most, self.oscillations, self.counts)
+            width.move(-self.eta * gradient, self.least, self.most, self.oscillations, self.counts, self.reach)
             self.trace.append([self.step, ROLES.index(role), layer, width.value])
         self.step += 1
 
@@ -194,8 +203,8 @@ def budget_eta(
 
     One width for the network moves in every step, so the sum is replaced by the greater of its two terms, and both
     pressures are at least `least`. 0.1 is the published code's rate, for which the 73 matrices of BERT-base from 4 bits
-    take 22,800 steps before activations begin. A step moves a width by one bit at most, so that fewer than
-    :math:`2 \sum_i (\lceil d^w_i \rceil + \lceil d^a_i \rceil)` steps may not be enough at any rate.
+    take 22,800 steps before activations begin. How far one step may move a width follows the budget as well, see
+    `budget_reach`.
 
     Args:
         weights: start widths N of the weights.
@@ -220,3 +229,31 @@ def budget_eta(
         ways = [bits - least + MARGIN for bits in start]
         needs.append(sum(way / (penalties[role] * p) for way, p in zip(ways, speeds, strict=True)))
     return max(0.1, 2 / steps * (max(needs) if together else sum(needs)))
+
+
+def budget_reach(
+    weights: Sequence[int], activations: Sequence[int], steps: int, least: int = 2, together: bool = False
+) -> float:
+    r"""The most that a step may move a width, in bits: one, unless half of `steps` are too few for that.
+
+    The paper has no bound, and its rate of 0.1 needs none. At the rate of a short budget a single batch could throw a
+    width from one end of its range to the other; one bit a step prevents that, and is enough where there are steps for
+    every bit. Where there are not, with :math:`d_i` as in `budget_eta`,
+
+    .. math:: r = \max\Bigl(1,\; \frac{2}{T} \sum_{i=1}^{L} (d^w_i + d^a_i) \Bigr)
+
+    lets every width reach its bound within half of the exploration. Two widths for the network move side by side, so
+    there the sum is replaced by the greater distance.
+
+    Args:
+        weights: start widths N of the weights.
+        activations: start widths of the activations.
+        steps: T, the number of exploration steps.
+        least: lowest bit-width.
+        together: one width for the network.
+
+    Returns:
+        Bits.
+    """
+    ways = [bits - least + MARGIN for bits in (*weights, *activations)]
+    return max(1.0, 2 / steps * (max(ways) if together else sum(ways)))

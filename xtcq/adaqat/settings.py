@@ -33,8 +33,9 @@ class AdaQATSettings:
         most: highest bit-width, `least` to 8.
         lambda_weights: factor of the hardware loss on weight widths (Table 6).
         lambda_activations: the same for activation widths.
-        eta: learning rate of the widths (Equation 6); None for the rule `budget_eta`, which follows the number of
-            steps. The published code has 0.1.
+        eta: learning rate of the widths (Equation 6); None for the rules `budget_eta` and `budget_reach`, which
+            follow the number of steps. With a rate of one's own a step moves a width by one bit at most. The published
+            code has 0.1.
         oscillations: a width freezes as soon as it has oscillated more often than this about one whole number
             (section 3.2).
         counts: what one oscillation is. "cycles": a width goes from b up to b + 1 and back, and freezes on the return,

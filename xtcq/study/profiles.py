@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import select_layers
 from xtcq.encoder import encoder_depth
 from xtcq.study import budgets
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
+# Share of the training that exploring bit-widths may take. AdaQAT-BERT does not say.
+EXPLORATION = 0.6
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 
 
@@ -39,6 +43,9 @@ class Profile:
         teacher_epochs: length of the teacher's fine-tuning, unless that is more than ``teacher_steps``.
         teacher_steps: most optimizer steps that a teacher is worth at this scale.
         teacher_learning_rate: its peak rate.
+        width_tasks: tasks on which bit-widths are learned.
+        width_budget: the budget that those runs and what stands beside them have.
+        oscillations: how often a width may oscillate before it is frozen; the paper's ten need a long exploration.
         evaluations: evaluations over a plan.
         scale: one line that stands beside every result.
     """
@@ -59,6 +66,9 @@ class Profile:
     teacher_epochs: float
     teacher_steps: int
     teacher_learning_rate: float
+    width_tasks: tuple[str, ...]
+    width_budget: str
+    oscillations: int
     evaluations: int
     scale: str
 
@@ -165,6 +175,37 @@ class Profile:
         fixed = {"precision": precision, "start": self.reduced(task, depth), "learning_rate": self.learning_rate}
         return self.reduced(task, depth, **fixed | fields)
 
+    def learned(self, task: str, pressure: float = 1.0, **fields: Any) -> Experiment:
+        """A student whose bit-widths are learned, from 4 bits for weights, tokens and activations downwards.
+
+        Args:
+            task: name of the task.
+            pressure: multiplies both of the paper's lambdas.
+            **fields: as for `student`, and those of ``AdaQATSettings``.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            ValueError: as for `student`, and from ``AdaQATSettings``.
+        """
+        known = {field.name for field in dataclasses.fields(AdaQATSettings)}
+        paper = AdaQATSettings()
+        settings = {
+            "lambda_weights": pressure * paper.lambda_weights,
+            "lambda_activations": pressure * paper.lambda_activations,
+            "oscillations": self.oscillations,
+            "share": EXPLORATION,
+        } | {name: value for name, value in fields.items() if name in known}
+        fixed = {
+            "recipe": "adaqat",
+            "precision": "4-4-4",
+            "stages": "one-stage",
+            "budget": self.width_budget,
+            "adaqat": AdaQATSettings(**settings),
+        }
+        return self.student(task, **fixed | {name: value for name, value in fields.items() if name not in known})
+
 
 def _epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, rounded down to a thousandth: the step count stays the same."""
@@ -191,6 +232,9 @@ _PROFILES = {
         teacher_epochs=2.0,
         teacher_steps=150,
         teacher_learning_rate=1e-4,
+        width_tasks=("demo-pairs",),
+        width_budget="short",
+        oscillations=1,
         evaluations=4,
         scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
     ),
@@ -200,8 +244,8 @@ _PROFILES = {
         tasks=("mrpc", "stsb", "sst2", "cola", "rte"),
         grid_tasks=("mrpc", "sst2"),
         question_tasks=("squad-articles", "squad2-articles"),
-        # "short" is what two processor cores can pay for; it is no budget of the papers.
-        budgets=MappingProxyType({"short": 192} | budgets.PASSES),
+        # "short" and "longer" are what two processor cores can pay for; they are no budgets of the papers.
+        budgets=MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
         budget="short",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
@@ -213,6 +257,9 @@ _PROFILES = {
         teacher_epochs=3.0,
         teacher_steps=1000,
         teacher_learning_rate=1e-4,
+        width_tasks=("mrpc", "rte", "sst2"),
+        width_budget="longer",
+        oscillations=1,
         evaluations=10,
         scale="MiniLM-L6 (22.7 M parameters) on real GLUE tasks",
     ),
@@ -234,6 +281,9 @@ _PROFILES = {
         # Three epochs of the largest task, MNLI: no limit.
         teacher_steps=40_000,
         teacher_learning_rate=2e-5,
+        width_tasks=GLUE,
+        width_budget="A",
+        oscillations=10,
         evaluations=20,
         scale="BERT-base (109 M parameters) on GLUE",
     ),
