@@ -3,16 +3,17 @@ import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from xtcq.tasks import Task, TaskSpec
+from xtcq.tasks import QuestionSpec, Task, TaskSpec
 
 
 @pytest.fixture
 def tiny_bert():
-    """A factory of small random BERT classifiers, the same weights at every call with the same arguments."""
+    """A factory of small random BERTs with a head, the same weights at every call with the same arguments."""
+    heads_of = {"classifier": BertForSequenceClassification, "questions": BertForQuestionAnswering}
 
-    def build(layers: int = 2, heads: int = 2, num_labels: int = 2, hidden: int = 32) -> BertForSequenceClassification:
+    def build(layers: int = 2, heads: int = 2, num_labels: int = 2, hidden: int = 32, head: str = "classifier"):
         torch.manual_seed(0)
         config = BertConfig(
             vocab_size=101,
@@ -23,7 +24,7 @@ def tiny_bert():
             max_position_embeddings=64,
             num_labels=num_labels,
         )
-        return BertForSequenceClassification(config)
+        return heads_of[head](config)
 
     return build
 
@@ -78,3 +79,36 @@ def word_task():
         synthetic=True,
     )
     return Task(spec=spec, train=frame(96), evaluation={"validation": frame(48)})
+
+
+@pytest.fixture(scope="session")
+def question_task():
+    """Learnable questions: the answer is the one or two words of w1 to w9 among others; some contexts have none."""
+    rng = np.random.default_rng(0)
+
+    def ask(number: int) -> tuple[str, str, str, str, dict[str, list]]:
+        words = [f"w{w}" for w in rng.integers(20, 90, rng.integers(5, 18))]
+        found = {"text": [], "answer_start": []}
+        if number % 4:
+            at, answer = int(rng.integers(len(words))), [f"w{w}" for w in rng.integers(1, 10, rng.integers(1, 3))]
+            found = {"text": [" ".join(answer)], "answer_start": [len(" ".join([*words[:at], ""]))]}
+            words[at:at] = answer
+        return f"q{number}", "title", " ".join(words), "w95", found
+
+    def frame(rows: int) -> pd.DataFrame:
+        return pd.DataFrame(map(ask, range(rows)), columns=["id", "title", "context", "question", "answers"])
+
+    spec = QuestionSpec(
+        name="words",
+        title="Words",
+        columns=("question", "context"),
+        num_labels=2,
+        max_length=16,
+        batch_size=8,
+        metrics=("f1", "exact_match"),
+        rows={"train": 96, "validation": 24},
+        synthetic=True,
+        stride=4,
+        unanswerable=True,
+    )
+    return Task(spec=spec, train=frame(96), evaluation={"validation": frame(24)})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
 
 from xtcq import encoder
 from xtcq.encoder import load_classifier, load_encoder, model_names
@@ -72,6 +72,26 @@ def test_the_seed_gives_the_classifier(tiny):
     assert torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=1))
     assert not torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=2))
     assert torch.equal(classifier("minilm-l6", seed=1), classifier("minilm-l6", seed=1))
+
+
+def test_a_head_for_questions(tiny):
+    torch.manual_seed(1)
+    model, _ = load_encoder(str(tiny), 2, "questions")
+    assert isinstance(model, BertForQuestionAnswering) and not model.training
+    assert model.bert.pooler is None and model.qa_outputs.out_features == 2
+    stored = load_file(tiny / "model.safetensors")
+    for key, value in model.bert.state_dict().items():
+        assert torch.equal(value, stored[key]), key
+    torch.manual_seed(1)
+    again, _ = load_encoder(str(tiny), 2, "questions")
+    assert torch.equal(again.qa_outputs.weight, model.qa_outputs.weight)
+
+
+def test_impossible_heads(tiny):
+    with pytest.raises(ValueError, match="head is 'tagger'; give one of 'classifier', 'questions'"):
+        load_encoder(str(tiny), 2, "tagger")
+    with pytest.raises(ValueError, match="num_labels is 3; a head for questions has 2"):
+        load_encoder(str(tiny), 3, "questions")
 
 
 def test_one_label_is_regression(tiny):

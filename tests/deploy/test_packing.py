@@ -180,13 +180,19 @@ def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
         assert line in text, text
 
 
-def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkeypatch):
-    folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "BertForQuestionAnswering"])
+def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkeypatch, kind):
+    questions = kind == "BertForQuestionAnswering"
+    model = frozen_bert(kind=kind, num_labels=2 if questions else 3)
+    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(folder)
     names = {}
     exec(code, names)
-    assert names["outputs"].logits.shape == (1, 3)
+    if questions:
+        assert names["outputs"].start_logits.shape == names["outputs"].end_logits.shape
+    else:
+        assert names["outputs"].logits.shape == (1, 3)
 
 
 def test_the_card_without_facts_does_not_invent_them(frozen_bert, tmp_path):

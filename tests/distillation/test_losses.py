@@ -3,6 +3,7 @@ import torch
 from transformers.utils import ModelOutput
 
 from xtcq.distillation import DistillationLoss, LayerMap, attention_loss, hidden_loss, logit_loss
+from xtcq.distillation.losses import position_loss
 
 
 @pytest.fixture
@@ -96,3 +97,31 @@ def test_teacher_that_does_not_fit(tiny_bert, change, named):
     loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(2, 2))
     with pytest.raises(ValueError, match=f"the teacher has {named}"):
         loss.check(tiny_bert().config, tiny_bert(**change).config)
+
+
+def test_position_loss_is_cross_entropy_over_real_positions(mask):
+    student, teacher = (torch.randn(2, 4, dtype=torch.float64) for _ in range(2))
+    expected = 0.0
+    for b, length in enumerate((3, 2)):
+        p, q = teacher[b, :length].softmax(0), student[b, :length].softmax(0)
+        expected -= (p * q.log()).sum() / 2
+    torch.testing.assert_close(position_loss(student, teacher, mask), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_padding_has_no_part_in_positions(mask, dtype):
+    student, teacher = torch.randn(2, 4).to(dtype).requires_grad_(), torch.randn(2, 4).to(dtype)
+    loss = position_loss(student, teacher, mask)
+    loss.backward()
+    assert torch.isfinite(loss) and (student.grad[mask == 0] == 0).all() and (student.grad[mask == 1] != 0).all()
+    changed, other = (torch.where(mask == 1, x.detach(), 9.0).to(dtype) for x in (student, teacher))
+    torch.testing.assert_close(position_loss(changed, other, mask), loss.detach(), rtol=0, atol=0)
+
+
+def test_the_logit_term_of_questions_is_the_mean_of_start_and_end(mask):
+    names = ("start_logits", "end_logits")
+    student, teacher = (ModelOutput({name: torch.randn(2, 4) for name in names}) for _ in range(2))
+    loss, parts = DistillationLoss(("logits",), LayerMap.uniform(2, 2))(student, teacher, mask)
+    expected = sum(position_loss(student[name], teacher[name], mask) for name in names) / 2
+    torch.testing.assert_close(loss, expected)
+    assert list(parts) == ["logits"]

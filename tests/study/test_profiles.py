@@ -16,6 +16,17 @@ def test_every_profile_names_real_tasks_and_makes_valid_experiments(name):
         assert student.teacher == profile.teacher(task)
         assert student.epochs == profile.epochs(task, profile.budget)
         assert task_spec(task).synthetic == (name == "demo")
+    for task in profile.question_tasks:
+        student = profile.student(task, precision="2-2-8", stages="one-stage")
+        assert student.teacher == profile.teacher(task)
+        assert task_spec(task).head == "questions" and task_spec(task).synthetic == (name == "demo")
+
+
+def test_steps_of_questions_are_counted_in_windows():
+    mini, spec = load_profile("mini"), task_spec("squad-articles")
+    per_epoch = math.ceil(spec.windows / spec.batch_size)
+    assert spec.windows > spec.rows["train"]
+    assert math.ceil(mini.epochs("squad-articles", "short") * per_epoch) == mini.budgets["short"]
 
 
 def test_budget_by_name():

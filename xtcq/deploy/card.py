@@ -88,7 +88,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
         lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
     title = f"{type(model).__name__} at {precision}"
     body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
-    body += ["```python", *_usage(has_tokenizer), "```", ""]
+    body += ["```python", *_usage(has_tokenizer, header.pipeline_tag), "```", ""]
     body += [
         "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
         "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
@@ -111,10 +111,11 @@ def _shown(facts: Mapping[str, object]) -> list[tuple[str, object]]:
     return [(name, value) for name, value in facts.items() if name != "low-rank term" or value]
 
 
-def _usage(has_tokenizer: bool) -> list[str]:
+def _usage(has_tokenizer: bool, pipeline: str) -> list[str]:
     lines = ["from xtcq import load_packed", "", 'folder = "."  # where these files lie', "model = load_packed(folder)"]
     if has_tokenizer:
         lines.insert(0, "from transformers import AutoTokenizer")
         lines += ["tokenizer = AutoTokenizer.from_pretrained(folder)"]
-        lines += ['outputs = model(**tokenizer("a sentence", return_tensors="pt"))']
+        texts = '"a question?", "its context"' if pipeline == "question-answering" else '"a sentence"'
+        lines += [f'outputs = model(**tokenizer({texts}, return_tensors="pt"))']
     return lines

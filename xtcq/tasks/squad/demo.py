@@ -40,11 +40,11 @@ DEMO_QUESTIONS = QuestionSpec(
     max_length=64,
     batch_size=16,
     metrics=("f1", "exact_match"),
-    rows={"train": 1_200, "validation": 300},
+    rows={"train": 640, "validation": 160},
     synthetic=True,
     stride=16,
     unanswerable=True,
-    windows=1_200,
+    windows=640,
 )
 
 
@@ -52,7 +52,7 @@ def make_demo_questions() -> Task:
     """Generate the task.
 
     Returns:
-        1,200 training and 300 evaluation questions with the columns of `xtcq.tasks.squad.checked_questions`, the same
+        640 training and 160 evaluation questions with the columns of `xtcq.tasks.squad.checked_questions`, the same
         at every call and on every platform. No context occurs twice. A quarter of the questions has no answer; the
         others ask for the person, the thing and the place equally often.
     """
