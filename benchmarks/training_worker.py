@@ -135,6 +135,8 @@ class DeepSpeed(Way):
         import deepspeed
         from deepspeed.compression.compress import init_compression
 
+        # A process that is alone exchanges nothing: no need for a compiler to build collectives in shared memory.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="gloo")
         return init_compression(student, self.config())
 
