@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertForSequenceClassification
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # xtcq is not installed among the peers
@@ -135,6 +136,8 @@ class DeepSpeed(Way):
         import deepspeed
         from deepspeed.compression.compress import init_compression
 
+        # A process that is alone exchanges nothing: no need for a compiler to build collectives in shared memory.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="gloo")
         return init_compression(student, self.config())
 
@@ -176,14 +179,14 @@ class TorchAO(Way):
     packages = ("torchao", "torch")
     what = (
         "FakeQuantizedLinear and FakeQuantizedEmbedding with int2 weights, one scale per row (int1 turns nearly every "
-        "weight into 0), and int8 symmetric inputs per token"
+        "weight into 0), and int8 asymmetric inputs per token (symmetric ones are not supported)"
     )
 
     def prepare(self, student: Student) -> Student:
         from torchao.quantization.qat import FakeQuantizedEmbedding, FakeQuantizedLinear, IntxFakeQuantizeConfig
 
         weights = IntxFakeQuantizeConfig(torch.int2, "per_channel", is_symmetric=True)
-        inputs = IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=True)
+        inputs = IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False)
         replace(student, lambda linear: FakeQuantizedLinear.from_linear(linear, inputs, weights))
         grouped = IntxFakeQuantizeConfig(torch.int2, group_size=student.config.hidden_size, is_symmetric=True)
         table = FakeQuantizedEmbedding.from_embedding(student.get_submodule(TABLE), grouped)
@@ -237,22 +240,25 @@ def replace(student: Student, change: Callable[[nn.Module], nn.Module]) -> None:
             layer.set_submodule(name, change(layer.get_submodule(name)))
 
 
+class Products(TorchDispatchMode):
+    """Notes how many different values a scale's share of each weight that is multiplied with takes, at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.addmm.default:
+            self.levels.append(max(len(row.unique()) for row in args[2].t()[:8]))
+        return function(*args, **(kwargs or {}))
+
+
 def levels(way: Way, batch: dict[str, Tensor]) -> int:
-    """Most different values that a scale's share of a quantized matrix takes in the forward pass: is it quantized?"""
-    found, linear = [], F.linear
-
-    def spy(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        found.append(max(len(row.unique()) for row in torch.as_tensor(weight).detach()[:8]))
-        return linear(x, weight, bias)
-
-    F.linear = spy
-    try:
-        with torch.no_grad():
-            way.student(**batch)
-    finally:
-        F.linear = linear
+    """Most different values of a quantized matrix in the forward pass: is it quantized?"""
+    with torch.no_grad(), Products() as products:
+        way.student(**batch)
     # The last two products, pooler and classifier, stay in floating point.
-    return max(found[:-2])
+    return max(products.levels[:-2])
 
 
 def padded(batch: dict[str, np.ndarray], width: int) -> dict[str, Tensor]:

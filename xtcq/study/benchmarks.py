@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ EXPECTED = {
 }
 # At least this many times as fast. A training step has its targets in its own file, since its peers are named there.
 INFERENCE = {"PyTorch fp32": 3.0, "onnxruntime dynamic int8": 1.0}
-_OURS = "xtcq"
+_OURS, _BEST = "xtcq", "best peer, equal padding"
 _QUARTILES = ("lower quartile", "upper quartile")
 
 
@@ -150,16 +151,16 @@ def against_targets(table: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    names = [f"{benchmark}: {compared}" for benchmark, compared in table.index]
+    names = [fill(f"{benchmark}: {compared}", 42) for benchmark, compared in table.index]
     colours = dict(zip(table.index.unique(0), sns.color_palette("colorblind"), strict=False))
-    figure, axes = plt.subplots(layout="constrained", figsize=(7.2, 0.3 * len(table) + 1.0))
+    figure, axes = plt.subplots(layout="constrained", figsize=(7.2, 0.45 * len(table) + 1.0))
     for place, ((benchmark, _), row) in enumerate(table.iterrows()):
         colour = colours[benchmark]
         if pd.notna(row[_QUARTILES[0]]):
             axes.plot([row[quartile] for quartile in _QUARTILES], [place, place], color=colour, linewidth=1)
         axes.plot(row["ratio"], place, "o", color=colour, markerfacecolor=colour if row["met"] else "white")
         axes.plot(row["target"], place, "|", color="black", markersize=12, markeredgewidth=1.5)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names, fontsize="small")
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -182,11 +183,11 @@ def _inference(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _training(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
     column = f"x {_OURS}"
-    named = {name for name in data["targets"] if name in data["ways"]}
-    (general,) = (name for name in data["targets"] if name not in data["ways"])
-    equal = {name: row for name, row in data["ways"].items() if name not in named | {_OURS}}
-    chosen = [(general, min(equal, key=lambda name: equal[name][column]))] if equal else []
-    for label, name in chosen + [(name, name) for name in data["targets"] if name in named]:
+    equal = {name: row[column] for name, row in data["ways"].items() if name not in (_OURS, *data["targets"])}
+    chosen = {name: name for name in data["targets"] if name in data["ways"]}
+    if equal:
+        chosen = {_BEST: min(equal, key=equal.get)} | chosen
+    for label, name in chosen.items():
         row = data["ways"][name]
         shown = f"times as fast as {label}" + (f" ({name})" if label != name else "")
         yield {"benchmark": "training", "compared": shown, "ratio": row[column], "at": "least"} | {

@@ -59,6 +59,7 @@ def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keep bars of a single step and advice of the tools off the page."""
+    bars, level = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
@@ -66,8 +67,9 @@ def _quietly() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
-        transformers_logging.enable_progress_bar()
+        logging.disable(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def make_ways(
