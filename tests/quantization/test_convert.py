@@ -77,7 +77,9 @@ def test_a_state_dict_of_the_floating_point_model_loads(tiny_bert, config):
     model = quantize(tiny_bert(), config)
     result = model.load_state_dict(original, strict=False)
     assert not result.unexpected_keys
-    assert all(key.rsplit(".", 1)[1] in ("step", "initialized", "lora_u", "lora_v") for key in result.missing_keys)
+    assert all(
+        key.rsplit(".", 1)[1] in ("step", "initialized", "width", "lora_u", "lora_v") for key in result.missing_keys
+    )
     if config.recipe != "adaqat" and not config.lora_rank:
         model.load_state_dict(original)
 

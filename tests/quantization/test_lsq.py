@@ -195,3 +195,61 @@ def test_look_up_has_the_values_and_gradients_of_the_whole_table():
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         LSQQuantizer(**arguments)
+
+
+FACTORS = {(8, 4): (127 / 7) ** 0.5, (4, 3): (7 / 3) ** 0.5, (2, 1): 0.5, (1, 4): 2 / 7**0.5, (4, 4): 1.0}
+
+
+@pytest.mark.parametrize(("bits", "factor"), FACTORS.items(), ids=str)
+def test_a_rescaled_step_is_the_first_step_at_the_new_width(bits, factor):
+    x = torch.tensor([0.3, -1.2, 2.5, 0.0], dtype=torch.float64)
+    before, after = bits
+    quantizer, fresh = (LSQQuantizer(b).double() for b in bits)
+    quantizer(x), fresh(x)
+    first = quantizer.step.item()
+    quantizer.change_bits(after, "rescale")
+    assert quantizer.bits == after
+    assert quantizer.step.item() == pytest.approx(first * factor)
+    assert quantizer.step.item() == pytest.approx(fresh.step.item())
+    quantizer.change_bits(before, "rescale")
+    assert quantizer.step.item() == pytest.approx(first)
+
+
+def test_an_unsigned_step_is_rescaled_by_its_own_levels():
+    quantizer = LSQQuantizer(4, signed=False)
+    quantizer(torch.tensor([1.0, 3.0]))
+    quantizer.change_bits(1, "rescale")
+    assert quantizer.step.item() == pytest.approx(2 * 2.0)  # 2 mean|v| / sqrt(1)
+
+
+def test_a_kept_step_does_not_move_and_an_unset_one_waits_for_data():
+    kept, unset = LSQQuantizer(8), LSQQuantizer(8)
+    kept(torch.ones(3))
+    step = kept.step.item()
+    kept.change_bits(2, "keep")
+    assert kept.step.item() == step
+    unset.change_bits(2, "rescale")
+    unset(torch.ones(3))
+    assert unset.step.item() == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="steps is 'halve', expected one of 'keep', 'rescale'"):
+        kept.change_bits(3, "halve")
+    assert kept.bits == 2
+
+
+def test_the_width_survives_a_checkpoint():
+    quantizer = LSQQuantizer(8)
+    quantizer.bits = 3
+    restored = LSQQuantizer(4)
+    restored.load_state_dict(quantizer.state_dict())
+    assert restored.bits == 3 and restored.levels == (-4, 3)
+    assert copy.deepcopy(restored).state_dict()["width"] == 3
+
+
+def test_a_state_dict_from_before_widths_were_saved_leaves_the_width():
+    quantizer = LSQQuantizer(8)
+    quantizer(torch.ones(3))
+    old = quantizer.state_dict()
+    del old["width"]
+    restored = LSQQuantizer(4)
+    assert restored.load_state_dict(old, strict=True).missing_keys == []
+    assert restored.bits == 4 and restored.initialized and restored.step == quantizer.step

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.deploy.card import ModelCard, render_card
 from xtcq.deploy.folder import whole_folder
 from xtcq.deploy.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
-from xtcq.deploy.rebuild import MODELS, REST_DTYPES, code_formats, rebuild, step_flags
+from xtcq.deploy.rebuild import MODELS, REST_DTYPES, code_formats, implied_state, rebuild
 from xtcq.quantization import FrozenEmbedding, FrozenLinear, QuantEmbedding, QuantLinear, quantization_map
 
 CARD_FILE = "README.md"
@@ -129,20 +129,19 @@ def _check_model(model: PreTrainedModel) -> None:
                 f"{name or kind} holds {wrong.pop()}, expected torch.float32: call model.float() before quantize, and "
                 "choose the width on disk with rest"
             )
-    state = model.state_dict()
-    for flag in step_flags(model):
-        if not state[flag]:
+    for key, value in model.state_dict().items():
+        if key.endswith(".initialized") and not value:
             raise ValueError(
-                f"{flag.rpartition('.')[0]} has no step size yet, it is set by the first batch: run the model once"
+                f"{key.rpartition('.')[0]} has no step size yet, it is set by the first batch: run the model once"
             )
 
 
 def _packed(model: PreTrainedModel, rest: torch.dtype) -> dict[str, Tensor]:
     """Return the tensors of the file, by state-dict key."""
-    formats, flags = code_formats(model), step_flags(model)
+    formats, implied = code_formats(model), implied_state(model)
     tensors = {}
     for key, value in model.state_dict().items():
-        if key in flags:
+        if key in implied:
             continue
         if key not in formats:
             tensors[key] = _narrowed(key, value.cpu(), rest)

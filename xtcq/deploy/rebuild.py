@@ -75,10 +75,11 @@ def rebuild(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) ->
     return model.eval()
 
 
-def step_flags(model: nn.Module) -> list[str]:
-    """Return the state-dict keys that say whether a step was set; they are not stored, all steps of a file are set."""
-    found = [name for name, module in model.named_modules() if isinstance(module, LSQQuantizer)]
-    return [f"{name}.initialized" for name in found]
+def implied_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a file need not store, by state-dict key: all steps of a file are set, and the map has the widths."""
+    found = {name: module for name, module in model.named_modules() if isinstance(module, LSQQuantizer)}
+    flags = {f"{name}.initialized": torch.tensor(True) for name in found}
+    return flags | {f"{name}.width": torch.tensor(m.bits, dtype=m.width.dtype) for name, m in found.items()}
 
 
 def code_formats(model: nn.Module) -> dict[str, CodeFormat]:
@@ -157,15 +158,14 @@ def _quantizer(settings: Mapping[str, Any]) -> Quantizer:
 
 def _state(model: nn.Module, tensors: Mapping[str, Tensor], rest: torch.dtype) -> dict[str, Tensor]:
     """Check names, dtypes and shapes of the stored tensors, and return what `model` loads."""
-    formats, flags = code_formats(model), step_flags(model)
-    expected = {key: value for key, value in model.state_dict().items() if key not in flags}
+    formats, loaded = code_formats(model), implied_state(model)
+    expected = {key: value for key, value in model.state_dict().items() if key not in loaded}
     if odd := sorted(expected.keys() ^ tensors.keys()):
         state = "lacks" if odd[0] in expected else "holds, beyond what the model has,"
         raise PackedModelError(
             f"{WEIGHTS_FILE} {state} {odd[0]!r} ({len(odd)} names differ): it does not belong to {CONFIG_FILE} and "
             f"{MAP_FILE}, pack the model again"
         )
-    loaded: dict[str, Tensor] = {flag: torch.tensor(True) for flag in flags}
     for key, empty in expected.items():
         found = tensors[key]
         coding = formats.get(key)

@@ -8,17 +8,19 @@ from xtcq.quantization.cost import ModelSize, bitops, cost_report, model_size
 from xtcq.quantization.dynamic import DynamicQuantizer
 from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
 from xtcq.quantization.layers import QuantEmbedding, QuantLinear
-from xtcq.quantization.lsq import LSQQuantizer
+from xtcq.quantization.lsq import STEPS, LSQQuantizer
 from xtcq.quantization.pact import LearnedClipQuantizer
 from xtcq.quantization.precision import Precision
 from xtcq.quantization.quantizers import LEARNED_SCALES, BinaryQuantizer, Quantizer, TernaryQuantizer
 from xtcq.quantization.splitting import SplitEmbedding, SplitLinear, split_ternary
 from xtcq.quantization.tensor import QuantizedTensor
+from xtcq.quantization.widths import Widths, get_widths, set_widths
 
 __all__ = [
     "ARCHITECTURES",
     "ATTENTION_NAME",
     "RECIPES",
+    "STEPS",
     "BinaryQuantizer",
     "DynamicQuantizer",
     "FrozenEmbedding",
@@ -37,15 +39,18 @@ __all__ = [
     "Quantizer",
     "Recipe",
     "TernaryQuantizer",
+    "Widths",
     "architecture",
     "bitops",
     "cost_report",
     "freeze",
+    "get_widths",
     "model_size",
     "quantization_map",
     "quantize",
     "register_attention",
     "score_attention",
+    "set_widths",
     "split_ternary",
     "use_score_attention",
 ]

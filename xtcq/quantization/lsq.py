@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from xtcq.quantization.quantizers import Quantizer
 from xtcq.quantization.ste import LearnedStep, step_codes
 from xtcq.quantization.tensor import compute_dtype
+
+# What becomes of the step when the bit-width changes.
+STEPS = ("keep", "rescale")
+
+Number = TypeVar("Number", float, Tensor)
 
 
 class LSQQuantizer(Quantizer):
@@ -32,7 +37,10 @@ class LSQQuantizer(Quantizer):
     The parameter `step` exists from construction, so that an optimizer can hold it, and is filled in place by the
     first data (a weight, or the first batch): :math:`2\,\mathrm{mean}|v| / \sqrt{Q_P}`, or 1 where the data is all
     zero. The buffer `initialized` keeps that across checkpoints. The step in use is `max(|step|, smallest normal)`:
-    positive whatever the optimizer does. `bits` may be changed between calls; the step stays.
+    positive whatever the optimizer does.
+
+    `bits` may be changed between calls; the step stays, and `change_bits` can let it follow. The buffer `width` holds
+    `bits` too, so that loading a state dict restores the bit-width; one that lacks it leaves the bit-width as it is.
 
     Args:
         bits: 1 to 8.
@@ -58,7 +66,9 @@ class LSQQuantizer(Quantizer):
         self.signed = signed
         self.step = nn.Parameter(torch.ones(()) if rows is None else torch.ones(rows, 1))
         self.register_buffer("initialized", torch.tensor(False))
-        # The same fact as a Python value: reading the buffer would stall an accelerator and break a compiled graph.
+        self.register_buffer("width", torch.tensor(bits, dtype=torch.uint8))
+        # The same facts as Python values, here and in `bits`: reading a buffer would stall an accelerator and break a
+        # compiled graph.
         self._ready = False
 
     @property
@@ -71,6 +81,30 @@ class LSQQuantizer(Quantizer):
         if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
             raise ValueError(f"bits is {bits!r}, LSQQuantizer expects an integer from 1 to 8")
         self._bits = bits
+        if "width" in self._buffers:  # not yet while the base class is being built
+            self.width.fill_(bits)
+
+    @torch.no_grad()
+    def change_bits(self, bits: int, steps: str = "keep") -> None:
+        r"""Set `bits` and say what becomes of the step.
+
+        Args:
+            bits: 1 to 8.
+            steps: "keep" leaves the step, as AdaQAT-BERT's published code does: codes beyond the new levels are
+                clipped. "rescale" multiplies it by :math:`\sqrt{Q_P^{old} / Q_P^{new}}`, so that it moves as the first
+                step :math:`2\,\mathrm{mean}|v| / \sqrt{Q_P}` does; to and from one signed bit, whose first step is
+                :math:`\mathrm{mean}|v|`, by :math:`\sqrt{Q_P^{old}} / 2` and :math:`2 / \sqrt{Q_P^{new}}`. A step
+                that no data has set yet is set by the first data at the new width either way.
+
+        Raises:
+            ValueError: bits out of range, or steps unknown.
+        """
+        if steps not in STEPS:
+            raise ValueError(f"steps is {steps!r}, expected one of {', '.join(map(repr, STEPS))}")
+        before = self._first_step(1.0)
+        self.bits = bits
+        if steps == "rescale" and self._ready:
+            self.step.mul_(self._first_step(1.0) / before)
 
     @property
     def levels(self) -> tuple[int, int]:
@@ -90,7 +124,7 @@ class LSQQuantizer(Quantizer):
         if self._ready:
             return
         mean = self._reduce(torch.mean, data.to(compute_dtype(data.dtype)).abs())
-        step = mean if self._binary else 2 * mean / math.sqrt(self.levels[1])
+        step = self._first_step(mean)
         self.step.copy_(torch.where(step > 0, step, torch.ones_like(step)))
         self.initialized.fill_(True)
         self._ready = True
@@ -120,6 +154,9 @@ class LSQQuantizer(Quantizer):
     def _binary(self) -> bool:
         return self.signed and self.bits == 1
 
+    def _first_step(self, mean: Number) -> Number:
+        return mean if self._binary else 2 * mean / math.sqrt(self.levels[1])
+
     def _positive(self, step: Tensor, dtype: torch.dtype) -> Tensor:
         dtype = compute_dtype(dtype)
         return step.to(dtype).abs().clamp_min(torch.finfo(dtype).tiny)
@@ -129,7 +166,19 @@ class LSQQuantizer(Quantizer):
         gradient_scale = 1 / math.sqrt(elements / self.step.numel() * high)
         return LearnedStep.apply(x, self._positive(step, x.dtype), low, high, self._binary, gradient_scale)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *args: Any,
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *args)
         if prefix + "initialized" in state_dict:
             self._ready = bool(state_dict[prefix + "initialized"])
+        if prefix + "width" in state_dict:
+            self.bits = int(state_dict[prefix + "width"])
+        elif prefix + "width" in missing_keys:  # saved before widths were
+            missing_keys.remove(prefix + "width")

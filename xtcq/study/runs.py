@@ -237,8 +237,9 @@ def _skeleton(
     if experiment.quantized or experiment.lora_rank:
         quantize(model, experiment.quantization)
         if start:
-            # What the quantizers had learned, and low-rank terms.
-            model.load_state_dict(start, strict=False)
+            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
+            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
+            model.load_state_dict(learned, strict=False)
     return model, tokenizer
 
 
