@@ -56,3 +56,8 @@ def test_unknown_or_missing_fields_are_refused():
         Allocation.from_dict({"budget": 8, "method": "random", "sead": 1})
     with pytest.raises(ValueError, match="got 8"):
         Allocation.from_dict(8)
+
+
+def test_a_label_says_what_differs():
+    assert str(Allocation(method="random", budget=8, seed=3)) == "random 8 seed=3"
+    assert str(Allocation(method="fracbits", budget=12.5)) == "fracbits 12.5"

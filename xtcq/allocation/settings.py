@@ -101,6 +101,11 @@ class Allocation:
         """Whether widths are learned in training steps, rather than chosen before the first."""
         return self.method == "fracbits"
 
+    def __str__(self) -> str:
+        """A short label for progress lines."""
+        fields = {name: value for name, value in self.to_dict().items() if name not in ("method", "budget")}
+        return " ".join([f"{self.method} {self.budget:g}", *(f"{name}={value}" for name, value in fields.items())])
+
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults, JSON-able."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from xtcq.allocation import Allocation
 from xtcq.distillation import PLANS, Stage, check_layers
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
@@ -42,6 +43,8 @@ class Experiment:
             ``"neighbours"`` and ``"masked-lm"`` are explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps
             its meaning, so a student sees as many batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
+        allocation: how the widths of single layers are chosen; needs recipe ``"adaqat"``. FracBits starts from the
+            widths of ``precision``; where widths are chosen before training, ``precision`` names the largest one.
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
@@ -61,6 +64,7 @@ class Experiment:
     evaluations: int = 10
     start: Experiment | None = None
     augmentation: str = "none"
+    allocation: Allocation | None = None
 
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
@@ -85,6 +89,36 @@ class Experiment:
             raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
         self._check_teacher()
         self._check_start()
+        self._check_allocation()
+
+    def _check_allocation(self) -> None:
+        settings = self.allocation
+        if settings is None:
+            return
+        if not isinstance(settings, Allocation):
+            raise ValueError(f"allocation is {settings!r}, expected an Allocation or None.")
+        precision = self.quantization.precision
+        widths = (precision.weights, precision.activations)
+        wanted = f"{settings.most}-{precision.token}-{settings.most}"
+        if self.recipe != "adaqat":
+            raise ValueError(
+                f"recipe {self.recipe!r} has one width for all layers: an allocation needs recipe 'adaqat'."
+            )
+        if settings.explores and not all(settings.least <= bits <= settings.most for bits in widths):
+            raise ValueError(
+                f"precision {self.precision!r} is where the search begins and must be within {settings.least} to "
+                f"{settings.most} bits: begin with {wanted!r}, or change the range."
+            )
+        if not settings.explores and widths != (settings.most, settings.most):
+            raise ValueError(
+                f"precision {self.precision!r} gives weights and activations widths that method {settings.method!r} "
+                f"replaces: write {wanted!r}, with the largest width of the range."
+            )
+        if settings.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
+            raise ValueError(
+                "a sensitivity is measured on trained weights, and this student has neither a teacher of its own "
+                "encoder nor a start: give one."
+            )
 
     def _check_teacher(self) -> None:
         distils = any(stage.distils for stage in self.plan())
@@ -171,7 +205,7 @@ class Experiment:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING or value != field.default:
-                result[field.name] = value.to_dict() if isinstance(value, Experiment) else value
+                result[field.name] = value.to_dict() if isinstance(value, Experiment | Allocation) else value
         return result
 
     @classmethod
@@ -198,6 +232,8 @@ class Experiment:
         for name in ("teacher", "start"):
             if isinstance(fields.get(name), dict):
                 fields[name] = cls.from_dict(fields[name])
+        if isinstance(fields.get("allocation"), dict):
+            fields["allocation"] = Allocation.from_dict(fields["allocation"])
         return cls(**fields)
 
     @property
@@ -219,6 +255,8 @@ class Experiment:
             parts.append(f"from {self.start.precision} ({self.start.digest})")
         if self.augmentation != "none":
             parts.append(f"augmented by {self.augmentation}")
+        if self.allocation is not None:
+            parts.append(f"widths {self.allocation}")
         if self.teacher is not None and self.teacher.kept is not None:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 MATRICES = {
     "attention.self.query": "query",
@@ -89,3 +92,54 @@ def _tables(widths: Mapping[str, tuple[float, float]]) -> tuple[np.ndarray, np.n
     for name, place in places.items():
         tables[:, place[0], place[1]] = widths[name]
     return tables[0], tables[1]
+
+
+def width_traces(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Fractional widths over the steps of AdaQAT's exploration, one panel a report; a mark where a width froze.
+
+    Widths of the whole network are two lines, with the integers in use as a faint step line behind each; widths of
+    layers are one thin line each.
+
+    Args:
+        reports: title of a panel to `AdaQAT.report`.
+
+    Returns:
+        The figure: two panels side by side, the next two below.
+    """
+    columns = min(2, len(reports))
+    rows = -(-len(reports) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, squeeze=False, sharey=True, layout="constrained", figsize=(7.2, 2.6 * rows + 0.6)
+    )
+    for axes in grid.flat[len(reports) :]:
+        axes.set_visible(False)
+    looks = dict(zip(SIDES, sns.color_palette("colorblind"), strict=False))
+    for axes, (title, report) in zip(grid.flat, reports.items(), strict=False):
+        lines = _lines(report)
+        for (side, layer), points in lines.items():
+            steps, values = zip(*points, strict=True)
+            alone = report["granularity"] == "network"
+            if alone:
+                axes.step(steps, np.ceil(values), where="post", color=looks[side], alpha=0.3, linewidth=2)
+            axes.plot(steps, values, color=looks[side], linewidth=1.2 if alone else 0.7, alpha=1 if alone else 0.7)
+            if report["frozen"][side][layer]:
+                bits = np.ceil(values[-1])
+                axes.plot(steps[-1], bits, marker="X", color=looks[side], markersize=8 if alone else 4, zorder=3)
+        axes.set_title(title, fontsize="medium")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("width (bits)")
+    for axes in grid[-1]:
+        axes.set_xlabel("exploration (optimizer steps)")
+    named = [Line2D([], [], color=colour, label=side) for side, colour in looks.items()]
+    named.append(Line2D([], [], color="grey", marker="X", linestyle="", label="frozen, at the integer in use"))
+    figure.legend(handles=named, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _lines(report: Mapping[str, Any]) -> dict[tuple[str, int], list[tuple[int, float]]]:
+    """Points (step, N) of every learned width, by side and layer."""
+    lines: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for step, role, layer, value in report["trace"]:
+        lines.setdefault((SIDES[role], layer), []).append((step, value))
+    return lines

@@ -40,6 +40,7 @@ class Record:
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
+        exploration: how widths of single layers were found and what that cost, None where there were none.
     """
 
     experiment: Experiment
@@ -54,6 +55,7 @@ class Record:
     side_by_side: int
     versions: dict[str, str]
     commit: str | None
+    exploration: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """Serialise, schema version and digest first, one line a field: a change of one field is one line of a diff."""

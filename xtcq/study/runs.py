@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.distillation import LayerMap, Stage, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, model_size, quantize, use_score_attention
+from xtcq.study.allocated import allocate
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
@@ -170,6 +171,10 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     spec = task_spec(experiment.task)
     logger.info("train: %s (%s)", experiment, experiment.digest)
     task, plan = _task_and_plan(experiment)
+    exploration = None
+    if experiment.allocation is not None and not experiment.allocation.explores:
+        reference, _ = _unquantized(experiment, teacher, start)
+        exploration = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
     result = train(
         student,
         plan,
@@ -194,6 +199,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         history=result.history,
         size=_size(student),
         bitops=bitops(student),
+        exploration=exploration,
         train_seconds=result.train_seconds,
         wall_seconds=time.perf_counter() - started,
         device=_device(),
@@ -222,6 +228,20 @@ def _skeleton(
     experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student: the weights of its teacher or of the pre-trained encoder, reduced, replaced, quantized."""
+    model, tokenizer = _unquantized(experiment, teacher, start)
+    if experiment.quantized or experiment.lora_rank:
+        quantize(model, experiment.quantization)
+        if start:
+            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
+            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
+            model.load_state_dict(learned, strict=False)
+    return model, tokenizer
+
+
+def _unquantized(
+    experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The same in full precision."""
     # The classifier is new where there is no teacher: its values follow the seed.
     transformers.set_seed(experiment.seed)
     model, tokenizer = load_encoder(experiment.model, task_spec(experiment.task).num_labels)
@@ -234,12 +254,6 @@ def _skeleton(
         missing = model.load_state_dict(start, strict=False).missing_keys
         if missing:
             raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
-    if experiment.quantized or experiment.lora_rank:
-        quantize(model, experiment.quantization)
-        if start:
-            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
-            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
-            model.load_state_dict(learned, strict=False)
     return model, tokenizer
 
 
