@@ -1,5 +1,6 @@
 """xtcq: the library under a reproducibility book about compressing BERT to one and two bits."""
 
+from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.deploy import load_packed, save_packed
 from xtcq.distillation import DistillationLoss, one_stage, reduce_layers, three_stage, two_stage
 from xtcq.quantization import Precision, QuantConfig, bitops, freeze, model_size, quantize
@@ -8,6 +9,8 @@ from xtcq.study import Experiment, run
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaQAT",
+    "AdaQATSettings",
     "DistillationLoss",
     "Experiment",
     "Precision",

@@ -102,7 +102,8 @@ class LSQQuantizer(Quantizer):
         before = self._first_step(1.0)
         self.bits = bits
         if steps == "rescale" and self._ready:
-            self.step.mul_(self._first_step(1.0) / before)
+            # Through `data`: a graph that waits for its backward pass needs no more of the step than its sign.
+            self.step.data.mul_(self._first_step(1.0) / before)
 
     @property
     def levels(self) -> tuple[int, int]:

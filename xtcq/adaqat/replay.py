@@ -1,0 +1,104 @@
+"""A forward pass again, from the first layer that something changed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from xtcq.quantization.targets import find_encoder
+
+
+class Replay:
+    """Remembers what enters every encoder layer in one pass, so that another pass can begin at any of them.
+
+    The other pass is the model's own forward: embeddings and layers before the beginning hand out what they gave in the
+    first pass, and random numbers are drawn from where the first pass had arrived there. So it is equal to a whole
+    pass with the same dropout masks, to the bit, whatever head the model has.
+
+    Args:
+        model: a model that holds one BertModel.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        encoder = find_encoder(model)[1]
+        self.embeddings = encoder.embeddings
+        self.layers = list(encoder.encoder.layer)
+        self._points: list[tuple[Tensor, list[Tensor]]] = []
+
+    def position(self, module: nn.Module) -> int:
+        """Index of the encoder layer that `module` is in; the number of layers for what comes after them."""
+        inside = (i for i, layer in enumerate(self.layers) if any(module is other for other in layer.modules()))
+        return next(inside, len(self.layers))
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Remember the pass that runs inside, and forget the one before."""
+        self.forget()
+        handles = [layer.register_forward_pre_hook(self._enter) for layer in self.layers]
+        handles.append(self.layers[-1].register_forward_hook(self._leave))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def from_layer(self, start: int) -> Iterator[None]:
+        """Let the pass inside begin at layer `start`; the random state afterwards is that before.
+
+        Args:
+            start: 0 to the number of layers; 0 skips the embeddings, the number of layers leaves pooler and head.
+
+        Raises:
+            RuntimeError: no pass was remembered.
+        """
+        if len(self._points) <= len(self.layers):
+            raise RuntimeError("no forward pass was remembered: run the model inside recording() first")
+        hidden, random = self._points[start]
+        before = _random_state(hidden.device)
+        with ExitStack() as stack:
+            for module in (self.embeddings, *self.layers[:start]):
+                stack.enter_context(_answering(module, hidden))
+            _set_random_state(hidden.device, random)
+            try:
+                yield
+            finally:
+                _set_random_state(hidden.device, before)
+
+    def forget(self) -> None:
+        """Free what was remembered."""
+        self._points = []
+
+    def _enter(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._points.append((inputs[0].detach(), _random_state(inputs[0].device)))
+
+    def _leave(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._points.append((output.detach(), _random_state(output.device)))
+
+
+@contextmanager
+def _answering(module: nn.Module, answer: Tensor) -> Iterator[None]:
+    """Make `module` return `answer` without computing anything."""
+    module.forward = _constant(answer)
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _constant(answer: Tensor) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: answer
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return states if device.type == "cpu" else [*states, torch.get_device_module(device).get_rng_state()]
+
+
+def _set_random_state(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1])

@@ -1,0 +1,121 @@
+"""Settings of AdaQAT: what decides how bit-widths are learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from xtcq.quantization import STEPS
+
+_CHOICES = {
+    "granularity": ("layer", "network"),
+    "order": ("paper", "published"),
+    "counts": ("cycles", "crossings"),
+    "pressure": ("mean", "bitops"),
+    "steps": STEPS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaQATSettings:
+    r"""How AdaQAT-BERT explores; the defaults are the paper's, and alternatives to them are the published code's.
+
+    The widths start at those of the model, the fractional ones at whole numbers: a precision of 4-4-4 is the start of
+    the published code (`transformer/utils_quant.py` L148-151).
+
+    Attributes:
+        granularity: "layer" for a weight and an activation width per quantized linear layer, one of them updated per
+            step, weights first (section 3.3); "network" for one width of all weights and one of all activations,
+            updated together (section 3.2).
+        least: lowest bit-width, 1 to 8.
+        most: highest bit-width, `least` to 8.
+        lambda_weights: factor of the hardware loss on weight widths (Table 6).
+        lambda_activations: the same for activation widths.
+        eta: learning rate of the widths (Equation 6); None for the rule `budget_eta`, which follows the number of
+            steps. The published code has 0.1.
+        oscillations: a width freezes as soon as it has oscillated more often than this about one whole number
+            (section 3.2).
+        counts: what one oscillation is. "cycles": a width goes from b up to b + 1 and back, and freezes on the return,
+            at the b that it is driven back to from below. "crossings": each step up from b to b + 1, so that it freezes
+            one bit higher, at b + 1; that is the published code (`transformer/modeling_quant.py` L820-823).
+        order: which layer is updated. "paper": the one whose reduction by a bit changes its tensor least, by the mean
+            squared error of Equation 7 over all layers that are not frozen. "published": the first of the model that
+            is not frozen; the published code sorts errors of which all but one are zero, and so stays with a layer
+            until it is frozen.
+        pressure: derivative of the hardware loss. "mean": the other width (Equation 3), for one layer the mean over
+            all layers of the other width, as in the published code. "bitops": each layer in proportion to its own bit
+            operations (Equation 2), with the same mean over the layers.
+        paired: both losses of a finite difference see the same dropout masks. The published code draws new ones.
+        share: part of the training that exploration may take, between 0 and 1.
+        steps: what becomes of LSQ's step sizes when a width changes, "keep" (published code) or "rescale"; see
+            `xtcq.quantization.LSQQuantizer.change_bits`.
+
+    Raises:
+        ValueError: naming the field, its value and what was expected.
+    """
+
+    granularity: str = "layer"
+    least: int = 2
+    most: int = 8
+    lambda_weights: float = 0.02
+    lambda_activations: float = 0.01
+    eta: float | None = None
+    oscillations: int = 10
+    counts: str = "cycles"
+    order: str = "paper"
+    pressure: str = "mean"
+    paired: bool = True
+    share: float = 0.5
+    steps: str = "keep"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}")
+        for name, least, most in (("least", 1, 8), ("most", 1, 8), ("oscillations", 1, math.inf)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                upper = "" if most == math.inf else f" and at most {most}"
+                raise ValueError(f"{name} is {value!r}, expected an integer of at least {least}{upper}")
+        if self.least > self.most:
+            raise ValueError(
+                f"least is {self.least} and most is {self.most}: no bit-width is in that range, swap the two"
+            )
+        for name in ("lambda_weights", "lambda_activations", "eta"):
+            if getattr(self, name) is not None or name != "eta":
+                object.__setattr__(self, name, _positive(name, getattr(self, name)))
+        share = _positive("share", self.share)
+        if share >= 1:
+            raise ValueError(
+                f"share is {self.share!r}: exploration cannot be as long as the whole training or longer, since "
+                "refinement follows it; expected a number between 0 and 1"
+            )
+        object.__setattr__(self, "share", share)
+        if not isinstance(self.paired, bool):
+            raise ValueError(f"paired is {self.paired!r}, expected True or False")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields that differ from their defaults, JSON-able."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Invert `to_dict`.
+
+        Raises:
+            ValueError: a field that there is not, besides what the values themselves raise.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(fields, dict) or set(fields) - set(known):
+            given = sorted(fields) if isinstance(fields, dict) else fields
+            raise ValueError(f"AdaQAT settings are {known}, all optional; got {given}")
+        return cls(**fields)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} is {value!r}, expected a positive number")
+    return float(value)
