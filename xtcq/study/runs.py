@@ -25,11 +25,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.distillation import LayerMap, Stage, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, model_size, quantize, use_score_attention
-from xtcq.study.allocated import allocate
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
 from xtcq.training import train
+from xtcq.training.allocated import allocate
 
 logger = logging.getLogger(__name__)
 

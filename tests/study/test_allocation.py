@@ -6,7 +6,7 @@ import pytest
 from xtcq.allocation import Allocation, SearchSpace, cheapest, random, sensitivities
 from xtcq.quantization import QuantConfig, get_widths, quantize
 from xtcq.study import Experiment, load_record, load_student, record_path, run, runs
-from xtcq.study.allocated import calibration_batches
+from xtcq.training.allocated import calibration_batches
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
 STUDENT = Experiment(
@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_keeps_the_widths_that_it_began_with(small_world, mon
     with pytest.raises(KeyboardInterrupt):
         run(allocated(FISHER))
     monkeypatch.setattr(runs, "train", original)
-    monkeypatch.setattr("xtcq.study.allocated.choose_widths", interrupted)
+    monkeypatch.setattr("xtcq.training.allocated.choose_widths", interrupted)
     record = run(allocated(FISHER))
     assert record.exploration["passes"] == 4
 
