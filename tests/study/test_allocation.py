@@ -1,9 +1,11 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from xtcq.allocation import Allocation, SearchSpace, cheapest, random, sensitivities
+from xtcq.adaqat import AdaQATSettings
+from xtcq.allocation import Allocation, FracBits, SearchSpace, cheapest, random, sensitivities
 from xtcq.quantization import QuantConfig, get_widths, quantize
 from xtcq.study import Experiment, load_record, load_student, record_path, run, runs
 from xtcq.training.allocated import calibration_batches
@@ -43,11 +45,12 @@ def test_an_allocation_is_part_of_the_value():
         ({"allocation": RANDOM, "recipe": "xtc"}, "recipe 'xtc' has one width for all layers"),
         ({"allocation": RANDOM, "precision": "4-4-4"}, "method 'random' replaces: write '8-4-8'"),
         ({"allocation": replace(RANDOM, most=6)}, "write '6-4-6'"),
-        ({"allocation": "random"}, "allocation is 'random', expected an Allocation"),
+        ({"allocation": RANDOM, "adaqat": AdaQATSettings()}, "adaqat and allocation both choose the widths"),
+        ({"allocation": "random"}, "allocation is 'random': give Allocation"),
         ({"allocation": FISHER, "teacher": None, "stages": "finetune"}, "a sensitivity is measured on trained weights"),
         (
             {"allocation": Allocation(method="fracbits", budget=12, most=6)},
-            "begins and must be within 2 to 6 bits: begin with '6-4-6'",
+            "begins, and widths shall be from 2 to 6: begin with '6-4-6'",
         ),
     ],
 )
@@ -93,6 +96,43 @@ def test_a_run_that_goes_on_keeps_the_widths_that_it_began_with(small_world, mon
     monkeypatch.setattr("xtcq.training.allocated.choose_widths", interrupted)
     record = run(allocated(FISHER))
     assert record.exploration["passes"] == 4
+
+
+def test_fracbits_explores_within_the_training_and_ends_at_its_budget(small_world):
+    experiment = allocated(Allocation(method="fracbits", budget=12, share=0.25))
+    plan = experiment.plan()
+    assert [stage.explores for stage in plan] == [True, False]
+    assert [stage.epochs for stage in plan] == [0.5, 1.5]
+    record = run(experiment)
+    assert record.history[-1]["epoch"] == run(allocated(RANDOM)).history[-1]["epoch"]  # nobody trains longer
+    found = record.exploration
+    assert (found["steps"], found["planned_steps"], found["ended"]) == (6, 6, "budget")
+    assert len(found["trace"]) == 6 and found["trace"][0][3] > 50 > found["trace"][-1][3]
+    student, _ = load_student(experiment)
+    assert found["widths"] == {name: list(pair) for name, pair in get_widths(student).items()}
+    assert found["average"] == SearchSpace.of(student).average(get_widths(student)) <= 12
+
+
+def test_fracbits_goes_on_after_an_interruption_as_if_there_had_been_none(small_world, monkeypatch):
+    experiment = allocated(Allocation(method="fracbits", budget=12, share=0.75), evaluations=8)
+    whole = run(experiment)
+    record_path(experiment).unlink()
+    shutil.rmtree(small_world / "runs" / experiment.digest)
+    original, steps = FracBits.step, []
+
+    def interrupted(self, *args):
+        steps.append(1)
+        if len(steps) == 10:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    monkeypatch.setattr(FracBits, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment)
+    monkeypatch.setattr(FracBits, "step", original)
+    again = run(experiment)
+    assert again.exploration == whole.exploration
+    assert again.best == whole.best
 
 
 def test_calibration_batches_are_drawn_once_each_and_follow_the_seed(word_task, word_tokenizer):

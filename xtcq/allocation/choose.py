@@ -31,7 +31,7 @@ def choose_widths(
     Returns:
         The widths, and a report: ``steps`` (optimizer steps taken, 0), ``passes`` (forward passes and backward passes
         over a batch), ``seconds``, ``widths``, ``mean_weights`` and ``mean_activations`` (over the layers without
-        regard to their sizes), ``average`` (mean bits squared per weight).
+        regard to their sizes).
 
     Raises:
         ValueError: the method explores, or what the method raises.
@@ -55,5 +55,4 @@ def choose_widths(
         "widths": {name: list(pair) for name, pair in widths.items()},
         "mean_weights": sum(w for w, _ in widths.values()) / len(widths),
         "mean_activations": sum(a for _, a in widths.values()) / len(widths),
-        "average": space.average(widths),
     }

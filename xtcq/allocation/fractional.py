@@ -14,6 +14,9 @@ from xtcq.allocation.rounding import round_to_budget
 from xtcq.allocation.space import SearchSpace
 from xtcq.quantization import LSQQuantizer, QuantLinear, set_widths
 
+# Bits that a width may move in one step: a longer one would pass over widths without having tried them.
+_MOST_A_STEP = 0.5
+
 
 class FracBits:
     r"""Widths of weights and inputs, one real number each, which minimise the task loss at a budget of BitOPs.
@@ -33,8 +36,9 @@ class FracBits:
     Source: Yang and Jin, "FracBits: Mixed Precision Quantization via Fractional Bit-Widths", AAAI 2021. What differs:
     LSQ instead of DoReFa and PACT, a penalty relative to the budget, and the rule of the rate. Widths move by Adam,
     whose step is its rate wherever gradients keep their sign. The rate falls linearly from
-    :math:`4 (most - least) / steps` to zero: a width that is always pushed one way crosses the range in the first 30%
-    of the search, however short that is, and the last steps settle what the penalty makes oscillate.
+    :math:`\min(4 (most - least) / steps, 1/2)` to zero: a width that is always pushed one way crosses the range in the
+    first 30% of the search unless that has fewer than 48 steps, and the last steps settle what the penalty makes
+    oscillate.
 
     Outside `observe` the quantizers hold the integers below their widths; after the last of `steps` calls of `step`
     those that the budget permits, see `round_to_budget`. The interface is that of `xtcq.adaqat.AdaQAT`:
@@ -90,7 +94,7 @@ class FracBits:
         self.values = nn.Parameter(torch.tensor(start, dtype=torch.float32, device=device))
         sizes = torch.tensor(list(space.sizes.values()), dtype=torch.float32, device=device)
         self._shares = sizes / sizes.sum()
-        self._peak = 4 * (most - least) / steps
+        self._peak = min(4 * (most - least) / steps, _MOST_A_STEP)
         self._optimizer = torch.optim.Adam([self.values])
         self._settle()
 
@@ -167,19 +171,19 @@ class FracBits:
         """What was found, JSON-able.
 
         Returns:
-            `steps` and `planned_steps`; `widths`: layer to [weight bits, input bits]; `mean_weights` and
-            `mean_activations`, over the layers without regard to their sizes; `average`: mean bits squared per weight;
-            `trace`: `[step, mean weight width, mean activation width, average]` of the fractional widths after every
-            step, rounded to four decimals.
+            `steps` and `planned_steps`; `ended`: always "budget", the search takes all of its steps; `widths`: layer to
+            [weight bits, input bits]; `mean_weights` and `mean_activations`, over the layers without regard to their
+            sizes; `trace`: `[step, mean weight width, mean activation width, mean bits squared per weight]` of the
+            fractional widths after every step, rounded to four decimals.
         """
         widths = {name: [pair[0].bits, pair[1].bits] for name, pair in self._quantizers.items()}
         return {
             "steps": self._done,
             "planned_steps": self.steps,
+            "ended": "budget",
             "widths": widths,
             "mean_weights": sum(w for w, _ in widths.values()) / len(widths),
             "mean_activations": sum(a for _, a in widths.values()) / len(widths),
-            "average": self.space.average(widths),
             "trace": self._trace,
         }
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from xtcq.allocation.sensitivity import METRICS
 from xtcq.allocation.space import check_range
-from xtcq.quantization import STEPS
+from xtcq.quantization import STEPS, Precision
 
 # What each method reads, besides method, budget and range.
 _READS = {
@@ -95,6 +95,26 @@ class Allocation:
             raise ValueError(f"{name} is {value!r}, but method {self.method!r} does not read it: leave it out")
         if self.metric != "hessian" and self.probes != type(self).probes:
             raise ValueError(f"probes is {self.probes}, but metric {self.metric!r} does not read it: leave it out")
+
+    def check_precision(self, precision: Precision) -> None:
+        """Refuse a precision from which the method cannot begin.
+
+        Raises:
+            ValueError: FracBits would begin outside the range; or widths are chosen before training, and the precision
+                is not the largest width, so that two precisions would name one run.
+        """
+        widths = {precision.weights, precision.activations}
+        wanted = f"{self.most}-{precision.token}-{self.most}"
+        if self.explores and not all(self.least <= bits <= self.most for bits in widths):
+            raise ValueError(
+                f"precision '{precision}' is where the search begins, and widths shall be from {self.least} to "
+                f"{self.most}: begin with {wanted!r}, or change the range."
+            )
+        if not self.explores and widths != {self.most}:
+            raise ValueError(
+                f"precision '{precision}' gives weights and activations widths that method {self.method!r} replaces: "
+                f"write {wanted!r}, with the largest width of the range."
+            )
 
     @property
     def explores(self) -> bool:

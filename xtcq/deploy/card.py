@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from huggingface_hub import ModelCardData
 from torch import nn
 
-from xtcq.quantization import model_size
+from xtcq.quantization import get_widths, model_size
+from xtcq.quantization.precision import FLOAT_BITS
 
 MIB = 2**20
 # The encoders of `xtcq.encoder`, as their own model cards name them.
@@ -60,6 +61,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
         Markdown with the hub's YAML header.
     """
     config, size = model.quant_config, model_size(model, rest)
+    precision = _precision(model)
     header = ModelCardData(
         license=card.licence,
         base_model=card.base_model,
@@ -72,7 +74,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
         "teacher": card.teacher,
         "encoder": card.base_model,
         "licence": card.licence,
-        "precision": f"{config.precision} (bits of weights, embeddings and activations), recipe `{config.recipe}`",
+        "precision": f"{precision} (bits of weights, embeddings and activations), recipe `{config.recipe}`",
         "low-rank term": f"rank {config.lora_rank}" if config.lora_rank else None,
         "encoder layers": model.config.num_hidden_layers,
         "parameters": f"{size.parameters:,}",
@@ -84,7 +86,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
     if card.metrics:
         lines += ["", f"Scores in per cent ({card.evaluated_on or 'data not stated'}):", "", "| metric | score |"]
         lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
-    title = f"{type(model).__name__} at {config.precision}"
+    title = f"{type(model).__name__} at {precision}"
     body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
     body += ["```python", *_usage(has_tokenizer), "```", ""]
     body += [
@@ -92,6 +94,17 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
         "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
     ]
     return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"
+
+
+def _precision(model: nn.Module) -> str:
+    """The precision; where widths were learned, with their averages without regard to sizes, as AdaQAT-BERT prints."""
+    precision, widths = model.quant_config.precision, list(get_widths(model).values())
+    if not model.quant_config.scheme.learned or set(widths) <= {(precision.weights, precision.activations)}:
+        return str(precision)
+    weights, activations = (f"{sum(bits) / len(widths):.3g}" for bits in zip(*widths, strict=True))
+    if precision.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):
+        return f"{weights}-{precision.token}-{activations}"
+    return f"{weights}-{activations} {'-'.join(map(str, precision.embeddings))}"
 
 
 def _shown(facts: Mapping[str, object]) -> list[tuple[str, object]]:

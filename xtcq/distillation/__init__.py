@@ -3,7 +3,15 @@
 from xtcq.distillation.layer_map import LayerMap
 from xtcq.distillation.losses import DistillationLoss, attention_loss, hidden_loss, logit_loss
 from xtcq.distillation.reduction import SELECTIONS, check_layers, reduce_layers, select_layers
-from xtcq.distillation.stages import PLANS, Stage, finetune, one_stage, three_stage, two_stage
+from xtcq.distillation.stages import (
+    PLANS,
+    Stage,
+    explore_then_refine,
+    finetune,
+    one_stage,
+    three_stage,
+    two_stage,
+)
 
 __all__ = [
     "PLANS",
@@ -13,6 +21,7 @@ __all__ = [
     "Stage",
     "attention_loss",
     "check_layers",
+    "explore_then_refine",
     "finetune",
     "hidden_loss",
     "logit_loss",

@@ -18,12 +18,15 @@ class Stage:
         terms: ``("labels",)`` for plain fine-tuning, otherwise distillation terms.
         epochs: passes over the training set, fractions allowed.
         lr_factor: peak learning rate of this stage over the experiment's.
+        explores: whether bit-widths are learned in this stage; it learns from the labels then, since distillation
+            would interfere (AdaQAT-BERT, section 3.3.1).
     """
 
     name: str
     terms: tuple[str, ...]
     epochs: float
     lr_factor: float = 1.0
+    explores: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible values.
@@ -38,6 +41,11 @@ class Stage:
         if "labels" in self.terms and len(self.terms) > 1:
             raise ValueError(
                 f"stage {self.name!r}: 'labels' is plain fine-tuning and cannot be mixed with distillation."
+            )
+        if self.explores and self.distils:
+            raise ValueError(
+                f"stage {self.name!r}: terms {list(self.terms)} distil, and bit-widths are explored with ('labels',); "
+                "distil in the stages after it."
             )
         for field, value in (("epochs", self.epochs), ("lr_factor", self.lr_factor)):
             if not (math.isfinite(value) and value > 0):
@@ -98,6 +106,22 @@ def three_stage(epochs: float) -> list[Stage]:
         Stage("hidden+attention+logits", ("hidden", "attention", "logits"), epochs / 3),
         Stage("logits", ("logits",), epochs / 3),
     ]
+
+
+def explore_then_refine(refine: Callable[[float], list[Stage]], epochs: float, share: float = 0.5) -> list[Stage]:
+    """AdaQAT's two phases: bit-widths are explored on the labels, then kept while another plan trains the weights.
+
+    The exploration ends when all widths are frozen, and leaves what remains of its epochs to the next stage.
+
+    Args:
+        refine: plan of the second phase; ``one_stage`` is AdaQAT-BERT's, Equations 8 to 10.
+        epochs: length of both phases together.
+        share: part of it that exploration may use.
+
+    Returns:
+        The stage ``explore`` and those of the refinement.
+    """
+    return [Stage("explore", ("labels",), epochs * share, explores=True), *refine(epochs * (1 - share))]
 
 
 PLANS: dict[str, Callable[[float], list[Stage]]] = {

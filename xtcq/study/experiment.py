@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from xtcq.adaqat import AdaQATSettings
 from xtcq.allocation import Allocation
-from xtcq.distillation import PLANS, Stage, check_layers
+from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
@@ -43,8 +44,12 @@ class Experiment:
             ``"neighbours"`` and ``"masked-lm"`` are explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps
             its meaning, so a student sees as many batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
-        allocation: how the widths of single layers are chosen; needs recipe ``"adaqat"``. FracBits starts from the
-            widths of ``precision``; where widths are chosen before training, ``precision`` names the largest one.
+        adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
+            ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``. A dict of fields
+            is turned into settings.
+        allocation: another method than AdaQAT that gives every layer its widths; the recipe is ``"adaqat"``. FracBits
+            explores as AdaQAT does and starts from ``precision``; where widths are chosen before training,
+            ``precision`` names the largest one. A dict of fields is turned into settings.
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
@@ -64,6 +69,7 @@ class Experiment:
     evaluations: int = 10
     start: Experiment | None = None
     augmentation: str = "none"
+    adaqat: AdaQATSettings | None = None
     allocation: Allocation | None = None
 
     def __post_init__(self) -> None:
@@ -87,34 +93,41 @@ class Experiment:
             object.__setattr__(self, "layers", check_layers(self.layers, self._teacher_depth()))
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
+        if isinstance(self.adaqat, dict):
+            object.__setattr__(self, "adaqat", AdaQATSettings.from_dict(self.adaqat))
+        if isinstance(self.allocation, dict):
+            object.__setattr__(self, "allocation", Allocation.from_dict(self.allocation))
+        self._check_adaqat()
+        self._check_allocation()
         self._check_teacher()
         self._check_start()
-        self._check_allocation()
+
+    def _check_adaqat(self) -> None:
+        if self.adaqat is None:
+            return
+        if not isinstance(self.adaqat, AdaQATSettings):
+            raise ValueError(f"adaqat is {self.adaqat!r}: give AdaQATSettings(...), or None to keep the precision.")
+        if self.recipe != "adaqat":
+            raise ValueError(f"recipe {self.recipe!r} learns no bit-widths: use recipe 'adaqat', or leave adaqat out.")
+        least, most, precision = self.adaqat.least, self.adaqat.most, self.quantization.precision
+        if not all(least <= bits <= most for bits in (precision.weights, precision.activations)):
+            raise ValueError(
+                f"precision {self.precision!r} starts with weights of {precision.weights} and activations of "
+                f"{precision.activations} bits, and widths shall be from {least} to {most}: start within that range, "
+                "or widen it."
+            )
 
     def _check_allocation(self) -> None:
-        settings = self.allocation
-        if settings is None:
+        if self.allocation is None:
             return
-        if not isinstance(settings, Allocation):
-            raise ValueError(f"allocation is {settings!r}, expected an Allocation or None.")
-        precision = self.quantization.precision
-        widths = (precision.weights, precision.activations)
-        wanted = f"{settings.most}-{precision.token}-{settings.most}"
+        if not isinstance(self.allocation, Allocation):
+            raise ValueError(f"allocation is {self.allocation!r}: give Allocation(...), or None to keep the precision.")
+        if self.adaqat is not None:
+            raise ValueError("adaqat and allocation both choose the widths of the layers: leave one of them out.")
         if self.recipe != "adaqat":
-            raise ValueError(
-                f"recipe {self.recipe!r} has one width for all layers: an allocation needs recipe 'adaqat'."
-            )
-        if settings.explores and not all(settings.least <= bits <= settings.most for bits in widths):
-            raise ValueError(
-                f"precision {self.precision!r} is where the search begins and must be within {settings.least} to "
-                f"{settings.most} bits: begin with {wanted!r}, or change the range."
-            )
-        if not settings.explores and widths != (settings.most, settings.most):
-            raise ValueError(
-                f"precision {self.precision!r} gives weights and activations widths that method {settings.method!r} "
-                f"replaces: write {wanted!r}, with the largest width of the range."
-            )
-        if settings.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
+            raise ValueError(f"recipe {self.recipe!r} has one width for all layers: an allocation needs 'adaqat'.")
+        self.allocation.check_precision(self.quantization.precision)
+        if self.allocation.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
             raise ValueError(
                 "a sensitivity is measured on trained weights, and this student has neither a teacher of its own "
                 "encoder nor a start: give one."
@@ -195,9 +208,17 @@ class Experiment:
         """Whether anything at all has fewer than 32 bits."""
         return Precision.parse(self.precision) != Precision.parse("32-32-32")
 
+    @property
+    def search(self) -> AdaQATSettings | Allocation | None:
+        """How widths are learned in the first part of the training; None where they are known before it."""
+        explores = self.allocation is not None and self.allocation.explores
+        return self.allocation if explores else self.adaqat
+
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""
-        return PLANS[self.stages](self.epochs)
+        plan = PLANS[self.stages]
+        search = self.search
+        return plan(self.epochs) if search is None else explore_then_refine(plan, self.epochs, search.share)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; those at their default are left out, so that a field added later changes no digest."""
@@ -205,7 +226,8 @@ class Experiment:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING or value != field.default:
-                result[field.name] = value.to_dict() if isinstance(value, Experiment | Allocation) else value
+                nested = isinstance(value, Experiment | AdaQATSettings | Allocation)
+                result[field.name] = value.to_dict() if nested else value
         return result
 
     @classmethod
@@ -213,7 +235,7 @@ class Experiment:
         """Build an experiment from parsed JSON.
 
         Args:
-            fields: as ``to_dict`` gives them; ``teacher`` may be nested.
+            fields: as ``to_dict`` gives them; ``teacher``, ``start``, ``adaqat`` and ``allocation`` may be nested.
 
         Returns:
             The experiment.
@@ -232,8 +254,6 @@ class Experiment:
         for name in ("teacher", "start"):
             if isinstance(fields.get(name), dict):
                 fields[name] = cls.from_dict(fields[name])
-        if isinstance(fields.get("allocation"), dict):
-            fields["allocation"] = Allocation.from_dict(fields["allocation"])
         return cls(**fields)
 
     @property
@@ -249,6 +269,9 @@ class Experiment:
             parts.append(self.recipe)
         if self.kept is not None:
             parts.append(f"layers {','.join(map(str, self.kept))}")
+        if self.adaqat is not None:
+            changed = "".join(f" {name}={value}" for name, value in self.adaqat.to_dict().items())
+            parts.append(f"learned widths{changed}")
         if self.lora_rank:
             parts.append(f"LoRA {self.lora_rank}")
         if self.start is not None:

@@ -40,7 +40,9 @@ class Record:
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
-        exploration: how widths of single layers were found and what that cost, None where there were none.
+        exploration: what a run found that gave every layer its own widths, and what that cost: the report of
+            ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
+            ``average`` is the mean of Nw * Na over all weights. None for other runs.
     """
 
     experiment: Experiment
@@ -60,6 +62,8 @@ class Record:
     def to_json(self) -> str:
         """Serialise, schema version and digest first, one line a field: a change of one field is one line of a diff."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.exploration is None:
+            del fields["exploration"]
         fields |= {"schema": SCHEMA, "digest": self.experiment.digest, "experiment": self.experiment.to_dict()}
         first = ("schema", "digest", "experiment")
         lines = [f'"{name}": {json.dumps(fields[name])}' for name in (*first, *(n for n in fields if n not in first))]

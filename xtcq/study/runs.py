@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -22,9 +23,10 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.allocation import SearchSpace
 from xtcq.distillation import LayerMap, Stage, reduce_layers
 from xtcq.encoder import load_encoder
-from xtcq.quantization import bitops, model_size, quantize, use_score_attention
+from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
@@ -171,10 +173,10 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     spec = task_spec(experiment.task)
     logger.info("train: %s (%s)", experiment, experiment.digest)
     task, plan = _task_and_plan(experiment)
-    exploration = None
+    chosen = None
     if experiment.allocation is not None and not experiment.allocation.explores:
         reference, _ = _unquantized(experiment, teacher, start)
-        exploration = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
+        chosen = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
     result = train(
         student,
         plan,
@@ -187,6 +189,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         evaluations=experiment.evaluations,
         teacher=teacher,
         layer_map=layer_map,
+        search=experiment.search,
     )
     student.to("cpu")
     partial = weights.with_suffix(".partial")
@@ -199,17 +202,22 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         history=result.history,
         size=_size(student),
         bitops=bitops(student),
-        exploration=exploration,
         train_seconds=result.train_seconds,
         wall_seconds=time.perf_counter() - started,
         device=_device(),
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
+        exploration=_exploration(student, chosen or result.exploration),
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
     logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
     return record
+
+
+def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The report of what chose the widths, with what they cost per weight."""
+    return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
 
 
 def _task_and_plan(experiment: Experiment) -> tuple[Task, list[Stage]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from xtcq.files import write_atomically
 from xtcq.tasks import Task, compute_metrics, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import place_stage
+from xtcq.training.search import SearchSettings
 from xtcq.training.trainer import (
     ADAM_EPSILON,
     MAX_GRAD_NORM,
@@ -33,6 +35,8 @@ from xtcq.training.trainer import (
     EvenEvaluations,
     ProgressLine,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,15 @@ class TrainingResult:
             Chosen on the development set, as XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
         train_seconds: seconds spent in training steps.
+        exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
+            ``xtcq.allocation.FracBits.report``; None without one.
     """
 
     history: list[dict[str, Any]]
     best: dict[str, float]
     last: dict[str, float]
     train_seconds: float
+    exploration: dict[str, Any] | None = None
 
 
 def train(
@@ -68,6 +75,7 @@ def train(
     evaluations: int = 10,
     teacher: PreTrainedModel | None = None,
     layer_map: LayerMap | None = None,
+    search: SearchSettings | None = None,
 ) -> TrainingResult:
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
@@ -83,21 +91,27 @@ def train(
         evaluations: evenly spaced evaluations over the whole plan; every stage also ends with one.
         teacher: needed by distillation stages; put into evaluation mode and never changed.
         layer_map: the pairs of layers; the uniform map if left out.
+        search: how the stage that explores learns bit-widths. Where all of them froze before its end, the stage after
+            it is longer by what was left.
 
     Returns:
         The result.
 
     Raises:
-        ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student.
+        ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student; if a stage
+            explores and there are no settings for it or no stage after it; if the student cannot explore.
         FloatingPointError: if the loss is no longer finite.
     """
+    _check_exploration(stages, search)
     data = {
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
     }
     total_epochs = sum(stage.epochs for stage in stages)
     history: list[dict[str, Any]] = []
+    exploration, epochs_left = None, 0.0
     for index, stage in enumerate(stages):
+        stage = replace(stage, epochs=stage.epochs + epochs_left)
         loss = _distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
         stage_folder = folder / f"stage-{index}"
         if not (stage_folder / "history.json").exists():
@@ -105,17 +119,37 @@ def train(
             trainer = _trainer(
                 student, stage, task, tokenizer, data, stage_folder, loss, teacher, count,
                 learning_rate=learning_rate, batch_size=batch_size, seed=seed + index,
+                search=search if stage.explores else None,
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=newest_intact_checkpoint(stage_folder))
             _finish_stage(trainer, student, stage_folder)
         load_model(student, stage_folder / "last.safetensors")
+        epochs_left = 0.0
+        if stage.explores:
+            exploration = json.loads((stage_folder / "exploration.json").read_text())
+            epochs_left = exploration.pop("epochs_left")
         history += place_stage(json.loads((stage_folder / "history.json").read_text()), index, stage, history)
     load_model(student, stage_folder / "best.safetensors")
 
     evaluated = [entry for entry in history if "metrics" in entry and entry["stage"] == len(stages) - 1]
     primary = task.spec.primary_metric
     best = max(evaluated, key=lambda entry: entry["metrics"][primary])
-    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], history[-1]["train_seconds"])
+    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], history[-1]["train_seconds"], exploration)
+
+
+def _check_exploration(stages: list[Stage], search: SearchSettings | None) -> None:
+    exploring = [stage.name for stage in stages if stage.explores]
+    if stages[-1].explores or len(exploring) > 1:
+        raise ValueError(
+            f"stages {exploring} explore: one may, and another stage must come after it, in which the weights learn "
+            "with the widths that were found. Plan explore_then_refine(...)."
+        )
+    if bool(exploring) != (search is not None):
+        raise ValueError(
+            f"stage {exploring[0]!r} explores bit-widths: pass search=AdaQATSettings(...) or Allocation(...)."
+            if exploring
+            else "search is given and no stage explores: plan explore_then_refine(...), or leave search out."
+        )
 
 
 def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
@@ -130,7 +164,7 @@ def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
 
 
 def _trainer(
-    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed
+    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed, search
 ) -> DistillationTrainer:
     spec = task.spec
     primary_split = next(iter(data["evaluation"]))
@@ -169,6 +203,7 @@ def _trainer(
     trainer = DistillationTrainer(
         distillation=loss,
         teacher=teacher,
+        search=search,
         model=student,
         args=arguments,
         train_dataset=data["train"],
@@ -186,8 +221,18 @@ def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
     student.to("cpu")
     save_model(student, folder / "last.safetensors")
-    best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
-    shutil.copyfile(best, folder / "best.safetensors")
+    if trainer.search is None:
+        best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
+        shutil.copyfile(best, folder / "best.safetensors")
+    else:
+        # No evaluation of an exploration is its best: the widths are those of its end.
+        report = trainer.search.report()
+        left = trainer.args.num_train_epochs - trainer.state.epoch if report["ended"] == "frozen" else 0.0
+        write_atomically(folder / "exploration.json", json.dumps(report | {"epochs_left": max(0.0, left)}))
+        logger.info(
+            "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",
+            *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
+        )
     write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

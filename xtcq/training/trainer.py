@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.training.search import Search, SearchSettings, begin_search
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +34,32 @@ class DistillationTrainer(Trainer):
     Args:
         distillation: the loss; None trains on the labels.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
+        search: learn bit-widths as well, in every step until the search is over, which ends the training. The
+            controller is the attribute ``search`` once training has begun; its state is part of every checkpoint.
         **kwargs: the Trainer's own.
+
+    Raises:
+        ValueError: if bit-widths shall be learned on several devices or over several batches a step.
     """
 
     def __init__(
-        self, *, distillation: DistillationLoss | None, teacher: PreTrainedModel | None, **kwargs: Any
+        self,
+        *,
+        distillation: DistillationLoss | None,
+        teacher: PreTrainedModel | None,
+        search: SearchSettings | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
+        if search is not None and max(parts) > 1:
+            raise ValueError(
+                f"bit-widths are learned on one device, from one batch a step, and this is {self.args.n_gpu} GPUs, "
+                f"{self.args.world_size} processes and {self.args.gradient_accumulation_steps} batches a step: show "
+                "one GPU by CUDA_VISIBLE_DEVICES and accumulate no gradients"
+            )
+        self.search_settings = search
+        self.search: Search | None = None
         self.distillation = distillation
         self.teacher = teacher.eval().to(self.args.device) if distillation else None
         self._parts: dict[str, Tensor] = {}
@@ -64,6 +84,25 @@ class DistillationTrainer(Trainer):
         # Sums stay on the device: reading them at every step would wait for it.
         self._parts = {name: self._parts.get(name, 0) + value for name, value in parts.items()}
         return (loss, output) if return_outputs else loss
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward pass, followed by a step of the bit-widths where they are learned."""
+        if self.search is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        inputs = self._prepare_inputs(inputs)
+        with self.search.observe():
+            loss = super().training_step(model, inputs, num_items_in_batch)
+
+        def again() -> Tensor:
+            with self.compute_loss_context_manager():
+                return self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+
+        self.search.step(loss, again)
+        if self.search.finished:
+            self.control.should_training_stop = self.control.should_log = self.control.should_evaluate = True
+        return loss
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, keeping the time of training steps apart from evaluation and saving."""
@@ -100,6 +139,10 @@ class DistillationTrainer(Trainer):
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._init_training_state(*args, **kwargs)
+        if self.search_settings is not None:
+            self.search = begin_search(self.search_settings, self.model, self.state.max_steps)
+            if saved := self.state.stateful_callbacks.get("search"):
+                self.search.load_state(saved)
         self._parts_since = self.state.global_step
         self._earlier_seconds = max((entry.get("train_seconds", 0.0) for entry in self.state.log_history), default=0.0)
         return result
@@ -108,6 +151,10 @@ class DistillationTrainer(Trainer):
         return _EpochSampler(self.args.train_batch_size, self.train_dataset.lengths, self.args.seed)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if self.search is not None:
+            if self.search.finished:
+                return  # the stage ends here; from a checkpoint of now, it would go on by one step
+            self.state.stateful_callbacks["search"] = self.search.state()
         # Saving a model of one file draws a bar of one step.
         transformers_logging.disable_progress_bar()
         with self._clock_stopped():

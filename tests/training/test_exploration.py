@@ -1,0 +1,176 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from xtcq.adaqat import AdaQATSettings
+from xtcq.distillation import Stage, explore_then_refine, finetune, one_stage
+from xtcq.quantization import QuantConfig, get_widths, quantize, use_score_attention
+from xtcq.training import plan as training
+from xtcq.training import train
+
+SETTINGS = AdaQATSettings(eta=2.0, lambda_weights=0.05, lambda_activations=0.05)
+QUICK = AdaQATSettings(eta=10.0, lambda_weights=10.0, lambda_activations=10.0, granularity="network")
+
+
+@pytest.fixture
+def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
+    """Explore and refine a tiny student, 12 steps an epoch, in a folder of the test."""
+
+    def run(settings=SETTINGS, epochs=2, refine=finetune, student=None, folder="run", explores=True, **changes):
+        if student is None:
+            student = quantize(tiny_bert(layers=1), QuantConfig("4-4-4", "adaqat"))
+        stages = explore_then_refine(refine, epochs, settings.share)
+        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "search": settings}
+        if not explores:
+            stages = [replace(stage, explores=False) for stage in stages]
+            options["search"] = None
+        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, **options | changes)
+        return student, result
+
+    return run
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Make every training stop with Ctrl-C before a step of its stage, until undone."""
+    original = training._trainer
+
+    class Interrupt(TrainerCallback):
+        def __init__(self, step):
+            self.step = step
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == self.step:
+                raise KeyboardInterrupt
+
+    def install(step):
+        def build(*args, **kwargs):
+            trainer = original(*args, **kwargs)
+            trainer.add_callback(Interrupt(step))
+            return trainer
+
+        monkeypatch.setattr(training, "_trainer", build)
+
+    install.undo = lambda: monkeypatch.setattr(training, "_trainer", original)
+    return install
+
+
+def evaluations(result):
+    return [(entry["stage"], entry["step"]) for entry in result.history if "metrics" in entry]
+
+
+def test_an_exploration_that_its_budget_ends_keeps_the_widths_of_that_moment(fit):
+    student, result = fit(epochs=4)
+    found = result.exploration
+    assert found["ended"] == "budget" and found["steps"] == found["planned_steps"] == 24 == len(found["trace"])
+    assert {name: tuple(pair) for name, pair in found["widths"].items()} == get_widths(student)
+    assert len(set(get_widths(student).values())) > 1
+    assert evaluations(result) == [(0, 12), (0, 24), (1, 36), (1, 48)]
+
+
+def test_an_exploration_that_froze_leaves_its_epochs_to_the_refinement(fit):
+    student, result = fit(QUICK, epochs=4)
+    found = result.exploration
+    assert found["ended"] == "frozen" and found["steps"] < found["planned_steps"] == 24
+    assert set(get_widths(student).values()) == {(2, 2)} and found["mean_weights"] == 2
+    stages = evaluations(result)
+    assert stages[0] == (0, found["steps"]) and stages[-1] == (1, 48)
+
+
+def test_the_best_weights_are_of_the_refinement_whatever_the_exploration_scored(fit, monkeypatch):
+    scores = iter([90.0, 95.0, 10.0, 20.0])
+    monkeypatch.setattr(training, "compute_metrics", lambda *args: {"accuracy": next(scores), "f1": 0.0})
+    student, result = fit(epochs=2)
+    assert result.best["accuracy"] == 20.0
+    assert {name: tuple(pair) for name, pair in result.exploration["widths"].items()} == get_widths(student)
+
+
+def test_the_refinement_begins_with_the_last_weights_and_widths(fit, monkeypatch, tmp_path):
+    began = []
+    original = training._trainer
+
+    def spy(student, stage, *args, **kwargs):
+        began.append((stage.explores, get_widths(student), student.classifier.weight.clone()))
+        return original(student, stage, *args, **kwargs)
+
+    monkeypatch.setattr(training, "_trainer", spy)
+    _, result = fit(epochs=2)
+    assert [explores for explores, _, _ in began] == [True, False]
+    assert set(began[0][1].values()) == {(4, 4)}
+    assert {name: tuple(pair) for name, pair in result.exploration["widths"].items()} == began[1][1]
+    assert not torch.equal(began[0][2], began[1][2])
+    assert not (tmp_path / "run" / "stage-0" / "best.safetensors").exists()
+
+
+def test_the_weights_learn_as_they_would_without_an_exploration(fit):
+    """Paired passes leave the random state alone: with widths that cannot move, training is the same to the bit."""
+    pinned = replace(SETTINGS, least=4, most=4, eta=1e-9)
+
+    explored, _ = fit(pinned, folder="explored")
+    plain, _ = fit(pinned, folder="plain", explores=False)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(explored.state_dict()[name], value), name
+
+
+def test_an_interrupted_exploration_ends_with_the_same_trace_and_weights(fit, interrupted):
+    whole, expected = fit(epochs=4, folder="whole", evaluations=8)
+    interrupted(20)
+    with pytest.raises(KeyboardInterrupt):
+        fit(epochs=4, folder="cut", evaluations=8)
+    interrupted.undo()
+    resumed, result = fit(epochs=4, folder="cut", evaluations=8)
+    assert result.exploration == expected.exploration and len(result.exploration["trace"]) == 24
+    assert get_widths(resumed) == get_widths(whole)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_a_run_cut_between_freezing_and_the_end_of_the_stage_does_not_train_on(fit, interrupted, monkeypatch):
+    _, expected = fit(QUICK, folder="whole")
+    original = training._finish_stage
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(QUICK, folder="cut")
+    assert training._finish_stage is original
+    _, result = fit(QUICK, folder="cut")
+    assert result.exploration == expected.exploration and evaluations(result) == evaluations(expected)
+
+
+def test_a_finished_exploration_is_not_repeated(fit, interrupted, tmp_path):
+    fit(epochs=2)
+    mark = (tmp_path / "run" / "stage-0" / "exploration.json").stat().st_mtime_ns
+    interrupted(0)
+    _, again = fit(epochs=2)
+    assert (tmp_path / "run" / "stage-0" / "exploration.json").stat().st_mtime_ns == mark
+    assert again.exploration["steps"] == 12
+
+
+def test_refinement_may_distil(fit, tiny_bert):
+    student = use_score_attention(quantize(tiny_bert(layers=1), QuantConfig("4-4-4", "adaqat")))
+    teacher = use_score_attention(tiny_bert(layers=2))
+    _, result = fit(refine=one_stage, student=student, teacher=teacher)
+    parts = [{name for name in e if name.startswith("loss_")} for e in result.history if "loss" in e]
+    assert parts[0] == set() and parts[-1] == {"loss_hidden", "loss_attention", "loss_logits"}
+
+
+def test_what_was_found_is_json(fit):
+    _, result = fit(epochs=2)
+    assert json.loads(json.dumps(result.exploration)) == result.exploration
+
+
+def test_a_plan_that_cannot_explore_is_refused(fit, tiny_bert, word_task, word_tokenizer, tmp_path):
+    explore = Stage("explore", ("labels",), 1, explores=True)
+    options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3}
+    for stages, settings, message in (
+        ([explore], SETTINGS, "another stage must come after it"),
+        ([explore, explore, *finetune(1)], SETTINGS, "one may"),
+        ([explore, *finetune(1)], None, "'explore' explores bit-widths: pass search=AdaQATSettings"),
+        (finetune(1), SETTINGS, "search is given and no stage explores"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", search=settings, **options)
+    with pytest.raises(ValueError, match="nothing of BertForSequenceClassification is quantized"):
+        fit(student=tiny_bert())
