@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,46 @@ NAMES = {
     "fracbits": "FracBits",
     "adaqat": "AdaQAT",
 }
+# Methods, budgets and factors of AdaQAT's pressure that a profile compares unless a notebook says otherwise.
+_FULL = (tuple(name for name in NAMES if name != "adaqat"), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
+_SCALES = {"demo": ((UNIFORM, "fracbits"), (8.0,), ())}
 COSTS = ("explored steps", "extra passes", "seconds")
+
+
+def students(
+    profile: Profile,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    budgets: Sequence[float] = (),
+    factors: Sequence[float] = (),
+    seeds: Sequence[int] = (42,),
+) -> list[Experiment]:
+    """The grid of the comparison: every method at every budget, and AdaQAT at several pressures.
+
+    Args:
+        profile: the scale; gives what is left empty.
+        tasks: names of tasks.
+        methods: see `student`.
+        budgets: mean bits squared per weight.
+        factors: see `learned`.
+        seeds: of students.
+
+    Returns:
+        The experiments, all of one length.
+
+    Raises:
+        ValueError: what `student` raises.
+    """
+    default = _SCALES.get(profile.name, _FULL)
+    methods, budgets, factors = methods or default[0], budgets or default[1], factors or default[2]
+    places = list(product(tasks or profile.grid_tasks, seeds))
+    grid = [
+        student(profile, task, name, budget, seed=seed)
+        for (task, seed), name, budget in product(places, methods, budgets)
+    ]
+    grid += [learned(profile, task, factor, seed=seed) for (task, seed), factor in product(places, factors)]
+    # Two budgets may have the same widest uniform pair.
+    return list(dict.fromkeys(grid))
 
 
 def student(profile: Profile, task: str, method: str, budget: float, embeddings: int = 4, **fields: Any) -> Experiment:
