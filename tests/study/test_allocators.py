@@ -41,11 +41,11 @@ def test_everybody_trains_equally_long_and_no_run_is_asked_for_twice():
     assert len({(e.epochs, e.learning_rate, e.stages, e.recipe) for e in grid}) == 1
     assert len(grid) == len(set(grid)) == 2 * (5 * 3 + 3)
     assert {allocators.method(e) for e in grid} == set(NAMES.values())
-    assert len(students(methods=["uniform"], budgets=[8, 8.5, 12], factors=[1])) == 2 + 1
+    assert len(students(methods=["uniform", "adaqat"], budgets=[8, 8.5, 12], factors=[1])) == 2 + 1
 
 
 def test_budgets_of_the_paper_are_uniform_pairs():
-    uniform = [e.precision for e in students(methods=["uniform"]) if allocators.method(e) == "uniform"]
+    uniform = [e.precision for e in students(methods=["uniform"])]
     assert uniform == ["2-4-4", "3-4-4", "4-4-4"]
 
 
@@ -75,7 +75,7 @@ def test_an_unknown_method(name):
 
 
 def test_the_table_says_what_choosing_cost(measured, make_record):
-    grid = students(methods=["uniform", "fisher", "fracbits"], budgets=[8], factors=[1], seeds=[1, 2])
+    grid = students(methods=["uniform", "fisher", "fracbits", "adaqat"], budgets=[8], factors=[1], seeds=[1, 2])
     records = [measured(e, 80 + e.seed) for e in grid]
     table = allocators.table(records, [make_record(90.0)]).reset_index("task", drop=True)
     rows = {name: table.loc[(asked, name)] for asked, name in table.index}
@@ -100,9 +100,9 @@ def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured, make_recor
 
 
 def test_gains_are_taken_at_equal_bitops(measured):
-    uniform = students(methods=["uniform"], budgets=[8, 16])[:2]
+    uniform = students(methods=["uniform"], budgets=[8, 16])
     records = [measured(e, score, g) for e, score, g in zip(uniform, (70.0, 80.0), (0.8, 1.6), strict=True)]
-    learned = [e for e in students() if e.adaqat is not None]
+    learned = students(methods=["adaqat"])
     # Halfway between the uniform runs, where they would have 75; a third lies beyond them.
     records += [measured(e, 76.0 + i, g) for i, (e, g) in enumerate(zip(learned, (1.2, 1.2, 2.5), strict=True))]
     text = allocators.beyond_uniform(records).data
@@ -116,7 +116,7 @@ def test_without_uniform_runs_nothing_is_compared(measured):
 
 
 def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(measured, make_record):
-    grid = allocators.students(MINI, tasks=["mrpc", "rte"], methods=["uniform", "random"], budgets=[16, 8], factors=[1])
+    grid = allocators.students(MINI, tasks=["mrpc", "rte"], methods=["uniform", "random", "adaqat"], budgets=[16, 8])
     frame = allocators.to_frame([measured(e, 80, 1.0 if "16" in allocators.asked(e) else 0.5) for e in grid])
     figure = figures_allocators.score_over_bitops(frame, [make_record(90.0), make_record(91.0, task="rte")])
     panels = [axes for axes in figure.axes if axes.get_visible()]

@@ -30,8 +30,8 @@ NAMES = {
     "adaqat": "AdaQAT",
 }
 # Methods, budgets and factors of AdaQAT's pressure that a profile compares unless a notebook says otherwise.
-_FULL = (tuple(name for name in NAMES if name != "adaqat"), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
-_SCALES = {"demo": ((UNIFORM, "fracbits"), (8.0,), ())}
+_FULL = (tuple(NAMES), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
+_SCALES = {"demo": ((UNIFORM, "fracbits"), (8.0,), (1.0,))}
 COSTS = ("explored steps", "extra passes", "seconds")
 
 
@@ -48,9 +48,9 @@ def students(
     Args:
         profile: the scale; gives what is left empty.
         tasks: names of tasks.
-        methods: see `student`.
-        budgets: mean bits squared per weight.
-        factors: see `learned`.
+        methods: keys of ``NAMES``.
+        budgets: mean bits squared per weight, see `student`.
+        factors: of AdaQAT's pressure, see `learned`.
         seeds: of students.
 
     Returns:
@@ -65,8 +65,10 @@ def students(
     grid = [
         student(profile, task, name, budget, seed=seed)
         for (task, seed), name, budget in product(places, methods, budgets)
+        if name != "adaqat"
     ]
-    grid += [learned(profile, task, factor, seed=seed) for (task, seed), factor in product(places, factors)]
+    if "adaqat" in methods:
+        grid += [learned(profile, task, factor, seed=seed) for (task, seed), factor in product(places, factors)]
     # Two budgets may have the same widest uniform pair.
     return list(dict.fromkeys(grid))
 
