@@ -180,6 +180,13 @@ def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
         assert line in text, text
 
 
+def test_the_card_of_a_mixed_model_has_the_averages(frozen_bert, tmp_path):
+    model = frozen_bert(**MODELS["adaqat mixed"])
+    widths = [layer.weight_format["bits"] for layer in model.modules() if isinstance(layer, FrozenLinear)]
+    text = (save_packed(model, tmp_path / "m") / "README.md").read_text()
+    assert f"# BertForSequenceClassification at {sum(widths) / 13:.3g}-4-4\n" in text
+
+
 def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkeypatch):
     folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]

@@ -32,6 +32,7 @@ def test_first_stage_has_the_higher_peak():
         ({"epochs": 0}, "epochs=0 must be a positive number"),
         ({"epochs": math.nan}, "epochs=nan"),
         ({"lr_factor": -1}, "lr_factor=-1"),
+        ({"explores": True}, "distil, and bit-widths are explored with \\('labels',\\)"),
     ],
 )
 def test_impossible_stages(fields, message):

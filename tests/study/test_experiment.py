@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from xtcq.adaqat import AdaQATSettings
 from xtcq.study import Experiment
 
 TEACHER = Experiment(task="mrpc", epochs=3, learning_rate=5e-5)
@@ -111,3 +112,42 @@ def test_layers_are_counted_in_the_encoder():
 def test_a_start_that_does_not_fit(start, fields, message):
     with pytest.raises(ValueError, match=message):
         begun_with(start, **fields)
+
+
+LEARNED = {"task": "mrpc", "epochs": 4, "learning_rate": 5e-5, "recipe": "adaqat", "precision": "4-4-4"}
+
+
+def test_learned_widths_are_part_of_the_value():
+    experiment = Experiment(**LEARNED, adaqat=AdaQATSettings(share=0.25, granularity="network"))
+    fields = json.loads(json.dumps(experiment.to_dict()))
+    assert fields["adaqat"] == {"share": 0.25, "granularity": "network"}
+    assert Experiment.from_dict(fields) == experiment == Experiment(**fields)
+    digests = {experiment.digest, Experiment(**LEARNED).digest, Experiment(**LEARNED, adaqat=AdaQATSettings()).digest}
+    assert len(digests) == 3 and "adaqat" not in Experiment(**LEARNED).to_dict()
+    assert "learned widths granularity=network share=0.25" in str(experiment)
+
+
+def test_exploration_comes_before_the_plan():
+    experiment = Experiment(**LEARNED, adaqat=AdaQATSettings(share=0.25), stages="two-stage", teacher=TEACHER)
+    stages = experiment.plan()
+    assert [stage.explores for stage in stages] == [True, False, False]
+    assert [stage.epochs for stage in stages] == [1, 1.5, 1.5]
+    assert not stages[0].distils and stages[1].distils
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"adaqat": {"lambda_weights": 0}}, "lambda_weights is 0, expected a positive number"),
+        ({"adaqat": {"share": 2}}, "exploration cannot be as long as the whole training"),
+        ({"adaqat": {"lamda": 1}}, "AdaQAT settings are"),
+        ({"adaqat": True}, "adaqat is True: give AdaQATSettings"),
+        ({"recipe": "xtc", "precision": "2-2-8"}, "recipe 'xtc' learns no bit-widths: use recipe 'adaqat'"),
+        ({"precision": "32-4-4"}, "weights of 32 and activations of 4 bits, and widths shall be from 2 to 8"),
+        ({"precision": "4-4-32"}, "activations of 32 bits, and widths shall be from 2 to 8"),
+        ({"precision": "8-4-8", "adaqat": {"most": 6}}, "widths shall be from 2 to 6: start within that range"),
+    ],
+)
+def test_an_experiment_that_cannot_explore(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment(**LEARNED | {"adaqat": {}} | fields)

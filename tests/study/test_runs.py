@@ -4,6 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from xtcq.adaqat import AdaQATSettings
+from xtcq.quantization import bitops, get_widths
 from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs, stored
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
@@ -154,3 +156,21 @@ def test_grid_trains_teachers_first(small_world, trainings):
 def test_stored_trains_nothing(small_world, trainings):
     record = run(TEACHER)
     assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
+
+
+def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):
+    settings = AdaQATSettings(eta=4.0, lambda_weights=0.1, lambda_activations=0.1)
+    experiment = Experiment(
+        task="mrpc", epochs=4, learning_rate=1e-3, evaluations=2, recipe="adaqat", precision="4-4-4", adaqat=settings
+    )
+    record = run(experiment)
+    assert record == load_record(record_path(experiment))
+    found = {name: tuple(pair) for name, pair in record.exploration["widths"].items()}
+    student, _ = load_student(experiment)
+    assert get_widths(student) == found and len(set(found.values())) > 1
+    assert record.bitops == bitops(student) and record.exploration["ended"] == "budget"
+    assert [entry["stage_name"] for entry in record.history if "metrics" in entry] == ["explore", "fine-tune"]
+    # A run that begins with these weights has its own widths.
+    uniform = replace(experiment, adaqat=None, precision="3-4-5", start=experiment)
+    run(uniform)
+    assert set(get_widths(load_student(uniform)[0]).values()) == {(3, 5)}
