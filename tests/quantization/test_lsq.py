@@ -253,3 +253,30 @@ def test_a_state_dict_from_before_widths_were_saved_leaves_the_width():
     restored = LSQQuantizer(4)
     assert restored.load_state_dict(old, strict=True).missing_keys == []
     assert restored.bits == 4 and restored.initialized and restored.step == quantizer.step
+
+
+@pytest.mark.parametrize("steps", ["keep", "rescale"])
+@pytest.mark.parametrize(("before", "after"), [(4, 5), (8, 2), (2, 1), (1, 3)])
+def test_looking_at_another_width_gives_what_changing_to_it_gives(before, after, steps):
+    torch.manual_seed(0)
+    x, quantizer = torch.randn(50), LSQQuantizer(before)
+    quantizer(x)
+    seen = quantizer.forward_at(x, after, steps)
+    assert quantizer.bits == before and quantizer.width == before
+    gradient = torch.autograd.grad(seen.sum(), quantizer.step)[0]
+    old = quantizer.step.item()
+    quantizer.change_bits(after, steps)
+    changed = quantizer(x)
+    torch.testing.assert_close(seen, changed)
+    # The chain rule: the step that is looked at is a multiple of the step that learns.
+    expected = torch.autograd.grad(changed.sum(), quantizer.step)[0] * (quantizer.step.item() / old)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_another_width_must_be_one():
+    quantizer = LSQQuantizer(4)
+    with pytest.raises(ValueError, match="bits is 9"):
+        quantizer.forward_at(torch.ones(2), 9)
+    with pytest.raises(ValueError, match="steps is 'move'"):
+        quantizer.forward_at(torch.ones(2), 5, "move")
+    assert quantizer.bits == 4

@@ -24,10 +24,10 @@ def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
         if student is None:
             student = quantize(tiny_bert(layers=1), QuantConfig("4-4-4", "adaqat"))
         stages = explore_then_refine(refine, epochs, settings.share)
-        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "adaqat": settings}
+        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "search": settings}
         if not explores:
             stages = [replace(stage, explores=False) for stage in stages]
-            options["adaqat"] = None
+            options["search"] = None
         result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, **options | changes)
         return student, result
 
@@ -168,10 +168,10 @@ def test_a_plan_that_cannot_explore_is_refused(fit, tiny_bert, word_task, word_t
     for stages, settings, message in (
         ([explore], SETTINGS, "another stage must come after it"),
         ([explore, explore, *finetune(1)], SETTINGS, "one may"),
-        ([explore, *finetune(1)], None, "'explore' explores bit-widths: pass adaqat=AdaQATSettings"),
-        (finetune(1), SETTINGS, "adaqat is given and no stage explores"),
+        ([explore, *finetune(1)], None, "'explore' explores bit-widths: pass search=AdaQATSettings"),
+        (finetune(1), SETTINGS, "search is given and no stage explores"),
     ):
         with pytest.raises(ValueError, match=message):
-            train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", adaqat=settings, **options)
+            train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", search=settings, **options)
     with pytest.raises(ValueError, match="nothing of BertForSequenceClassification is quantized"):
         fit(student=tiny_bert())

@@ -78,9 +78,7 @@ class LSQQuantizer(Quantizer):
 
     @bits.setter
     def bits(self, bits: int) -> None:
-        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-            raise ValueError(f"bits is {bits!r}, LSQQuantizer expects an integer from 1 to 8")
-        self._bits = bits
+        self._bits = _checked(bits)
         if "width" in self._buffers:  # not yet while the base class is being built
             self.width.fill_(bits)
 
@@ -141,6 +139,25 @@ class LSQQuantizer(Quantizer):
         self.initialize(x)
         return self._fake_quantize(x, self.step, x.numel())
 
+    def forward_at(self, x: Tensor, bits: int, steps: str = "keep") -> Tensor:
+        """Return `x` as `forward` would after `change_bits(bits, steps)`, and change nothing.
+
+        The step takes its gradient through the rescaling. The step must have been set.
+
+        Raises:
+            ValueError: bits out of range, or steps unknown.
+        """
+        if steps not in STEPS:
+            raise ValueError(f"steps is {steps!r}, expected one of {', '.join(map(repr, STEPS))}")
+        own, before = self._bits, self._first_step(1.0)
+        # Not by `bits`: its buffer stays, and a saved state with it.
+        self._bits = _checked(bits)
+        try:
+            step = self.step * (self._first_step(1.0) / before) if steps == "rescale" else self.step
+            return self._fake_quantize(x, step, x.numel())
+        finally:
+            self._bits = own
+
     def look_up(self, table: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
         """Return the quantized rows `ids` of `table`: values and gradients are those of quantizing the whole table."""
         self.initialize(table)
@@ -183,3 +200,9 @@ class LSQQuantizer(Quantizer):
             self.bits = int(state_dict[prefix + "width"])
         elif prefix + "width" in missing_keys:  # saved before widths were
             missing_keys.remove(prefix + "width")
+
+
+def _checked(bits: int) -> int:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+        raise ValueError(f"bits is {bits!r}, LSQQuantizer expects an integer from 1 to 8")
+    return bits

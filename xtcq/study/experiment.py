@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
+from xtcq.allocation import Allocation
 from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
@@ -46,6 +47,9 @@ class Experiment:
         adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
             ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``. A dict of fields
             is turned into settings.
+        allocation: another method than AdaQAT that gives every layer its widths; the recipe is ``"adaqat"``. FracBits
+            explores as AdaQAT does and starts from ``precision``; where widths are chosen before training,
+            ``precision`` names the largest one. A dict of fields is turned into settings.
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
@@ -66,6 +70,7 @@ class Experiment:
     start: Experiment | None = None
     augmentation: str = "none"
     adaqat: AdaQATSettings | None = None
+    allocation: Allocation | None = None
 
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
@@ -95,7 +100,10 @@ class Experiment:
             )
         if isinstance(self.adaqat, dict):
             object.__setattr__(self, "adaqat", AdaQATSettings.from_dict(self.adaqat))
+        if isinstance(self.allocation, dict):
+            object.__setattr__(self, "allocation", Allocation.from_dict(self.allocation))
         self._check_adaqat()
+        self._check_allocation()
         self._check_teacher()
         self._check_start()
 
@@ -112,6 +120,22 @@ class Experiment:
                 f"precision {self.precision!r} starts with weights of {precision.weights} and activations of "
                 f"{precision.activations} bits, and widths shall be from {least} to {most}: start within that range, "
                 "or widen it."
+            )
+
+    def _check_allocation(self) -> None:
+        if self.allocation is None:
+            return
+        if not isinstance(self.allocation, Allocation):
+            raise ValueError(f"allocation is {self.allocation!r}: give Allocation(...), or None to keep the precision.")
+        if self.adaqat is not None:
+            raise ValueError("adaqat and allocation both choose the widths of the layers: leave one of them out.")
+        if self.recipe != "adaqat":
+            raise ValueError(f"recipe {self.recipe!r} has one width for all layers: an allocation needs 'adaqat'.")
+        self.allocation.check_precision(self.quantization.precision)
+        if self.allocation.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
+            raise ValueError(
+                "a sensitivity is measured on trained weights, and this student has neither a teacher of its own "
+                "encoder nor a start: give one."
             )
 
     def _check_teacher(self) -> None:
@@ -189,10 +213,17 @@ class Experiment:
         """Whether anything at all has fewer than 32 bits."""
         return Precision.parse(self.precision) != Precision.parse("32-32-32")
 
+    @property
+    def search(self) -> AdaQATSettings | Allocation | None:
+        """How widths are learned in the first part of the training; None where they are known before it."""
+        explores = self.allocation is not None and self.allocation.explores
+        return self.allocation if explores else self.adaqat
+
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""
         plan = PLANS[self.stages]
-        return plan(self.epochs) if self.adaqat is None else explore_then_refine(plan, self.epochs, self.adaqat.share)
+        search = self.search
+        return plan(self.epochs) if search is None else explore_then_refine(plan, self.epochs, search.share)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields; those at their default are left out, so that a field added later changes no digest."""
@@ -200,7 +231,7 @@ class Experiment:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING or value != field.default:
-                nested = isinstance(value, Experiment | AdaQATSettings)
+                nested = isinstance(value, Experiment | AdaQATSettings | Allocation)
                 result[field.name] = value.to_dict() if nested else value
         return result
 
@@ -209,7 +240,7 @@ class Experiment:
         """Build an experiment from parsed JSON.
 
         Args:
-            fields: as ``to_dict`` gives them; ``teacher``, ``start`` and ``adaqat`` may be nested.
+            fields: as ``to_dict`` gives them; ``teacher``, ``start``, ``adaqat`` and ``allocation`` may be nested.
 
         Returns:
             The experiment.
@@ -252,6 +283,8 @@ class Experiment:
             parts.append(f"from {self.start.precision} ({self.start.digest})")
         if self.augmentation != "none":
             parts.append(f"augmented by {self.augmentation}")
+        if self.allocation is not None:
+            parts.append(f"widths {self.allocation}")
         if self.teacher is not None and self.teacher.kept is not None:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")

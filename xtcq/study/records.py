@@ -40,8 +40,9 @@ class Record:
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
-        exploration: what a run that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report``: the widths of every
-            layer, their trace, and whether they froze or the budget ended; None for other runs.
+        exploration: what a run found that gave every layer its own widths, and what that cost: the report of
+            ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
+            ``average`` is the mean of Nw * Na over all weights. None for other runs.
     """
 
     experiment: Experiment

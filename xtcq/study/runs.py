@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -22,13 +23,15 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.allocation import SearchSpace
 from xtcq.distillation import LayerMap, Stage, reduce_layers
 from xtcq.encoder import load_encoder
-from xtcq.quantization import bitops, model_size, quantize, use_score_attention
+from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
 from xtcq.training import train
+from xtcq.training.allocated import allocate
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +173,10 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     spec = task_spec(experiment.task)
     logger.info("train: %s (%s)", experiment, experiment.digest)
     task, plan = _task_and_plan(experiment)
+    chosen = None
+    if experiment.allocation is not None and not experiment.allocation.explores:
+        reference, _ = _unquantized(experiment, teacher, start)
+        chosen = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
     result = train(
         student,
         plan,
@@ -182,7 +189,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         evaluations=experiment.evaluations,
         teacher=teacher,
         layer_map=layer_map,
-        adaqat=experiment.adaqat,
+        search=experiment.search,
     )
     student.to("cpu")
     partial = weights.with_suffix(".partial")
@@ -201,11 +208,16 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
-        exploration=result.exploration,
+        exploration=_exploration(student, chosen or result.exploration),
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
     logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
     return record
+
+
+def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The report of what chose the widths, with what they cost per weight."""
+    return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
 
 
 def _task_and_plan(experiment: Experiment) -> tuple[Task, list[Stage]]:
@@ -224,6 +236,20 @@ def _skeleton(
     experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The untrained student: the weights of its teacher or of the pre-trained encoder, reduced, replaced, quantized."""
+    model, tokenizer = _unquantized(experiment, teacher, start)
+    if experiment.quantized or experiment.lora_rank:
+        quantize(model, experiment.quantization)
+        if start:
+            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
+            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
+            model.load_state_dict(learned, strict=False)
+    return model, tokenizer
+
+
+def _unquantized(
+    experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The same in full precision."""
     # The head is new where there is no teacher: its values follow the seed.
     transformers.set_seed(experiment.seed)
     spec = task_spec(experiment.task)
@@ -237,12 +263,6 @@ def _skeleton(
         missing = model.load_state_dict(start, strict=False).missing_keys
         if missing:
             raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
-    if experiment.quantized or experiment.lora_rank:
-        quantize(model, experiment.quantization)
-        if start:
-            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
-            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
-            model.load_state_dict(learned, strict=False)
     return model, tokenizer
 
 

@@ -19,12 +19,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import place_stage
+from xtcq.training.search import SearchSettings
 from xtcq.training.trainer import (
     ADAM_EPSILON,
     MAX_GRAD_NORM,
@@ -50,7 +50,8 @@ class TrainingResult:
             Chosen on the development set, as XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
         train_seconds: seconds spent in training steps.
-        exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report``; None without one.
+        exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
+            ``xtcq.allocation.FracBits.report``; None without one.
     """
 
     history: list[dict[str, Any]]
@@ -73,7 +74,7 @@ def train(
     evaluations: int = 10,
     teacher: PreTrainedModel | None = None,
     layer_map: LayerMap | None = None,
-    adaqat: AdaQATSettings | None = None,
+    search: SearchSettings | None = None,
 ) -> TrainingResult:
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
@@ -89,7 +90,7 @@ def train(
         evaluations: evenly spaced evaluations over the whole plan; every stage also ends with one.
         teacher: needed by distillation stages; put into evaluation mode and never changed.
         layer_map: the pairs of layers; the uniform map if left out.
-        adaqat: how the stage that explores learns bit-widths. Where all of them froze before its end, the stage after
+        search: how the stage that explores learns bit-widths. Where all of them froze before its end, the stage after
             it is longer by what was left.
 
     Returns:
@@ -100,7 +101,7 @@ def train(
             explores and there are no settings for it or no stage after it; if the student cannot explore.
         FloatingPointError: if the loss is no longer finite.
     """
-    _check_exploration(stages, adaqat)
+    _check_exploration(stages, search)
     data = {
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
@@ -117,7 +118,7 @@ def train(
             trainer = _trainer(
                 student, stage, task, tokenizer, data, stage_folder, loss, teacher, count,
                 learning_rate=learning_rate, batch_size=batch_size, seed=seed + index,
-                adaqat=adaqat if stage.explores else None,
+                search=search if stage.explores else None,
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=newest_intact_checkpoint(stage_folder))
             _finish_stage(trainer, student, stage_folder)
@@ -135,18 +136,18 @@ def train(
     return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], history[-1]["train_seconds"], exploration)
 
 
-def _check_exploration(stages: list[Stage], adaqat: AdaQATSettings | None) -> None:
+def _check_exploration(stages: list[Stage], search: SearchSettings | None) -> None:
     exploring = [stage.name for stage in stages if stage.explores]
     if stages[-1].explores or len(exploring) > 1:
         raise ValueError(
             f"stages {exploring} explore: one may, and another stage must come after it, in which the weights learn "
             "with the widths that were found. Plan explore_then_refine(...)."
         )
-    if bool(exploring) != (adaqat is not None):
+    if bool(exploring) != (search is not None):
         raise ValueError(
-            f"stage {exploring[0]!r} explores bit-widths: pass adaqat=AdaQATSettings(...)."
+            f"stage {exploring[0]!r} explores bit-widths: pass search=AdaQATSettings(...) or Allocation(...)."
             if exploring
-            else "adaqat is given and no stage explores: plan explore_then_refine(...), or leave adaqat out."
+            else "search is given and no stage explores: plan explore_then_refine(...), or leave search out."
         )
 
 
@@ -162,7 +163,7 @@ def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
 
 
 def _trainer(
-    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed, adaqat
+    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed, search
 ) -> DistillationTrainer:
     spec = task.spec
     primary_split = next(iter(data["evaluation"]))
@@ -198,7 +199,7 @@ def _trainer(
     trainer = DistillationTrainer(
         distillation=loss,
         teacher=teacher,
-        adaqat=adaqat,
+        search=search,
         model=student,
         args=arguments,
         train_dataset=data["train"],
@@ -215,12 +216,12 @@ def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
     student.to("cpu")
     save_model(student, folder / "last.safetensors")
-    if trainer.adaqat is None:
+    if trainer.search is None:
         best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
         shutil.copyfile(best, folder / "best.safetensors")
     else:
         # No evaluation of an exploration is its best: the widths are those of its end.
-        report = trainer.adaqat.report()
+        report = trainer.search.report()
         left = trainer.args.num_train_epochs - trainer.state.epoch if report["ended"] == "frozen" else 0.0
         write_atomically(folder / "exploration.json", json.dumps(report | {"epochs_left": max(0.0, left)}))
         logger.info(

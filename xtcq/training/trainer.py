@@ -17,9 +17,9 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 from transformers.utils import logging as transformers_logging
 
-from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.distillation import DistillationLoss, Stage
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.training.search import Search, SearchSettings, begin_search
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class DistillationTrainer(Trainer):
     Args:
         distillation: the loss; None trains on the labels.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
-        adaqat: learn bit-widths as well, in every step until all are frozen, which ends the training. The controller is
-            the attribute ``adaqat`` once training has begun; its state is part of every checkpoint.
+        search: learn bit-widths as well, in every step until the search is over, which ends the training. The
+            controller is the attribute ``search`` once training has begun; its state is part of every checkpoint.
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
 
     Raises:
@@ -49,19 +49,19 @@ class DistillationTrainer(Trainer):
         *,
         distillation: DistillationLoss | None,
         teacher: PreTrainedModel | None,
-        adaqat: AdaQATSettings | None = None,
+        search: SearchSettings | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(compute_metrics=self._score, **kwargs)
         parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
-        if adaqat is not None and max(parts) > 1:
+        if search is not None and max(parts) > 1:
             raise ValueError(
                 f"bit-widths are learned on one device, from one batch a step, and this is {self.args.n_gpu} GPUs, "
                 f"{self.args.world_size} processes and {self.args.gradient_accumulation_steps} batches a step: show "
                 "one GPU by CUDA_VISIBLE_DEVICES and accumulate no gradients"
             )
-        self.adaqat_settings = adaqat
-        self.adaqat: AdaQAT | None = None
+        self.search_settings = search
+        self.search: Search | None = None
         self.distillation = distillation
         self.teacher = teacher.eval().to(self.args.device) if distillation else None
         self._parts: dict[str, Tensor] = {}
@@ -91,18 +91,18 @@ class DistillationTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass, followed by a step of the bit-widths where they are learned."""
-        if self.adaqat is None:
+        if self.search is None:
             return super().training_step(model, inputs, num_items_in_batch)
         inputs = self._prepare_inputs(inputs)
-        with self.adaqat.observe():
+        with self.search.observe():
             loss = super().training_step(model, inputs, num_items_in_batch)
 
         def again() -> Tensor:
             with self.compute_loss_context_manager():
                 return self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
 
-        self.adaqat.step(loss, again)
-        if self.adaqat.finished:
+        self.search.step(loss, again)
+        if self.search.finished:
             self.control.should_training_stop = self.control.should_log = self.control.should_evaluate = True
         return loss
 
@@ -149,10 +149,10 @@ class DistillationTrainer(Trainer):
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._init_training_state(*args, **kwargs)
-        if self.adaqat_settings is not None:
-            self.adaqat = AdaQAT(self.model, self.adaqat_settings, steps=self.state.max_steps)
-            if saved := self.state.stateful_callbacks.get("AdaQAT"):
-                self.adaqat.load_state(saved)
+        if self.search_settings is not None:
+            self.search = begin_search(self.search_settings, self.model, self.state.max_steps)
+            if saved := self.state.stateful_callbacks.get("search"):
+                self.search.load_state(saved)
         self._parts_since = self.state.global_step
         self._earlier_seconds = max((entry.get("train_seconds", 0.0) for entry in self.state.log_history), default=0.0)
         return result
@@ -161,10 +161,10 @@ class DistillationTrainer(Trainer):
         return _EpochSampler(self.args.train_batch_size, self.train_dataset.lengths, self.args.seed)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        if self.adaqat is not None:
-            if self.adaqat.finished:
+        if self.search is not None:
+            if self.search.finished:
                 return  # the stage ends here; from a checkpoint of now, it would go on by one step
-            self.state.stateful_callbacks["AdaQAT"] = self.adaqat.state()
+            self.state.stateful_callbacks["search"] = self.search.state()
         # Saving a model of one file draws a bar of one step.
         transformers_logging.disable_progress_bar()
         with self._clock_stopped():

@@ -1,0 +1,76 @@
+"""The cheapest choice within a budget, by integer programming (HAWQ-V3 chooses its widths this way)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array, eye_array, kron
+
+from xtcq.allocation.space import SearchSpace
+from xtcq.quantization import Widths
+
+
+@dataclass(frozen=True)
+class LayerCosts:
+    """What each width of one layer costs in task loss.
+
+    Attributes:
+        weights: width to the cost of quantizing the weights with it.
+        inputs: width to the cost of quantizing the inputs with it.
+    """
+
+    weights: Mapping[int, float]
+    inputs: Mapping[int, float]
+
+
+def cheapest(costs: Mapping[str, LayerCosts], space: SearchSpace, budget: float) -> Widths:
+    r"""Minimise the sum of all layers' costs, exactly, subject to the BitOPs of the budget.
+
+    There is one binary variable for each layer and pair (Nw, Na), of which each layer has one that is set:
+
+    .. math::
+       \min_z \sum_{l, w, a} (C^w_{l,w} + C^a_{l,a})\, z_{l,w,a}
+       \quad \text{subject to} \quad \sum_{w, a} z_{l,w,a} = 1, \quad
+       \sum_{l, w, a} w a |w_l|\, z_{l,w,a} \le \text{BitOPs}
+
+    Args:
+        costs: of every layer, for every width of the range.
+        space: layers and range.
+        budget: mean bits squared per weight.
+
+    Returns:
+        Widths.
+
+    Raises:
+        ValueError: the budget is below what the narrowest widths cost, or a cost is not a finite number.
+        RuntimeError: the solver gives up.
+    """
+    limit, pairs, names = space.limit(budget), space.pairs, list(space.sizes)
+    cost = np.array([[costs[n].weights[w] + costs[n].inputs[a] for w, a in pairs] for n in names], dtype=float)
+    if not np.isfinite(cost).all():
+        worst = names[int(np.argmin(np.isfinite(cost).all(axis=1)))]
+        raise ValueError(f"the costs of {worst} hold NaN or infinity: the model or its calibration data is not finite")
+    # In units of the common divisor, 1 and 4 for BERT, the budget holds in integers.
+    unit = math.gcd(*space.sizes.values())
+    sizes = np.array([size // unit for size in space.sizes.values()], dtype=float)
+    bits = np.array([w * a for w, a in pairs], dtype=float)
+    # The solver's tolerances are absolute. A layer's least cost is paid in any case, so only what is above it counts.
+    cost -= cost.min(axis=1, keepdims=True)
+    scale = np.median(cost[cost > 0]) if (cost > 0).any() else 1.0
+    each_once = kron(eye_array(len(names)), np.ones((1, len(pairs))))
+    within = csr_array(np.outer(sizes, bits).reshape(1, -1))
+    found = milp(
+        (cost / scale).ravel(),
+        integrality=np.ones(cost.size),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(each_once, 1, 1), LinearConstraint(within, ub=math.floor(limit / unit))],
+        options={"mip_rel_gap": 0},
+    )
+    if found.x is None:
+        raise RuntimeError(f"the integer program was not solved: {found.message}")
+    chosen = found.x.reshape(cost.shape).argmax(axis=1)
+    return {name: pairs[index] for name, index in zip(names, chosen, strict=True)}
