@@ -63,9 +63,9 @@ def test_the_seed_is_that_of_the_choice_too():
 def test_labels_name_method_and_budget():
     assert allocators.asked(allocators.student(MINI, "rte", "uniform", 12)) == "12 bits²"
     assert allocators.asked(allocators.student(MINI, "rte", "hessian", 12.5)) == "12.5 bits²"
-    assert allocators.asked(allocators.learned(MINI, "rte", 2)) == "λ 0.04"
+    assert allocators.asked(MINI.learned("rte", 2)) == "λ 0.04"
     assert allocators.method(allocators.student(MINI, "rte", "hessian", 12)) == "sensitivity (Hessian)"
-    assert allocators.method(allocators.learned(MINI, "rte")) == "AdaQAT"
+    assert allocators.method(MINI.learned("rte")) == "AdaQAT"
 
 
 @pytest.mark.parametrize("name", ["adaqat", "genetic"])
@@ -111,7 +111,7 @@ def test_gains_are_taken_at_equal_bitops(measured):
 
 
 def test_without_uniform_runs_nothing_is_compared(measured):
-    text = allocators.beyond_uniform([measured(allocators.learned(MINI, "mrpc"), 80.0)]).data
+    text = allocators.beyond_uniform([measured(MINI.learned("mrpc"), 80.0)]).data
     assert text == "- **MRPC, AdaQAT**: 1 run beyond the uniform curve, not compared."
 
 

@@ -11,11 +11,10 @@ import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from xtcq.adaqat import AdaQATSettings
 from xtcq.allocation import Allocation, SearchSpace, uniform
 from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile
+from xtcq.study.profiles import EXPLORATION, Profile
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
@@ -50,7 +49,7 @@ def students(
         tasks: names of tasks.
         methods: keys of ``NAMES``.
         budgets: mean bits squared per weight, see `student`.
-        factors: of AdaQAT's pressure, see `learned`.
+        factors: of AdaQAT's pressure, see ``Profile.learned``.
         seeds: of students.
 
     Returns:
@@ -61,14 +60,14 @@ def students(
     """
     default = _SCALES.get(profile.name, _FULL)
     methods, budgets, factors = methods or default[0], budgets or default[1], factors or default[2]
-    places = list(product(tasks or profile.grid_tasks, seeds))
+    places = list(product(tasks or profile.width_tasks, seeds))
     grid = [
         student(profile, task, name, budget, seed=seed)
         for (task, seed), name, budget in product(places, methods, budgets)
         if name != "adaqat"
     ]
     if "adaqat" in methods:
-        grid += [learned(profile, task, factor, seed=seed) for (task, seed), factor in product(places, factors)]
+        grid += [profile.learned(task, factor, seed=seed) for (task, seed), factor in product(places, factors)]
     # Two budgets may have the same widest uniform pair.
     return list(dict.fromkeys(grid))
 
@@ -93,7 +92,7 @@ def student(profile: Profile, task: str, method: str, budget: float, embeddings:
     if method not in NAMES or method == "adaqat":
         known = ", ".join(repr(name) for name in NAMES if name != "adaqat")
         raise ValueError(f"method {method!r} is unknown: use one of {known}")
-    fields = {"recipe": "adaqat", "stages": "one-stage"} | fields
+    fields = {"recipe": "adaqat", "stages": "one-stage", "budget": profile.width_budget} | fields
     if method == UNIFORM:
         ((weights, activations),) = uniform(SearchSpace({"": 1}), budget).values()
         return profile.student(task, precision=f"{weights}-{embeddings}-{activations}", **fields)
@@ -102,29 +101,10 @@ def student(profile: Profile, task: str, method: str, budget: float, embeddings:
         "random": {"method": "random", "seed": seed},
         "fisher": {"method": "sensitivity", "seed": seed},
         "hessian": {"method": "sensitivity", "metric": "hessian", "seed": seed},
-        "fracbits": {"method": "fracbits"},
+        "fracbits": {"method": "fracbits", "share": EXPLORATION},
     }[method]
     allocation = Allocation(budget=budget, **settings)
     return profile.student(task, precision=f"8-{embeddings}-8", allocation=allocation, **fields)
-
-
-def learned(profile: Profile, task: str, factor: float = 1.0, embeddings: int = 4, **fields: Any) -> Experiment:
-    """A student whose widths AdaQAT learns per layer; its budget is what the pressure makes of it.
-
-    Args:
-        profile: the scale.
-        task: name of the task.
-        factor: of the paper's two pressures, 0.02 for weights and 0.01 for activations (AdaQAT-BERT Table 6).
-        embeddings: bits of the token embedding, which is not learned.
-        **fields: as for ``Profile.student``.
-
-    Returns:
-        The experiment: it starts from 4-4, as AdaQAT-BERT's code does.
-    """
-    paper = AdaQATSettings()
-    pressure = {name: factor * getattr(paper, name) for name in ("lambda_weights", "lambda_activations")}
-    fields = {"recipe": "adaqat", "stages": "one-stage"} | fields
-    return profile.student(task, precision=f"4-{embeddings}-4", adaqat=AdaQATSettings(**pressure), **fields)
 
 
 def method(experiment: Experiment) -> str:
