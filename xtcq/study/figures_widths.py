@@ -14,6 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from xtcq.quantization import Precision
+from xtcq.study import labels
+from xtcq.study.labels import Label
+from xtcq.study.records import Record
+
 MATRICES = {
     "attention.self.query": "query",
     "attention.self.key": "key",
@@ -135,6 +140,56 @@ def width_traces(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
     named.append(Line2D([], [], color="grey", marker="X", linestyle="", label="frozen, at the integer in use"))
     figure.legend(handles=named, loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def mean_traces(records: list[Record], by: Label = labels.widths) -> Figure:
+    """Mean width of weights and of activations over the steps of the exploration, one panel a task.
+
+    Args:
+        records: Records of students that learned a width for every layer.
+        by: what tells the lines of a panel apart.
+
+    Returns:
+        The figure: solid lines are weights, dashed ones activations; integers in use, averaged over layers.
+    """
+    tasks = list(dict.fromkeys(labels.task(record.experiment) for record in records))
+    names = list(dict.fromkeys(by(record.experiment) for record in records))
+    columns = min(2, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, squeeze=False, sharey=True, layout="constrained", figsize=(3.8 * columns, 2.7 * rows + 0.6)
+    )
+    for axes in grid.flat[len(tasks) :]:
+        axes.set_visible(False)
+    looks = dict(zip(names, sns.color_palette("colorblind"), strict=False))
+    for record in records:
+        axes = grid.flat[tasks.index(labels.task(record.experiment))]
+        start = Precision.parse(record.experiment.precision)
+        for side, bits, line in zip(SIDES, (start.weights, start.activations), ("-", "--"), strict=True):
+            steps, means = _mean_widths(record.exploration, side, bits)
+            axes.step(steps, means, line, where="post", color=looks[by(record.experiment)])
+    for axes, task in zip(grid.flat, tasks, strict=False):
+        axes.set_title(task, fontsize="medium")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mean width (bits)")
+    for axes in grid[-1]:
+        axes.set_xlabel("exploration (optimizer steps)")
+    named = [Line2D([], [], color=colour, label=str(name)) for name, colour in looks.items()]
+    named += [Line2D([], [], color="grey", linestyle=line, label=side) for side, line in zip(SIDES, "- --".split())]
+    figure.legend(handles=named, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _mean_widths(report: Mapping[str, Any], side: str, bits: int) -> tuple[list[int], list[float]]:
+    """Steps and the mean integer width of one side after each of them, from a uniform start."""
+    now = dict.fromkeys(range(len(report["widths"])), float(bits))
+    steps, means = [0], [float(bits)]
+    for step, role, layer, value in report["trace"]:
+        if SIDES[role] == side:
+            now[layer] = np.ceil(value)
+        steps.append(step + 1)
+        means.append(sum(now.values()) / len(now))
+    return steps, means
 
 
 def _lines(report: Mapping[str, Any]) -> dict[tuple[str, int], list[tuple[int, float]]]:

@@ -57,6 +57,27 @@ def tables(experiment: Experiment) -> str:
     return "-".join(map(str, Precision.parse(experiment.precision).embeddings))
 
 
+def widths(experiment: Experiment) -> str:
+    """Where bit-widths come from: ``"uniform 2-4"``, ``"learned"`` per layer, ``"learned for all"``, or a method."""
+    if experiment.adaqat is not None:
+        return "learned" if experiment.adaqat.granularity == "layer" else "learned for all"
+    if experiment.allocation is not None:
+        return experiment.allocation.method
+    return f"uniform {linears(experiment)}"
+
+
+def search(experiment: Experiment) -> str:
+    """What a search for bit-widths does otherwise than AdaQAT-BERT says; ``"paper"`` for nothing."""
+    settings = experiment.adaqat
+    changed = [f"{settings.order} order"] * (settings.order != "paper") + ["unpaired"] * (not settings.paired)
+    return ", ".join(changed) or "paper"
+
+
+def distilled(experiment: Experiment) -> str:
+    """What the refinement learns from: ``"distillation"`` or ``"labels"``."""
+    return "distillation" if any(stage.distils for stage in experiment.plan()) else "labels"
+
+
 def plan(experiment: Experiment) -> str:
     """Name of the plan of stages."""
     return experiment.stages
