@@ -11,7 +11,6 @@ two labels are a tie for all that the logits can tell.
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -54,7 +53,6 @@ def test_predictions_on_a_whole_development_set(student):
     exact = serving.answer(serving.pytorch(serving.load_float64(folder)), examples, tokenizer)
 
     ours, yardstick = serving.agreement(found, trained), serving.agreement(trained, exact)
-    print(ours, yardstick, np.std(trained), sep="\n")
     assert ours["rows"] == 872
     assert ours["median"] <= 5e-3 and ours["median"] <= 2 * yardstick["median"]
     assert ours["99th percentile"] <= 2 * yardstick["99th percentile"]

@@ -70,6 +70,9 @@ def test_agreement():
     assert (result["rows"], result["other label"], result["median"]) == (4, 1, 0.0)
     assert (result["widest margin"], result["maximum"]) == pytest.approx((0.01, 0.02))
     assert serving.agreement(expected, expected)["widest margin"] == 0.0
+    regression = serving.agreement(found[:, :1], expected[:, :1])
+    assert (regression["other label"], regression["widest margin"]) == (0, 0.0)
+    assert regression["maximum"] == pytest.approx(0.02)
 
 
 def test_double_precision_is_the_same_model(served, word_tokenizer):

@@ -164,7 +164,7 @@ def against_targets(table: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("ratio (median); black marks are targets, hollow dots miss them")
+    axes.set_xlabel("ratio (median)")
     return figure
 
 

@@ -271,7 +271,7 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     """How near the logits of two computations of one classifier come.
 
     Args:
-        found: [rows, labels], at least two labels.
+        found: [rows, labels]; with a single label, which is a regression, none can differ.
         expected: of the same shape.
 
     Returns:
@@ -281,11 +281,12 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     """
     differences = np.abs(found - expected)
     other = found.argmax(1) != expected.argmax(1)
-    second, first = np.sort(expected, axis=1)[:, -2:].T
+    ordered = np.sort(expected, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2:].min(axis=1)
     return {
         "rows": len(found),
         "other label": int(other.sum()),
-        "widest margin": float((first - second)[other].max(initial=0.0)),
+        "widest margin": float(margins[other].max(initial=0.0)),
         "median": float(np.median(differences)),
         "99th percentile": float(np.quantile(differences, 0.99)),
         "maximum": float(differences.max()),
