@@ -2,8 +2,24 @@
 
 from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.deploy import load_packed, save_packed
-from xtcq.distillation import DistillationLoss, one_stage, reduce_layers, three_stage, two_stage
-from xtcq.quantization import Precision, QuantConfig, bitops, freeze, model_size, quantize
+from xtcq.distillation import (
+    DistillationLoss,
+    explore_then_refine,
+    one_stage,
+    reduce_layers,
+    three_stage,
+    two_stage,
+)
+from xtcq.quantization import (
+    Precision,
+    QuantConfig,
+    bitops,
+    freeze,
+    get_widths,
+    model_size,
+    quantize,
+    set_widths,
+)
 from xtcq.study import Experiment, run
 
 __version__ = "0.1.0"
@@ -16,7 +32,9 @@ __all__ = [
     "Precision",
     "QuantConfig",
     "bitops",
+    "explore_then_refine",
     "freeze",
+    "get_widths",
     "load_packed",
     "model_size",
     "one_stage",
@@ -24,6 +42,7 @@ __all__ = [
     "reduce_layers",
     "run",
     "save_packed",
+    "set_widths",
     "three_stage",
     "two_stage",
 ]

@@ -20,7 +20,9 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class AdaQATSettings:
-    r"""How AdaQAT-BERT explores; the defaults are the paper's, and alternatives to them are the published code's.
+    """How AdaQAT-BERT explores; the defaults are the paper's, and the published code's where the paper is silent.
+
+    What the published code does otherwise can be chosen: `counts="crossings"`, `order="published"`, `paired=False`.
 
     The widths start at those of the model, the fractional ones at whole numbers: a precision of 4-4-4 is the start of
     the published code (`transformer/utils_quant.py` L148-151).
