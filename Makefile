@@ -33,7 +33,7 @@ test: $(ENV)
 	$(BIN)/python -m pytest
 
 book: $(ENV)
-	$(BIN)/snakemake --config profile=demo
+	$(BIN)/snakemake --config profile=demo jobs=2
 
 html: $(ENV)
 	$(BIN)/python workflow/render.py --edition published

@@ -134,7 +134,7 @@ def test_pressure_by_bit_operations_has_the_same_mean():
 
 
 def test_state_goes_through_json_exactly():
-    found = explore(search(eta=0.37), steps=100)
+    found = explore(search(eta=0.37, reach=0.9), steps=100)
     other = search()
     other.load_state(json.loads(json.dumps(found.state())))
     assert other.state() == found.state() and widths(other) == widths(found)

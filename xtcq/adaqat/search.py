@@ -171,13 +171,15 @@ class WidthSearch:
         self.step += 1
 
     def state(self) -> dict[str, Any]:
-        """All that `update` changes, and the learning rate, JSON-able and exact."""
+        """All that `update` changes, and how far it may move widths, JSON-able and exact."""
         widths = {role: [asdict(width) for width in getattr(self, role)] for role in ROLES}
-        return {"eta": self.eta, "step": self.step, "trace": [list(entry) for entry in self.trace], **widths}
+        trace = [list(entry) for entry in self.trace]
+        return {"eta": self.eta, "reach": self.reach, "step": self.step, "trace": trace, **widths}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.eta, self.step, self.trace = state["eta"], state["step"], [list(entry) for entry in state["trace"]]
+        self.eta, self.reach, self.step = state["eta"], state["reach"], state["step"]
+        self.trace = [list(entry) for entry in state["trace"]]
         for role in ROLES:
             setattr(self, role, [Width(**fields) for fields in state[role]])
 

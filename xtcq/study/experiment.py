@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.allocation import Allocation
+from xtcq.allocation import METHODS, Allocation
 from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, model_names
 from xtcq.quantization import Precision, QuantConfig
@@ -19,6 +19,7 @@ from xtcq.tasks import QuestionSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
 
 AUGMENTATIONS = ("none", *SOURCES)
+WIDTHS = ("uniform", "learned", "learned for all", *METHODS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +198,13 @@ class Experiment:
         if self.layers is None or below is None:
             return below if self.layers is None else self.layers
         return tuple(below[layer] for layer in self.layers)
+
+    @property
+    def widths(self) -> str:
+        """Where bit-widths come from: ``"uniform"``, AdaQAT's per layer or for all, or the allocation's method."""
+        if self.adaqat is not None:
+            return "learned" if self.adaqat.granularity == "layer" else "learned for all"
+        return "uniform" if self.allocation is None else self.allocation.method
 
     @property
     def budget(self) -> str | None:

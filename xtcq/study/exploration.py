@@ -180,7 +180,7 @@ def paper_distillation() -> pd.DataFrame:
 def difference_noise(teacher: Experiment, batches: int = 24, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:
     """The loss difference of one bit less in one matrix, with the same dropout masks in both passes and with others.
 
-    The matrix is the query of the middle layer; nothing is trained, so that all differences are of one model.
+    The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
 
     Args:
         teacher: the experiment whose weights are quantized.
@@ -199,7 +199,7 @@ def difference_noise(teacher: Experiment, batches: int = 24, precision: str = "4
     data = encode(task.train, task.spec, tokenizer)
     loader = DataLoader(data, task.spec.batch_size, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer))
     layers = [module for module in model.modules() if isinstance(module, QuantLinear)]
-    chosen = [layers[len(layers) // 12 * 6].weight_quantizer]
+    chosen = [layers[len(layers) // 12 * 6 + 5].weight_quantizer]
     replay, found = Replay(model.train()), {"paired": [], "unpaired": []}
     with torch.no_grad():
         for _, batch in zip(range(batches), loader, strict=False):

@@ -58,12 +58,8 @@ def tables(experiment: Experiment) -> str:
 
 
 def widths(experiment: Experiment) -> str:
-    """Where bit-widths come from: ``"uniform 2-4"``, ``"learned"`` per layer, ``"learned for all"``, or a method."""
-    if experiment.adaqat is not None:
-        return "learned" if experiment.adaqat.granularity == "layer" else "learned for all"
-    if experiment.allocation is not None:
-        return experiment.allocation.method
-    return f"uniform {linears(experiment)}"
+    """Where bit-widths come from, see ``Experiment.widths``; uniform ones with their bits: ``"uniform 2-4"``."""
+    return f"uniform {linears(experiment)}" if experiment.widths == "uniform" else experiment.widths
 
 
 def search(experiment: Experiment) -> str:

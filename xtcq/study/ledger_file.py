@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from xtcq.adaqat import AdaQATSettings
 from xtcq.study import published
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
-from xtcq.study.experiment import Experiment
+from xtcq.study.experiment import WIDTHS, Experiment
 from xtcq.study.ledger import DIRECTIONS, REDUCTIONS, TEACHER, Claim, Contrast, Effect, Rows, Selector, Spread
 from xtcq.study.recompute import NINE
 
@@ -184,8 +185,14 @@ def _canonical(field: str, name: str, value: Any) -> Any:
     # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
     if name == "kept" and (value is None or isinstance(value, list)):
         return value and tuple(value)
-    if name == "budget" and value in BUDGET_NAMES:
+    if (name == "budget" and value in BUDGET_NAMES) or (name == "widths" and value in WIDTHS):
         return value
+    if name.startswith("adaqat."):
+        setting = name.removeprefix("adaqat.")
+        try:
+            return getattr(AdaQATSettings(**{setting: value}), setting)
+        except (TypeError, ValueError) as error:
+            raise _Malformed(field, value, f"a setting of AdaQAT: {error}") from None
     probe = {"task": "mrpc", "epochs": 1, "learning_rate": 1e-4, "precision": "2-2-8", name: value}
     try:
         shared = {field: probe[field] for field in ("task", "model") if field in probe}

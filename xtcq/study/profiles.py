@@ -221,7 +221,7 @@ _PROFILES = {
         tasks=("demo-pairs", "demo-acceptability", "demo-similarity"),
         grid_tasks=("demo-pairs",),
         question_tasks=("demo-questions",),
-        budgets=MappingProxyType({"short": 60}),
+        budgets=MappingProxyType({"short": 40}),
         budget="short",
         learning_rates=(2e-4,),
         learning_rate=2e-4,
@@ -235,7 +235,7 @@ _PROFILES = {
         width_tasks=("demo-pairs",),
         width_budget="short",
         oscillations=1,
-        evaluations=4,
+        evaluations=2,
         scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
     ),
     "mini": Profile(
