@@ -220,8 +220,9 @@ def test_a_narrower_model_whose_loss_is_not_finite_moves_the_width_up(learned):
     with adaqat.observe():
         loss = model(**batch).loss
     adaqat.step(loss, lambda: torch.tensor(math.inf))
-    assert adaqat.search.weights[0].value == 5.0
-    assert get_widths(model)[adaqat.names[0]] == (5, 4)
+    value = adaqat.search.weights[0].value
+    assert value == 4 + adaqat.search.reach
+    assert get_widths(model)[adaqat.names[0]] == (math.ceil(value), 4)
 
 
 @pytest.mark.parametrize(

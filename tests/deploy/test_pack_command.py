@@ -17,7 +17,9 @@ def pack(tmp_path, monkeypatch, tiny_bert, word_task, word_tokenizer):
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(
-        runs, "load_encoder", lambda name, num_labels: (tiny_bert(num_labels=num_labels), word_tokenizer)
+        runs,
+        "load_encoder",
+        lambda name, num_labels, head: (tiny_bert(num_labels=num_labels, head=head), word_tokenizer),
     )
     monkeypatch.setattr(runs, "load_task", lambda name: word_task)
     monkeypatch.setattr(runs, "task_spec", lambda name: word_task.spec)
