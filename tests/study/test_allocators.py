@@ -49,6 +49,14 @@ def test_budgets_of_the_paper_are_uniform_pairs():
     assert uniform == ["2-4-4", "3-4-4", "4-4-4"]
 
 
+def test_two_bits_everywhere_are_asked_of_uniform_widths_alone():
+    grid = students(methods=["uniform", "random", "fracbits"], budgets=[4, 8])
+    assert [(allocators.method(e), allocators.asked(e)) for e in grid if allocators.asked(e) == "4 bits²"] == [
+        ("uniform", "4 bits²")
+    ]
+    assert len(grid) == 4
+
+
 def test_the_demo_is_two_runs():
     grid = allocators.students(load_profile("demo"))
     assert [allocators.method(e) for e in grid] == ["uniform", "FracBits"]

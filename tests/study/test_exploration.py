@@ -64,6 +64,11 @@ def test_findings_name_what_kept_its_bits(explored):
     assert "Activations: query keeps most bits (4.00" in text
 
 
+def test_widths_that_ended_alike_are_not_ranked(explored):
+    text = exploration.findings([explored(MINI.learned("mrpc"), widths=((2, 3), (2, 4)))]).data
+    assert "Weights: every kind of matrix ended at 2.00 bits." in text and "Activations: pooler keeps most" in text
+
+
 def test_distillation_in_the_paper():
     frame = exploration.paper_distillation()
     assert frame.loc["Uniform | 2-4-4", "EM gain"] == pytest.approx(75.0 - 73.7)
