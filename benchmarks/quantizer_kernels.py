@@ -22,7 +22,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,8 @@ import typer
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # among the peers xtcq is not installed
+
+from machine import processor  # noqa: E402
 
 from xtcq.quantization import BinaryQuantizer, LSQQuantizer, TernaryQuantizer  # noqa: E402
 
@@ -158,13 +159,6 @@ def main(
         }
     if output:
         output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The processor's name, where Linux says it."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

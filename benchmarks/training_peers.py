@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from machine import processor
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from xtcq.encoder import load_encoder
@@ -168,13 +169,6 @@ def main(
     }  # fmt: skip
     if output:
         output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def processor() -> str:
-    """The processor's name, where Linux says it."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
 
 
 if __name__ == "__main__":
