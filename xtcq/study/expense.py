@@ -28,6 +28,8 @@ _COLUMNS = [
 def records_of(profile: Profile) -> list[Record]:
     """Every Record that there is of a profile's encoders and kind of task, whichever chapter asked for it.
 
+    Runs whose bit-widths were learned or allocated are left out: a precision does not say what they cost.
+
     Args:
         profile: the scale.
 
@@ -40,7 +42,8 @@ def records_of(profile: Profile) -> list[Record]:
     models = (profile.model, *profile.small_encoders)
     synthetic = task_spec(profile.tasks[0]).synthetic
     records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
-    chosen = [r for r in records if r.experiment.model in models and _synthetic(r) == synthetic]
+    uniform = [r for r in records if r.experiment.widths == "uniform"]
+    chosen = [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 

@@ -26,7 +26,7 @@ def score_over_hours(frame: pd.DataFrame) -> Figure:
         frame: of ``expense.to_frame``.
 
     Returns:
-        The figure: colours are plans, marks are precisions, a hollow mark has fewer layers.
+        The figure: colours are plans, marks are bits of the weights, a hollow mark has fewer layers.
     """
     panels = [
         (f"{task}\n{device}, {side_by_side} side by side", group)
@@ -63,17 +63,18 @@ def score_over_size(frame: pd.DataFrame) -> Figure:
 def _panels(frame: pd.DataFrame, panels: list[tuple[str, pd.DataFrame]], across: str, xlabel: str) -> Figure:
     present = [plan for plan in PLANS if plan in set(frame["plan"])]
     colours = dict(zip(present, sns.color_palette("colorblind"), strict=False))
-    precisions = sorted(frame["W-E-A"].unique(), key=lambda text: (-Precision.parse(text).weights, text))
-    markers = dict(zip(precisions, "o^sDvp", strict=False))
+    frame = frame.assign(bits=[Precision.parse(text).weights for text in frame["W-E-A"]])
+    # Weights have 1 to 8 bits, or 32.
+    markers = dict(zip(sorted(frame["bits"].unique(), reverse=True), "o^sDvpXPd", strict=False))
     rows = max(1, -(-len(panels) // 2))
     figure, grid = plt.subplots(rows, 2, squeeze=False, layout="constrained", figsize=(7.2, 2.8 * rows + 0.7))
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, (title, group) in zip(grid.flat, panels, strict=False):
-        for _, run in group.iterrows():
+        for _, run in frame.loc[group.index].iterrows():
             colour = colours[run["plan"]]
             face = colour if run["layers"] == "all" else "white"
-            axes.plot(run[across], run["score"], markers[run["W-E-A"]], color=colour, markerfacecolor=face)
+            axes.plot(run[across], run["score"], markers[run["bits"]], color=colour, markerfacecolor=face)
         axes.set_xlim(0, 1.07 * group[across].max())
         (metric,) = group["metric"].unique()
         axes.set(xlabel=xlabel, ylabel=METRIC_LABELS[metric])
@@ -83,10 +84,10 @@ def _panels(frame: pd.DataFrame, panels: list[tuple[str, pd.DataFrame]], across:
     return figure
 
 
-def _handles(colours: dict[str, tuple[float, ...]], markers: dict[str, str]) -> Iterator[Line2D]:
+def _handles(colours: dict[str, tuple[float, ...]], markers: dict[int, str]) -> Iterator[Line2D]:
     for plan, colour in colours.items():
         yield Line2D([], [], color=colour, linewidth=4, label=plan)
-    for precision, marker in markers.items():
-        yield Line2D([], [], color="black", marker=marker, linestyle="", label=precision)
+    for bits, marker in markers.items():
+        yield Line2D([], [], color="black", marker=marker, linestyle="", label=f"{bits}-bit weights")
     if colours:
         yield Line2D([], [], color="black", marker="o", markerfacecolor="white", linestyle="", label="fewer layers")
