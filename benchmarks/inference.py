@@ -44,6 +44,7 @@ from xtcq.quantization import ARCHITECTURES, QuantConfig, freeze, quantize
 
 BASELINE, PEER = "PyTorch fp32", "onnxruntime dynamic int8"
 PRECISIONS = ("1-1-8", "2-2-8")
+PAUSE = 0.1  # seconds
 TEXT = " ".join(f"w{i}" for i in range(30))
 # What a program does that has nothing loaded yet.
 LOADERS = {
@@ -149,6 +150,9 @@ def measure(
     for _ in range(rounds + 1):
         row = {}
         for name, run in variants.items():
+            # The threads of the variant before still spin for a while, and would slow this one down.
+            time.sleep(PAUSE)
+            run(batch)
             started = clock()
             run(batch)
             row[name] = clock() - started
