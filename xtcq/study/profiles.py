@@ -30,7 +30,7 @@ class Profile:
         model: pre-trained encoder.
         tasks: tasks in the order of their value to the reader.
         grid_tasks: those of them on which the large grids of students run.
-        question_tasks: tasks of question answering, which are no part of `tasks`.
+        question_tasks: tasks of question answering, which are no part of `tasks`: AdaQAT-BERT's Table 1.
         budgets: length of a whole plan by budget: passes over the training set, or optimizer steps where it is an
             ``int``. None stands for XTC's own, task by task: see ``xtcq.study.budgets``.
         budget: the budget that a notebook uses unless it compares budgets.

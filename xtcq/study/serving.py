@@ -202,15 +202,15 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
         seconds: of `in_turns`.
 
     Returns:
-        ``ms`` of a batch (median), ``texts/s`` (all texts over all the time), and the median over turns of how many
-        times as fast as `BASELINE` and as `PEER`, with the quartiles of the former.
+        ``ms`` of a batch and ``texts/s``, medians over turns, and the median over turns of how many times as fast as
+        `BASELINE` and as `PEER`, with the quartiles of the former.
     """
     times = seconds.drop(columns="rows")
     against = {other: (1 / times).mul(times[other], axis=0) for other in (BASELINE, PEER)}
     return pd.DataFrame(
         {
             "ms": 1000 * times.median(),
-            "texts/s": seconds["rows"].sum() / times.sum(),
+            "texts/s": (1 / times).mul(seconds["rows"], axis=0).median(),
             f"× {BASELINE}": against[BASELINE].median(),
             "lower quartile": against[BASELINE].quantile(0.25),
             "upper quartile": against[BASELINE].quantile(0.75),
