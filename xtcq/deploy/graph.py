@@ -28,8 +28,9 @@ class Graph:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: list[TensorProto] = []
+        # Nodes and constants go where they stay: what is gathered in lists first is copied, and the copies add up.
+        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="xtcq")
+        self._graph = self._model.graph
         self._small: dict[tuple[object, ...], str] = {}
 
     def constant(self, value: np.ndarray | np.generic) -> str:
@@ -37,8 +38,8 @@ class Graph:
         key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= 1 else None
         if key in self._small:
             return self._small[key]
-        name = f"constant_{len(self._initializers)}"
-        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        name = f"constant_{len(self._graph.initializer)}"
+        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         if key is not None:
             self._small[key] = name
         return name
@@ -52,25 +53,25 @@ class Graph:
             **attributes: of the node.
         """
         inputs = [operand if isinstance(operand, str) else self.constant(operand) for operand in operands]
-        name = f"{operator}_{len(self._nodes)}"
+        name = f"{operator}_{len(self._graph.node)}"
         domain = _ONNXRUNTIME if operator in _ONNXRUNTIME_OPERATORS else ""
-        self._nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
+        self._graph.node.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
         return name
 
     def finish(self, inputs: Mapping[str, Axes], outputs: Mapping[str, tuple[str, Axes]]) -> onnx.ModelProto:
-        """Return the model.
+        """Return the model; nothing can be added to it afterwards.
 
         Args:
             inputs: int64 inputs: name to axes, by name or length.
             outputs: float outputs: name to the tensor that it gives, and its axes.
         """
-        nodes = [helper.make_node("Identity", [tensor], [name]) for name, (tensor, _) in outputs.items()]
-        graph = helper.make_graph(
-            [*self._nodes, *nodes],
-            "xtcq",
-            [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name, axes in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, axes) for name, (_, axes) in outputs.items()],
-            self._initializers,
+        graph, self._graph.name = self._graph, "xtcq"
+        graph.node.extend(helper.make_node("Identity", [tensor], [name]) for name, (tensor, _) in outputs.items())
+        graph.input.extend(
+            helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name, axes in inputs.items()
         )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_ONNXRUNTIME, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="xtcq")
+        graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, axes) for name, (_, axes) in outputs.items()
+        )
+        self._model.opset_import.extend([helper.make_opsetid("", OPSET), helper.make_opsetid(_ONNXRUNTIME, 1)])
+        return self._model

@@ -87,9 +87,9 @@ class Runtime:
         config = model.config
         self.names = tuple(config.id2label[i] for i in range(config.num_labels)) if config.num_labels > 1 else ()
         self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
-        graph = build_graph(model, weights)
+        graph = build_graph(model, weights).SerializeToString()
         del model  # the graph has its own copy
-        self.session = _session(graph.SerializeToString(), threads)
+        self.session = _session(graph, threads)
 
     def logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one batch.
