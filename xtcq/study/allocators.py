@@ -66,7 +66,7 @@ def students(
     places = list(product(tasks or profile.width_tasks, seeds))
     grid = [
         student(profile, task, name, budget, seed=seed)
-        for (task, seed), name, budget in product(places, methods, budgets)
+        for (task, seed), budget, name in product(places, budgets, methods)
         # Where all widths are the narrowest there is nothing to choose.
         if name == UNIFORM or (name != "adaqat" and budget > LEAST**2)
     ]
@@ -201,6 +201,9 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
     digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")
     digits |= dict.fromkeys(["seeds", "explored steps", "extra passes"], "{:.0f}")
+    if frame["seeds"].eq(1).all():
+        caption += " One seed."
+        frame, digits = frame.drop(columns="seeds"), {name: form for name, form in digits.items() if name != "seeds"}
     style = frame.style.set_caption(caption).format(digits)
     return style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
 

@@ -179,7 +179,7 @@ def paper_distillation() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("widths")
 
 
-def difference_noise(teacher: Experiment, batches: int = 24, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:
+def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:
     """The loss difference of one bit less in one matrix, with the same dropout masks in both passes and with others.
 
     The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
@@ -191,20 +191,22 @@ def difference_noise(teacher: Experiment, batches: int = 24, precision: str = "4
         seed: of the batches and masks.
 
     Returns:
-        Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and ``signal``,
-        the mean over its standard error.
+        Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and the
+        ``standard error`` of the mean.
     """
     model, tokenizer = load_student(teacher)
     quantize(model, QuantConfig(precision, "adaqat"))
     task = load_task(teacher.task)
     transformers.set_seed(seed)
-    data = encode(task.train, task.spec, tokenizer)
-    loader = DataLoader(data, task.spec.batch_size, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer))
+    rows = task.train.sample(min(batches * task.spec.batch_size, len(task.train)), random_state=seed)
+    loader = DataLoader(
+        encode(rows, task.spec, tokenizer), task.spec.batch_size, collate_fn=DataCollatorWithPadding(tokenizer)
+    )
     layers = [module for module in model.modules() if isinstance(module, QuantLinear)]
     chosen = [layers[len(layers) // 12 * 6 + 5].weight_quantizer]
     replay, found = Replay(model.train()), {"paired": [], "unpaired": []}
     with torch.no_grad():
-        for _, batch in zip(range(batches), loader, strict=False):
+        for batch in loader:
             with replay.recording():
                 upper = float(model(**batch).loss)
             with narrowed(chosen, "keep"):
@@ -212,4 +214,4 @@ def difference_noise(teacher: Experiment, batches: int = 24, precision: str = "4
                     found["paired"].append(upper - float(model(**batch).loss))
                 found["unpaired"].append(upper - float(model(**batch).loss))
     frame = pd.DataFrame(found).agg(["mean", "std"]).T.rename(columns={"std": "deviation"})
-    return frame.assign(signal=frame["mean"].abs() * math.sqrt(batches) / frame["deviation"])
+    return frame.assign(**{"standard error": frame["deviation"] / math.sqrt(len(loader))})
