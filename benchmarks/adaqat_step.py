@@ -13,8 +13,6 @@ ratio of a variant is the mean over the layers, since a late layer costs less th
 from __future__ import annotations
 
 import json
-import platform
-import time
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from machine import describe, one_turn
 from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
@@ -105,12 +104,7 @@ def measure(architecture: str, tokens: int, batch_size: int, cycles: int, device
         step()
     rows = []
     for position in range(cycles * layers):
-        row: dict[str, float] = {"layer": position % layers}
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            row[name] = time.perf_counter() - started
-        rows.append(row)
+        rows.append({"layer": position % layers} | one_turn(steps))
     return pd.DataFrame(rows)
 
 
@@ -124,9 +118,7 @@ def main(
     """Print milliseconds and the ratio to a step without AdaQAT."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **describe(device),
         "architecture": architecture,
         "batch_size": batch_size,
         "cycles": cycles,

@@ -1,6 +1,10 @@
 """What the benchmarks ran on."""
 
 import platform
+import time
+from collections.abc import Callable, Mapping
+
+import torch
 
 
 def processor() -> str:
@@ -8,3 +12,22 @@ def processor() -> str:
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def describe(device: torch.device) -> dict[str, str | int]:
+    """Device, threads and torch, as they stand beside every figure."""
+    return {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def one_turn(steps: Mapping[str, Callable[[], None]]) -> dict[str, float]:
+    """Seconds of every step, one after the other: what slows the machine down for a while meets them all."""
+    seconds = {}
+    for name, step in steps.items():
+        started = time.perf_counter()
+        step()
+        seconds[name] = time.perf_counter() - started
+    return seconds

@@ -35,7 +35,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # among the peers xtcq is not installed
 
-from machine import processor  # noqa: E402
+from machine import describe  # noqa: E402
 
 from xtcq.quantization import BinaryQuantizer, LSQQuantizer, TernaryQuantizer  # noqa: E402
 
@@ -134,9 +134,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     result = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **describe(torch.device(device)),
         "deepspeed": None,
         "compiled": compile,
         "rounds": rounds,

@@ -11,8 +11,6 @@ turns, so that a drift of the machine's speed hits them all; the ratio is the me
 from __future__ import annotations
 
 import json
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from machine import describe, one_turn
 from transformers import PreTrainedModel
 
 from xtcq.distillation import DistillationLoss, LayerMap, reduce_layers
@@ -88,15 +87,7 @@ def measure(tokens: int, batch_size: int, rounds: int, compiled: bool, device: t
     for step in steps.values():
         for _ in range(3):
             step()
-    seconds = []
-    for _ in range(rounds):
-        row = {}
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            row[name] = time.perf_counter() - started
-        seconds.append(row)
-    return pd.DataFrame(seconds)
+    return pd.DataFrame([one_turn(steps) for _ in range(rounds)])
 
 
 def main(
@@ -109,9 +100,7 @@ def main(
     """Print milliseconds and the ratio to distillation without quantizers."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **describe(device),
         "compiled": compile,
         "batch_size": batch_size,
         "rounds": rounds,
