@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compress BERT to one and two bits, and check it.")
@@ -37,7 +36,8 @@ def cost(
         report = cost_report(arch, precision, recipe=recipe, layers=layers, lora_rank=lora_rank, embeddings=embeddings)
     except ValueError as error:
         raise _fail(error) from None
-    typer.echo(json.dumps(report, indent=1) if as_json else pd.Series(report).to_string())
+    lines = [f"{name:<12} {value:>17{'.2f' if isinstance(value, float) else ','}}" for name, value in report.items()]
+    typer.echo(json.dumps(report, indent=1) if as_json else "\n".join(lines))
 
 
 @app.command()
