@@ -166,33 +166,32 @@ def answer(way: Way, data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, r
 
 
 def in_turns(ways: Mapping[str, Way], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
-    """Time every way on every batch; the ways take turns on each, so that a drift of the machine's speed hits all.
-
-    Each runs twice, after a pause, and the second run counts.
+    """Time every way on every batch; the ways take turns, round by round, so that a drift of the machine hits all.
 
     Args:
         ways: of `make_ways`.
         batches: of `make_batches`.
-        rounds: over all batches, after one that warms up on the first and the last.
+        rounds: over all batches.
 
     Returns:
         Seconds, one row a round and batch, one column a way; and ``rows`` of the batch.
     """
-    for way in ways.values():
-        way(batches[0]), way(batches[-1])
+    rows = [len(batch["input_ids"]) for batch in batches]
+    turns = ({name: _one_turn(way, batches) for name, way in ways.items()} for _ in range(rounds))
+    return pd.concat([pd.DataFrame({"rows": rows} | turn) for turn in turns], ignore_index=True)
+
+
+def _one_turn(way: Way, batches: Sequence[Batch]) -> list[float]:
+    # The threads of the way before still spin for a while, and would slow this one down.
+    time.sleep(PAUSE)
+    for batch in (batches[0], batches[-1]):
+        way(batch)
     seconds = []
-    for _ in range(rounds):
-        for batch in batches:
-            row = {"rows": len(batch["input_ids"])}
-            for name, way in ways.items():
-                # The threads of the way before still spin for a while, and would slow this one down.
-                time.sleep(PAUSE)
-                way(batch)
-                started = time.perf_counter()
-                way(batch)
-                row[name] = time.perf_counter() - started
-            seconds.append(row)
-    return pd.DataFrame(seconds)
+    for batch in batches:
+        started = time.perf_counter()
+        way(batch)
+        seconds.append(time.perf_counter() - started)
+    return seconds
 
 
 def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +201,7 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
         seconds: of `in_turns`.
 
     Returns:
-        ``ms`` of a batch and ``texts/s``, medians over turns, and the median over turns of how many times as fast as
+        ``ms`` of a batch and ``texts/s``, medians over rounds and batches, and the median of how many times as fast as
         `BASELINE` and as `PEER`, with the quartiles of the former.
     """
     times = seconds.drop(columns="rows")
