@@ -1,4 +1,4 @@
-"""What the benchmarks ran on."""
+"""What the benchmarks ran on, and how they take turns."""
 
 import platform
 import time

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +42,7 @@ Student = BertForSequenceClassification
 Loss = Callable[[object, object, Tensor], Tensor]
 
 
-class Way:
+class Way(ABC):
     """A student under training. Subclasses put the quantizers in, and may have an engine of their own."""
 
     packages: tuple[str, ...] = ()
@@ -55,8 +56,9 @@ class Way:
         self.distillation = DistillationLoss(("hidden", "attention", "logits"), layers)
         self.optimizer = self.make_optimizer(list(student.named_parameters()))
 
+    @abstractmethod
     def prepare(self, student: Student) -> Student:
-        raise NotImplementedError
+        """Put the quantizers in; an engine of its own may be returned."""
 
     def make_optimizer(self, named: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         return adamw([parameter for _, parameter in named])

@@ -85,20 +85,6 @@ def test_double_precision_is_the_same_model(served, word_tokenizer):
     assert near["median"] < 1e-4 and near["maximum"] > 0
 
 
-def test_parts_of_the_time(served, tmp_path, word_tokenizer):
-    teacher, _, packed, _, examples = served
-    serving.make_ways(teacher, packed, tmp_path, threads=1)
-    graphs = {"fp32": tmp_path / "fp32.onnx", "ours": tmp_path / "xtcq.onnx"}
-    table = serving.parts(graphs, serving.make_batches(examples, word_tokenizer, 48), threads=1)
-    assert list(table.columns) == [*serving.PARTS, serving.OTHER] and (table.sum(axis=1) > 0).all()
-    assert table.loc["fp32", "products of integers"] == 0 < table.loc["fp32", "products of floats"]
-    for part in ("products of integers", "quantizing activations", "attention", "LayerNorm", "GELU"):
-        assert table.loc["ours", part] > 0, part
-    (axes,) = figures_serving.part_bars(table).axes
-    assert len(axes.patches) == 2 * len(table.columns)
-    plt.close("all")
-
-
 def test_tools_are_quiet_and_the_log_comes_back(served, tmp_path, caplog, capsys):
     teacher, _, packed, _, _ = served
     serving.make_ways(teacher, packed, tmp_path, threads=1)

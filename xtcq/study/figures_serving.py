@@ -43,7 +43,7 @@ def part_bars(times: pd.DataFrame) -> Figure:
     """Milliseconds of a batch by what they are spent on, one bar a graph.
 
     Args:
-        times: of ``serving.parts``.
+        times: of ``operators.parts``.
 
     Returns:
         The figure.

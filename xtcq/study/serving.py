@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,19 +32,6 @@ WEIGHTS_FILES = ("packed.safetensors", "model.safetensors")
 
 Batch = Mapping[str, np.ndarray]
 Way = Callable[[Batch], np.ndarray]
-
-# What the operators of an encoder's graph are there for; those that are not named move data or add things up.
-PARTS = {
-    "products of integers": ("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
-    "products of floats": ("MatMul", "Gemm", "FusedMatMul"),
-    "quantizing activations": (
-        "QuantizeLinear", "DynamicQuantizeLinear", "ReduceMin", "ReduceMax", "Max", "Neg", "Div", "Expand", "Shape",
-    ),
-    "attention": ("MultiHeadAttention", "Attention", "Softmax"),
-    "LayerNorm": ("LayerNormalization", "SkipLayerNormalization"),
-    "GELU": ("BiasGelu", "Gelu", "FastGelu", "Erf"),
-}  # fmt: skip
-OTHER = "scales, embeddings, other"
 
 
 def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
@@ -127,11 +112,12 @@ def load_float64(packed: Path) -> PreTrainedModel:
 
 
 def _onnx(path: Path, threads: int | None) -> Way:
-    session = onnxruntime.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, dict(batch))[0]
 
 
-def _options(threads: int | None) -> onnxruntime.SessionOptions:
+def session_options(threads: int | None) -> onnxruntime.SessionOptions:
+    """Options of an onnxruntime session: its threads, all physical cores by default, and errors alone in its log."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads or 0, 3  # errors
     return options
@@ -296,38 +282,3 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
         "99th percentile": float(np.quantile(differences, 0.99)),
         "maximum": float(differences.max()),
     }
-
-
-def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
-    """Where the time goes, by onnxruntime's own profiler.
-
-    Args:
-        graphs: ONNX files by name.
-        batches: run once each, after a round that is not counted.
-        threads: of onnxruntime; all physical cores by default.
-
-    Returns:
-        Milliseconds of a batch on average: one row a graph, one column a part of `PARTS`, and `OTHER`.
-    """
-    part_of = {operator: part for part, operators in PARTS.items() for operator in operators}
-    rows = {}
-    for name, path in graphs.items():
-        spent = dict.fromkeys([*PARTS, OTHER], 0.0)
-        for event in _kernels(path, batches, threads):
-            spent[part_of.get(event["args"]["op_name"], OTHER)] += event["dur"] / 1000 / len(batches)
-        rows[name] = spent
-    return pd.DataFrame(rows).T.rename_axis("graph")
-
-
-def _kernels(path: Path, batches: Sequence[Batch], threads: int | None) -> list[dict]:
-    """The profiler's events of operators in the second round over the batches."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = _options(threads)
-        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        for batch in [*batches, *batches]:
-            session.run(None, dict(batch))
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
-    second = runs[len(batches)]
-    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time") and e["ts"] >= second]
