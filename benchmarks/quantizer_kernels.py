@@ -81,12 +81,14 @@ def make_functions(rows: int, columns: int, granularity: str, device: str) -> tu
 
 
 def make_runs(rows: int, columns: int, granularity: str, device: str, compiled: bool) -> dict[str, Run]:
+    # Functions share their code, and the compiler keeps few versions of it; a second shape would make it a general one.
+    torch.compiler.reset()
     weight, functions = make_functions(rows, columns, granularity, device)
     target, gradient = torch.empty_like(weight), torch.randn_like(weight)
     source = weight.detach()
     runs: dict[str, Run] = {COPY: lambda: target.copy_(source)}
     for name, (function, inputs) in functions.items():
-        call = torch.compile(function) if compiled else function
+        call = torch.compile(function, fullgraph=True) if compiled else function
 
         def forward(call: Callable = call) -> Tensor:
             with torch.no_grad():

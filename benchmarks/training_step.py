@@ -64,7 +64,10 @@ def make_step(
             target = teacher(**batch, **wanted)
         return loss(student(**batch, **wanted), target, batch["attention_mask"])[0]
 
-    forward = torch.compile(forward) if compiled else forward
+    if compiled:
+        forward()  # transformers hooks the layers on the first call, which cannot be traced
+        # In one graph or not at all: what silently falls back to eager would be timed as compiled.
+        forward = torch.compile(forward, fullgraph=True)
 
     def step() -> None:
         forward().backward()
@@ -79,6 +82,8 @@ def make_step(
 
 def measure(tokens: int, batch_size: int, rounds: int, compiled: bool, device: torch.device) -> pd.DataFrame:
     """Seconds of every variant in every round, one row a round."""
+    # The variants share their code, and the compiler keeps few versions of one function.
+    torch.compiler.reset()
     encoder, _ = load_encoder("minilm-l6", 2)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, encoder.config.vocab_size, (batch_size, tokens), generator=generator)

@@ -4,6 +4,7 @@ from transformers.utils import ModelOutput
 
 from xtcq.distillation import DistillationLoss, LayerMap, attention_loss, hidden_loss, logit_loss
 from xtcq.distillation.losses import position_loss
+from xtcq.quantization import QuantConfig, quantize, use_score_attention
 
 
 @pytest.fixture
@@ -125,3 +126,26 @@ def test_the_logit_term_of_questions_is_the_mean_of_start_and_end(mask):
     expected = sum(position_loss(student[name], teacher[name], mask) for name in names) / 2
     torch.testing.assert_close(loss, expected)
     assert list(parts) == ["logits"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "recipe"),
+    [("1-1-8", "xtc"), ("2-2-8", "xtc"), ("2-2-8", "ternarybert"), ("1-1-4", "binarybert"), ("2-4-4", "adaqat")],
+)
+def test_a_step_of_distillation_compiles_into_one_graph(tiny_bert, padded_batch, precision, recipe):
+    student = use_score_attention(quantize(tiny_bert(), QuantConfig(precision, recipe)))
+    teacher = use_score_attention(tiny_bert(num_labels=2).eval().requires_grad_(False))
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(2, 2))
+    wanted = {"output_hidden_states": True, "output_attentions": True}
+
+    def forward():
+        return loss(
+            student(**padded_batch, **wanted), teacher(**padded_batch, **wanted), padded_batch["attention_mask"]
+        )[0]
+
+    student.eval()  # without dropout both ways give the same number
+    expected = forward()  # transformers hooks the layers on the first call, which cannot be traced
+    compiled = torch.compile(forward, fullgraph=True, backend="aot_eager")()
+    torch.testing.assert_close(compiled, expected)
+    compiled.backward()
+    assert all(p.grad is not None for p in student.bert.encoder.parameters() if p.requires_grad)

@@ -189,6 +189,14 @@ def test_errors(build, message):
         build()
 
 
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith(("symmetric", "asymmetric", "lsq-4"))])
+def test_traces_on_transposed_activations(name):
+    """Queries, keys and values reach their quantizers transposed, which is a layout that not every operator traces."""
+    x = values_of("normal", (2, 3, 4, 5)).float().transpose(1, 2)
+    quantizer = MAKERS[name](5)
+    torch.testing.assert_close(torch.compile(quantizer, fullgraph=True, backend="aot_eager")(x), quantizer(x))
+
+
 def test_traces_into_one_graph():
     """No quantizer reads a value back: a compiled training step stays in one piece."""
 

@@ -55,11 +55,11 @@ class DynamicQuantizer(Quantizer):
         """Return the rounded codes, the scale and, where asymmetric, the zero point."""
         # Scales never fall below the smallest normal number: zeros divide to zero, and no quotient passes the range.
         tiny = torch.finfo(x.dtype).tiny
-        if self.symmetric:
-            buffer = x.abs()
-            scale = (self._reduce(torch.amax, buffer) / (2 ** (self.bits - 1) - 1)).clamp_min(tiny)
-            return torch.div(x, scale, out=buffer).round_(), scale, None
         low, high = self._reduce(torch.amin, x), self._reduce(torch.amax, x)
+        if self.symmetric:
+            # Two reductions write nothing; a buffer of |x| would be as large as x.
+            scale = (torch.maximum(high, -low) / (2 ** (self.bits - 1) - 1)).clamp_min(tiny)
+            return (x / scale).round_(), scale, None
         # Below one unit in the last place of the data a scale would be noise; eps is a power of two, so the zero point
         # of a constant group is exact.
         resolution = torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())

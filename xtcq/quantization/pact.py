@@ -39,5 +39,4 @@ class LearnedClipQuantizer(DynamicQuantizer):
 
     def _clipped(self, x: Tensor) -> Tensor:
         low, high = self.bounds.abs().to(x.dtype)
-        # Clamping keeps strides, and torch.compile takes no strided `out=` further on: q, k and v come transposed.
-        return torch.clamp(x.contiguous(), -low, high)
+        return torch.clamp(x, -low, high)
