@@ -130,12 +130,12 @@ def test_the_logit_term_of_questions_is_the_mean_of_start_and_end(mask):
 
 @pytest.mark.parametrize(
     ("precision", "recipe"),
-    [("1-1-8", "xtc"), ("2-2-8", "xtc"), ("2-2-8", "ternarybert"), ("1-1-4", "binarybert"), ("2-4-4", "adaqat")],
+    [("1-1-8", "xtc"), ("2-2-8", "ternarybert"), ("1-1-4", "binarybert"), ("2-4-4", "adaqat")],
 )
 def test_a_step_of_distillation_compiles_into_one_graph(tiny_bert, padded_batch, precision, recipe):
-    student = use_score_attention(quantize(tiny_bert(), QuantConfig(precision, recipe)))
-    teacher = use_score_attention(tiny_bert(num_labels=2).eval().requires_grad_(False))
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(2, 2))
+    student = use_score_attention(quantize(tiny_bert(layers=1), QuantConfig(precision, recipe)))
+    teacher = use_score_attention(tiny_bert(layers=1).eval().requires_grad_(False))
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(1, 1))
     wanted = {"output_hidden_states": True, "output_attentions": True}
 
     def forward():

@@ -44,7 +44,8 @@ def score_attention(
     """
     quantizers = getattr(module, "operand_quantizers", {})
     operands = {"query": query, "key": key, "value": value}
-    query, key, value = (quantizers[name](x) if name in quantizers else x for name, x in operands.items())
+    # The products below copy transposed operands. Copied before they are quantized, they cost the same and compile.
+    query, key, value = (quantizers[name](x.contiguous()) if name in quantizers else x for name, x in operands.items())
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
     scores = torch.matmul(query, key.transpose(2, 3)) * scale
     masked = scores if attention_mask is None else scores + attention_mask
