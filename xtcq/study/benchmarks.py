@@ -22,13 +22,20 @@ EXPECTED = {
     "inference-cpu": "answers of a packed BERT-base on a processor",
     "training_peers-cpu": "training beside the peers",
     "quantizer_kernels-cpu": "quantizers alone, on a processor",
+    "quantizer_kernels-cpu-compiled": "quantizers alone, compiled for a processor",
     "quantizer_kernels-cuda": "quantizers alone, compiled for a GPU",
     "training_step-cpu": "what quantization adds to a training step",
+    "training_step-cpu-compiled": "the same, compiled for a processor",
+    "training_step-cuda": "the same, compiled for a GPU",
     "adaqat_step-cpu": "what learned bit-widths add to a training step",
     "augmentation-cpu": "sentences that augmentation makes",
 }
 # At least this many times as fast. A training step has its targets in its own file, since its peers are named there.
 INFERENCE = {"PyTorch fp32": 3.0, "onnxruntime dynamic int8": 1.0}
+# A step with XTC's quantizers takes at most this many times as long as one without any; the other recipes do more.
+STEP = {"interpreted": 1.15, "compiled": 1.10}
+# A step of a layer's search takes at most this many times as long as one of training at fixed bit-widths.
+SEARCH = 1.45
 _OURS, _BEST = "xtcq", "best peer, equal padding"
 _QUARTILES = ("lower quartile", "upper quartile")
 
@@ -125,6 +132,11 @@ def comparisons(found: dict[str, Result]) -> pd.DataFrame:
         rows += _training(found["training_peers-cpu"].data)
     if "quantizer_kernels-cuda" in found:
         rows += _kernels(found["quantizer_kernels-cuda"].data)
+    for name, result in found.items():
+        if name.startswith("training_step"):
+            rows += _steps(result)
+    if "adaqat_step-cpu" in found:
+        rows += _searches(found["adaqat_step-cpu"].data)
     columns = ["benchmark", "compared", "ratio", *_QUARTILES, "target", "at"]
     table = pd.DataFrame(rows, columns=columns).set_index(columns[:2])
     at_most = table["at"] == "most"
@@ -202,6 +214,28 @@ def _kernels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 compared = f"{name}, {shape}, multiples of the bound"
                 row = {"ratio": row["x bound"], "target": data["target"], "at": "most"}
                 yield {"benchmark": "quantizers", "compared": compared} | row
+
+
+def _steps(result: Result) -> Iterator[dict[str, Any]]:
+    way = "compiled" if result.data["compiled"] else "interpreted"
+    place = "GPU" if result.name.endswith("cuda") else "CPU"
+    for tokens, variants in result.data["tokens"].items():
+        for name, row in variants.items():
+            if "xtc" in name:
+                compared = f"{name}, {way} on a {place}, {tokens} tokens, times as long as KD alone"
+                spread = {quartile: row[quartile] for quartile in _QUARTILES}
+                yield {"benchmark": "step", "compared": compared, "ratio": row["x KD"], "at": "most"} | {
+                    **spread, "target": STEP[way]
+                }  # fmt: skip
+
+
+def _searches(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for tokens, ways in data["tokens"].items():
+        for name, row in ways.items():
+            if name.startswith("layer, "):
+                compared = f"{name}, {tokens} tokens, times as long as fixed bit-widths"
+                row = {"ratio": row["x QAT (mean over layers)"], "target": SEARCH, "at": "most"}
+                yield {"benchmark": "search", "compared": compared} | row
 
 
 def _tables(place: Sequence[str], data: dict[str, Any]) -> Iterator[tuple[str, pd.DataFrame]]:
