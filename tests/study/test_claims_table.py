@@ -3,8 +3,8 @@ import re
 import pytest
 
 from xtcq.study import Experiment
-from xtcq.study.claims import NOT_TESTED, REPRODUCED
-from xtcq.study.claims_table import chapter
+from xtcq.study.claims import NOT_TESTED, REPRODUCED, judge_all
+from xtcq.study.claims_table import chapter, headline
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import save_record
 
@@ -33,3 +33,9 @@ def test_a_chapter_judges_by_the_records_on_disk(folders, make_record):
     assert f"<strong>{REPRODUCED}</strong>" in row and "+1.20 [" in row and "pairs: 3" in row
     # The Records bear on none of another chapter's claims.
     assert REPRODUCED not in chapter("lora").to_html()
+    # The landing page names what was decided, and leads to its chapter.
+    lines = headline(judge_all()).split("\n")
+    assert "1 reproduced, 0 contradicted" in lines[0]
+    assert lines[1].count("<li>") == 1 and "here +1.2 [+1.0, +1.4]" in lines[1]
+    assert '<a href="executed/kd-stages.html">' in lines[1]
+    assert lines[2] == "<p><strong>Contradicted</strong>: none.</p>"

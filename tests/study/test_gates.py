@@ -39,6 +39,8 @@ def checkout(tmp_path, monkeypatch, make_record):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "chapter.ipynb").write_text(json.dumps(notebook))
     (tmp_path / "book" / "index.md").write_text("Best: {glue:text}`executed/chapter.ipynb::best:.1f`.")
+    block = "Found:\n\n```{glue} best\n:doc: executed/chapter.ipynb\n```\n"
+    (tmp_path / "book" / "block.md").write_text(block)
     return tmp_path
 
 
@@ -95,14 +97,20 @@ def test_a_record_of_an_older_schema(checkout):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("name", "old", "new", "message"),
     [
-        ("::best", "::worst", "chapter.ipynb glues no 'worst'"),
-        ("chapter.ipynb", "missing.ipynb", "takes 'best' from executed/missing.ipynb, which does not exist"),
+        ("index.md", "::best", "::worst", "chapter.ipynb glues no 'worst'"),
+        (
+            "index.md",
+            "chapter.ipynb",
+            "missing.ipynb",
+            "takes 'best' from executed/missing.ipynb, which does not exist",
+        ),
+        ("block.md", "} best", "} worst", "chapter.ipynb glues no 'worst'"),
     ],
 )
-def test_a_glue_key_that_does_not_exist(checkout, old, new, message):
-    page = checkout / "book" / "index.md"
+def test_a_glue_key_that_does_not_exist(checkout, name, old, new, message):
+    page = checkout / "book" / name
     page.write_text(page.read_text().replace(old, new))
     assert message in only(check_book(checkout))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from xtcq.study import published
-from xtcq.study.claims import Judgement, judge_all
+from xtcq.study.claims import CONTRADICTED, REPRODUCED, Judgement, counts, judge_all
 
 _WIDTHS = ("13em", "8em", "11em", "11em")
 
@@ -64,6 +64,30 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
     )
 
 
+def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str:
+    """What was decided, in a few lines for a landing page.
+
+    Args:
+        judgements: of both papers.
+        executed: the way from that page to the executed chapters.
+
+    Returns:
+        HTML: the number of claims by verdict, and those reproduced or contradicted, each with both effects.
+    """
+    tally = ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items())
+    parts = [f"<p>Of the {len(judgements)} claims in the papers' tables: {tally}.</p>"]
+    for verdict in (REPRODUCED, CONTRADICTED):
+        decided = [j for j in judgements if j.verdict == verdict]
+        entries = "".join(
+            f'<li><a href="{executed}/{j.claim.chapter}.html">{escape(j.claim.claim)}</a> '
+            f"Paper {j.paper_effect:+.1f} points, here {_points(j.our_effect, j.interval, 1)}.</li>"
+            for j in decided
+        )
+        listed = f"</p><ul>{entries}</ul>" if decided else " none.</p>"
+        parts.append(f"<p><strong>{verdict.capitalize()}</strong>:{listed}")
+    return "\n".join(parts)
+
+
 def chapter(name: str) -> Styler:
     """What the papers claim about a chapter's subject, judged by all Records that bear on it.
 
@@ -109,10 +133,11 @@ def _link(chapter: str) -> str:
     return f'<a href="{chapter}.html">{chapter}</a>' if _written(chapter) else f"chapter {chapter}: not written yet"
 
 
-def _points(effect: float | None, bounds: tuple[float, float] | None) -> str:
+def _points(effect: float | None, bounds: tuple[float, float] | None, decimals: int = 2) -> str:
     if effect is None:
         return "–"
-    return f"{effect:+.2f}" + (f" [{bounds[0]:+.2f}, {bounds[1]:+.2f}]" if bounds else "")
+    spread = "" if bounds is None else " [{:+.{d}f}, {:+.{d}f}]".format(*bounds, d=decimals)
+    return f"{effect:+.{decimals}f}{spread}"
 
 
 def _written(chapter: str) -> bool:

@@ -18,7 +18,12 @@ from xtcq.study.grid import notebook_grid
 from xtcq.study.ledger_file import ClaimError, load_claims
 from xtcq.study.records import RecordError, load_record
 
-_GLUE = re.compile(r"\{glue:[a-z]*\}`([^`:]+)::([^`:]+)(?::[^`]*)?`")
+# The role, which stands in a sentence, and the directive, which is a block.
+_GLUE = re.compile(
+    r"\{glue:[a-z]*\}`(?P<inline_page>[^`:]+)::(?P<inline_key>[^`:]+)(?::[^`]*)?`"
+    r"|^```\{glue(?::[a-z]+)?\} (?P<key>\S+)\n:doc: (?P<page>\S+)",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,8 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
 
 def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
     name = str(page.relative_to(root))
-    for target, key in _GLUE.findall(page.read_text(encoding="utf-8")):
+    for found in _GLUE.finditer(page.read_text(encoding="utf-8")):
+        target, key = found["inline_page"] or found["page"], found["inline_key"] or found["key"]
         notebook = (page.parent / target).resolve()
         if not notebook.exists():
             yield Problem(name, f"it takes {key!r} from {target}, which does not exist", "Execute that notebook")
