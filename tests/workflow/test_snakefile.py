@@ -106,6 +106,15 @@ def test_results_of_benchmarks_are_part_of_their_page(repository):
     assert second["benchmarks.ipynb"] > first["benchmarks.ipynb"] and second["one.ipynb"] == first["one.ipynb"]
 
 
+def test_a_cluster_gets_a_job_with_a_gpu_for_every_chapter(repository):
+    command = [Path(sys.executable).with_name("snakemake"), "--dry-run", "--workflow-profile"]
+    command += ["workflow/profiles/slurm", "--config", "profile=mini"]
+    ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    for setting in ("\nrule execute:", "threads: 8", "gpu=1"):
+        assert ran.stdout.count(setting) == 2, setting
+    assert "runtime=1440" in ran.stdout and "localrule book:" in ran.stdout
+
+
 def test_configuration_that_makes_no_sense(repository):
     ran = snakemake(repository, "huge", check=False)
     assert ran.returncode != 0 and "unknown profile 'huge'" in ran.stderr
