@@ -1,6 +1,9 @@
+from types import MappingProxyType
+
 import pytest
 
 from xtcq.study import Experiment
+from xtcq.study.budgets import paper_passes
 from xtcq.study.evidence import find_pairs
 from xtcq.study.ledger import Contrast, Spread
 
@@ -124,14 +127,20 @@ def test_against_another_teacher(student):
 
 
 class TestSpread:
-    def records(self, student, seeds=(42, 111, 222)):
+    STEPS_192 = MappingProxyType({"mrpc": 1.669, "rte": 2.461})
+
+    def records(self, student, seeds=(42, 111, 222), lengths=STEPS_192, begin=False):
         # Averages over the two tasks: 70, 71, 72. Teachers differ in their length from task to task.
-        lengths = {"mrpc": 3, "rte": 5}
+        teachers = {task: Experiment(task=task, epochs=n, learning_rate=1e-4) for task, n in (("mrpc", 3), ("rte", 5))}
+
+        def start(task):
+            fields = {"task": task, "teacher": teachers[task], "epochs": lengths[task], "learning_rate": 5e-4}
+            return Experiment(**fields, layers=(1, 3, 5), stages="one-stage")
+
         return [
-            student(
-                score + i, task=task, seed=seed, teacher=Experiment(task=task, epochs=lengths[task], learning_rate=1e-4)
-            )
+            student(score + i, task=task, seed=seed, teacher=teachers[task], epochs=lengths[task], **more)
             for task, score in (("mrpc", 80.0), ("rte", 60.0))
+            for more in [{"start": start(task), "layers": (1, 3, 5)} if begin else {}]
             for i, seed in enumerate(seeds)
         ]
 
@@ -139,6 +148,14 @@ class TestSpread:
         pair = only(find_pairs(Spread({}), self.records(student)))
         assert pair.effect == pytest.approx((2 / 3) ** 0.5)
         assert pair.tasks == {"mrpc", "rte"} and pair.seeds == {42, 111, 222}
+
+    def test_students_that_begin_with_their_own_task_s_run(self, student):
+        assert only(find_pairs(Spread({}), self.records(student, begin=True))).tasks == {"mrpc", "rte"}
+
+    def test_tasks_are_trained_for_one_budget_or_as_many_steps(self, student):
+        budget = {task: paper_passes(task, "A") for task in ("mrpc", "rte")}
+        assert only(find_pairs(Spread({}), self.records(student, lengths=budget))).epochs == set(budget.values())
+        assert find_pairs(Spread({}), self.records(student, lengths={"mrpc": 2, "rte": 2})) == []
 
     def test_too_few_seeds_or_tasks(self, student):
         assert find_pairs(Spread({}), self.records(student, seeds=(42, 111))) == []

@@ -33,7 +33,7 @@ the best value of the task's first metric on its development set. All difference
 that is one pair. The interval is a {LEVEL:.0%} percentile bootstrap over the pairs. Where a setting is tuned, the best
 is taken over the values that both sides have, {LEAST_VALUES} or more. For a claim about the spread over seeds, the
 effect is the standard deviation over {LEAST_SEEDS} seeds or more of the average over tasks, and a pair is one
-configuration.
+configuration; tasks are averaged if they were trained for the same budget, or for as many steps.
 
 The verdict is **{REPRODUCED}** if the whole interval lies on the claimed side of the threshold, **{CONTRADICTED}** if
 it lies on the other side, and **{INCONCLUSIVE}** if it holds the threshold, or if there are fewer than {LEAST_PAIRS}

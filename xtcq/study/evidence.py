@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from math import ceil
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -117,21 +118,32 @@ def _difference(test: Contrast, group: Sequence[Record], every: dict[Experiment,
     return None if None in plus + minus else sum(plus) - sum(minus)
 
 
-def _spreads(test: Spread, records: Sequence[Record]) -> list[Pair]:
-    def configuration(experiment: Experiment) -> str:
-        own = {k: v for k, v in experiment.to_dict().items() if k not in ("task", "seed", "teacher")}
-        # The teachers of two tasks differ in task and length, and are the same teacher otherwise.
-        teacher = experiment.teacher.to_dict() if experiment.teacher else {}
-        return repr((sorted(own.items()), sorted((k, v) for k, v in teacher.items() if k not in ("task", "epochs"))))
+def _configuration(experiment: Experiment | None, length: bool = True) -> object:
+    """What is equal between runs on several tasks; as long are runs of one budget, or of as many optimizer steps."""
+    if experiment is None:
+        return None
+    linked = ("task", "seed", "epochs", "teacher", "start")
+    own = {name: value for name, value in experiment.to_dict().items() if name not in linked}
+    spec = task_spec(experiment.task)
+    steps = ceil(experiment.epochs * ceil(spec.training_examples / spec.batch_size))
+    return (
+        repr(sorted(own.items())),
+        (experiment.budget or steps) if length else None,
+        # A task's own teacher is trained as long as that task needs.
+        _configuration(experiment.teacher, length=False),
+        _configuration(experiment.start),
+    )
 
+
+def _spreads(test: Spread, records: Sequence[Record]) -> list[Pair]:
     pairs = []
-    for group in _groups(records, test.where, configuration):
+    for group in _groups(records, test.where, _configuration):
         scores = {(record.experiment.task, record.experiment.seed): _score(record) for record in group}
         seeds = sorted({seed for _, seed in scores})
         tasks = {task for task, _ in scores if all((task, seed) in scores for seed in seeds)}
         if len(seeds) >= LEAST_SEEDS and len(tasks) >= LEAST_TASKS:
             averages = [fmean(scores[task, seed] for task in tasks) for seed in seeds]
-            one = group[0].experiment
-            epochs = frozenset([one.epochs])
-            pairs.append(Pair(one.model, frozenset(tasks), frozenset(seeds), epochs, pstdev(averages)))
+            epochs = frozenset(record.experiment.epochs for record in group if record.experiment.task in tasks)
+            model = group[0].experiment.model
+            pairs.append(Pair(model, frozenset(tasks), frozenset(seeds), epochs, pstdev(averages)))
     return pairs
