@@ -4,6 +4,7 @@ import json
 import pytest
 
 from xtcq.study import Experiment
+from xtcq.study.budgets import paper_passes
 from xtcq.study.claims import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -107,6 +108,29 @@ def test_seeds_of_one_task_decide_nothing(claim, records, make_record):
     judgement = judge(claim, students)
     assert (judgement.pairs, judgement.verdict) == (4, INCONCLUSIVE)
     assert judgement.scale == "minilm-l6; mrpc; 3 epochs; seeds 1, 2, 3, 4"
+
+
+def test_a_spread_of_an_average_over_few_tasks_decides_nothing(make_record):
+    claim = next(claim for claim in load_claims() if claim.id == "seeds-move-average-little")
+    budget = {task: paper_passes(task, "A") for task in ("mrpc", "rte", "cola", "sst2")}
+
+    def students(tasks):
+        return [
+            make_record(70.0 + seed / 100, task=task, seed=seed, epochs=budget[task], precision=precision,
+                        layers=layers, stages="one-stage",
+                        teacher=Experiment(task=task, epochs=3, learning_rate=1e-4))
+            for task in tasks
+            for precision in ("1-1-8", "2-2-8")
+            for layers in ((1, 3, 5), (0, 2, 4))
+            for seed in (42, 111, 222)
+        ]  # fmt: skip
+
+    # Averages of 70.42, 71.11 and 72.22 over the tasks, in every configuration.
+    four = judge(claim, students(list(budget)))
+    assert (four.pairs, four.verdict) == (4, CONTRADICTED)
+    assert four.our_effect == pytest.approx(0.741, abs=1e-3)
+    three = judge(claim, students(list(budget)[:3]))
+    assert (three.pairs, three.our_effect, three.verdict) == (4, pytest.approx(four.our_effect), INCONCLUSIVE)
 
 
 def test_encoders_are_judged_apart(claim, records):

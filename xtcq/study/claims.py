@@ -14,7 +14,7 @@ from scipy.stats import bootstrap
 
 from xtcq.study.arithmetic import Table
 from xtcq.study.evidence import LEAST_SEEDS, LEAST_TASKS, LEAST_VALUES, Pair, find_pairs
-from xtcq.study.ledger import Claim, Rows
+from xtcq.study.ledger import Claim, Rows, Spread
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import Record, load_record, records_folder
 
@@ -22,6 +22,7 @@ REPRODUCED, CONTRADICTED, INCONCLUSIVE = "reproduced", "contradicted", "inconclu
 NOT_TESTED = "not tested at this scale"
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED)
 LEAST_PAIRS = 3
+LEAST_AVERAGED = 4
 LEVEL = 0.95
 PAPER_MODEL = "bert-base-uncased"
 RULE = f"""\
@@ -33,7 +34,8 @@ the best value of the task's first metric on its development set. All difference
 that is one pair. The interval is a {LEVEL:.0%} percentile bootstrap over the pairs. Where a setting is tuned, the best
 is taken over the values that both sides have, {LEAST_VALUES} or more. For a claim about the spread over seeds, the
 effect is the standard deviation over {LEAST_SEEDS} seeds or more of the average over tasks, and a pair is one
-configuration; tasks are averaged if they were trained for the same budget, or for as many steps.
+configuration; tasks are averaged if they were trained for the same budget, or for as many steps. An average over
+fewer than {LEAST_AVERAGED} tasks deviates by more than the papers' over eight, and decides nothing.
 
 The verdict is **{REPRODUCED}** if the whole interval lies on the claimed side of the threshold, **{CONTRADICTED}** if
 it lies on the other side, and **{INCONCLUSIVE}** if it holds the threshold, or if there are fewer than {LEAST_PAIRS}
@@ -108,12 +110,14 @@ def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | No
     if not by_model:
         return Judgement(claim, *paper, None, None, 0, "", NOT_TESTED)
     # The papers' own encoder speaks first, but not if it has too little to say.
-    model, pairs = max(by_model.items(), key=lambda item: (_enough(item[1]), item[0] == PAPER_MODEL, len(item[1])))
+    model, pairs = max(
+        by_model.items(), key=lambda item: (_enough(claim, item[1]), item[0] == PAPER_MODEL, len(item[1]))
+    )
     effects = [pair.effect for pair in pairs]
     bounds = interval(effects)
     sides = {claim.holds_at(bound) for bound in bounds or ()}
     verdict = INCONCLUSIVE
-    if _enough(pairs) and len(sides) == 1:
+    if _enough(claim, pairs) and len(sides) == 1:
         verdict = REPRODUCED if sides.pop() else CONTRADICTED
     return Judgement(claim, *paper, fmean(effects), bounds, len(pairs), _scale(model, pairs), verdict)
 
@@ -184,7 +188,9 @@ def interval(effects: Sequence[float]) -> tuple[float, float] | None:
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
-def _enough(pairs: Sequence[Pair]) -> bool:
+def _enough(claim: Claim, pairs: Sequence[Pair]) -> bool:
+    if isinstance(claim.test, Spread) and min(len(pair.tasks) for pair in pairs) < LEAST_AVERAGED:
+        return False
     return len(pairs) >= LEAST_PAIRS and len(frozenset().union(*(pair.tasks for pair in pairs))) >= LEAST_TASKS
 
 
