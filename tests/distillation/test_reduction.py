@@ -1,7 +1,10 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
 from xtcq.distillation import reduce_layers, select_layers
+from xtcq.quantization import QuantConfig, quantize
 
 
 def test_published_lists():
@@ -17,6 +20,11 @@ def test_published_lists():
 def test_skip_lists_are_always_valid(depth):
     kept = select_layers("skip", 12, depth)
     assert len(set(kept)) == depth and list(kept) == sorted(kept) and 0 <= kept[0] and kept[-1] < 12
+    # Evenly spaced: no gap is two layers wider than another.
+    gaps = [after - before for before, after in pairwise(kept)]
+    assert depth == 1 or max(gaps) - min(gaps) <= 1
+    if depth > 6:
+        assert kept[-1] == 11
 
 
 def test_unknown_selection_and_depth():
@@ -58,3 +66,8 @@ def test_bottom_student_computes_the_teachers_first_layers(tiny_bert, padded_bat
 def test_impossible_lists(tiny_bert, keep):
     with pytest.raises(ValueError, match="strictly rising 0-based indices below the teacher's 4 layers"):
         reduce_layers(tiny_bert(layers=4), keep)
+
+
+def test_a_quantized_model_is_refused(tiny_bert):
+    with pytest.raises(ValueError, match="is quantized: reduce the floating-point model, then quantize"):
+        reduce_layers(quantize(tiny_bert(layers=4), QuantConfig("1-1-8")), [1, 3])

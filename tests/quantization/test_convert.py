@@ -247,3 +247,7 @@ def test_a_rank_above_the_matrix_is_refused(tiny_bert):
         ValueError, match=r"lora_rank is 33 but bert.encoder.* is a matrix of \(32, 32\): give a rank of"
     ):
         quantize(tiny_bert(), QuantConfig("1-1-8", lora_rank=33))
+    model = tiny_bert()
+    with pytest.raises(ValueError, match=r"lora_rank is 4 but classifier is a matrix of \(2, 32\)"):
+        quantize(model, QuantConfig("1-1-8", lora_rank=4), include=["*query", "classifier"])
+    assert quantize(model, QuantConfig("1-1-8", lora_rank=4), include="*query")  # nothing had been replaced

@@ -2,6 +2,7 @@ from types import MappingProxyType
 
 import pytest
 
+from xtcq.allocation import Allocation
 from xtcq.study import Experiment
 from xtcq.study.budgets import paper_passes
 from xtcq.study.evidence import find_pairs
@@ -124,6 +125,13 @@ def test_against_another_teacher(student):
     small = Experiment(task="mrpc", epochs=3, learning_rate=1e-4, layers=(1, 3, 5))
     records = [student(80.0, layers=(1, 3, 5)), student(79.0, teacher=small)]
     assert only(find_pairs(test, records)).effect == pytest.approx(1.0)
+
+
+def test_widths_that_are_allocated_are_compared_with_uniform_ones(student):
+    test = Contrast({}, ({"widths": ("fracbits",)},), ({"widths": ("uniform",)},), ())
+    fields = {"recipe": "adaqat", "precision": "4-4-4"}
+    found = [student(81.0, allocation=Allocation(method="fracbits", budget=16.0), **fields), student(80.0, **fields)]
+    assert only(find_pairs(test, found)).effect == pytest.approx(1.0)
 
 
 class TestSpread:

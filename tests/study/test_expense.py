@@ -71,7 +71,7 @@ def test_sums_by_group_of_comparable_times(timed):
     records = [timed(3600.0, side_by_side=2), timed(1800.0), timed(1800.0, task="cola"), timed(3600.0, seed=7)]
     table = expense.totals(expense.to_frame(records))
     assert table.index.to_list() == [("CPU", 1, "MRPC"), ("CPU", 1, "CoLA"), ("CPU", 2, "MRPC")]
-    assert table["hours"].to_list() == [1.5, 0.5, 1.0] and table["wall hours"].to_list() == [3.0, 1.0, 2.0]
+    assert table["hours"].to_list() == [1.5, 0.5, 1.0]
     assert table["runs"].to_list() == [2, 1, 1] and table["steps"].to_list() == [20, 10, 10]
 
 
@@ -83,6 +83,14 @@ def test_a_ratio_within_the_noise_is_said_to_be(timed):
     assert lines[2] == "- A step with plan two-stage costs 1.10 times one with one-stage; within the noise."
     assert lines[3] == "- A step with LoRA rank 1 costs 0.50 times one with 0."
     assert len(lines) == 4
+
+
+def test_a_run_that_was_cut_off_and_lost_count_of_its_time(timed):
+    cut = dataclasses.replace(timed(3600.0, seed=7), wall_seconds=100.0)
+    frame = expense.to_frame([timed(3600.0), cut])
+    assert frame["wall hours"].isna().to_list() == [False, True]
+    line = expense.findings(frame).data.splitlines()[0]
+    assert "2 runs took 2.0 device hours of training steps, 50 %" in line and "(1 runs that were cut off" in line
 
 
 def test_an_edition_without_records(folders):

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from xtcq.adaqat import AdaQATSettings
 from xtcq.study import Experiment
 
 TEACHER = Experiment(task="mrpc", epochs=3, learning_rate=5e-5)
+LARGE = replace(TEACHER, model="bert-base-uncased")
 
 
 def test_round_trip_through_json():
@@ -56,6 +58,14 @@ def test_digest_does_not_depend_on_defaults_that_are_spelled_out():
         ({"layers": (1, 1)}, r"layers to keep \[1, 1\]"),
         ({"layers": (1, 6)}, r"layers to keep \[1, 6\]"),
         ({"layers": (1, 3), "teacher": TEACHER, "model": "bert-base-uncased"}, r"layers=\[1, 3\] are cut out of the t"),
+        (
+            {"stages": "one-stage", "teacher": replace(TEACHER, precision="2-2-8")},
+            "is quantized, and its student would begin with its weights",
+        ),
+        (
+            {"stages": "one-stage", "teacher": LARGE},
+            "hidden states of 'minilm-l6' have 384 values and those of the teacher's 'bert-base-uncased' 768",
+        ),
         ({"augmentation": "glove"}, "augmentation 'glove' is unknown: use one of none, neighbours, masked-lm"),
     ],
 )
@@ -96,7 +106,7 @@ def test_layers_are_counted_in_the_encoder():
     assert taught_by_small.kept == (1, 3, 5)
     assert begun_with(None, teacher=SMALL, layers=(0, 2)).kept == (1, 5)
     # A student that was pre-trained on its own is cut out of nothing.
-    assert begun_with(None, model="tinybert-l6", layers=None).kept is None
+    assert begun_with(None, model="tinybert-l6", layers=None, teacher=LARGE).kept is None
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_layers_are_counted_in_the_encoder():
     [
         (SMALL, {"layers": (0, 1, 2)}, r"start has kept=\(1, 3, 5\) and this experiment \(0, 1, 2\)"),
         (TEACHER, {}, r"start has kept=None and this experiment \(1, 3, 5\)"),
-        (SMALL, {"model": "tinybert-l6", "layers": None}, "start has model='minilm-l6'"),
+        (SMALL, {"model": "tinybert-l6", "layers": None, "teacher": LARGE}, "start has model='minilm-l6'"),
         (begun_with(SMALL, lora_rank=1), {}, "start has LoRA of rank 1 and this experiment of rank 0"),
         (begun_with(SMALL, recipe="ternarybert", precision="2-2-8"), {}, "quantized by recipe 'ternarybert'"),
     ],

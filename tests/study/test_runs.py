@@ -70,6 +70,12 @@ def test_loaded_student_is_the_trained_one(small_world):
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
 
 
+def test_the_tokenizer_of_a_student_cuts_where_training_did(small_world, word_task, word_tokenizer):
+    word_tokenizer.model_max_length = 512
+    _, tokenizer = load_student(TEACHER)
+    assert tokenizer.model_max_length == word_task.spec.max_length < 512
+
+
 def test_student_starts_from_its_teacher(small_world, monkeypatch):
     run(TEACHER)
     teacher, _ = load_student(TEACHER)
@@ -113,8 +119,9 @@ def test_a_grid_trains_what_a_student_starts_from_first(small_world, trainings):
 
 
 def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, monkeypatch):
-    run(TEACHER)
-    other = replace(STUDENT, model="tinybert-l6", precision="32-32-32")
+    large = replace(TEACHER, model="bert-base-uncased")
+    run(large)
+    other = replace(STUDENT, model="tinybert-l6", precision="32-32-32", teacher=large)
     pretrained, _ = runs.load_encoder("tinybert-l6", 2)
     began = {}
 
@@ -144,6 +151,13 @@ def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
     ):
         run_all([bad, TEACHER])
     assert record_path(TEACHER).exists() and not record_path(bad).exists()
+
+    orphan = replace(STUDENT, teacher=bad)
+    with pytest.raises(
+        RuntimeError, match=f"2 of 3 runs failed:(\n.*)+{orphan.digest}.*: not run, it needs {bad.digest}"
+    ):
+        run_all([orphan, STUDENT])
+    assert record_path(STUDENT).exists()
 
 
 def test_grid_trains_teachers_first(small_world, trainings):

@@ -70,10 +70,12 @@ def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
         student(50.0, learning_rate=5e-4, seed=2),
         student(71.0, stages="two-stage", learning_rate=1e-4, seed=1),
         student(60.0, packed=3.0, precision="1-1-8", layers=(1, 3, 5)),
+        # Trained on labels, but no level to compare with.
+        student(77.0, packed=5.0, precision="2-4-4", recipe="adaqat", stages="finetune", teacher=None),
     ]
     table = sizes.students(expense.to_frame(records))
     assert table.index.names == ["task", "layers", "W-E-A", "recipe", "LoRA rank", "steps"]
-    assert table["packed MiB"].to_list() == [3.0, 4.0, 86.0]
+    assert table["packed MiB"].to_list() == [3.0, 4.0, 5.0, 86.0]
     row = table.loc[("MRPC", "all 6", "1-1-8", "xtc", 0, 10)]
     assert (row["best"], row["of"], row["minus teacher"]) == (73.0, 3, -11.0)
     # A task without its teacher's Record has no difference.

@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -117,6 +118,20 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(fit, interrupte
     assert [e["metrics"] for e in result.history if "metrics" in e] == [
         e["metrics"] for e in expected.history if "metrics" in e
     ]
+    # Neither clock forgets what came before the interruption.
+    paused = [entry["wall_seconds"] - entry["train_seconds"] for entry in result.history]
+    assert 0 <= paused[0] and all(before <= after + 1e-6 for before, after in pairwise(paused))
+    assert result.wall_seconds == result.history[-1]["wall_seconds"] > result.train_seconds
+
+
+@pytest.mark.parametrize("several", ["cards", "processes"])
+def test_several_devices_are_refused(fit, monkeypatch, several):
+    if several == "cards":
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    else:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="trained on one device.* show one GPU by CUDA_VISIBLE_DEVICES=0"):
+        fit(finetune(1))
 
 
 def test_a_finished_stage_is_not_trained_again(fit, interrupted, teacher, tiny_bert, tmp_path):

@@ -77,8 +77,13 @@ def test_what_is_stale_runs_and_nothing_else(repository):
 
 
 def test_published_edition_and_a_failure_in_it(repository):
-    snakemake(repository, "mini", one={"seed": 111})
     page = repository / "book/executed/one.ipynb"
+    (repository / "workflow/published.json").write_text(json.dumps({"parameters": {"one": {"seed": 7}}}))
+    snakemake(repository, "mini", names=("one",))
+    assert outputs(page)[0]["text"] == ["mini 7 book/records\n"]
+    snakemake(repository, "paper", names=("one",))
+    assert outputs(page)[0]["text"] == ["paper 42 book/records\n"], "its parameters are those of one scale"
+    snakemake(repository, "mini", one={"seed": 111})
     assert outputs(page)[0]["text"] == ["mini 111 book/records\n"]
 
     before = page.read_bytes()

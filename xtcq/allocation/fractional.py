@@ -127,9 +127,18 @@ class FracBits:
         Args:
             loss: the task loss of the pass inside `observe`; its gradient is with the widths already.
             evaluate: not needed, since gradients replace further passes.
+
+        Raises:
+            FloatingPointError: if the loss is not finite: its gradient would make every width that.
         """
         if self.finished:
             return
+        value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the training loss is {value} at exploration step {self._done}, so widths have no gradient. Lower the "
+                "learning rate"
+            )
         (self.kappa * (self.average() / self.budget - 1).abs()).backward()
         self._optimizer.param_groups[0]["lr"] = self._peak * (1 - self._done / self.steps)
         self._optimizer.step()

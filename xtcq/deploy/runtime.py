@@ -89,7 +89,8 @@ class Runtime:
         self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
         graph = build_graph(model, weights).SerializeToString()
         del model  # the graph has its own copy
-        self.session = _session(graph, threads)
+        providers = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(graph, session_options(threads), providers=providers)
 
     def logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one batch.
@@ -169,11 +170,11 @@ def first_empty(column: Sequence[object]) -> int | None:
     return next((i for i, text in enumerate(column) if not isinstance(text, str) or not text.strip()), None)
 
 
-def _session(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
+def session_options(threads: int | None) -> onnxruntime.SessionOptions:
+    """Options of an onnxruntime session: its threads, all physical cores by default, and errors alone in its log."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads, options.log_severity_level = threads or 0, 3  # errors
+    return options
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

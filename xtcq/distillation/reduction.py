@@ -39,6 +39,9 @@ def select_layers(selection: str, teacher_layers: int, student_layers: int) -> t
     if selection == "bottom":
         return tuple(range(student_layers))
     if selection == "skip":
+        if 2 * student_layers > teacher_layers:
+            # XTC keeps half of the layers at most; its rule would take them one after another here, and skip the top.
+            return tuple((i + 1) * teacher_layers // student_layers - 1 for i in range(student_layers))
         stride = teacher_layers // student_layers
         # Layers that do not divide evenly are left out in equal parts at both ends.
         offset = (teacher_layers - stride * student_layers) // 2
@@ -79,9 +82,12 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
         A new model whose ``config.num_hidden_layers`` is ``len(keep)``.
 
     Raises:
-        ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist.
+        ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist, or if the model
+            is quantized.
     """
     keep = check_layers(keep, teacher.config.num_hidden_layers)
+    if hasattr(teacher, "quant_config"):
+        raise ValueError(f"{type(teacher).__name__} is quantized: reduce the floating-point model, then quantize")
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = len(keep)
     student = type(teacher)(config)

@@ -59,6 +59,14 @@ def quantize(
     tables = {join_name(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
     chosen = choose_modules(model, [*recipe_linears(model, config), *tables], recipe.operands, include, exclude)
 
+    for name in chosen:  # before anything is replaced: a model that was refused can be tried again
+        module = model.get_submodule(name)
+        if isinstance(module, nn.Linear) and config.lora_rank > min(module.weight.shape):
+            raise ValueError(
+                f"lora_rank is {config.lora_rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a "
+                f"rank of at most {min(module.weight.shape)}; XTC uses 1 and 8"
+            )
+
     changed = False
     for name in chosen:
         module = model.get_submodule(name)
@@ -75,11 +83,6 @@ def quantize(
             inputs = recipe.activation_quantizer(precision.activations, "activated" if activated else "input")
             if weight is None and inputs is None:
                 continue
-            if config.lora_rank > min(module.weight.shape):
-                raise ValueError(
-                    f"lora_rank is {config.lora_rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a "
-                    f"rank of at most {min(module.weight.shape)}; XTC uses 1 and 8"
-                )
             if config.splits:
                 model.set_submodule(name, SplitLinear.from_float(module, _placed(inputs, module)))
                 changed = True

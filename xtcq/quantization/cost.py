@@ -48,8 +48,9 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
       recipe leaves in floating point (the pooler counts with the weights' bits, the tables with their own bits or, at
       32, with the token table's). Biases, LayerNorm, scales and the task head are not counted. A low-rank factor
       counts 2 bytes with 1-bit weights and 4 bytes with more: XTC's 2-bit sizes are twice the 1-bit sizes.
-    * `ternarybert`, `adaqat`: quantized weights at their bits, all else of the encoder at 4 bytes. Scales and the task
-      head are not counted (AdaQAT-BERT Table 2 quotes TernaryBERT's 28.0, which is MiB).
+    * `ternarybert`, `binarybert`, `adaqat`: quantized weights at their bits, a split matrix as two of one bit, all
+      else of the encoder at 4 bytes. Scales and the task head are not counted (AdaQAT-BERT Table 2 quotes TernaryBERT's
+      28.0, which is MiB).
 
     Packed size: codes of one bit, ternary codes five to a byte (1.6 bits), other codes at their bits, each tensor
     filled up to a whole byte; plus scales, zero points and everything else of the model, task head and activation

@@ -78,7 +78,7 @@ def _groups(records: Iterable[Record], where: Selector, key: Callable[[Experimen
 
 def _differences(test: Contrast, records: Sequence[Record]) -> list[Pair]:
     paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
-    compared = {READINGS.get(path, path) for path in paths} | set(test.tune)
+    compared = {name for path in paths for name in READINGS.get(path, (path,))} | set(test.tune)
     equal = [field.name for field in fields(Experiment) if field.name not in compared]
     every = {record.experiment: record for record in records}
     found: dict[tuple[str, str, int], list[tuple[float, set[float]]]] = defaultdict(list)

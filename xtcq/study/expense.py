@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -57,7 +58,8 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     Returns:
         ``task`` as printed; the configuration (``layers`` is ``"all"`` at full depth); ``depth`` as the labels write
         it; ``device`` and ``side_by_side``; ``steps`` of the optimizer; ``hours`` of training steps alone and
-        ``wall hours`` with evaluations and saving; ``score`` (best, primary metric) and sizes.
+        ``wall hours`` with evaluations and saving (NaN where an early Record lost count of them, see
+        ``Record.wall_seconds``); ``score`` (best, primary metric) and sizes.
     """
     rows = []
     for record in records:
@@ -83,7 +85,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
                 "side_by_side": record.side_by_side,
                 "steps": steps,
                 "hours": record.train_seconds / 3600,
-                "wall hours": record.wall_seconds / 3600,
+                "wall hours": record.wall_seconds / 3600 if record.wall_seconds >= record.train_seconds else math.nan,
                 "ms per step": 1000 * record.train_seconds / steps,
                 "score": record.best[metric],
                 "nominal MiB": record.size["nominal_mib"],
@@ -101,10 +103,10 @@ def totals(frame: pd.DataFrame) -> pd.DataFrame:
         frame: of `to_frame`.
 
     Returns:
-        ``runs``, ``steps``, ``hours`` of training steps, ``wall hours`` with evaluations and saving.
+        ``runs``, ``steps``, ``hours`` of training steps.
     """
     grouped = frame.groupby([*DEVICE, "task"], sort=False)
-    sums = grouped[["steps", "hours", "wall hours"]].sum()
+    sums = grouped[["steps", "hours"]].sum()
     return pd.concat([grouped.size().rename("runs"), sums], axis=1).sort_index(level=DEVICE, sort_remaining=False)
 
 
@@ -162,12 +164,15 @@ def findings(frame: pd.DataFrame) -> Markdown:
     lines = []
     relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
     for (device, side_by_side), group in frame.groupby(DEVICE):
-        share = 100 * group["hours"].sum() / group["wall hours"].sum()
-        lines.append(
-            f"**{device}, {side_by_side} side by side**: {len(group)} runs took {group['hours'].sum():.1f} device "
-            f"hours of training steps, {share:.0f} % of the time from first batch to last; the rest is evaluation and "
-            "saving."
-        )
+        counted = group.dropna(subset="wall hours")
+        line = f"**{device}, {side_by_side} side by side**: {len(group)} runs took "
+        line += f"{group['hours'].sum():.1f} device hours of training steps"
+        if len(counted):
+            share = 100 * counted["hours"].sum() / counted["wall hours"].sum()
+            line += f", {share:.0f} % of the time from first batch to last; the rest is evaluation and saving"
+        if uncounted := len(group) - len(counted):
+            line += f" ({uncounted} runs that were cut off and lost count of that time are left out of the share)"
+        lines.append(line + ".")
         alike = _of(costs, device, side_by_side).query("runs > 1")
         noise = (alike["most"] / alike["least"]).max() if len(alike) else 1.0
         if len(alike):

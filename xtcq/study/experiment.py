@@ -12,7 +12,7 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.allocation import METHODS, Allocation
 from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
-from xtcq.encoder import encoder_depth, model_names
+from xtcq.encoder import encoder_depth, encoder_width, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
 from xtcq.tasks import QuestionSpec, task_spec
@@ -148,6 +148,18 @@ class Experiment:
         if self.teacher.task != self.task:
             raise ValueError(
                 f"the teacher's task is {self.teacher.task!r} and the student's {self.task!r}: give both one task."
+            )
+        if self.cut_from_teacher and self.teacher.quantized:
+            raise ValueError(
+                f"the teacher «{self.teacher}» is quantized, and its student would begin with its weights: give a "
+                "full-precision teacher, or name that run as start."
+            )
+        compared = {term for stage in self.plan() if stage.distils for term in stage.terms}
+        ours, theirs = encoder_width(self.model), encoder_width(self.teacher.model)
+        if "hidden" in compared and ours != theirs:
+            raise ValueError(
+                f"hidden states of {self.model!r} have {ours} values and those of the teacher's {self.teacher.model!r} "
+                f"{theirs}, and the plan {self.stages!r} compares them one by one: use encoders of one width."
             )
         if self.teacher.model != self.model and self.layers is not None:
             raise ValueError(

@@ -17,8 +17,7 @@ from xtcq.adaqat import Replay, narrowed
 from xtcq.quantization import QuantConfig, QuantLinear, quantize
 from xtcq.study import labels, published
 from xtcq.study.experiment import Experiment
-from xtcq.study.figures_widths import MATRICES
-from xtcq.study.labels import Label
+from xtcq.study.labels import MATRICES, Label
 from xtcq.study.records import Record
 from xtcq.study.runs import load_student
 from xtcq.tasks import encode, load_task

@@ -8,7 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from xtcq.study.geometry import MATRICES, WORDS
+from xtcq.study.geometry import WORDS
+from xtcq.study.labels import MATRICES
 
 _TITLES = {"latent": "latent weights", "binary": "binary weights"}
 

@@ -16,17 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from xtcq.quantization import Precision
 from xtcq.study import labels
-from xtcq.study.labels import Label
+from xtcq.study.labels import MATRICES, Label
 from xtcq.study.records import Record
 
-MATRICES = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "attention output",
-    "intermediate.dense": "intermediate",
-    "output.dense": "output",
-}
 SIDES = ("weights", "activations")
 _POOLER = "pooler.dense"
 _IN_LAYER = re.compile(r"(?:.*\.)?encoder\.layer\.(\d+)\.(.+)")

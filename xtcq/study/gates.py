@@ -109,7 +109,7 @@ def _check_claims(root: Path) -> Iterator[Problem]:
 def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     name = str(executed.relative_to(root))
     template = root / "notebooks" / executed.name
-    again = f"Execute it again: snakemake -s workflow/Snakefile --config profile=mini notebook={executed.stem}"
+    again = f"Execute it again: snakemake --config profile=mini notebook={executed.stem} --forcerun execute"
     if not template.exists():
         yield Problem(name, f"its template notebooks/{executed.name} does not exist", "Delete the page or restore it")
         return

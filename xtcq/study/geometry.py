@@ -12,18 +12,15 @@ from IPython.display import Markdown
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from xtcq.quantization.targets import LAYER_LINEARS, find_encoder
+from xtcq.quantization.targets import find_encoder
 from xtcq.study import labels
 from xtcq.study.experiment import Experiment
-from xtcq.study.labels import Label, as_text
+from xtcq.study.labels import MATRICES, Label, as_text
 from xtcq.study.records import runs_folder
 from xtcq.study.runs import load_student, run
 from xtcq.tasks import task_spec
 
 WORDS = "word embedding"
-MATRICES = dict(
-    zip(LAYER_LINEARS, ("query", "key", "value", "attention output", "intermediate", "output"), strict=True)
-)
 _KINDS = ("latent", "binary", "untrained")
 
 

@@ -8,11 +8,16 @@ from typing import Any
 from xtcq.distillation import SELECTIONS, select_layers
 from xtcq.encoder import encoder_depth
 from xtcq.quantization import Precision
+from xtcq.quantization.targets import LAYER_LINEARS
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
 Label = Callable[[Experiment], Any]
 Labels = Mapping[str, Label]
+# The matrices of an encoder layer, by their path in it.
+MATRICES = dict(
+    zip(LAYER_LINEARS, ("query", "key", "value", "attention output", "intermediate", "output"), strict=True)
+)
 
 
 def task(experiment: Experiment) -> str:

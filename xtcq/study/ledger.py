@@ -17,8 +17,8 @@ from xtcq.study import published
 DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1}
 REDUCTIONS = ("best", "std")
 TEACHER = "teacher"
-# Properties of an Experiment that a selector may name, and the field that each is a reading of.
-READINGS = {"kept": "layers", "budget": "epochs", "widths": "adaqat"}
+# Properties of an Experiment that a selector may name, and the fields that each is a reading of.
+READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import onnxruntime
 import pandas as pd
 
-from xtcq.study.serving import Batch, session_options
+from xtcq.deploy.runtime import session_options
+from xtcq.study.serving import Batch
 
 # What the operators of an encoder's graph are there for; those that are not named move data or add things up.
 PARTS = {

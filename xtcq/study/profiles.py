@@ -208,7 +208,7 @@ class Profile:
 
 
 def _epochs_of(task: str, steps: int) -> float:
-    """Epochs that take a number of optimizer steps, rounded down to a thousandth: the step count stays the same."""
+    """Epochs that take a number of optimizer steps, rounded down to a thousandth: a few steps fewer of a long epoch."""
     spec = task_spec(task)
     per_epoch = math.ceil(spec.training_examples / spec.batch_size)
     return math.floor(1000 * steps / per_epoch) / 1000

@@ -35,7 +35,8 @@ class Record:
         size: ``parameters``, ``nominal_mib``, ``packed_mib``, ``embedding_mb`` of the trained model.
         bitops: sum over the quantized matrices of weight bits x activation bits x weights, per token.
         train_seconds: training steps alone.
-        wall_seconds: everything from the first batch to the last, evaluations and saving included.
+        wall_seconds: from the first batch to the last evaluation, checkpoints between them included. Records of before
+            2026-11-21 have the time since the run was begun or resumed, loading and what it began with included.
         device: name of the accelerator or of the processor.
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.

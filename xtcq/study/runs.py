@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -71,15 +70,26 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
         Records in the order of the experiments.
 
     Raises:
-        RuntimeError: if some runs failed; the others are finished and stored, and the message names each failure.
+        RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
+            each failure.
     """
     experiments = list(experiments)
-    for wave in _waves(experiments):
-        workers = min(jobs, len(wave))
-        results = Parallel(n_jobs=workers)(delayed(_attempt)(experiment, workers) for experiment in wave)
-        failures = [failure for failure in results if failure]
-        if failures:
-            raise RuntimeError(f"{len(failures)} of {len(wave)} runs failed:\n" + "\n".join(failures))
+    failures: dict[Experiment, str] = {}
+    waves = _waves(experiments)
+    for wave in waves:
+        ready = []
+        for experiment in wave:
+            lacking = [other for other in (experiment.teacher, experiment.start) if other in failures]
+            if lacking:
+                failures[experiment] = f"{experiment} ({experiment.digest}): not run, it needs {lacking[0].digest}"
+            else:
+                ready.append(experiment)
+        workers = max(1, min(jobs, len(ready)))
+        results = Parallel(n_jobs=workers)(delayed(_attempt)(experiment, workers) for experiment in ready)
+        failures |= {experiment: failure for experiment, failure in zip(ready, results, strict=True) if failure}
+    if failures:
+        total = len({experiment for wave in waves for experiment in wave})
+        raise RuntimeError(f"{len(failures)} of {total} runs failed:\n" + "\n".join(failures.values()))
     return [run(experiment) for experiment in experiments]
 
 
@@ -105,11 +115,14 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
         experiment: which one.
 
     Returns:
-        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer.
+        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
+        that of the task.
     """
     weights = _weights(experiment)
     model, tokenizer = _skeleton(experiment)
     load_model(model, weights)
+    # What it was trained on and no more: a packed copy cuts texts there too.
+    tokenizer.model_max_length = task_spec(experiment.task).max_length
     return model.eval(), tokenizer
 
 
@@ -160,7 +173,6 @@ def _weights(experiment: Experiment) -> Path:
 
 
 def _train(experiment: Experiment, weights: Path) -> Record:
-    started = time.perf_counter()
     teacher, layer_map = None, None
     if experiment.teacher is not None:
         teacher, tokenizer = load_student(experiment.teacher)
@@ -203,7 +215,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         size=_size(student),
         bitops=bitops(student),
         train_seconds=result.train_seconds,
-        wall_seconds=time.perf_counter() - started,
+        wall_seconds=result.wall_seconds,
         device=_device(),
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),

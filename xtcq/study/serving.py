@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from xtcq.deploy import load_packed
 from xtcq.deploy.export import INPUTS, export_onnx
-from xtcq.deploy.runtime import Runtime
+from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.quantization import FrozenEmbedding, FrozenLinear, model_size
 from xtcq.tasks import EncodedDataset
 
@@ -114,13 +114,6 @@ def load_float64(packed: Path) -> PreTrainedModel:
 def _onnx(path: Path, threads: int | None) -> Way:
     session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, dict(batch))[0]
-
-
-def session_options(threads: int | None) -> onnxruntime.SessionOptions:
-    """Options of an onnxruntime session: its threads, all physical cores by default, and errors alone in its log."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads or 0, 3  # errors
-    return options
 
 
 def make_batches(data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int) -> list[dict[str, np.ndarray]]:

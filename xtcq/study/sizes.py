@@ -107,7 +107,8 @@ def students(frame: pd.DataFrame) -> pd.DataFrame:
     grouped = means.groupby(key, sort=False)
     best = means.loc[grouped["score"].idxmax()].set_index(key)
     best["of"] = grouped.size()
-    levels = frame[(frame["plan"] == "finetune") & (frame["layers"] == "all")].groupby("task")["score"].mean()
+    whole = (frame["plan"] == "finetune") & (frame["layers"] == "all") & (frame["W-E-A"] == "32-32-32")
+    levels = frame[whole].groupby("task")["score"].mean()
     best["minus teacher"] = best["score"] - best.index.get_level_values("task").map(levels).astype(float)
     order = {task: place for place, task in enumerate(frame["task"].unique())}
     best = best.assign(place=best.index.get_level_values("task").map(order)).sort_values(["place", "packed MiB"])

@@ -7,6 +7,8 @@ from typing import Any
 
 from xtcq.distillation import Stage
 
+# In every line of the log: seconds of training steps alone, and with the evaluations and checkpoints between them.
+CLOCKS = ("train_seconds", "wall_seconds")
 _METRIC = re.compile(r"eval_validation(_matched|_mismatched)?_(.+)")
 _SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
@@ -25,7 +27,7 @@ def place_stage(
     Returns:
         Entries as ``TrainingResult.history`` describes them.
     """
-    offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", "train_seconds")}
+    offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", *CLOCKS)}
     entries: dict[tuple[int, bool], dict[str, Any]] = {}
     for line in log:
         evaluated = any(name.startswith("eval_") for name in line)

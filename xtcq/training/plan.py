@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
-from xtcq.training.history import place_stage
+from xtcq.training.history import CLOCKS, place_stage
 from xtcq.training.search import SearchSettings
 from xtcq.training.trainer import (
     ADAM_EPSILON,
@@ -44,12 +46,13 @@ class TrainingResult:
 
     Attributes:
         history: one dict a logged point: ``stage`` (index), ``stage_name``, ``step`` (over the whole plan), ``epoch``,
-            ``train_seconds`` (training alone, without evaluation and saving), and either ``loss``, its parts and
-            ``learning_rate``, or ``metrics`` (per cent).
+            ``train_seconds`` (training alone, without evaluation and saving), ``wall_seconds`` (with both), and either
+            ``loss``, its parts and ``learning_rate``, or ``metrics`` (per cent).
         best: metrics of the last stage's evaluation with the highest primary metric, whose weights the student keeps.
             Chosen on the development set, as XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
-        train_seconds: seconds spent in training steps.
+        train_seconds: seconds spent in training steps; of an interrupted run, in those that it kept.
+        wall_seconds: the same with evaluations and checkpoints, loading left out.
         exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
             ``xtcq.allocation.FracBits.report``; None without one.
     """
@@ -58,6 +61,7 @@ class TrainingResult:
     best: dict[str, float]
     last: dict[str, float]
     train_seconds: float
+    wall_seconds: float
     exploration: dict[str, Any] | None = None
 
 
@@ -98,10 +102,12 @@ def train(
 
     Raises:
         ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student; if a stage
-            explores and there are no settings for it or no stage after it; if the student cannot explore.
+            explores and there are no settings for it or no stage after it; if the student cannot explore; if there
+            are several devices.
         FloatingPointError: if the loss is no longer finite.
     """
     _check_exploration(stages, search)
+    _check_device()
     data = {
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
@@ -133,7 +139,8 @@ def train(
     evaluated = [entry for entry in history if "metrics" in entry and entry["stage"] == len(stages) - 1]
     primary = task.spec.primary_metric
     best = max(evaluated, key=lambda entry: entry["metrics"][primary])
-    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], history[-1]["train_seconds"], exploration)
+    times = {clock: history[-1][clock] for clock in CLOCKS}
+    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], **times, exploration=exploration)
 
 
 def _check_exploration(stages: list[Stage], search: SearchSettings | None) -> None:
@@ -148,6 +155,16 @@ def _check_exploration(stages: list[Stage], search: SearchSettings | None) -> No
             f"stage {exploring[0]!r} explores bit-widths: pass search=AdaQATSettings(...) or Allocation(...)."
             if exploring
             else "search is given and no stage explores: plan explore_then_refine(...), or leave search out."
+        )
+
+
+def _check_device() -> None:
+    """Several devices would take several batches a step, which is another experiment under the same name."""
+    cards, processes = torch.cuda.device_count(), int(os.environ.get("WORLD_SIZE", "1"))
+    if max(cards, processes) > 1:
+        raise ValueError(
+            f"a plan is trained on one device, and this is {cards} GPUs and {processes} processes: show one GPU by "
+            "CUDA_VISIBLE_DEVICES=0, start one process, and give each GPU experiments of its own"
         )
 
 
@@ -168,6 +185,7 @@ def _trainer(
     spec = task.spec
     primary_split = next(iter(data["evaluation"]))
     on_cpu = not torch.cuda.is_available()
+    steps = math.ceil(stage.epochs * math.ceil(len(data["train"]) / batch_size))
 
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -190,8 +208,8 @@ def _trainer(
         save_total_limit=1,
         metric_for_best_model=f"{primary_split}_{spec.primary_metric}",
         greater_is_better=True,
-        # A ratio: fifty points a stage, however long it is.
-        logging_steps=0.02,
+        # Fifty points a stage, however long it is. A ratio would differ from the number in a checkpoint of it.
+        logging_steps=math.ceil(steps / 50),
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.training.history import CLOCKS
 from xtcq.training.search import Search, SearchSettings, begin_search
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class DistillationTrainer(Trainer):
         self.distillation = distillation
         self.teacher = teacher.eval().to(self.args.device) if distillation else None
         self._parts: dict[str, Tensor] = {}
-        self._started = self._earlier_seconds = self._paused = 0.0
+        self._started = self._paused = 0.0
+        self._earlier = dict.fromkeys(CLOCKS, 0.0)
         self._stopped_at: float | None = None
 
     def compute_loss(
@@ -125,7 +127,7 @@ class DistillationTrainer(Trainer):
         return self._evaluated.score(prediction.predictions, prediction.label_ids)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the parts of the loss and the training time; refuse to go on from a loss that is not finite.
+        """Add the parts of the loss and the times; refuse to go on from a loss that is not finite.
 
         Raises:
             FloatingPointError: naming step and learning rate.
@@ -140,7 +142,7 @@ class DistillationTrainer(Trainer):
             steps = self.state.global_step - self._parts_since
             logs |= {f"loss_{name}": float(value) / steps for name, value in self._parts.items()}
             self._parts, self._parts_since = {}, self.state.global_step
-        logs["train_seconds"] = self._train_seconds()
+        logs |= dict(zip(CLOCKS, (self._train_seconds(), self._wall_seconds()), strict=True))
         super().log(logs, *args, **kwargs)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
@@ -154,7 +156,9 @@ class DistillationTrainer(Trainer):
             if saved := self.state.stateful_callbacks.get("search"):
                 self.search.load_state(saved)
         self._parts_since = self.state.global_step
-        self._earlier_seconds = max((entry.get("train_seconds", 0.0) for entry in self.state.log_history), default=0.0)
+        # A run that goes on from a checkpoint counts what came before it.
+        for clock in CLOCKS:
+            self._earlier[clock] = max((entry.get(clock, 0.0) for entry in self.state.log_history), default=0.0)
         return result
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
@@ -172,7 +176,10 @@ class DistillationTrainer(Trainer):
 
     def _train_seconds(self) -> float:
         now = time.perf_counter() if self._stopped_at is None else self._stopped_at
-        return self._earlier_seconds + now - self._started - self._paused
+        return self._earlier["train_seconds"] + now - self._started - self._paused
+
+    def _wall_seconds(self) -> float:
+        return self._earlier["wall_seconds"] + time.perf_counter() - self._started
 
     @contextmanager
     def _clock_stopped(self) -> Iterator[None]:
