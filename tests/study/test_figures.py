@@ -148,6 +148,24 @@ def test_runs_and_their_means_at_the_tuned_rate(over_seeds, make_record):
     assert _legend(figure) == ["32-bit teacher", "bits 1", "bits 2"]
 
 
+def test_panels_fill_rows_that_fit_a_page(over_seeds, make_record):
+    mini, tasks = load_profile("mini"), ["mrpc", "cola", "rte", "sst2", "qnli"]
+    students = [record for task in tasks for record in over_seeds({(0, 1, 1e-4, 1): 70.0}, task)]
+    teachers = [make_record(84.0, **_fields(mini.teacher(task))) for task in tasks]
+
+    def drawn(count):
+        shown = [record for record in students if record.experiment.task in tasks[:count]]
+        return figures.compare(shown, teachers, labels.rank, labels.bits, xlabel="LoRA rank", legend="bits")
+
+    for count, shape in {3: (1, 3), 4: (2, 2), 5: (2, 3)}.items():
+        figure = drawn(count)
+        assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
+        assert figure.get_figwidth() <= figures.PAGE
+        shown = [axes for axes in figure.axes if axes.get_visible()]
+        assert len(shown) == count
+        assert sum(axes.get_xlabel() == "LoRA rank" for axes in shown) == shape[1]  # under every column
+
+
 def test_rates_are_written_as_printed(over_seeds, make_record):
     students = over_seeds({(0, 1, 2e-5, 1): 70.0, (0, 2, 5e-4, 1): 71.0})
     teachers = [make_record(84.0, **_fields(load_profile("mini").teacher("mrpc")))]

@@ -17,6 +17,7 @@ from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import task_spec
 
 _MARKERS = "os^Dvp"
+PAGE = 11.0  # inches: a wider figure is shrunk in the column of a page until its text is too small
 METRIC_LABELS = {
     "matthews": "Matthews correlation (x 100)",
     "accuracy": "accuracy (%)",
@@ -143,10 +144,16 @@ def compare(
     frame = tuned(students, across, apart)
     tasks, values, levels = _unique(students, labels.task), _unique(students, across), _levels(teachers)
     names = _unique(students, apart)
-    width = max(3.6, 0.9 * len(values) + 1.8) * len(tasks)
-    figure, grid = plt.subplots(1, len(tasks), squeeze=False, layout="constrained", figsize=(width, 3.4))
+    width = max(3.6, 0.9 * len(values) + 1.8)
+    # As many rows as keep the figure legible in a page's column, filled as evenly as possible.
+    rows = -(-len(tasks) // max(1, int(PAGE // width)))
+    columns = -(-len(tasks) // rows)
+    size = width * columns, 2.9 * rows + 0.5
+    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="constrained", figsize=size)
+    for axes in grid.flat[len(tasks) :]:
+        axes.set_visible(False)
     looks = _looks(names)
-    for axes, task in zip(grid.flat, tasks, strict=True):
+    for axes, task in zip(grid.flat, tasks, strict=False):
         axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
         for name, (colour, marker) in looks.items():
             line = frame[(frame["task"] == task) & (frame["apart"] == name)]
@@ -214,8 +221,8 @@ def _metric_label(students: list[Record], title: str) -> str:
 
 def _finish(figure: Figure, grid: Any, xlabel: str) -> None:
     """Name the horizontal axes and what is drawn; a panel may lack a line that was not run, the legend has them all."""
-    for axes in grid[-1]:
-        axes.set_xlabel(xlabel)
+    for column in grid.T:
+        [axes for axes in column if axes.get_visible()][-1].set_xlabel(xlabel)
     named = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

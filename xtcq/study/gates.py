@@ -119,16 +119,14 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
         output["output_type"] == "error" for cell in code for output in cell["outputs"]
     ):
         yield Problem(name, "its execution failed", again)
-    injected = [cell for cell in code if "injected-parameters" in cell["metadata"].get("tags", ())]
-    ours = ["".join(cell["source"]) for cell in code if cell not in injected]
-    theirs = [
-        "".join(cell["source"])
-        for cell in json.loads(template.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code"
-    ]
-    if ours != theirs:
+    own = [cell for cell in notebook["cells"] if "injected-parameters" not in cell["metadata"].get("tags", ())]
+    clean = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    if _sources(own, "code") != _sources(clean, "code"):
         yield Problem(name, f"its code is not that of notebooks/{executed.name}", again)
         return
+    if _sources(own, "markdown") != _sources(clean, "markdown"):
+        take_over = f"Take it over: python workflow/prose.py {executed.stem}"
+        yield Problem(name, f"its prose is not that of notebooks/{executed.name}", take_over)
     if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
         return
     parameters: dict[str, Any] = notebook["metadata"].get("papermill", {}).get("parameters", {})
@@ -137,6 +135,10 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     for experiment in notebook_grid(template, parameters):
         if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
             yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing", again)
+
+
+def _sources(cells: list[dict[str, Any]], kind: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
 
 
 def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
