@@ -52,7 +52,8 @@ def test_a_trained_student_is_packed_with_its_scores(pack, tmp_path, padded_batc
     ("experiments", "options", "message"),
     [
         ({"task": "mrpc", "epochs": 1, "learning_rate": 1e-3}, (), "is not quantized, so nothing can be packed"),
-        ([], (), "holds 0 experiments, expected one"),
+        ([], (), "holds an empty list"),
+        ([{"task": "mrpc", "epochs": 1, "learning_rate": 1e-3}] * 2, (), "holds 2 experiments, expected one"),
         ({"task": "mrpc"}, (), "are needed"),
     ],
 )
