@@ -39,9 +39,9 @@ def padded_batch():
     return {"input_ids": torch.randint(1, 101, (3, 9)) * mask, "attention_mask": mask}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def word_tokenizer():
-    """A tokenizer that knows a hundred words, w0 to w96, and makes BERT's inputs."""
+    """A tokenizer that knows a hundred words, w0 to w96, and makes BERT's inputs. Loading a student changes it."""
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{i}" for i in range(97))])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -35,7 +35,8 @@ that is one pair. The interval is a {LEVEL:.0%} percentile bootstrap over the pa
 is taken over the values that both sides have, {LEAST_VALUES} or more. For a claim about the spread over seeds, the
 effect is the standard deviation over {LEAST_SEEDS} seeds or more of the average over tasks, and a pair is one
 configuration; tasks are averaged if they were trained for the same budget, or for as many steps. An average over
-fewer than {LEAST_AVERAGED} tasks deviates by more than the papers' over eight, and decides nothing.
+fewer than {LEAST_AVERAGED} tasks deviates by more than the papers' over eight, and decides nothing; over four it may
+still deviate by 1.4 times as much.
 
 The verdict is **{REPRODUCED}** if the whole interval lies on the claimed side of the threshold, **{CONTRADICTED}** if
 it lies on the other side, and **{INCONCLUSIVE}** if it holds the threshold, or if there are fewer than {LEAST_PAIRS}

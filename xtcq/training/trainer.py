@@ -142,7 +142,7 @@ class DistillationTrainer(Trainer):
             steps = self.state.global_step - self._parts_since
             logs |= {f"loss_{name}": float(value) / steps for name, value in self._parts.items()}
             self._parts, self._parts_since = {}, self.state.global_step
-        logs |= dict(zip(CLOCKS, (self._train_seconds(), self._wall_seconds()), strict=True))
+        logs |= self._clocks()
         super().log(logs, *args, **kwargs)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
@@ -174,12 +174,11 @@ class DistillationTrainer(Trainer):
         with self._clock_stopped():
             super()._save_checkpoint(*args, **kwargs)
 
-    def _train_seconds(self) -> float:
-        now = time.perf_counter() if self._stopped_at is None else self._stopped_at
-        return self._earlier["train_seconds"] + now - self._started - self._paused
-
-    def _wall_seconds(self) -> float:
-        return self._earlier["wall_seconds"] + time.perf_counter() - self._started
+    def _clocks(self) -> dict[str, float]:
+        now = time.perf_counter()
+        trained = (now if self._stopped_at is None else self._stopped_at) - self._started - self._paused
+        since = dict(zip(CLOCKS, (trained, now - self._started), strict=True))
+        return {clock: self._earlier[clock] + seconds for clock, seconds in since.items()}
 
     @contextmanager
     def _clock_stopped(self) -> Iterator[None]:
