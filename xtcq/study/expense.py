@@ -171,7 +171,7 @@ def findings(frame: pd.DataFrame) -> Markdown:
             share = 100 * counted["hours"].sum() / counted["wall hours"].sum()
             line += f", {share:.0f} % of the time from first batch to last; the rest is evaluation and saving"
         if uncounted := len(group) - len(counted):
-            line += f" ({uncounted} runs that were cut off and lost count of that time are left out of the share)"
+            line += f" (without {uncounted} that lost count of that time when cut off)"
         lines.append(line + ".")
         alike = _of(costs, device, side_by_side).query("runs > 1")
         noise = (alike["most"] / alike["least"]).max() if len(alike) else 1.0
