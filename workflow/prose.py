@@ -10,7 +10,7 @@ import typer
 
 
 def take_over(template: Path, page: Path) -> bool:
-    """Gives a page the markdown cells of its template.
+    """Gives a page all cells of its template but those of code, which it must have already.
 
     Args:
         template: the clean notebook.
@@ -23,32 +23,36 @@ def take_over(template: Path, page: Path) -> bool:
         ValueError: if the two differ in more than prose, so that the page has to be executed again.
     """
     notebook = nbformat.read(page, as_version=4)
-    cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", ())]
     clean = nbformat.read(template, as_version=4).cells
-
-    def skeleton(of: list[nbformat.NotebookNode]) -> list[str]:
-        return [c.source if c.cell_type == "code" else c.cell_type for c in of]
-
-    if skeleton(cells) != skeleton(clean):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    own = [cell for cell in code if not _injected(cell)]
+    if [cell.source for cell in own] != [cell.source for cell in clean if cell.cell_type == "code"]:
         raise ValueError(f"{page} and {template} differ in more than prose: execute the notebook again")
-    changed = False
-    for cell, source in zip(cells, clean, strict=True):
-        changed |= cell.source != source.source
-        cell.source = source.source
+    cells = []
+    for cell in clean:
+        cells.append(code.pop(0) if cell.cell_type == "code" else cell)
+        # The cell that papermill put in follows the one with the parameters.
+        if cell.cell_type == "code" and code and _injected(code[0]):
+            cells.append(code.pop(0))
+    changed = [cell.source for cell in cells] != [cell.source for cell in notebook.cells]
     if changed:
+        notebook.cells = cells
         complete = page.with_suffix(".tmp")
         nbformat.write(notebook, complete)
         complete.replace(page)
     return changed
 
 
+def _injected(cell: nbformat.NotebookNode) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", ())
+
+
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="chapters, such as kd-stages; all if none is named")] = None,
 ) -> None:
     """Take over the prose of notebooks/ into the published pages of book/executed."""
-    for page in [Path(f"book/executed/{n}.ipynb") for n in names or ()] or sorted(
-        Path("book/executed").glob("*.ipynb")
-    ):
+    folder = Path("book/executed")
+    for page in [folder / f"{name}.ipynb" for name in names] if names else sorted(folder.glob("*.ipynb")):
         try:
             if take_over(Path("notebooks") / page.name, page):
                 typer.echo(f"{page}: new prose")

@@ -38,7 +38,8 @@ def test_learning_rate_panels_show_each_plan_and_the_teacher(records):
 
 
 def test_cost_panels_draw_each_plan_over_steps(records):
-    figure = figures.score_over_cost(*records)
+    students, teachers = records
+    figure = figures.score_over_cost([r for r in students if r.experiment.learning_rate == 1e-4], teachers)
     assert {a.get_xlabel() for a in figure.axes} == {"training cost (optimizer steps)"}
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     assert list(lines["two-stage"].get_xdata()) == [10] and list(lines["two-stage"].get_ydata()) == [65.0]
@@ -146,6 +147,13 @@ def test_runs_and_their_means_at_the_tuned_rate(over_seeds, make_record):
     (level,) = (line for line in cola.get_lines() if line.get_label() == "32-bit teacher")
     assert list(level.get_ydata()) == [50.0, 50.0]
     assert _legend(figure) == ["32-bit teacher", "bits 1", "bits 2"]
+
+
+def test_two_runs_are_never_drawn_as_one_line(over_seeds, make_record):
+    students = over_seeds({(0, 1, 1e-4, 1): 70.0, (0, 1, 5e-4, 1): 71.0})
+    teachers = [make_record(84.0, **_fields(load_profile("mini").teacher("mrpc")))]
+    with pytest.raises(ValueError, match=" and .* would be one line: give columns or lines"):
+        figures.score_over_cost(students, teachers, columns=labels.rank, lines=labels.bits)
 
 
 def test_panels_fill_rows_that_fit_a_page(over_seeds, make_record):

@@ -137,10 +137,11 @@ def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, m
 
 
 def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
-    original = runs.train
+    original, failed = runs.train, []
 
     def failing(student, stages, task, tokenizer, folder, *, learning_rate, **options):
         if learning_rate > 1:
+            failed.append(folder.name)
             raise FloatingPointError("the training loss is nan")
         return original(student, stages, task, tokenizer, folder, learning_rate=learning_rate, **options)
 
@@ -158,6 +159,10 @@ def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
     ):
         run_all([orphan, STUDENT])
     assert record_path(STUDENT).exists()
+    failed.clear()
+    with pytest.raises(RuntimeError, match="2 of 2 runs failed"):
+        run_all([bad, orphan])
+    assert failed == [bad.digest]  # asked for and needed, tried once
 
 
 def test_grid_trains_teachers_first(small_world, trainings):

@@ -28,11 +28,14 @@ def test_prose_is_taken_over_and_outputs_stay(page, tmp_path):
         tmp_path / "template.ipynb",
         new_markdown_cell("new words", id="a"),
         parameters,
+        new_markdown_cell("more words", id="d"),
         new_code_cell("print(seed)", id="c"),
     )
     assert prose.take_over(template, page)
     after = nbformat.read(page, as_version=4)
-    assert after.cells[0].source == "new words" and after.cells[1:] == before.cells[1:]
+    assert [cell.id for cell in after.cells] == ["a", "b", "injected-parameters", "d", "c"]
+    assert after.cells[0].source == "new words" and after.cells[3].source == "more words"
+    assert [after.cells[i] for i in (1, 2, 4)] == before.cells[1:]
     stamp = page.stat().st_mtime_ns
     assert not prose.take_over(template, page) and page.stat().st_mtime_ns == stamp
 

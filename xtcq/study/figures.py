@@ -49,9 +49,18 @@ def score_over_cost(
 
     Returns:
         The figure.
+
+    Raises:
+        ValueError: if two runs would be one line.
     """
 
     def draw(axes: plt.Axes, line: pd.DataFrame, style: dict[str, Any]) -> None:
+        runs = {record.experiment for record in line["record"]}
+        if len(runs) > 1:
+            raise ValueError(
+                f"{' and '.join(sorted(map(str, runs)))} would be one line: give columns or lines that tell them "
+                "apart, or fewer Records."
+            )
         axes.plot(line["step"], line["score"], **style)
         ends = line.groupby("stage").tail(1)
         axes.plot(ends["step"], ends["score"], color=style["color"], marker="|", markersize=16, linestyle="")

@@ -79,6 +79,8 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
     for wave in waves:
         ready = []
         for experiment in wave:
+            if experiment in failures:
+                continue  # asked for itself, and needed by another: one failure is enough
             lacking = [other for other in (experiment.teacher, experiment.start) if other in failures]
             if lacking:
                 failures[experiment] = f"{experiment} ({experiment.digest}): not run, it needs {lacking[0].digest}"
