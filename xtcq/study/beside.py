@@ -89,18 +89,21 @@ def table(
 
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
-        where there are several, ``minus teacher``, ``paper minus teacher`` (where ``paper`` is given) and the sizes.
+        where there are several, ``minus teacher`` (NaN where the teacher has no Record), ``paper minus teacher`` (where
+        ``paper`` is given) and the sizes.
 
     Raises:
         ValueError: if two students with the same keys differ in more than their seed.
     """
+    if not students:
+        return _without_rows(keys, paper is not None, sizes)
     order = list(dict.fromkeys(record.experiment.task for record in students))
     students = sorted(students, key=lambda record: order.index(record.experiment.task))
     frame = to_frame(students)
     frame["task"] = [task_spec(name).title for name in frame["task"]]
     for name, label in keys.items():
         frame[name] = [label(record.experiment) for record in students]
-    reference = {task_spec(record.experiment.task).title: record for record in teachers}
+    reference = {record.experiment.task: record.best for record in teachers}
     rows = []
     for values, group in frame.groupby(["task", *keys], sort=False, dropna=False):
         experiments = {replace(record.experiment, seed=0) for record in group["record"]}
@@ -114,7 +117,7 @@ def table(
         metric = task_spec(experiment.task).primary_metric
         row = {"best": best, "± seeds": group["score"].std(ddof=0) if len(group) > 1 else math.nan}
         row |= {"seeds": len(group), "last": group["last"].mean()}
-        row["minus teacher"] = best - reference[values[0]].best[metric]
+        row["minus teacher"] = best - reference.get(experiment.task, {}).get(metric, math.nan)
         if paper is not None:
             row["paper minus teacher"] = _paper_difference(paper(experiment), paper_teacher, experiment.task)
         if sizes:
@@ -122,6 +125,12 @@ def table(
         rows.append(row)
     result = pd.DataFrame(rows, index=_index(frame, keys))
     return result if (result["seeds"] > 1).any() else result.drop(columns=["± seeds", "seeds"])
+
+
+def _without_rows(keys: Labels, paper: bool, sizes: bool) -> pd.DataFrame:
+    columns = ["best", "last", "minus teacher"] + ["paper minus teacher"] * paper
+    index = pd.MultiIndex.from_arrays([[]] * (1 + len(keys)), names=["task", *keys])
+    return pd.DataFrame(columns=columns + ["nominal MiB", "packed MiB"] * sizes, index=index)
 
 
 def _index(frame: pd.DataFrame, keys: Labels) -> pd.MultiIndex:

@@ -9,6 +9,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.study import labels
+from xtcq.study.findings import bullets
 from xtcq.study.labels import as_text
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, load_record, records_folder
@@ -159,8 +160,6 @@ def findings(frame: pd.DataFrame) -> Markdown:
     Returns:
         Sentences for each group of comparable times.
     """
-    if frame.empty:
-        return Markdown("There is no Record yet.")
     lines = []
     relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
     for (device, side_by_side), group in frame.groupby(DEVICE):
@@ -185,7 +184,7 @@ def findings(frame: pd.DataFrame) -> Markdown:
             line = f"A step with {row.aspect} {row.value} costs {row.times:.2f} times one with {row.against}"
             line += f" ({row.least:.2f} to {row.most:.2f} over {row.pairs} pairs)" if row.pairs > 1 else ""
             lines.append(line + ("; within the noise." if max(row.times, 1 / row.times) <= noise else "."))
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    return bullets(lines)
 
 
 def _of(frame: pd.DataFrame, device: str, side_by_side: int) -> pd.DataFrame:

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xtcq.study.allocators import NAMES
-from xtcq.study.figures import METRIC_LABELS
+from xtcq.study.figures import METRIC_LABELS, or_nothing, references
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
 _MARKERS = "os^Dvp"
 
 
+@or_nothing
 def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
     """Best development score over BitOPs, one curve a method and one panel a task.
 
@@ -23,7 +24,7 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
 
     Args:
         frame: of ``allocators.to_frame``.
-        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        teachers: Records of the tasks' full-precision teachers, see `references`.
 
     Returns:
         The figure.
@@ -40,10 +41,7 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
     looks = {name: (palette[i], _MARKERS[i]) for i, name in enumerate(NAMES.values())}
     for axes, task in zip(grid.flat, tasks, strict=False):
         spec = task_spec(task)
-        for teacher in teachers:
-            if teacher.experiment.task == task:
-                level = teacher.best[spec.primary_metric]
-                axes.axhline(level, linestyle="--", color="grey", label="32-bit teacher")
+        references(axes, spec, teachers)
         for name in NAMES.values():
             runs = frame[(frame["task"] == task) & (frame["method"] == name)]
             if runs.empty:
