@@ -1,7 +1,8 @@
 import pytest
 
 from xtcq.study import Experiment, Record, runs
-from xtcq.tasks import task_spec
+from xtcq.tasks import QuestionSpec, task_spec
+from xtcq.training.settings import METHOD
 
 
 @pytest.fixture
@@ -32,7 +33,9 @@ def make_record():
     def build(score: float = 80.0, **fields) -> Record:
         experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
         metrics = dict.fromkeys(task_spec(experiment.task).metrics, score)
-        point = {"stage": 0, "stage_name": "s", "step": 10, "epoch": 1.0, "train_seconds": 5.0, "metrics": metrics}
+        # What a search finds counts once its widths are fixed.
+        point = {"stage": 0 if experiment.search is None else 1, "stage_name": "s"}
+        point |= {"step": 10, "epoch": 1.0, "train_seconds": 5.0, "metrics": metrics}
         return Record(
             experiment=experiment,
             best=metrics,
@@ -46,6 +49,17 @@ def make_record():
             side_by_side=1,
             versions={"python": "3.11"},
             commit=None,
+            settings=experiment.settings,
+            method=METHOD,
+            predictions=dict.fromkeys(("best", "last"), _predictions(task_spec(experiment.task))),
+            compute="fp32",
+            data="0" * 16,
         )
 
     return build
+
+
+def _predictions(spec):
+    """Of a model that answers everything alike."""
+    same = [""] if isinstance(spec, QuestionSpec) else [2.5] if spec.is_regression else "0"
+    return {split: same * spec.rows[split] for split in spec.evaluation_splits}

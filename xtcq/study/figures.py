@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from xtcq.study import labels
 from xtcq.study.labels import Label, as_text
-from xtcq.study.noise import chance, standard_error
 from xtcq.study.records import Record, history_frame, to_frame
-from xtcq.tasks import TaskSpec, task_spec
+from xtcq.tasks import TaskSpec, chance_level, standard_error, task_spec
 
 Arguments = ParamSpec("Arguments")
 _MARKERS = "os^Dvp"
@@ -69,7 +68,7 @@ def references(axes: plt.Axes, spec: TaskSpec, teachers: list[Record]) -> None:
             if error := standard_error(spec, level):
                 band = {"color": "grey", "alpha": 0.2, "linewidth": 0, "label": "its standard error"}
                 axes.axhspan(level - error, level + error, **band)
-    if (level := chance(spec)) is not None:
+    if (level := chance_level(spec)) is not None:
         axes.axhline(level, linestyle=":", color="black", linewidth=1, label="one answer for all")
 
 

@@ -13,10 +13,9 @@ from xtcq.study import labels
 from xtcq.study.beside import PAPER_TEACHER, paper_score
 from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Label, as_text
-from xtcq.study.noise import chance, standard_error
-from xtcq.study.records import Record, history_frame, to_frame
+from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
 from xtcq.study.runs import full_teachers, is_trained
-from xtcq.tasks import task_spec
+from xtcq.tasks import chance_level, standard_error, task_spec
 
 
 def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Record.") -> Markdown:
@@ -217,7 +216,7 @@ def earlier(records: list[Record]) -> Markdown:
     Returns:
         One line, nothing if no Record is old.
     """
-    old = [record for record in records if getattr(record, "schema", 2) == 1]
+    old = [record for record in records if record.schema == OLD_SCHEMA]
     steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
     if not old:
         return Markdown("")
@@ -240,6 +239,6 @@ def _noise(task: str, row: pd.Series) -> str:
         return ""
     examples, error = spec.rows[spec.evaluation_splits[0]], standard_error(spec, row.score)
     noise = f" One standard error of an accuracy on its {examples} development examples is {error:.1f} points"
-    if (level := chance(spec)) is None:
+    if (level := chance_level(spec)) is None:
         return noise + "."
     return noise + f"; always answering the most frequent class gives {level:.1f}."
