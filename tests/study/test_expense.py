@@ -97,7 +97,7 @@ def test_a_run_that_was_cut_off_and_lost_count_of_its_time(timed):
 def test_an_edition_without_records(folders):
     frame = expense.to_frame(expense.records_of(load_profile("mini")))
     assert frame.empty and expense.totals(frame).empty and expense.relative_cost(frame).empty
-    assert expense.findings(frame).data == "There is no Record yet."
+    assert expense.findings(frame).data == "None of these runs has a Record."
     for draw in (figures_cost.score_over_hours, figures_cost.score_over_steps, figures_cost.score_over_size):
         assert not any(axes.get_visible() for axes in draw(frame).axes)
     plt.close("all")

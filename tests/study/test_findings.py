@@ -89,8 +89,8 @@ def test_an_effect_is_the_mean_difference_over_pairs(ranks):
 def test_an_effect_that_is_not_split(ranks):
     students = ranks({(8, "1-1-8", 1e-4, 1): 41.0, (0, "1-1-8", 1e-4, 1): 40.0}, "cola")
     assert findings.effects(students, of=labels.rank, base=8).data == "- **CoLA**: 0 is -1.0 points from 8."
-    # Nothing to compare with, nothing to say.
-    assert findings.effects(students[:1], of=labels.rank, base=0).data == ""
+    nothing = findings.effects(students[:1], of=labels.rank, base=0).data
+    assert nothing == "No two of these runs differ in this alone."
 
 
 def test_runs_of_different_length_are_no_pair(ranks):

@@ -168,8 +168,8 @@ def test_one_task_of_several(page, store, notebook):
     for experiment in (*there, *full_teachers(there)):
         store(experiment)
     text = page(notebook)
-    lacking = len(grid) - len(there)
-    assert (f"{lacking} of {len(grid)} cells of the grid were not run:" if lacking else f"All {len(grid)} cells") in text
+    cells, lacking = len(grid), len(grid) - len(there)
+    assert (f"{lacking} of {cells} cells of the grid were not run:" if lacking else f"All {cells} cells") in text
     # Without the weights of a student nothing can be measured on it.
     assert ("trained weights that are not on this machine" in text) == (notebook.stem in LOADERS)
 

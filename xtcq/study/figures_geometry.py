@@ -50,7 +50,7 @@ def distances(frame: pd.DataFrame) -> Figure:
 
 @or_nothing
 def histograms(shapes: pd.DataFrame) -> Figure:
-    """Histograms of latent and binary weights of the first task's runs; the layers' matrices above, the word embedding below.
+    """Histograms of latent and binary weights of the first task's runs; matrices of layers above, word embedding below.
 
     Args:
         shapes: histograms of ``geometry.measure``.

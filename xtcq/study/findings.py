@@ -187,7 +187,8 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     if cells:
         parts = [f"{len(cells)} of {len(grid)} cells of the grid were not run:", bullets(map(str, cells)).data]
     if teachers:
-        parts += ["Left out is what is measured against teachers that were not trained:", bullets(map(str, teachers)).data]
+        what = "Left out is what is measured against teachers that were not trained:"
+        parts += [what, bullets(map(str, teachers)).data]
     return Markdown("\n\n".join(part for part in (*parts, earlier(records).data) if part))
 
 

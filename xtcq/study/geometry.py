@@ -245,7 +245,6 @@ def _norm(matrix: Tensor) -> float:
 
 
 def _best_step(experiment: Experiment) -> int:
-    """Where the weights of `load_student` come from: the best evaluation of the last stage."""
-    metric, history = task_spec(experiment.task).primary_metric, run(experiment).history
-    points = [point for point in history if "metrics" in point and point["stage"] == history[-1]["stage"]]
-    return max(points, key=lambda point: point["metrics"][metric])["step"]
+    """Where the weights of `load_student` come from: the best evaluation."""
+    metric = task_spec(experiment.task).primary_metric
+    return max(run(experiment).evaluations, key=lambda point: point["metrics"][metric])["step"]
