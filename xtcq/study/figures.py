@@ -271,10 +271,16 @@ def _finish(figure: Figure, grid: Any, xlabel: str) -> None:
     """Name the horizontal axes and what is drawn; a panel may lack a line that was not run, the legend has them all."""
     for column in grid.T:
         [axes for axes in column if axes.get_visible()][-1].set_xlabel(xlabel)
+    legend_below(figure)
+
+
+def legend_below(figure: Figure) -> None:
+    """Name what the panels of a figure show, once each, in as many columns as its width has room for."""
     named = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
+    columns = max(1, int(figure.get_figwidth() // 1.8))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
 @or_nothing

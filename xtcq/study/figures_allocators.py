@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xtcq.study.allocators import NAMES
-from xtcq.study.figures import METRIC_LABELS, or_nothing, references
+from xtcq.study.figures import METRIC_LABELS, legend_below, or_nothing, references
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
@@ -52,8 +52,5 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
             axes.plot(*means.to_numpy().T, color=colour, marker=marker, markersize=7, label=name)
         axes.set(title=spec.title, xlabel="BitOPs per token ($10^9$)", ylabel=METRIC_LABELS[spec.primary_metric])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    named = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure)
     return figure
