@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from xtcq.study import findings, labels, load_profile
+from xtcq.study import findings, labels, load_profile, runs_folder, save_record
 
 
 @pytest.fixture
@@ -119,6 +119,55 @@ def test_the_spread_over_seeds(ranks):
     # sqrt(0.78 * 0.22 / 408) = 2.05 points
     assert lines[2].startswith("- MRPC moves most with 1-1-8, 0. One standard error of an accuracy on its 408 ")
     assert "is 2.1 points;" in lines[2] and len(lines) == 3
+
+
+def test_teachers_that_were_not_trained_are_named(make_record):
+    mini = load_profile("mini")
+    grid = [mini.small(task, 3, "1-1-8") for task in ("mrpc", "sst2")]
+    # The full-precision teacher, not the small student that a student begins with.
+    records = [make_record(80.0, **vars(run)) for run in (*grid, mini.teacher("sst2"))]
+    text = findings.missing(grid, records).data
+    assert text.startswith("All 2 cells of the grid were run.\n\nLeft out is what is measured against teachers")
+    assert text.endswith(f":\n\n- {mini.teacher('mrpc')}")
+    assert findings.missing([], []).data == "The grid has no cell."
+
+
+def test_results_of_the_earlier_edition_are_marked(make_record):
+    student = {"teacher": load_profile("mini").teacher("mrpc"), "stages": "one-stage"}
+    records = [make_record(80.0, seed=seed, **student) for seed in (1, 2, 3)]
+    assert findings.earlier(records).data == ""
+    records[:2] = [dataclasses.replace(record, schema=1) for record in records[:2]]
+    records[0].history.append(records[0].history[0] | {"step": 192})
+    teacher = dataclasses.replace(make_record(84.0), schema=1)
+    teacher.history.append(teacher.history[0] | {"step": 1000})
+    text = findings.missing([], [*records, teacher]).data
+    assert text.endswith(
+        "> **Earlier edition:** 3 of 4 results on this page are of the earlier edition, students of 10 to 192 "
+        "optimizer steps, scored by an earlier rule; no verdict is computed from them."
+    )
+
+
+def test_models_without_weights_are_named(folders, make_record):
+    student = load_profile("mini").student("mrpc", precision="1-1-8", stages="one-stage")
+    save_record(make_record(80.0, **vars(student)))
+    text = findings.without_weights([student, student.teacher]).data
+    assert text.endswith(f":\n\n- {student}\n- {student.teacher}")
+    for experiment in (student, student.teacher):
+        save_record(make_record(80.0, **vars(experiment)))
+        path = runs_folder() / experiment.digest / "student.safetensors"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert findings.without_weights([student, student.teacher]).data == ""
+
+
+def test_a_student_without_its_teacher_stands_alone(make_record):
+    teacher = load_profile("mini").teacher("mrpc")
+    student = make_record(78.0, precision="1-1-8", stages="one-stage", teacher=teacher)
+    text = findings.kd_stages([student], []).data
+    assert "with 78.0 (accuracy)." in text and "from its teacher" not in text
+    for empty in (findings.kd_stages([], []), findings.teachers([])):
+        assert empty.data == "None of these runs has a Record."
+    assert findings.spreads([student], labels.plan).data == "No configuration was run with more than one seed."
 
 
 def test_cells_that_were_not_run_are_named(make_record):

@@ -34,6 +34,8 @@ SAID = {
     "errata": "disagree",  # nothing of it is measured
 }
 GRIDS = [path for path in NOTEBOOKS if path.stem not in SAID]
+# What a Record of the earlier edition does not have.
+NEW = {"settings", "method", "predictions", "compute", "data", "content"}
 LOADERS = {"adaqat-vs-code", "deploy", "weight-geometry"}
 MINI = {"profile": "mini"}
 
@@ -104,12 +106,17 @@ def page(shell, folders, monkeypatch, word_task):
 def store(make_record):
     """A function that stores a Record of an experiment; nothing was trained."""
 
-    def build(experiment):
-        fields = {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}
-        record = make_record(80.0, **fields)
+    def build(experiment, old=False):
+        record = make_record(80.0, **vars(experiment))
         if experiment.adaqat or experiment.allocation:
             record = dataclasses.replace(record, exploration=_exploration())
-        save_record(record)
+        path = save_record(record)
+        if old:
+            fields = {name: value for name, value in json.loads(path.read_text()).items() if name not in NEW}
+            path.unlink()
+            path = path.parent / "schema-1" / path.name
+            path.parent.mkdir()
+            path.write_text(json.dumps(fields | {"schema": 1}))
 
     return build
 
@@ -153,10 +160,11 @@ def test_a_grid_that_names_no_seed(page, notebook):
 
 
 @pytest.mark.parametrize("notebook", GRIDS, ids=_name)
-def test_one_cell_and_no_teacher(page, store, notebook):
+def test_one_cell_of_the_earlier_edition_and_no_teacher(page, store, notebook):
     grid = notebook_grid(notebook, MINI)
-    store(grid[-1])
+    store(grid[-1], old=True)
     text = page(notebook)
+    assert "1 of 1 results on this page are of the earlier edition" in text
     lacking = len(grid) - 1
     assert (f"{lacking} of {len(grid)} cells of the grid were not run:" if lacking else "All 1 cells") in text
 
@@ -170,6 +178,7 @@ def test_one_task_of_several(page, store, notebook):
     text = page(notebook)
     cells, lacking = len(grid), len(grid) - len(there)
     assert (f"{lacking} of {cells} cells of the grid were not run:" if lacking else f"All {cells} cells") in text
+    assert "Earlier edition" not in text
     # Without the weights of a student nothing can be measured on it.
     assert ("trained weights that are not on this machine" in text) == (notebook.stem in LOADERS)
 
