@@ -142,8 +142,8 @@ def test_results_of_the_earlier_edition_are_marked(make_record):
     teacher.history.append(teacher.history[0] | {"step": 1000})
     text = findings.missing([], [*records, teacher]).data
     assert text.endswith(
-        "> **Earlier edition:** 3 of 4 results on this page are of the earlier edition, students of 10 to 192 "
-        "optimizer steps, scored by an earlier rule; no verdict is computed from them."
+        "> **Earlier edition:** 3 of 4 Records behind this page come from the earlier edition: students of 10 to 192 "
+        "optimizer steps under an earlier rule of scoring; no verdict is computed from them."
     )
 
 

@@ -11,6 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
+from xtcq import training
 from xtcq.quantization.targets import LAYER_LINEARS
 from xtcq.study import (
     augmented,
@@ -22,7 +23,6 @@ from xtcq.study import (
     runs,
     save_record,
 )
-from xtcq.training import plan
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 # These have no grid of their own, and say this where nothing is there.
@@ -62,7 +62,7 @@ def page(shell, folders, monkeypatch, word_task):
         raise AssertionError(f"with train=False this was trained: {arguments[0]}")
 
     monkeypatch.setattr(runs, "_train", refuse)
-    monkeypatch.setattr(plan, "train", refuse)
+    monkeypatch.setattr(training, "train", refuse)
     # What is added to a task is made of its data and an encoder, which a test does not have.
     monkeypatch.setattr(augmented, "load_task", lambda name: word_task)
     monkeypatch.setattr(augmented, "_augmented", lambda *_: word_task)
@@ -164,7 +164,7 @@ def test_one_cell_of_the_earlier_edition_and_no_teacher(page, store, notebook):
     grid = notebook_grid(notebook, MINI)
     store(grid[-1], old=True)
     text = page(notebook)
-    assert "1 of 1 results on this page are of the earlier edition" in text
+    assert "1 of 1 Records behind this page come from the earlier edition" in text
     lacking = len(grid) - 1
     assert (f"{lacking} of {len(grid)} cells of the grid were not run:" if lacking else "All 1 cells") in text
 

@@ -221,10 +221,10 @@ def earlier(records: list[Record]) -> Markdown:
     steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
     if not old:
         return Markdown("")
-    length = f", students of {_range(steps)} optimizer steps" if steps else ""
+    students = f"students of {_range(steps)} optimizer steps" if steps else "runs"
     return Markdown(
-        f"> **Earlier edition:** {len(old)} of {len(records)} results on this page are of the earlier edition{length}, "
-        "scored by an earlier rule; no verdict is computed from them."
+        f"> **Earlier edition:** {len(old)} of {len(records)} Records behind this page come from the earlier edition: "
+        f"{students} under an earlier rule of scoring; no verdict is computed from them."
     )
 
 
