@@ -279,7 +279,7 @@ def legend_below(figure: Figure) -> None:
     named = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    columns = max(1, int(figure.get_figwidth() // 1.8))
+    columns = max(1, int(figure.get_figwidth() // 2))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
