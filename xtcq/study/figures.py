@@ -74,7 +74,11 @@ def references(axes: plt.Axes, spec: TaskSpec, teachers: list[Record]) -> None:
 
 @or_nothing
 def score_over_cost(
-    students: list[Record], teachers: list[Record], columns: Label = labels.precision, lines: Label = labels.plan
+    students: list[Record],
+    teachers: list[Record],
+    columns: Label = labels.precision,
+    lines: Label = labels.plan,
+    legend: str = "",
 ) -> Figure:
     """Development score against training cost, one line a plan or whatever else is compared.
 
@@ -88,6 +92,7 @@ def score_over_cost(
         teachers: Records of the tasks' full-precision teachers, see `references`.
         columns: what one column of panels has in common.
         lines: what tells the lines of a panel apart.
+        legend: name of what the lines are, where their labels alone do not say it.
 
     Returns:
         The figure.
@@ -108,7 +113,7 @@ def score_over_cost(
             axes.axvline(step, linestyle=":", color=style["color"], linewidth=1)
 
     points = history_frame(students)
-    return _panels(students, teachers, points, draw, "training cost (optimizer steps)", columns, lines)
+    return _panels(students, teachers, points, draw, "training cost (optimizer steps)", columns, lines, legend)
 
 
 @or_nothing
@@ -147,13 +152,14 @@ def _panels(
     xlabel: str,
     columns: Label,
     lines: Label,
+    legend: str = "",
 ) -> Figure:
     """One panel a task and value of `columns`, tasks downwards; a phone shows two panels side by side."""
     tasks = _unique(students, labels.task)
     across, apart = _unique(students, columns), _unique(students, lines)
     specs = _specs(students)
     styles = {
-        value: {"color": colour, "marker": marker, "markersize": 5, "label": as_text(value)}
+        value: {"color": colour, "marker": marker, "markersize": 5, "label": f"{legend} {as_text(value)}".lstrip()}
         for value, (colour, marker) in _looks(apart).items()
     }
     where = [tuple(label(record.experiment) for label in (labels.task, columns, lines)) for record in points["record"]]
@@ -215,7 +221,8 @@ def compare(
             where = [values.index(value) for value in line["across"]]
             axes.plot(where, line["score"], color=colour, marker=marker, linestyle="", markersize=4, alpha=0.6)
             means = line.assign(where=where).groupby("where")["score"].mean()
-            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=f"{legend} {as_text(name)}")
+            label = f"{legend} {as_text(name)}".lstrip()
+            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=label)
         axes.set_xticks(range(len(values)), [as_text(value) for value in values])
         axes.margins(x=0.15)
         axes.set(title=task, ylabel=METRIC_LABELS[specs[task].primary_metric])
