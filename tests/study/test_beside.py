@@ -99,6 +99,24 @@ def test_scores_are_averaged_over_seeds(teach, learn):
     assert math.isnan(two_bit["± seeds"])
 
 
+def test_deviations_beside_the_printed_ones(mini, teach, make_record):
+    students = [
+        make_record(70.0 + seed, **_fields(mini.small("rte", 3, "1-1-8", stages=plan, learning_rate=2e-5, seed=seed)))
+        for plan in ("three-stage", "one-stage")
+        for seed in ((42, 111) if plan == "three-stage" else (42,))
+    ]
+    table = beside.table(
+        students,
+        [teach(75.0, "rte")],
+        {"plan": labels.plan},
+        paper=paper_rows.seeds,
+        deviations=lambda e: paper_rows.seeds(e, "std above"),
+    )
+    # RTE of C.16: 67.5 and 0.3; the teacher of C.5 has 72.2.
+    assert table["paper minus teacher"].to_list() == pytest.approx([67.5 - 72.2, math.nan], nan_ok=True)
+    assert table["paper ± seeds"].to_list() == pytest.approx([0.3, math.nan], nan_ok=True)
+
+
 def test_a_table_of_one_seed_says_nothing_of_seeds(teach, learn):
     students = [learn(80.0, precision="1-1-8", stages="one-stage")]
     table = beside.table(students, [teach(85.0)], {"bits": labels.bits})

@@ -58,6 +58,11 @@ def test_the_row_of_the_plans_of_stages(mini, precision, budget, row):
     assert paper_rows.stages(mini)(mini.student("rte", **fields, layers=(1, 3, 5))) is None
 
 
+def test_the_best_of_the_papers_rates_at_full_depth(mini):
+    student = mini.student("rte", precision="1-1-8", stages="two-stage", budget="B")
+    assert paper_rows.stages_best(mini)(student) == ("xtc-c2", "Budget-B | Two-Stage | Best (above)")
+
+
 def test_low_rank_terms_at_full_depth_have_no_row(mini):
     assert paper_rows.stages(mini)(mini.student("rte", precision="1-1-8", stages="one-stage", lora_rank=1)) is None
 

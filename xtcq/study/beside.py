@@ -79,6 +79,7 @@ def table(
     sizes: bool = False,
     paper_teacher: tuple[str, str] = PAPER_TEACHER,
     second: bool = False,
+    deviations: Callable[[Experiment], Row] | None = None,
 ) -> pd.DataFrame:
     """Students beside the paper's, one row for each value of the keys, seeds averaged.
 
@@ -94,11 +95,12 @@ def table(
         paper_teacher: table and row of the full-precision model that the paper's students stand beside.
         second: show the tasks' further metrics (F1, Spearman, mismatched, exact match) in place of the primary one, at
             the evaluation that the primary one chose. The index has ``metric`` after the task.
+        deviations: the printed table and row with the deviation of such a student over its seeds, or None.
 
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
-        where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` (where
-        ``paper`` is given) and the sizes.
+        where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` and
+        ``paper ± seeds`` (where their rows are given) and the sizes.
 
     Raises:
         ValueError: if two students with the same keys differ in more than their seed.
@@ -112,19 +114,20 @@ def table(
             row = {"best": fmean(best), "± seeds": pstdev(best) if len(best) > 1 else math.nan, "seeds": len(best)}
             row["last"] = fmean(record.last[metric] for record in group)
             row["minus teacher"] = row["best"] - reference.get(experiment.task, {}).get(metric, math.nan)
-            if paper is not None:
-                of_student, of_teacher = (
-                    paper_score(*place, experiment.task, metric) if place else math.nan
-                    for place in (paper(experiment), paper_teacher)
-                )
-                row["paper minus teacher"] = of_student - of_teacher
+            places = [place(experiment) if place else None for place in (paper, deviations)]
+            of_student, deviation, of_teacher = (
+                paper_score(*place, experiment.task, metric) if place else math.nan
+                for place in (*places, paper_teacher)
+            )
+            row |= {"paper minus teacher": of_student - of_teacher, "paper ± seeds": deviation}
             if sizes:
                 size = group[0].size
                 row |= {"nominal MiB": size["nominal_mib"], "packed MiB": size["packed_mib"]}
             rows.append(row)
             index.append((title, *([metric] if second else []), *values))
     columns = ["best", "± seeds", "seeds", "last", "minus teacher"]
-    columns += ["paper minus teacher"] * (paper is not None) + ["nominal MiB", "packed MiB"] * sizes
+    columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
+    columns += ["nominal MiB", "packed MiB"] * sizes
     result = _frame(rows, columns, index, ["task", *(["metric"] if second else []), *keys])
     return result if (result["seeds"] > 1).any() else result.drop(columns=["± seeds", "seeds"])
 

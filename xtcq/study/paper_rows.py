@@ -22,7 +22,8 @@ Row = tuple[str, str] | None
 
 BUDGETS = ("A", "B", "C")
 PLANS = {"one-stage": "One-Stage", "two-stage": "Two-Stage", "three-stage": "Three-Stage"}
-# Rates that XTC tunes over for students with low-rank terms (B.3); Tables C.9 and C.10 print the best of them.
+# Rates that XTC tunes over: at full depth (C.2, C.3), and for students with low-rank terms (B.3; C.9, C.10).
+STAGE_RATES = (2e-5, 1e-4, 5e-4)
 LORA_RATES = (5e-5, 1e-4, 5e-4)
 # Rates that captions print: C.6 and C.7; C.13 for five and four layers, whose rows C.8 and C.14 repeat; C.16 and C.17.
 _REDUCED_RATE, _SMALL_RATE, _SEEDS_RATE = 5e-5, 2e-5, 2e-5
@@ -64,15 +65,12 @@ def beside_budget(profile: Profile) -> Label:
 
 def stages(profile: Profile) -> Callable[[Experiment], Row]:
     """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate."""
+    return lambda experiment: _full_depth(profile, experiment, as_text(experiment.learning_rate))
 
-    def row(experiment: Experiment) -> Row:
-        if depth(experiment) != _BERT_BASE or experiment.lora_rank or experiment.stages not in PLANS:
-            return None
-        table = {1: "xtc-c2", 2: "xtc-c3"}.get(_bits(experiment))
-        rate = as_text(experiment.learning_rate)
-        return table and (table, f"Budget-{budget(profile, experiment)} | {PLANS[experiment.stages]} | {rate}")
 
-    return row
+def stages_best(profile: Profile) -> Callable[[Experiment], Row]:
+    """Tables C.2 and C.3: the best of `STAGE_RATES`, for students chosen over the same rates."""
+    return lambda experiment: _full_depth(profile, experiment, "Best (above)")
 
 
 def augmentation(profile: Profile) -> Callable[[Experiment], Row]:
@@ -197,6 +195,13 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
     if table is None or _skipped(experiment) != 6 or experiment.lora_rank or experiment.stages != "three-stage":
         return None
     return (table, f"SkipBERT6 | Budget-B | Three | {what}") if experiment.learning_rate == _SEEDS_RATE else None
+
+
+def _full_depth(profile: Profile, experiment: Experiment, rate: str) -> Row:
+    table = {1: "xtc-c2", 2: "xtc-c3"}.get(_bits(experiment))
+    if table is None or depth(experiment) != _BERT_BASE or experiment.lora_rank or experiment.stages not in PLANS:
+        return None
+    return (table, f"Budget-{budget(profile, experiment)} | {PLANS[experiment.stages]} | {rate}")
 
 
 def _six_layers(profile: Profile, experiment: Experiment, tables: dict[int, str]) -> Row:
