@@ -352,6 +352,6 @@ def test_without_records_there_are_columns(mini, keys, teach, learn):
     ]
     for table in tables:
         assert table.empty and len(table.columns) and table.index.names[-1] is not None
-        assert "no Record" in beside.show(table, "Scale.").to_html()
+        assert "It is empty" in beside.show(table, "Scale.").to_html()
     student = learn(80.0, precision="1-1-8", stages="one-stage")
     assert math.isnan(beside.table([student], [], keys)["minus teacher"].iloc[0])

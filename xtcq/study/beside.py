@@ -283,7 +283,7 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
         caption += " Every row: " + ", ".join(f"{name} {as_text(value)}" for name, value in constant.items()) + "."
         frame = frame.droplevel(list(constant))
     if frame.empty:
-        caption += " There is no Record for it yet."
+        caption += " It is empty: no Record here has such a value."
     style = frame.style.set_caption(caption).format(precision=1, na_rep="–")
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
     for level, name in enumerate(frame.index.names):
