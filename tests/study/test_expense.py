@@ -41,9 +41,10 @@ def test_a_choice_is_compared_with_everything_else_equal(timed):
         timed(10.0, stages="three-stage"),
         timed(22.0, stages="three-stage", learning_rate=5e-4),
         timed(160.0, stages="three-stage", task="cola"),
-        # Another device, company, length, rate or seed, other layers: no partner.
+        # Another device, company, number format, length, rate or seed, other layers: no partner.
         timed(99.0, stages="two-stage", side_by_side=2),
         timed(99.0, stages="two-stage", device="GPU"),
+        dataclasses.replace(timed(99.0, stages="two-stage"), compute="bf16"),
         timed(99.0, stages="two-stage", budget="A"),
         timed(99.0, stages="two-stage", learning_rate=2e-5),
         timed(99.0, stages="two-stage", seed=7),
@@ -51,12 +52,12 @@ def test_a_choice_is_compared_with_everything_else_equal(timed):
         timed(5.5, lora_rank=8, learning_rate=5e-4),
     ]
     table = expense.relative_cost(expense.to_frame(records))
-    plan = table.loc[("CPU", 1, "plan", "three-stage", "one-stage")]
+    plan = table.loc[("CPU, fp32", 1, "plan", "three-stage", "one-stage")]
     # Ratios of 1, 2 and 4: their logarithms deviate by log 2, and t of two degrees of freedom is 4.30265.
     reach = 2 ** (4.30265 / 3**0.5)
     assert plan[["times", "low", "high"]].to_list() == pytest.approx([2.0, 2 / reach, 2 * reach], rel=1e-5)
     assert plan[["pairs", "below 1"]].to_list() == [3, 0]
-    rank = table.loc[("CPU", 1, "LoRA rank", "8", "0")]
+    rank = table.loc[("CPU, fp32", 1, "LoRA rank", "8", "0")]
     assert rank["times"] == pytest.approx(0.5) and rank[["low", "high"]].isna().all()
     assert rank[["pairs", "below 1"]].to_list() == [1, 1]
     assert len(table) == 2
@@ -88,7 +89,7 @@ def test_layers_precision_and_augmentation_are_compared_too(timed):
 def test_sums_by_group_of_comparable_times(timed):
     records = [timed(3600.0, side_by_side=2), timed(1800.0), timed(1800.0, task="cola"), timed(3600.0, seed=7)]
     table = expense.totals(expense.to_frame(records))
-    assert table.index.to_list() == [("CPU", 1, "MRPC"), ("CPU", 1, "CoLA"), ("CPU", 2, "MRPC")]
+    assert table.index.to_list() == [("CPU, fp32", 1, "MRPC"), ("CPU, fp32", 1, "CoLA"), ("CPU, fp32", 2, "MRPC")]
     assert table["hours"].to_list() == [1.5, 0.5, 1.0]
     assert table["runs"].to_list() == [2, 1, 1] and table["steps"].to_list() == [20, 10, 10]
 
@@ -98,7 +99,7 @@ def test_findings_say_how_sure_a_ratio_is(timed):
     records += [timed(90.0, stages="two-stage"), timed(140.0, stages="two-stage", seed=7)]
     records += [timed(80.0, precision="2-2-8")]
     lines = expense.findings(expense.to_frame(records)).data.splitlines()
-    assert lines[0].startswith("- **CPU, 1 side by side**: 7 runs took 0.2 device hours of training steps, 50 %")
+    assert lines[0].startswith("- **CPU, fp32, 1 side by side**: 7 runs took 0.2 device hours of training steps, 50 %")
     assert "are a factor of 1.20 apart (median of configurations: 3), and 1.56 at most" in lines[1]
     # Ratios of 0.9 and 1.1667: their mean is 1.0247, and two pairs that disagree tell nothing.
     assert lines[2].startswith(

@@ -59,9 +59,10 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
     Returns:
         ``task`` as printed; the configuration (``layers`` is ``"all"`` at full depth); ``depth`` as the labels write
-        it; ``device`` and ``side_by_side``; ``steps`` of the optimizer; ``hours`` of training steps alone and
-        ``wall hours`` with evaluations and saving (NaN where an early Record lost count of them, see
-        ``Record.wall_seconds``); ``score`` (best, primary metric) and sizes.
+        it; ``epochs`` of the plan; ``device`` (with the number format where the Record has it) and ``side_by_side``;
+        ``steps`` of the optimizer; ``hours`` of training steps alone and ``wall hours`` with evaluations and saving
+        (NaN where an early Record lost count of them, see ``Record.wall_seconds``); ``score`` (best, primary metric);
+        sizes.
     """
     rows = []
     for record in records:
@@ -84,7 +85,8 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
                 "learning rate": experiment.learning_rate,
                 "seed": experiment.seed,
                 "epochs": experiment.epochs,
-                "device": record.device,
+                # A step in another number format costs another time.
+                "device": ", ".join(filter(None, (record.device, record.compute))),
                 "side_by_side": record.side_by_side,
                 "steps": steps,
                 "hours": record.train_seconds / 3600,

@@ -8,7 +8,7 @@ that is none of the paper's stands beside its shortest, A, and `beside_budget` s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from xtcq.distillation import SELECTIONS
 from xtcq.encoder import encoder_depth
@@ -68,9 +68,10 @@ def stages(profile: Profile) -> Callable[[Experiment], Row]:
     return lambda experiment: _full_depth(profile, experiment, as_text(experiment.learning_rate))
 
 
-def stages_best(profile: Profile) -> Callable[[Experiment], Row]:
-    """Tables C.2 and C.3: the best of `STAGE_RATES`, for students chosen over the same rates."""
-    return lambda experiment: _full_depth(profile, experiment, "Best (above)")
+def stages_best(profile: Profile, rates: Iterable[float]) -> Callable[[Experiment], Row]:
+    """Tables C.2 and C.3: the best of `STAGE_RATES`, for students chosen over the same ``rates``; no row for others."""
+    same = set(rates) == set(STAGE_RATES)
+    return lambda experiment: _full_depth(profile, experiment, "Best (above)") if same else None
 
 
 def augmentation(profile: Profile) -> Callable[[Experiment], Row]:
@@ -144,9 +145,10 @@ def lora(profile: Profile) -> Callable[[Experiment], Row]:
     return row
 
 
-def lora_best(profile: Profile) -> Callable[[Experiment], Row]:
-    """Tables C.9 and C.10: the best of `LORA_RATES` at six layers, for students chosen over the same rates."""
-    return lambda experiment: _six_layers(profile, experiment, {1: "xtc-c9", 2: "xtc-c10"})
+def lora_best(profile: Profile, rates: Iterable[float]) -> Callable[[Experiment], Row]:
+    """Tables C.9 and C.10: the best of `LORA_RATES` at six layers, for students chosen over the same ``rates``."""
+    tables = {1: "xtc-c9", 2: "xtc-c10"} if set(rates) == set(LORA_RATES) else {}
+    return lambda experiment: _six_layers(profile, experiment, tables)
 
 
 def continued(experiment: Experiment) -> Row:
