@@ -73,6 +73,8 @@ def test_the_label_says_whose_budget_stands_beside(mini):
     label = paper_rows.beside_budget(mini)
     found = [label(mini.student("rte", stages="one-stage", budget=budget)) for budget in ("short", "A", "C")]
     assert found == ["short (paper: A)", "A", "C"]
+    # Two of six layers stand beside four of twelve, which XTC trained for Budget-C alone.
+    assert [label(mini.small("rte", 2, "1-1-8", budget=name)) for name in ("A", "C")] == ["A (paper: C)", "C"]
 
 
 def test_added_sentences_at_full_depth_alone(mini):

@@ -48,7 +48,12 @@ def depth(experiment: Experiment) -> int | None:
 
 
 def budget(profile: Profile, experiment: Experiment) -> str:
-    """The paper's budget that a student stands beside: its own, or the shortest where it has none of the paper's."""
+    """The paper's budget that a student stands beside: its own, or the shortest where it has none of the paper's.
+
+    The paper's quantized students of five and four layers have Budget-C alone (B.3 on Table C.14, which repeats C.13).
+    """
+    if _skipped(experiment) in _NUMERALS:
+        return BUDGETS[-1]
     name = profile.budget_name(experiment)
     return name if name in BUDGETS else BUDGETS[0]
 
