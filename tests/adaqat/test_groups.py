@@ -61,10 +61,22 @@ def test_layers_of_a_group_start_alike():
         begin(AdaQATSettings(granularity="block"), START | {NAMES[7]: (4, 6)}, SIZES, 10**5)
 
 
-def test_twenty_updates_for_every_width_are_the_regime():
-    search = begin(AdaQATSettings(granularity="kind", short=True), START, SIZES, 280)
+def test_a_search_that_was_long_enough_is_in_the_regime_with_twenty_updates_for_every_width():
+    search = begin(AdaQATSettings(granularity="kind", short=True), START, SIZES, 3507)
     for step in range(280):
         search.update({(WEIGHTS if step < 140 else ACTIVATIONS, step % 7): -0.02 * 4})
-        assert bool(departures(search)) == (step < 279)
+        assert bool(departures(search, 3507, 3507)) == (step < 279)
+    assert departures(search, 280, 3507) == [
+        "14 widths were not frozen, and 3507 steps are needed where 280 were planned"
+    ]
     search.trace.pop()
-    assert departures(search) == ["1 of 14 widths were updated less than 20 times"]
+    assert departures(search, 3507, 3507) == ["1 widths were updated less than 20 times"]
+
+
+def test_frozen_widths_are_in_the_regime_whatever_the_length_and_a_low_threshold_is_not():
+    search = begin(AdaQATSettings(granularity="network", short=True, oscillations=3), START, SIZES, 9)
+    for width in (*search.weights, *search.activations):
+        width.frozen = True
+    assert departures(search, 9, 387) == ["widths froze after more than 3 oscillations, in the paper after 10"]
+    search.oscillations = 10
+    assert departures(search, 9, 387) == []

@@ -168,7 +168,7 @@ class AdaQAT:
             and 1 for activations, and N rounded to four decimals.
         """
         widths = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
-        search, lacked = self.search, departures(self.search)
+        search, lacked = self.search, departures(self.search, self.steps, self.needed)
         return {
             "granularity": self.settings.granularity,
             "groups": [[self.names[layer] for layer in group] for group in self.groups],

@@ -93,24 +93,33 @@ def needed_steps(settings: AdaQATSettings, start: Mapping[str, tuple[int, int]],
     return search.length().steps(search.eta)
 
 
-def departures(search: WidthSearch) -> list[str]:
+def departures(search: WidthSearch, planned: int, needed: int) -> list[str]:
     """Return what a search lacked of the paper's regime so far, in words; nothing if it lacked nothing.
 
     The paper's regime: a learning rate of at most 1 and no step above half a bit, which every search keeps; more than
-    ten oscillations before a width freezes; and at the end all widths frozen, or each updated twenty times or more.
+    ten oscillations before a width freezes; and at the end all widths frozen, or all that are not updated twenty times
+    or more in an exploration that was long enough to freeze them.
+
+    Args:
+        search: during or after the exploration.
+        planned: length of the exploration in steps.
+        needed: what the search needed at its beginning.
     """
     found = []
     if search.oscillations < THRESHOLD:
         found.append(f"widths froze after more than {search.oscillations} oscillations, in the paper after {THRESHOLD}")
-    counts = [
+    if search.finished:
+        return found
+    free = [
         count
         for role, updates in search.updates().items()
         for count, width in zip(updates, getattr(search, role), strict=True)
-        if count or not width.frozen
+        if not width.frozen
     ]
-    few = sum(count < UPDATES for count in counts)
-    if few and not search.finished:
-        found.append(f"{few} of {len(counts)} widths were updated less than {UPDATES} times")
+    if planned < needed:
+        found.append(f"{len(free)} widths were not frozen, and {needed} steps are needed where {planned} were planned")
+    if few := sum(count < UPDATES for count in free):
+        found.append(f"{few} widths were updated less than {UPDATES} times")
     return found
 
 
