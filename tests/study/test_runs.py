@@ -237,6 +237,14 @@ def test_stored_trains_nothing(small_world, trainings):
     assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
 
 
+def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small_world, trainings):
+    settings = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": AdaQATSettings(granularity="layer")}
+    for start in (run, lambda experiment: run_all([experiment])):
+        with pytest.raises(ValueError, match="steps"):
+            start(replace(STUDENT, **settings))
+    assert trainings == []
+
+
 def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
     old = make_record(task="mrpc", precision="2-2-8")
     fields = json.loads(old.to_json())
@@ -252,7 +260,7 @@ def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
 
 
 def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):
-    settings = AdaQATSettings(eta=4.0, lambda_weights=0.1, lambda_activations=0.1)
+    settings = AdaQATSettings(lambda_weights=0.4, lambda_activations=0.4, short=True)
     experiment = Experiment(
         task="mrpc", epochs=4, learning_rate=1e-3, evaluations=2, recipe="adaqat", precision="4-4-4", adaqat=settings
     )
