@@ -101,6 +101,11 @@ def test_the_table_says_what_choosing_cost(measured, make_record):
     assert "0.0" in allocators.show(table, "Ours.").to_html()
 
 
+def test_a_row_without_its_teacher_has_a_dash(measured):
+    table = allocators.table([measured(allocators.student(MINI, "mrpc", "uniform", 8), 80)], [])
+    assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.").to_html()
+
+
 def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured, make_record):
     one = measured(allocators.student(MINI, "mrpc", "uniform", 8), 80)
     two = measured(allocators.student(MINI, "mrpc", "uniform", 8, learning_rate=1e-3), 81)

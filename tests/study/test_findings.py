@@ -177,3 +177,6 @@ def test_cells_that_were_not_run_are_named(make_record):
     text = findings.missing(grid, records[:1]).data
     assert text.startswith("1 of 2 cells of the grid were not run:") and "- mrpc 32-32-32 finetune" in text
     assert "seed 111" in text and "seed 42" not in text
+    # A long list is opened by whoever wants to read it.
+    many = [dataclasses.replace(grid[0], seed=seed) for seed in range(7)]
+    assert "<details>" in findings.missing(many, []).data and "<details>" not in findings.missing(many[1:], []).data

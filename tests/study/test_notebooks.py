@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
-from xtcq import training
+from xtcq import tasks, training
 from xtcq.quantization.targets import LAYER_LINEARS
 from xtcq.study import (
     augmented,
@@ -56,13 +56,11 @@ def shell():
 
 @pytest.fixture
 def page(shell, folders, monkeypatch, word_task):
-    """A function that executes a notebook without training and returns what it says, figures drawn."""
+    """A function that executes a notebook, without training unless told so, and returns what it says, figures drawn."""
 
     def refuse(*arguments, **_):
         raise AssertionError(f"with train=False this was trained: {arguments[0]}")
 
-    monkeypatch.setattr(runs, "_train", refuse)
-    monkeypatch.setattr(training, "train", refuse)
     # What is added to a task is made of its data and an encoder, which a test does not have.
     monkeypatch.setattr(augmented, "load_task", lambda name: word_task)
     monkeypatch.setattr(augmented, "_augmented", lambda *_: word_task)
@@ -75,6 +73,9 @@ def page(shell, folders, monkeypatch, word_task):
     def execute(notebook, **parameters):
         shell.user_ns.clear()
         shell.user_ns.update(empty)
+        if not parameters.get("train"):
+            monkeypatch.setattr(runs, "_train", refuse)
+            monkeypatch.setattr(training, "train", refuse)
         said = []
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
             if cell["cell_type"] != "code":
@@ -188,3 +189,12 @@ def test_a_notebook_without_a_grid(page, store, notebook):
     assert SAID[notebook.stem] in page(notebook)
     store(load_profile("mini").teacher("mrpc"))
     page(notebook)
+
+
+def test_your_own_student_is_shown_again(small_world, page, monkeypatch, word_task):
+    monkeypatch.setattr(tasks, "load_task", lambda name: word_task)
+    (notebook,) = (path for path in NOTEBOOKS if path.stem == "compress-your-own")
+    options = {"profile": "demo", "max_length": word_task.spec.max_length, "epochs": 1.0}
+    first, again = (page(notebook, train=train, **options) for train in (True, False))
+    assert "48 held-out examples." in first and "48 held-out examples." in again
+    assert "no student is distilled" in again and "no student is distilled" not in first

@@ -207,7 +207,7 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     if frame["seeds"].eq(1).all():
         caption += " One seed."
         frame, digits = frame.drop(columns="seeds"), {name: form for name, form in digits.items() if name != "seeds"}
-    style = frame.style.set_caption(caption).format(digits)
+    style = frame.style.set_caption(caption).format(digits, na_rep="–")
     return style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
 
 

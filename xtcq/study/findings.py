@@ -185,10 +185,10 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     teachers = [teacher for teacher in full_teachers(grid) if teacher not in there]
     parts = [f"All {len(grid)} cells of the grid were run." if grid else "The grid has no cell."]
     if cells:
-        parts = [f"{len(cells)} of {len(grid)} cells of the grid were not run:", bullets(map(str, cells)).data]
+        parts = [f"{len(cells)} of {len(grid)} cells of the grid were not run:", _folded(cells)]
     if teachers:
         what = "Left out is what is measured against teachers that were not trained:"
-        parts += [what, bullets(map(str, teachers)).data]
+        parts += [what, _folded(teachers)]
     return Markdown("\n\n".join(part for part in (*parts, earlier(records).data) if part))
 
 
@@ -205,7 +205,7 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown:
     if not lacking:
         return Markdown("")
     what = "Left out is what needs trained weights that are not on this machine; `train=True` trains them:"
-    return Markdown("\n\n".join([what, bullets(map(str, lacking)).data]))
+    return Markdown(f"{what}\n\n{_folded(lacking)}")
 
 
 def earlier(records: list[Record]) -> Markdown:
@@ -226,6 +226,12 @@ def earlier(records: list[Record]) -> Markdown:
         f"> **Earlier edition:** {len(old)} of {len(records)} Records behind this page come from the earlier edition: "
         f"{students} under an earlier rule of scoring; no verdict is computed from them."
     )
+
+
+def _folded(experiments: list[Experiment], most: int = 6) -> str:
+    """A list of experiments, which a reader opens where it is longer than a few lines."""
+    lines = bullets(map(str, experiments)).data
+    return lines if len(experiments) <= most else f"<details><summary>which</summary>\n\n{lines}\n\n</details>"
 
 
 def _range(numbers: set[int]) -> str:
