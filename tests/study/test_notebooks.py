@@ -83,7 +83,7 @@ def page(shell, folders, monkeypatch, word_task):
             source = "".join(cell["source"])
             if "parameters" in cell["metadata"].get("tags", ()):
                 known = set(re.findall(r"^(\w+):", source, re.MULTILINE))
-                given = MINI | {"train": False} | parameters
+                given = MINI | {"train": False, "jobs": 1} | parameters
                 source += "".join(f"\n{name} = {value!r}" for name, value in given.items() if name in known)
             with capture_output() as captured:
                 result = shell.run_cell(source)
