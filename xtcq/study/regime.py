@@ -79,9 +79,7 @@ def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
             "finest": (*fitting, "none")[0],
             "updates a width": steps if search.together else steps / widths,
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["exploration steps", "granularity"])
-    return frame
+    return _frame(rows)
 
 
 def explore(search: WidthSearch, needs: dict[tuple[str, int], int], steps: int, rise: float = RISE) -> WidthSearch:
@@ -132,9 +130,17 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
             lacked += departures(search, steps, needed)
             row[role, f"needs {need}"] = sum(width.bits for width in getattr(search, role)) / len(search.sizes)
         rows[steps, experiment.adaqat.granularity] = row | {("in regime", ""): not lacked}
+    frame = _frame(rows)
+    if rows:
+        frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
+
+
+def _frame(rows: dict[tuple[int, str], dict]) -> pd.DataFrame:
+    """A table of searches; without one, the names of its index alone."""
     frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["exploration steps", "granularity"])
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    places = list(zip(*rows, strict=True)) or [[], []]
+    frame.index = pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
     return frame
 
 
