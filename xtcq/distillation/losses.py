@@ -17,8 +17,14 @@ from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 from xtcq.distillation.layer_map import LayerMap
+from xtcq.quantization.tensor import compute_dtype
 
 TERMS = ("hidden", "attention", "logits")
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision as float32: squares and sums of small differences need its digits."""
+    return x.to(compute_dtype(x.dtype))
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -34,8 +40,9 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    mask = mask.to(student.dtype)
-    per_token = (student - teacher).square().mean(dim=-1)
+    difference = _wide(student) - _wide(teacher)
+    mask = mask.to(difference.dtype)
+    per_token = difference.square().mean(dim=-1)
     return (per_token * mask).sum() / mask.sum()
 
 
@@ -53,8 +60,9 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    mask = mask.to(student.dtype)
-    per_pair = (student - teacher).square().mean(dim=1)
+    difference = _wide(student) - _wide(teacher)
+    mask = mask.to(difference.dtype)
+    per_pair = difference.square().mean(dim=1)
     real_pairs = mask.unsqueeze(2) * mask.unsqueeze(1)
     return (per_pair * real_pairs).sum() / real_pairs.sum()
 
@@ -72,6 +80,7 @@ def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         A scalar, the mean over the batch.
     """
+    student, teacher = _wide(student), _wide(teacher)
     if student.size(-1) == 1:
         return F.mse_loss(student, teacher)
     return F.cross_entropy(student, teacher.softmax(dim=-1))
@@ -91,7 +100,7 @@ def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar, the mean over the batch.
     """
-    padding = mask == 0
+    student, teacher, padding = _wide(student), _wide(teacher), mask == 0
     lowest = torch.finfo(student.dtype).min
     log_student = student.masked_fill(padding, lowest).log_softmax(dim=-1)
     target = teacher.masked_fill(padding, lowest).softmax(dim=-1)

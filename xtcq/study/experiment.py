@@ -17,9 +17,18 @@ from xtcq.quantization import Precision, QuantConfig
 from xtcq.study import budgets
 from xtcq.tasks import QuestionSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
+from xtcq.training.schedule import stage_steps
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY
 
 AUGMENTATIONS = ("none", *SOURCES)
 WIDTHS = ("uniform", "learned", "learned for all", *METHODS)
+# Fields that may be given as dicts, as they stand in a Record.
+_NESTED = {
+    "teacher": lambda: Experiment,
+    "start": lambda: Experiment,
+    "adaqat": lambda: AdaQATSettings,
+    "allocation": lambda: Allocation,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +55,12 @@ class Experiment:
             its meaning, so a student sees as many batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
         adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
-            ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``. A dict of fields
-            is turned into settings.
+            ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``.
         allocation: another method than AdaQAT that gives every layer its widths; the recipe is ``"adaqat"``. FracBits
             explores as AdaQAT does and starts from ``precision``; where widths are chosen before training,
-            ``precision`` names the largest one. A dict of fields is turned into settings.
+            ``precision`` names the largest one.
+
+    A dict of fields in place of a teacher, a start or settings is turned into them.
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
@@ -76,6 +86,12 @@ class Experiment:
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
         task_spec(self.task)
+        for name, of in _NESTED.items():
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                object.__setattr__(self, name, of().from_dict(value))
+            elif value is not None and not isinstance(value, of()):
+                raise ValueError(f"{name} is {value!r}: give {of().__name__}(...), a dict of its fields, or None.")
         if self.model not in model_names():
             raise ValueError(f"model {self.model!r} is unknown: use one of {', '.join(model_names())}.")
         if self.stages not in PLANS:
@@ -99,10 +115,6 @@ class Experiment:
                 f"augmentation {self.augmentation!r} replaces words, and task {self.task!r} asks for words of its "
                 "texts: leave augmentation out."
             )
-        if isinstance(self.adaqat, dict):
-            object.__setattr__(self, "adaqat", AdaQATSettings.from_dict(self.adaqat))
-        if isinstance(self.allocation, dict):
-            object.__setattr__(self, "allocation", Allocation.from_dict(self.allocation))
         self._check_adaqat()
         self._check_allocation()
         self._check_teacher()
@@ -111,8 +123,6 @@ class Experiment:
     def _check_adaqat(self) -> None:
         if self.adaqat is None:
             return
-        if not isinstance(self.adaqat, AdaQATSettings):
-            raise ValueError(f"adaqat is {self.adaqat!r}: give AdaQATSettings(...), or None to keep the precision.")
         if self.recipe != "adaqat":
             raise ValueError(f"recipe {self.recipe!r} learns no bit-widths: use recipe 'adaqat', or leave adaqat out.")
         least, most, precision = self.adaqat.least, self.adaqat.most, self.quantization.precision
@@ -126,8 +136,6 @@ class Experiment:
     def _check_allocation(self) -> None:
         if self.allocation is None:
             return
-        if not isinstance(self.allocation, Allocation):
-            raise ValueError(f"allocation is {self.allocation!r}: give Allocation(...), or None to keep the precision.")
         if self.adaqat is not None:
             raise ValueError("adaqat and allocation both choose the widths of the layers: leave one of them out.")
         if self.recipe != "adaqat":
@@ -245,15 +253,24 @@ class Experiment:
         search = self.search
         return plan(self.epochs) if search is None else explore_then_refine(plan, self.epochs, search.share)
 
+    @property
+    def epoch_steps(self) -> int:
+        """Optimizer steps of one pass over the training set without added sentences."""
+        spec = task_spec(self.task)
+        return math.ceil(spec.training_examples / spec.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole plan."""
+        return sum(stage_steps(self.plan(), self.epoch_steps))
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; those at their default are left out, so that a field added later changes no digest."""
-        result = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.default is dataclasses.MISSING or value != field.default:
-                nested = isinstance(value, Experiment | AdaQATSettings | Allocation)
-                result[field.name] = value.to_dict() if nested else value
-        return result
+        """JSON-able fields, those at their default too: a default that changes later changes what is new, not this."""
+        result = dataclasses.asdict(self)
+        for name in ("teacher", "start"):
+            nested = getattr(self, name)
+            result[name] = nested and nested.to_dict()
+        return json.loads(json.dumps(result))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Experiment:
@@ -275,17 +292,27 @@ class Experiment:
             raise ValueError(
                 f"an experiment has the fields {sorted(known)}, of which {sorted(required)} are needed; got {given}."
             )
-        fields = dict(fields)
-        for name in ("teacher", "start"):
-            if isinstance(fields.get(name), dict):
-                fields[name] = cls.from_dict(fields[name])
+        if isinstance(fields.get("layers"), list):
+            fields = fields | {"layers": tuple(fields["layers"])}
         return cls(**fields)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides the result: of the task and of training. The number format of the computation does not."""
+        spec = task_spec(self.task)
+        return {
+            "batch_size": spec.batch_size,
+            "max_length": spec.max_length,
+            "weight_decay": WEIGHT_DECAY,
+            "warmup": WARMUP,
+            "max_grad_norm": MAX_GRAD_NORM,
+            "adam_epsilon": ADAM_EPSILON,
+        }
+
+    @property
     def digest(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        """First 16 hexadecimal digits of the SHA-256 of fields, settings and the number of the method."""
+        return identity(self.to_dict(), self.settings, METHOD)
 
     def __str__(self) -> str:
         """A short label for progress lines: what differs from run to run of a chapter."""
@@ -309,3 +336,19 @@ class Experiment:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")
         return " ".join(parts)
+
+
+def identity(fields: dict[str, Any], settings: dict[str, Any], method: int) -> str:
+    """Name of a run by everything that decides its result.
+
+    Args:
+        fields: as ``Experiment.to_dict`` gives them.
+        settings: as ``Experiment.settings``.
+        method: ``xtcq.training.settings.METHOD`` of the code that ran it.
+
+    Returns:
+        The first 16 hexadecimal digits of the SHA-256 of their canonical JSON.
+    """
+    content = {"experiment": fields, "settings": settings, "method": method}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

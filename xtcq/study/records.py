@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
-from xtcq.study.experiment import Experiment
+from xtcq.study.experiment import Experiment, identity
 from xtcq.tasks import task_spec
+from xtcq.training.number_format import FORMATS
 
-SCHEMA = 1
+SCHEMA = 2
+# Records of before: scored by another rule, without predictions. They are drawn, marked, until new ones replace them.
+OLD_SCHEMA, OLD_FOLDER = 1, "schema-1"
 
 
 class RecordError(ValueError):
@@ -29,21 +34,28 @@ class Record:
 
     Attributes:
         experiment: what was run.
-        best: metrics in per cent of the best evaluation, chosen on the development set.
+        settings: what else decided the result, see ``Experiment.settings``.
+        method: number of the training code's arithmetic, see ``xtcq.training.settings``.
+        best: metrics in per cent of the best evaluation of the whole plan (of a run that learned bit-widths, after they
+            were fixed), chosen on the development set.
         last: metrics in per cent at the end of training.
+        predictions: at ``"best"`` and ``"last"``, by evaluation split: one hexadecimal digit an example (its class),
+            a list of numbers, or a list of answers; see ``xtcq.tasks.EncodedDataset.predicted``.
         history: points over time, see ``xtcq.training.TrainingResult``.
         size: ``parameters``, ``nominal_mib``, ``packed_mib``, ``embedding_mb`` of the trained model.
         bitops: sum over the quantized matrices of weight bits x activation bits x weights, per token.
         train_seconds: training steps alone.
-        wall_seconds: from the first batch to the last evaluation, checkpoints between them included. Records of before
-            2026-11-21 have the time since the run was begun or resumed, loading and what it began with included.
+        wall_seconds: from the first batch to the last evaluation, checkpoints between them included.
         device: name of the accelerator or of the processor.
+        compute: number format of matrix products, ``"fp32"`` or ``"bf16"``; a property of the run, like the device.
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
+        data: digest of the task's data, see ``xtcq.tasks.data_digest``.
         exploration: what a run found that gave every layer its own widths, and what that cost: the report of
             ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
             ``average`` is the mean of Nw * Na over all weights. None for other runs.
+        schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
     """
 
     experiment: Experiment
@@ -58,17 +70,45 @@ class Record:
     side_by_side: int
     versions: dict[str, str]
     commit: str | None
+    settings: dict[str, Any] | None = None
+    method: int | None = None
+    predictions: dict[str, dict[str, Any]] | None = None
+    compute: str | None = None
+    data: str | None = None
     exploration: dict[str, Any] | None = None
+    schema: int = SCHEMA
+
+    @property
+    def digest(self) -> str:
+        """Name of the run, and of its file."""
+        return identity(self.experiment.to_dict(), self.settings, self.method)
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Entries of the history with the metrics that a best one is chosen from."""
+        first = 1 if self.experiment.search is not None else 0
+        return [entry for entry in self.history if "metrics" in entry and entry["stage"] >= first]
 
     def to_json(self) -> str:
-        """Serialise, schema version and digest first, one line a field: a change of one field is one line of a diff."""
+        """Serialise, one line a field, with a digest over the whole content: a changed number is a changed digest."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.exploration is None:
-            del fields["exploration"]
-        fields |= {"schema": SCHEMA, "digest": self.experiment.digest, "experiment": self.experiment.to_dict()}
-        first = ("schema", "digest", "experiment")
-        lines = [f'"{name}": {json.dumps(fields[name])}' for name in (*first, *(n for n in fields if n not in first))]
+        fields |= {"digest": self.digest, "experiment": self.experiment.to_dict()}
+        fields["content"] = content_digest(fields)
+        first = ("schema", "digest", "content", "experiment")
+        order = (*first, *(name for name in fields if name not in first))
+        lines = [f'"{name}": {json.dumps(fields[name], allow_nan=False)}' for name in order]
         return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def content_digest(fields: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a Record's fields, the digest itself left out.
+
+    Raises:
+        ValueError: for a number that is not finite.
+    """
+    content = {name: value for name, value in fields.items() if name != "content"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def records_folder() -> Path:
@@ -103,7 +143,7 @@ def save_record(record: Record) -> Path:
     Raises:
         OSError: if it cannot be written; nothing half-written is left.
     """
-    path = record_path(record.experiment)
+    path = records_folder() / f"{record.digest}.json"
     write_atomically(path, record.to_json())
     return path
 
@@ -118,26 +158,112 @@ def load_record(path: Path) -> Record:
         The Record.
 
     Raises:
-        RecordError: if the file is not JSON, of another schema, incomplete, or does not belong to its own digest.
+        RecordError: if the file is not JSON, of another schema, incomplete, changed since it was written, or at odds
+            with itself.
     """
     again = f"Delete {path} and run the experiment again."
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        schema, digest = fields.pop("schema"), fields.pop("digest")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise RecordError(f"{path} is no Record ({error!r}). {again}") from error
-    if schema != SCHEMA:
-        raise RecordError(f"{path} has schema {schema}, and this version reads schema {SCHEMA}. {again}")
-    try:
-        record = Record(**fields | {"experiment": Experiment.from_dict(fields["experiment"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path} does not hold the fields of a Record ({error}). {again}") from error
-    if not digest == record.experiment.digest == path.stem:
+    fields = _read(path, again)
+    if (schema := fields.get("schema")) == OLD_SCHEMA:
         raise RecordError(
-            f"{path} says digest {digest}, but its experiment has {record.experiment.digest}: it was changed by hand "
+            f"{path} has schema {OLD_SCHEMA}: its best score is that of the last stage alone, and it holds no "
+            f"predictions. It belongs into {OLD_FOLDER}/, where chapters find it and no verdict does; or "
+            f"{again[0].lower()}{again[1:]}"
+        )
+    if type(schema) is not int or schema != SCHEMA:
+        raise RecordError(f"{path} has schema {schema!r}, and this version reads schema {SCHEMA}. {again}")
+    names = [field.name for field in dataclasses.fields(Record)]
+    if wrong := {"digest", "content", *names} ^ set(fields):
+        raise RecordError(f"{path} lacks or has beyond a Record's fields: {', '.join(sorted(wrong))}. {again}")
+    try:
+        intact = content_digest(fields) == fields["content"]
+        values = {name: fields[name] for name in names}
+        record = Record(**values | {"experiment": Experiment.from_dict(fields["experiment"])})
+        _check(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{path} does not hold the values of a Record ({error}). {again}") from error
+    if not intact:
+        raise RecordError(f"{path} was changed after it was written: its content has another digest. {again}")
+    if not fields["digest"] == record.digest == path.stem:
+        raise RecordError(
+            f"{path} says digest {fields['digest']}, but its experiment has {record.digest}: it was changed by hand "
             f"or renamed. {again}"
         )
     return record
+
+
+def old_records() -> dict[Experiment, Record]:
+    """Records of schema 1, by what was run; no verdict may be computed from them.
+
+    Returns:
+        Those in ``schema-1`` of `records_folder`; none if there is no such folder.
+
+    Raises:
+        RecordError: for a file that is no such Record.
+    """
+    return _read_old(records_folder() / OLD_FOLDER)
+
+
+@cache
+def _read_old(folder: Path) -> dict[Experiment, Record]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        fields = _read(path, f"Restore {path} from version control.")
+        try:
+            del fields["digest"]
+            experiment = Experiment.from_dict(fields["experiment"])
+            found[experiment] = Record(**fields | {"experiment": experiment})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{path} is no Record of schema {OLD_SCHEMA} ({error}).") from error
+    return found
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is no Record ({error!r}). {remedy}") from error
+    if not isinstance(fields, dict):
+        raise RecordError(f"{path} is no Record (it holds {type(fields).__name__}). {remedy}")
+    return fields
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(result := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return result
+
+
+def _finite(constant: str) -> float:
+    raise ValueError(f"{constant} is no measurement")
+
+
+def _check(record: Record) -> None:
+    """Hold a Record against itself.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    spec = task_spec(record.experiment.task)
+    metrics = {name for entry in record.evaluations for name in entry["metrics"]}
+    for name in ("best", "last"):
+        values = getattr(record, name)
+        if set(values) != metrics or not all(type(v) in (int, float) and -100 <= v <= 100 for v in values.values()):
+            raise ValueError(f"{name} is {values}, expected {', '.join(sorted(metrics))} in per cent")
+        made = record.predictions[name]
+        lengths = {split: len(values) for split, values in made.items()}
+        if lengths != {split: spec.rows[split] for split in spec.evaluation_splits}:
+            raise ValueError(f"predictions at {name} are of {lengths} examples, and {spec.title} has {dict(spec.rows)}")
+    scores = [entry["metrics"][spec.primary_metric] for entry in record.evaluations]
+    if record.last != record.evaluations[-1]["metrics"]:
+        raise ValueError(f"last is {record.last}, and the history ends with {record.evaluations[-1]['metrics']}")
+    if record.best != record.evaluations[scores.index(max(scores))]["metrics"]:
+        raise ValueError(f"best is {record.best}, and the best evaluation of the history scores {max(scores)}")
+    for name, least in (("bitops", 0), ("train_seconds", 0), ("wall_seconds", 0), ("side_by_side", 1), ("method", 2)):
+        value = getattr(record, name)
+        if type(value) not in (int, float) or value < least:
+            raise ValueError(f"{name} is {value!r}, expected a number of at least {least}")
+    if record.compute not in FORMATS:
+        raise ValueError(f"compute is {record.compute!r}, expected one of {', '.join(FORMATS)}")
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

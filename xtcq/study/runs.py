@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,16 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.allocation import SearchSpace
-from xtcq.distillation import LayerMap, Stage, reduce_layers
+from xtcq.distillation import LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
-from xtcq.tasks import Task, load_augmented_task, load_task, task_spec
+from xtcq.study.records import Record, load_record, old_records, record_path, runs_folder, save_record
+from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
 from xtcq.training import train
 from xtcq.training.allocated import allocate
+from xtcq.training.number_format import number_format
+from xtcq.training.settings import METHOD
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +104,14 @@ def stored(experiments: Iterable[Experiment]) -> list[Record]:
         experiments: the grid.
 
     Returns:
-        Records in the order of the experiments, those without one left out.
+        Records in the order of the experiments, those without one left out. Where there is only one of schema 1 it is
+        that: whoever shows it says so.
 
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    return [load_record(record_path(e)) for e in experiments if record_path(e).exists()]
+    found = (load_record(path) if (path := record_path(e)).exists() else old_records().get(e) for e in experiments)
+    return [record for record in found if record is not None]
 
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -185,15 +189,22 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         use_score_attention(student)
         use_score_attention(teacher)
     spec = task_spec(experiment.task)
-    logger.info("train: %s (%s)", experiment, experiment.digest)
-    task, plan = _task_and_plan(experiment)
+    compute = number_format(weights.parent)
+    logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
+    task = load_task(experiment.task)
+    data = data_digest(task)
+    _check_teacher(experiment, data)
+    if experiment.augmentation != "none":
+        # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
+        encoder, _ = load_encoder(experiment.model, spec.num_labels)
+        task = load_augmented_task(experiment.task, experiment.augmentation, encoder, tokenizer)
     chosen = None
     if experiment.allocation is not None and not experiment.allocation.explores:
         reference, _ = _unquantized(experiment, teacher, start)
         chosen = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
     result = train(
         student,
-        plan,
+        experiment.plan(),
         task,
         tokenizer,
         weights.parent,
@@ -201,6 +212,8 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         batch_size=spec.batch_size,
         seed=experiment.seed,
         evaluations=experiment.evaluations,
+        epoch_steps=experiment.epoch_steps,
+        compute=compute,
         teacher=teacher,
         layer_map=layer_map,
         search=experiment.search,
@@ -211,8 +224,11 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     os.replace(partial, weights)
     record = Record(
         experiment=experiment,
+        settings=experiment.settings,
+        method=METHOD,
         best=result.best,
         last=result.last,
+        predictions=result.predictions,
         history=result.history,
         size=_size(student),
         bitops=bitops(student),
@@ -222,6 +238,8 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
+        compute=compute,
+        data=data,
         exploration=_exploration(student, chosen or result.exploration),
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
@@ -234,16 +252,25 @@ def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dic
     return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
 
 
-def _task_and_plan(experiment: Experiment) -> tuple[Task, list[Stage]]:
-    """The data, augmented if asked for, and the stages in passes over it: as many steps as without augmentation."""
-    task, plan = load_task(experiment.task), experiment.plan()
-    if experiment.augmentation == "none":
-        return task, plan
-    rows = len(task.train)
-    # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
-    encoder, tokenizer = load_encoder(experiment.model, task.spec.num_labels)
-    task = load_augmented_task(task.spec.name, experiment.augmentation, encoder, tokenizer)
-    return task, [replace(stage, epochs=stage.epochs * rows / len(task.train)) for stage in plan]
+def _check_teacher(experiment: Experiment, data: str) -> None:
+    """Refuse a teacher of other data, or one that has learned nothing: its student would cost hours and show nothing.
+
+    Raises:
+        ValueError: naming the teacher, what was measured, and the remedy.
+    """
+    if experiment.teacher is None:
+        return
+    record = load_record(record_path(experiment.teacher))
+    if record.data != data:
+        raise ValueError(
+            f"the teacher {record.digest} was trained on {experiment.task} data of digest {record.data}, and here it "
+            f"is {data}: bring the same files, or delete that Record and its run"
+        )
+    if not (spec := task_spec(experiment.task)).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
+        raise ValueError(
+            f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "
+            "no more than chance gives: train it longer or at another rate before any student"
+        )
 
 
 def _skeleton(

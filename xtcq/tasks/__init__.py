@@ -3,9 +3,9 @@
 from xtcq.tasks.augmentation import load_augmented_task
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.tasks.encoding import encode
-from xtcq.tasks.metrics import compute_metrics, glue_average
+from xtcq.tasks.metrics import chance_level, compute_metrics, glue_average, has_learned
 from xtcq.tasks.own import own_task
-from xtcq.tasks.sources import TASKS, load_task, task_spec
+from xtcq.tasks.sources import TASKS, data_digest, load_task, task_spec
 from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
 from xtcq.tasks.squad import checked_questions, score_answers
 
@@ -15,10 +15,13 @@ __all__ = [
     "QuestionSpec",
     "Task",
     "TaskSpec",
+    "chance_level",
     "checked_questions",
     "compute_metrics",
+    "data_digest",
     "encode",
     "glue_average",
+    "has_learned",
     "load_augmented_task",
     "load_task",
     "own_task",

@@ -42,3 +42,15 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
         Raises:
             ValueError: If predictions do not fit the examples or are not finite.
         """
+
+    @abstractmethod
+    def predicted(self, predictions: Any) -> str | list[float] | list[str]:
+        """What a model makes of all examples, as compact as a file should hold it.
+
+        Args:
+            predictions: Output of the model's head, as for `score`.
+
+        Returns:
+            Classes as a string of one digit an example, in hexadecimal; numbers as a list, rounded to 1e-4; answers
+            as a list of texts. From it and the labels every metric of the task can be computed again.
+        """

@@ -1,5 +1,6 @@
 """GLUE's metrics and XTC's average of them, all in per cent."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -72,6 +73,43 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
         )
     predictions = scores[:, 0] if spec.is_regression else scores.argmax(axis=1)
     return {key: 100.0 * float(_METRICS[key](truth, predictions)) for key in spec.metrics}
+
+
+# Below these a correlation says that nothing was learned; an accuracy is held against the most frequent class.
+LEAST_CORRELATION = {"matthews": 10.0, "pearson": 30.0, "spearman": 30.0}
+
+
+def chance_level(spec: TaskSpec) -> float | None:
+    """Score without learning: always answering the most frequent class, or 0 for a correlation.
+
+    Args:
+        spec: The task.
+
+    Returns:
+        Value of the primary metric, in per cent; None where it is not known.
+    """
+    if spec.primary_metric in LEAST_CORRELATION:
+        return 0.0
+    return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
+
+
+def has_learned(spec: TaskSpec, score: float) -> bool:
+    """Whether a score is evidence that a model learned its task.
+
+    Args:
+        spec: The task.
+        score: Value of its primary metric on the main evaluation split, in per cent.
+
+    Returns:
+        For an accuracy, whether it lies more than two (binomial) standard errors above `chance_level`; for a
+        correlation, whether it reaches 30, or 10 for CoLA's; True where chance is not known.
+    """
+    if least := LEAST_CORRELATION.get(spec.primary_metric):
+        return score >= least
+    if (chance := chance_level(spec)) is None:
+        return True
+    error = math.sqrt(chance * (100 - chance) / spec.rows[spec.evaluation_splits[0]])
+    return score > chance + 2 * error
 
 
 def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:

@@ -1,5 +1,7 @@
 """Finding a task's data, and refusing data that is not what its name says."""
 
+import hashlib
+
 import pandas as pd
 
 from xtcq.tasks.demo import DEMO_SPECS, make_demo_task
@@ -55,6 +57,21 @@ def load_task(name: str) -> Task:
             origin = f"{_HUB} ({name}, {split}) on the Hugging Face hub"
         frames[split] = _checked(frame, spec, split, origin)
     return Task(spec, frames.pop("train"), frames)
+
+
+def data_digest(task: Task) -> str:
+    """Digest of a task's examples, the same whether they come from a folder or from the hub.
+
+    Args:
+        task: As `load_task` returns it.
+
+    Returns:
+        The first 16 hexadecimal digits of the SHA-256 of all splits, row by row.
+    """
+    digest = hashlib.sha256()
+    for split, frame in {"train": task.train, **task.evaluation}.items():
+        digest.update(f"{split}\n{frame.to_json(orient='values')}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _checked(frame: pd.DataFrame, spec: TaskSpec, split: str, origin: str) -> pd.DataFrame:

@@ -6,7 +6,8 @@ what every point of a curve cost.
 """
 
 from xtcq.training.plan import TrainingResult, train
-from xtcq.training.trainer import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, DistillationTrainer
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
+from xtcq.training.trainer import DistillationTrainer
 
 __all__ = [
     "ADAM_EPSILON",

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,10 @@ from xtcq.files import write_atomically
 from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import CLOCKS, place_stage
+from xtcq.training.schedule import evaluation_steps, stage_steps
 from xtcq.training.search import SearchSettings
-from xtcq.training.trainer import (
-    ADAM_EPSILON,
-    MAX_GRAD_NORM,
-    WARMUP,
-    WEIGHT_DECAY,
-    DistillationTrainer,
-    EvenEvaluations,
-    ProgressLine,
-)
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
+from xtcq.training.trainer import DistillationTrainer, PlannedEvaluations, ProgressLine, predictions_path
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +42,12 @@ class TrainingResult:
         history: one dict a logged point: ``stage`` (index), ``stage_name``, ``step`` (over the whole plan), ``epoch``,
             ``train_seconds`` (training alone, without evaluation and saving), ``wall_seconds`` (with both), and either
             ``loss``, its parts and ``learning_rate``, or ``metrics`` (per cent).
-        best: metrics of the last stage's evaluation with the highest primary metric, whose weights the student keeps.
-            Chosen on the development set, as XTC reports it (Appendix B.2), hence optimistic.
+        best: metrics of the evaluation with the highest primary metric over all stages of the plan, an exploration of
+            bit-widths left out; the first of equals. The student keeps its weights. Chosen on the development set, as
+            XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
+        predictions: at ``"best"`` and ``"last"``, what the student predicted for every evaluation split, see
+            ``xtcq.tasks.EncodedDataset.predicted``.
         train_seconds: seconds spent in training steps; of an interrupted run, in those that it kept.
         wall_seconds: the same with evaluations and checkpoints, loading left out.
         exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
@@ -60,6 +57,7 @@ class TrainingResult:
     history: list[dict[str, Any]]
     best: dict[str, float]
     last: dict[str, float]
+    predictions: dict[str, dict[str, Any]]
     train_seconds: float
     wall_seconds: float
     exploration: dict[str, Any] | None = None
@@ -76,6 +74,8 @@ def train(
     batch_size: int,
     seed: int,
     evaluations: int = 10,
+    epoch_steps: int | None = None,
+    compute: str = "fp32",
     teacher: PreTrainedModel | None = None,
     layer_map: LayerMap | None = None,
     search: SearchSettings | None = None,
@@ -83,7 +83,7 @@ def train(
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
     Args:
-        student: the model to train, changed in place; ends with the weights of its best evaluation in the last stage.
+        student: the model to train, changed in place; ends with the weights of its best evaluation.
         stages: the plan.
         task: training and evaluation frames.
         tokenizer: the student's.
@@ -91,19 +91,22 @@ def train(
         learning_rate: peak rate of a stage whose factor is 1.
         batch_size: examples per step and device.
         seed: of dropout and of the batches; stage ``i`` uses ``seed + i``.
-        evaluations: evenly spaced evaluations over the whole plan; every stage also ends with one.
+        evaluations: evenly spaced evaluations over the whole plan, whatever its stages.
+        epoch_steps: optimizer steps of one pass as the plan counts it; those of the training set if left out. A student
+            with added sentences is trained as long as one without.
+        compute: number format of matrix products, ``"fp32"`` or ``"bf16"`` (autocast; all that is stored stays fp32).
         teacher: needed by distillation stages; put into evaluation mode and never changed.
         layer_map: the pairs of layers; the uniform map if left out.
-        search: how the stage that explores learns bit-widths. Where all of them froze before its end, the stage after
-            it is longer by what was left.
+        search: how the stage that explores learns bit-widths. It may end before its time, once all of them are frozen;
+            the stages after it keep their length.
 
     Returns:
         The result.
 
     Raises:
         ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student; if a stage
-            explores and there are no settings for it or no stage after it; if the student cannot explore; if there
-            are several devices.
+            explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
+            is too short for one step; if there are several devices.
         FloatingPointError: if the loss is no longer finite.
     """
     _check_exploration(stages, search)
@@ -112,35 +115,53 @@ def train(
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
     }
-    total_epochs = sum(stage.epochs for stage in stages)
+    lengths = stage_steps(stages, epoch_steps or math.ceil(len(data["train"]) / batch_size))
+    due = evaluation_steps(sum(lengths), evaluations)
     history: list[dict[str, Any]] = []
-    exploration, epochs_left = None, 0.0
-    for index, stage in enumerate(stages):
-        stage = replace(stage, epochs=stage.epochs + epochs_left)
+    candidates: list[_Evaluation] = []
+    exploration = None
+    for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
+        begins = sum(lengths[:index])
         loss = _distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
         stage_folder = folder / f"stage-{index}"
         if not (stage_folder / "history.json").exists():
-            count = max(1, round(evaluations * stage.epochs / total_epochs))
             trainer = _trainer(
-                student, stage, task, tokenizer, data, stage_folder, loss, teacher, count,
-                learning_rate=learning_rate, batch_size=batch_size, seed=seed + index,
+                student, stage, task, tokenizer, data, stage_folder, loss, teacher, steps,
+                {step - begins for step in due if begins < step <= begins + steps},
+                learning_rate=learning_rate, batch_size=batch_size, seed=seed + index, compute=compute,
                 search=search if stage.explores else None,
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=newest_intact_checkpoint(stage_folder))
             _finish_stage(trainer, student, stage_folder)
         load_model(student, stage_folder / "last.safetensors")
-        epochs_left = 0.0
         if stage.explores:
             exploration = json.loads((stage_folder / "exploration.json").read_text())
-            epochs_left = exploration.pop("epochs_left")
-        history += place_stage(json.loads((stage_folder / "history.json").read_text()), index, stage, history)
-    load_model(student, stage_folder / "best.safetensors")
+        offset = history[-1]["step"] if history else 0
+        entries = place_stage(json.loads((stage_folder / "history.json").read_text()), index, stage, history)
+        history += entries
+        if not stage.explores:  # before its widths are fixed a student is another one
+            evaluated = [entry for entry in entries if "metrics" in entry]
+            candidates += [_Evaluation(e["metrics"], stage_folder, e["step"] - offset) for e in evaluated]
 
-    evaluated = [entry for entry in history if "metrics" in entry and entry["stage"] == len(stages) - 1]
-    primary = task.spec.primary_metric
-    best = max(evaluated, key=lambda entry: entry["metrics"][primary])
+    best = max(candidates, key=lambda candidate: candidate.metrics[task.spec.primary_metric])
+    last = candidates[-1]
+    load_model(student, best.stage_folder / "best.safetensors")
     times = {clock: history[-1][clock] for clock in CLOCKS}
-    return TrainingResult(history, best["metrics"], evaluated[-1]["metrics"], **times, exploration=exploration)
+    predictions = {"best": best.predictions(), "last": last.predictions()}
+    return TrainingResult(history, best.metrics, last.metrics, predictions, **times, exploration=exploration)
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """An evaluation that may be the best one: its metrics, and where the predictions behind them lie."""
+
+    metrics: dict[str, float]
+    stage_folder: Path
+    step: int
+
+    def predictions(self) -> dict[str, Any]:
+        files = sorted(predictions_path(self.stage_folder, self.step).glob("*.json"))
+        return {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def _check_exploration(stages: list[Stage], search: SearchSettings | None) -> None:
@@ -180,17 +201,30 @@ def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
 
 
 def _trainer(
-    student, stage, task, tokenizer, data, folder, loss, teacher, count, *, learning_rate, batch_size, seed, search
+    student,
+    stage,
+    task,
+    tokenizer,
+    data,
+    folder,
+    loss,
+    teacher,
+    steps,
+    due,
+    *,
+    learning_rate,
+    batch_size,
+    seed,
+    compute,
+    search,
 ) -> DistillationTrainer:
     spec = task.spec
     primary_split = next(iter(data["evaluation"]))
     on_cpu = not torch.cuda.is_available()
-    steps = math.ceil(stage.epochs * math.ceil(len(data["train"]) / batch_size))
-
     arguments = TrainingArguments(
         output_dir=str(folder),
         learning_rate=learning_rate * stage.lr_factor,
-        num_train_epochs=stage.epochs,
+        max_steps=steps,
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=64,
         lr_scheduler_type="linear",
@@ -199,10 +233,12 @@ def _trainer(
         adam_epsilon=ADAM_EPSILON,
         max_grad_norm=MAX_GRAD_NORM,
         seed=seed,
+        # Finite differences of a search would drown in the rounding of bfloat16.
+        bf16=compute == "bf16" and not stage.explores,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         remove_unused_columns=False,
-        # Evaluations and checkpoints are asked for by EvenEvaluations; the strategy only says what a best one is.
+        # Evaluations and checkpoints are asked for by PlannedEvaluations; the strategy only says what a best one is.
         save_strategy="steps",
         save_steps=10**9,
         save_total_limit=1,
@@ -224,7 +260,7 @@ def _trainer(
         eval_dataset=data["evaluation"],
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[EvenEvaluations(count), ProgressLine(stage)],
+        callbacks=[PlannedEvaluations(due), ProgressLine(stage)],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -234,18 +270,17 @@ def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
     student.to("cpu")
     save_model(student, folder / "last.safetensors")
-    if trainer.search is None:
-        best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
-        shutil.copyfile(best, folder / "best.safetensors")
-    else:
+    if trainer.search is not None:
         # No evaluation of an exploration is its best: the widths are those of its end.
         report = trainer.search.report()
-        left = trainer.args.num_train_epochs - trainer.state.epoch if report["ended"] == "frozen" else 0.0
-        write_atomically(folder / "exploration.json", json.dumps(report | {"epochs_left": max(0.0, left)}))
+        write_atomically(folder / "exploration.json", json.dumps(report))
         logger.info(
             "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",
             *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
         )
+    elif trainer.state.best_model_checkpoint:  # a short stage may see no evaluation
+        best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
+        shutil.copyfile(best, folder / "best.safetensors")
     write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,17 +20,12 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
+from xtcq.files import write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.training.history import CLOCKS
 from xtcq.training.search import Search, SearchSettings, begin_search
 
 logger = logging.getLogger(__name__)
-
-# XTC's public training script (DeepSpeedExamples, compression/bert/run_glue_no_trainer.py L440-465 and its configs):
-# AdamW with transformers' former epsilon, decoupled decay of everything but biases and LayerNorm, global clipping.
-WEIGHT_DECAY, ADAM_EPSILON, MAX_GRAD_NORM = 0.01, 1e-6, 1.0
-# XTC, Appendix B.1: linear decay after a warm-up of 10% of the training time.
-WARMUP = 0.1
 
 
 class DistillationTrainer(Trainer):
@@ -118,10 +115,16 @@ class DistillationTrainer(Trainer):
         with self._clock_stopped():
             return super().evaluate(*args, **kwargs)
 
-    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Remember whose predictions are made: an answer can be cut only out of the text it was found in."""
+    def evaluation_loop(
+        self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        """Remember whose predictions are made, and keep them: a file a step and split, see `predictions_path`."""
         self._evaluated = dataloader.dataset
-        return super().evaluation_loop(dataloader, *args, **kwargs)
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        folder = predictions_path(Path(self.args.output_dir), self.state.global_step)
+        made = self._evaluated.predicted(output.predictions)
+        write_atomically(folder / f"{metric_key_prefix.removeprefix('eval_')}.json", json.dumps(made))
+        return output
 
     def _score(self, prediction: EvalPrediction) -> dict[str, float]:
         return self._evaluated.score(prediction.predictions, prediction.label_ids)
@@ -193,6 +196,11 @@ class DistillationTrainer(Trainer):
         self._stopped_at = None
 
 
+def predictions_path(stage_folder: Path, step: int) -> Path:
+    """The folder of the predictions after a step of a stage, one file a split."""
+    return stage_folder / "predictions" / str(step)
+
+
 class _EpochSampler(LengthGroupedSampler):
     """Batches of like length whose order depends on seed and epoch alone, so that a resumed run sees the same ones."""
 
@@ -205,16 +213,18 @@ class _EpochSampler(LengthGroupedSampler):
         self.generator.manual_seed(1_000_003 * self.seed + epoch)
 
 
-class EvenEvaluations(TrainerCallback):
-    """Evaluate and save a given number of times, evenly spaced, and always at the end."""
+class PlannedEvaluations(TrainerCallback):
+    """Evaluate and save after given steps of a stage, and log its last one: the next stage counts on from there."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, steps: Collection[int]) -> None:
+        self.steps = frozenset(steps)
 
     def on_step_end(self, args, state, control, **kwargs):
         """Ask for an evaluation and a checkpoint where one is due."""
-        if state.global_step % math.ceil(state.max_steps / self.count) == 0 or state.global_step == state.max_steps:
+        if state.global_step in self.steps:
             control.should_log = control.should_evaluate = control.should_save = True
+        elif state.global_step == state.max_steps:
+            control.should_log = True
 
 
 class ProgressLine(TrainerCallback):

@@ -71,8 +71,11 @@ class EncodedQuestions(EncodedDataset):
 
     def score(self, predictions: Any, labels: Any = None) -> dict[str, float]:
         """Score the best answer to every question against its gold texts; `labels` are positions and decide nothing."""
-        best = [candidates[0].text if candidates else "" for candidates in self.answers(predictions)]
-        return score_answers(best, self._gold, self._spec.unanswerable)
+        return score_answers(self.predicted(predictions), self._gold, self._spec.unanswerable)
+
+    def predicted(self, predictions: Any) -> list[str]:
+        """The best answer to every question, empty where there is none."""
+        return [candidates[0].text if candidates else "" for candidates in self.answers(predictions)]
 
 
 def encode_questions(frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
