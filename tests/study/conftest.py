@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from xtcq.study import Experiment, Record, runs
 from xtcq.tasks import task_spec
+from xtcq.training.settings import METHOD
 
 
 @pytest.fixture
@@ -47,5 +50,51 @@ def make_record():
             versions={"python": "3.11"},
             commit=None,
         )
+
+    return build
+
+
+@pytest.fixture
+def make_run(make_record, monkeypatch):
+    """A factory of Records that verdicts may use: with predictions, by one method and on the same data."""
+    monkeypatch.delenv("XTCQ_DATA", raising=False)
+
+    def build(best: float = 80.0, last: float | None = None, predictions: str | None = None, **fields) -> Record:
+        of_record = {name: fields.pop(name) for name in ("method", "data", "compute", "exploration") if name in fields}
+        record = make_record(best, **fields)
+        spec = task_spec(record.experiment.task)
+        made = {spec.evaluation_splits[0]: predictions or "0" * spec.rows[spec.evaluation_splits[0]]}
+        given = {"method": METHOD, "data": spec.name, "compute": "fp32", "settings": record.experiment.settings}
+        return dataclasses.replace(
+            record,
+            last=dict.fromkeys(record.last, best if last is None else last),
+            predictions={"best": made, "last": made},
+            **given | of_record,
+        )
+
+    return build
+
+
+@pytest.fixture
+def make_study(make_run):
+    """A factory of whole studies: students of two plans, their teachers and seeds.
+
+    Call it with the gains of one plan over the other, ``{task: [gain of seed 1, gain of seed 2, ...]}``.
+    """
+
+    def build(
+        gains, last=None, level=75.0, teacher=85.0, model="minilm-l6", plans=("one-stage", "two-stage"), **fields
+    ):
+        records = []
+        for task, of_seeds in gains.items():
+            taught = make_run(teacher, task=task, model=model)
+            records.append(taught)
+            for seed, gain in enumerate(of_seeds, 1):
+                end = gain if last is None else last[task][seed - 1]
+                students = {"task": task, "model": model, "seed": seed, "teacher": taught.experiment}
+                students |= {"precision": "1-1-8"} | fields
+                records.append(make_run(level + gain, level + end, stages=plans[0], **students))
+                records.append(make_run(level, level, stages=plans[1], **students))
+        return records
 
     return build
