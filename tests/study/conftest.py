@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from xtcq.study import Experiment, Record, runs
+from xtcq.study import Experiment, Record, experiment, records, runs
 from xtcq.tasks import task_spec
 from xtcq.training.settings import METHOD
 
@@ -24,7 +24,8 @@ def small_world(folders, monkeypatch, tiny_bert, word_task, word_tokenizer):
 
     monkeypatch.setattr(runs, "load_encoder", load_encoder)
     monkeypatch.setattr(runs, "load_task", lambda name: word_task)
-    monkeypatch.setattr(runs, "task_spec", lambda name: word_task.spec)
+    for module in (runs, records, experiment):
+        monkeypatch.setattr(module, "task_spec", lambda name: word_task.spec)
     return folders
 
 
@@ -33,11 +34,19 @@ def make_record():
     """A factory of Records with given scores; nothing is trained."""
 
     def build(score: float = 80.0, **fields) -> Record:
+        kept = {name: fields.pop(name) for name in ("predictions", "compute", "data", "method") if name in fields}
         experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
-        metrics = dict.fromkeys(task_spec(experiment.task).metrics, score)
-        point = {"stage": 0, "stage_name": "s", "step": 10, "epoch": 1.0, "train_seconds": 5.0, "metrics": metrics}
+        spec = task_spec(experiment.task)
+        metrics = dict.fromkeys(spec.metrics, score)
+        place = {"stage": int(experiment.search is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
+        point = place | {"train_seconds": 5.0, "wall_seconds": 6.0, "metrics": metrics}
+        made = {split: [0.0] * spec.rows[split] for split in spec.evaluation_splits}
+        if not spec.is_regression:
+            made = {split: "0" * spec.rows[split] for split in spec.evaluation_splits}
+        measured = {"predictions": {"best": made, "last": made}, "compute": "fp32", "data": "0" * 16, "method": METHOD}
         return Record(
             experiment=experiment,
+            settings=experiment.settings,
             best=metrics,
             last=metrics,
             history=[point],
@@ -49,6 +58,7 @@ def make_record():
             side_by_side=1,
             versions={"python": "3.11"},
             commit=None,
+            **measured | kept,
         )
 
     return build

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -5,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.study import Experiment
+from xtcq.study import Experiment, experiment, load_profile
+from xtcq.tasks import task_spec
 
 TEACHER = Experiment(task="mrpc", epochs=3, learning_rate=5e-5)
 LARGE = replace(TEACHER, model="bert-base-uncased")
@@ -32,7 +34,47 @@ def test_digest_names_the_value():
 
 def test_digest_does_not_depend_on_defaults_that_are_spelled_out():
     assert Experiment(task="mrpc", epochs=3, learning_rate=5e-5, seed=42, recipe="xtc").digest == TEACHER.digest
-    assert set(TEACHER.to_dict()) == {"task", "epochs", "learning_rate"}
+    assert set(TEACHER.to_dict()) == {field.name for field in dataclasses.fields(Experiment)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [("WEIGHT_DECAY", 0.1), ("WARMUP", 0.0), ("MAX_GRAD_NORM", 5.0), ("ADAM_EPSILON", 1e-8), ("METHOD", 99)],
+)
+def test_whatever_decides_the_result_is_in_the_digest(monkeypatch, changed, value):
+    before = TEACHER.digest
+    monkeypatch.setattr(experiment, changed, value)
+    assert TEACHER.digest != before
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 8}, {"max_length": 32}])
+def test_so_are_batches_and_lengths_of_the_task(monkeypatch, changed):
+    before, spec = TEACHER.digest, task_spec("mrpc")
+    monkeypatch.setattr(experiment, "task_spec", lambda name: replace(spec, **changed))
+    assert TEACHER.digest != before
+
+
+def test_nested_values_may_be_dicts():
+    given = {"task": "mrpc", "epochs": 3, "learning_rate": 1e-4, "stages": "one-stage", "precision": "1-1-8"}
+    assert Experiment(**given, teacher=TEACHER.to_dict()) == Experiment(**given, teacher=TEACHER)
+    small = replace(TEACHER, stages="one-stage", teacher=TEACHER, layers=(1, 3))
+    begun = Experiment(**given, teacher=TEACHER.to_dict(), layers=(1, 3), start=json.loads(json.dumps(small.to_dict())))
+    assert begun.start == small
+    with pytest.raises(ValueError, match=r"teacher is 'mrpc': give Experiment\(...\), a dict of its fields, or None"):
+        Experiment(**given, teacher="mrpc")
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(3, 345), (0.5, 58), (8.695, 1000)])
+def test_steps_of_the_whole_plan(epochs, steps):
+    plans = {"finetune", "one-stage", "two-stage", "three-stage"}
+    assert {replace(TEACHER, epochs=epochs, stages=plan, teacher=TEACHER).steps for plan in plans} == {steps}
+
+
+def test_nothing_of_an_experiment_needs_the_published_tables(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XTCQ_PUBLISHED", str(tmp_path))
+    student = load_profile("paper").student("mrpc", stages="one-stage", precision="1-1-8")
+    assert student.budget == "A" and student.epochs == pytest.approx(61.65, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +172,10 @@ LEARNED = {"task": "mrpc", "epochs": 4, "learning_rate": 5e-5, "recipe": "adaqat
 def test_learned_widths_are_part_of_the_value():
     experiment = Experiment(**LEARNED, adaqat=AdaQATSettings(share=0.25, granularity="network"))
     fields = json.loads(json.dumps(experiment.to_dict()))
-    assert fields["adaqat"] == {"share": 0.25, "granularity": "network"}
+    assert fields["adaqat"]["share"] == 0.25 and fields["adaqat"]["granularity"] == "network"
     assert Experiment.from_dict(fields) == experiment == Experiment(**fields)
     digests = {experiment.digest, Experiment(**LEARNED).digest, Experiment(**LEARNED, adaqat=AdaQATSettings()).digest}
-    assert len(digests) == 3 and "adaqat" not in Experiment(**LEARNED).to_dict()
+    assert len(digests) == 3
     assert "learned widths granularity=network share=0.25" in str(experiment)
 
 

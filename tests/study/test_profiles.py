@@ -3,11 +3,11 @@ import math
 
 import pytest
 
-from xtcq.study import Experiment, load_profile
+from xtcq.study import Experiment, load_profile, stored
 from xtcq.tasks import task_spec
 
 
-@pytest.mark.parametrize("name", ["demo", "mini", "paper"])
+@pytest.mark.parametrize("name", ["demo", "sketch", "mini", "paper"])
 def test_every_profile_names_real_tasks_and_makes_valid_experiments(name):
     profile = load_profile(name)
     assert set(profile.grid_tasks) <= set(profile.tasks)
@@ -24,16 +24,16 @@ def test_every_profile_names_real_tasks_and_makes_valid_experiments(name):
 
 def test_steps_of_questions_are_counted_in_windows():
     mini, spec = load_profile("mini"), task_spec("squad-articles")
-    per_epoch = math.ceil(spec.windows / spec.batch_size)
     assert spec.windows > spec.rows["train"]
-    assert math.ceil(mini.epochs("squad-articles", "short") * per_epoch) == mini.budgets["short"]
+    assert mini.student("squad-articles").epoch_steps == math.ceil(spec.windows / spec.batch_size)
+    assert mini.student("squad-articles").steps == mini.budgets["short"]
 
 
 def test_budget_by_name():
     profile = load_profile("mini")
     assert profile.student("mrpc", budget="C").epochs == 18
     with pytest.raises(
-        ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'longer', 'A', 'B', 'C'\]"
+        ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'longer', 'long', 'A', 'B'"
     ):
         profile.student("mrpc", budget="D")
 
@@ -49,15 +49,30 @@ def test_a_budget_is_recognised_by_its_length(name, task):
     assert profile.budget_name(profile.student(task, epochs=4.5)) == "4.5 epochs"
 
 
-@pytest.mark.parametrize("task", ["mrpc", "sst2", "cola"])
-def test_a_budget_in_steps_takes_that_many(task):
-    spec, mini = task_spec(task), load_profile("mini")
-    per_epoch = math.ceil(spec.rows["train"] / spec.batch_size)
-    # The Trainer rounds a fraction of an epoch up to whole steps.
-    assert math.ceil(mini.epochs(task, "short") * per_epoch) == mini.budgets["short"]
+@pytest.mark.parametrize("task", ["mrpc", "sst2", "cola", "rte", "stsb"])
+@pytest.mark.parametrize("budget", ["short", "longer", "long"])
+def test_a_budget_in_steps_takes_that_many(task, budget):
+    mini = load_profile("mini")
+    assert mini.student(task, budget=budget).steps == mini.budgets[budget]
 
 
 def test_a_teacher_is_capped_in_steps():
     mini = load_profile("mini")
-    assert mini.teacher("mrpc").epochs == 3.0
-    assert mini.teacher("sst2").epochs == pytest.approx(1000 / 2105, abs=1e-3)
+    assert mini.teacher("mrpc").epochs == 5.0
+    assert mini.teacher("sst2").steps == 2000
+
+
+def test_a_teacher_is_the_best_of_its_sweep():
+    """The rates that a profile names are those that its Records say."""
+    mini = load_profile("mini")
+    for task, rate in mini.teacher_rates.items():
+        sweep = stored(mini.teacher_sweep(task))
+        assert {record.schema for record in sweep} == {2} and len(sweep) == len(mini.teacher_sweep_rates)
+        best = max(sweep, key=lambda record: record.best[task_spec(task).primary_metric])
+        assert best.experiment == mini.teacher(task) and best.experiment.learning_rate == rate
+
+
+def test_records_of_before_are_found_at_the_scale_of_before():
+    sketch = load_profile("sketch")
+    students = [sketch.student(task, precision="2-2-8", stages="one-stage") for task in sketch.tasks]
+    assert [record.schema for record in stored(students)] == [1] * len(students)

@@ -78,6 +78,25 @@ def test_every_disagreement_has_a_cause():
         ("adaqat-t5", "Q-BERT | 8-8 | 4-32-8", "CR", "7.68", ("Q-BERT | 8-8 | 4-32-8", "CR")),
         ("adaqat-t5", "Q-BERT | 8-8 | 4-32-8", "Embedding size MB", "12.21", (None, "Embedding size MB")),
         ("adaqat-t4", "RTE", "Size MB", "34.28", ("RTE", "Size MB")),
+        ("adaqat-t4", "STS-B", "Bits W", "2.28", ("STS-B", "Bits W")),
+        ("adaqat-t4", "SST-2", "SST-2 Acc", "92.34", ("SST-2", "SST-2 Acc")),
+        (
+            "adaqat-t1",
+            "AdaQAT with Distillation | Mixed-precision | 2.08-4-3.93",
+            "SQuAD v2.0 EM",
+            "74.2",
+            (None, "SQuAD v2.0 EM"),
+        ),
+        (
+            "adaqat-t5",
+            "AdaQAT | 8-8 | 4-32-32",
+            "SQuAD v1.1 F1",
+            "90.56",
+            ("AdaQAT | 8-8 | 4-4-4", "SQuAD v1.1 F1"),
+        ),
+        ("xtc-c9", "Budget-A | Y (DIM=8)", "Avg.", "80.09", ("Budget-A | Y (DIM=8)", "Avg.")),
+        ("xtc-c8", "XTC-BERT5 | 32", "QNLI Acc", "91.7", ("XTC-BERT5 | 32", "QNLI Acc")),
+        ("xtc-c16", "TinyBERT6 | fp32", "RTE Acc", "70.4", ("TinyBERT6 | fp32", "RTE Acc")),
     ],
 )
 def test_a_slip_of_transcription_is_seen(alter, table, row, metric, value, seen_in):
@@ -128,6 +147,47 @@ def test_accuracies_are_whole_numbers_of_right_answers():
     assert table.counted("Budget-C | One-Stage | 2e-5", "MRPC Acc") == pytest.approx(100 * 354 / 408)
     assert table.counted("Budget-C | One-Stage | 2e-5", "RTE Acc") == pytest.approx(100 * 205 / 277)
     assert table.counted("Budget-C | One-Stage | 2e-5", "CoLA Mcc") is None
+    # 100 / 5463 is 0.018: every number with one decimal is possible, not every one with two.
+    assert table.counted("Budget-C | One-Stage | 2e-5", "QNLI Acc") is None
+    assert arithmetic.table("adaqat-t4").counted("QNLI", "QNLI Acc") == pytest.approx(100 * 5011 / 5463)
+
+
+def test_a_number_that_is_only_known_to_be_wrong_disagrees():
+    check = arithmetic.Check("adaqat-t5", "row", "MNLI-m Acc", "84.57", float("nan"), 0.0, "rule")
+    assert not check.agrees and check.digits == "another"
+
+
+def scores(table, row):
+    """The printed scores of a row with one decimal; averages and sizes differ for other reasons."""
+    cells = arithmetic.table(table)
+    skipped = ("Avg.", "Avg. w/o CoLA", "Size MB", "Size ratio", "Acc. drop")
+    return {m: round(cells.value(row, m), 1) for m in cells.metrics(row) if m not in skipped}
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "elsewhere"),
+    [
+        ("xtc-c8", "XTC-BERT6 | 32", ("xtc-c5", "xtc-c7", "xtc-c16")),
+        ("xtc-c16", "SkipBERT6 | fp32", ("xtc-c5", "xtc-c7", "xtc-c8")),
+    ],
+)
+def test_a_row_that_is_called_a_run_of_its_own_is_in_no_other_table(table, row, elsewhere):
+    for name in elsewhere:
+        for other in arithmetic.table(name).rows:
+            theirs = scores(name, other)
+            same = [theirs[m] == score for m, score in scores(table, row).items() if m in theirs]
+            assert same and sum(same) < 8
+
+
+def test_the_gap_between_the_measures_of_squad_shows_the_misprint():
+    gaps = {}
+    for name in ("adaqat-t1", "adaqat-t5"):
+        cells = arithmetic.table(name)
+        for row in (r for r in cells.rows if cells.has(r, "SQuAD v2.0 EM")):
+            gaps[name, row] = cells.value(row, "SQuAD v2.0 F1") - cells.value(row, "SQuAD v2.0 EM")
+    odd = gaps.pop(("adaqat-t5", "AdaQAT | 2-4 | 4-32-32"))
+    assert odd == pytest.approx(1.88) and 77.86 - 74.98 == pytest.approx(1 + odd)
+    assert len(gaps) == 14 and min(gaps.values()) == pytest.approx(2.7) and max(gaps.values()) == pytest.approx(3.3)
 
 
 @pytest.mark.parametrize("layers", [12, 6])
@@ -139,8 +199,6 @@ def test_parameter_counts_are_those_of_the_model(layers):
     assert bert.parameters == sum(p.numel() for p in model.parameters())
     assert bert.matrices == sum(matrices.values())
     assert bert.linears == sum(n for name, n in matrices.items() if "embeddings" not in name)
-    sides = [sum(m.weight.shape) for name, m in model.encoder.named_modules() if isinstance(m, torch.nn.Linear)]
-    assert bert.lora(rank=8) == 8 * sum(sides)
     assert bert.mixed_bytes(32, 32) == 4 * bert.parameters
 
 

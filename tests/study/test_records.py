@@ -1,11 +1,14 @@
 import errno
 import json
+import math
 import os
+from dataclasses import replace
 
 import pytest
 
-from xtcq.study import RecordError, history_frame, load_record, record_path, to_frame
-from xtcq.study.records import save_record
+from xtcq.study import RecordError, experiment, history_frame, load_record, record_path, to_frame
+from xtcq.study.records import content_digest, save_record
+from xtcq.training.settings import METHOD
 
 
 def test_round_trip(folders, make_record):
@@ -15,16 +18,23 @@ def test_round_trip(folders, make_record):
     assert load_record(path) == record
 
 
-def test_older_schema(folders, make_record):
+def test_another_schema(folders, make_record):
     path = save_record(make_record())
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 0'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
     with pytest.raises(
-        RecordError, match="has schema 0, and this version reads schema 1. Delete .* run the experiment"
+        RecordError, match="has schema 3, and this version reads schema 2. Delete .* run the experiment"
     ):
         load_record(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}', "7"])
+def test_a_record_of_before_says_where_it_belongs(folders, make_record):
+    path = save_record(make_record())
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(RecordError, match="has schema 1: its best score is that of the last stage alone.*schema-1/"):
+        load_record(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"schema": 2, "schema": 2}', '{"bitops": NaN}', "[" * 9999])
 def test_no_record_at_all(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)
@@ -32,20 +42,79 @@ def test_no_record_at_all(tmp_path, text):
         load_record(path)
 
 
-def test_a_field_is_missing(folders, make_record):
+@pytest.mark.parametrize("name", ["best", "predictions", "content"])
+def test_a_field_is_missing(folders, make_record, name):
     path = save_record(make_record())
     fields = json.loads(path.read_text())
-    del fields["best"]
+    del fields[name]
     path.write_text(json.dumps(fields))
-    with pytest.raises(RecordError, match="does not hold the fields of a Record .*best"):
+    with pytest.raises(RecordError, match=f"lacks or has beyond a Record's fields: {name}"):
         load_record(path)
 
 
 def test_an_experiment_changed_by_hand(folders, make_record):
     path = save_record(make_record())
-    path.write_text(path.read_text().replace('"epochs": 3.0', '"epochs": 4.0'))
+    fields = json.loads(path.read_text())
+    fields["experiment"]["epochs"] = 4.0
+    fields["content"] = content_digest(fields)
+    path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match="was changed by hand or renamed"):
         load_record(path)
+
+
+def test_a_number_changed_by_hand(folders, make_record):
+    path = save_record(make_record())
+    path.write_text(path.read_text().replace("80.0", "99.0"))
+    with pytest.raises(RecordError, match="was changed after it was written: its content has another digest"):
+        load_record(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"best": {"accuracy": 99.0, "f1": 99.0}},
+            "best is .*99.0.*, and the best evaluation .* scores 80.0",
+        ),
+        ({"last": {"accuracy": 79.0, "f1": 79.0}}, "last is .*79.0.*, and the history ends with"),
+        ({"best": {}}, "best is {}, expected accuracy, f1 in per cent"),
+        ({"best": {"accuracy": "80", "f1": 80.0}}, "best is .*'80'.*, expected accuracy, f1 in per cent"),
+        ({"best": {"accuracy": 1234.0, "f1": 80.0}}, "best is .*1234"),
+        ({"bitops": -5}, "bitops is -5, expected a number of at least 0"),
+        ({"compute": "int4"}, "compute is 'int4', expected one of fp32, bf16"),
+        (
+            {"predictions": {"best": {"validation": "01"}, "last": {"validation": "01"}}},
+            "of {'validation': 2} examples",
+        ),
+        ({"history": "x"}, "does not hold the values"),
+    ],
+)
+def test_a_record_at_odds_with_itself(folders, make_record, change, message):
+    path = save_record(make_record())
+    fields = json.loads(path.read_text()) | change
+    fields["content"] = content_digest(fields)
+    path.write_text(json.dumps(fields))
+    with pytest.raises(RecordError, match=message):
+        load_record(path)
+
+
+def test_a_measurement_that_is_not_finite_is_not_saved(folders, make_record):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_record(replace(make_record(), train_seconds=math.nan))
+
+
+def test_a_record_of_another_method_keeps_its_name(folders, make_record, monkeypatch):
+    path = save_record(make_record())
+    monkeypatch.setattr(experiment, "METHOD", 99)
+    record = load_record(path)
+    assert record.method == METHOD and record_path(record.experiment) != path
+
+
+def test_best_of_learned_widths_is_one_of_the_refinement(folders, make_record):
+    record = make_record(60.0, recipe="adaqat", precision="4-4-4", adaqat={"granularity": "network"})
+    explored = {**record.history[0], "stage": 0, "metrics": {"accuracy": 90.0, "f1": 90.0}}
+    path = save_record(replace(record, history=[explored, *record.history]))
+    assert load_record(path).best["accuracy"] == 60.0
 
 
 def test_a_full_disk_leaves_nothing_half_written(folders, make_record, monkeypatch):

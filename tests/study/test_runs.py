@@ -1,3 +1,4 @@
+import json
 import threading
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
 from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs, stored
+from xtcq.study.records import save_record
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
 STUDENT = Experiment(
@@ -31,11 +33,44 @@ def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings):
     record = run(STUDENT)
     assert trainings == [TEACHER.digest, STUDENT.digest]
     assert record == load_record(record_path(STUDENT))
-    assert record.best["accuracy"] == max(
-        e["metrics"]["accuracy"] for e in record.history if "metrics" in e and e["stage"] == 1
-    )
+    assert record.best["accuracy"] == max(e["metrics"]["accuracy"] for e in record.history if "metrics" in e)
     assert record.bitops == 8 * 2 * 12 * 32 * 32  # 8 x 1 bits, 2 layers of 12 h^2 weights
     assert record.train_seconds <= record.wall_seconds
+
+
+def test_predictions_are_those_of_the_student(small_world, word_task, word_tokenizer):
+    record = run(STUDENT)
+    frame = word_task.evaluation["validation"]
+    batch = word_tokenizer(frame["sentence"].tolist(), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        predicted = load_student(STUDENT)[0](**batch).logits.argmax(-1)
+    assert record.predictions["best"] == {"validation": "".join(map(str, predicted.tolist()))}
+    right = sum(int(digit) == label for digit, label in zip(record.predictions["last"]["validation"], frame["label"]))
+    assert record.last["accuracy"] == pytest.approx(100 * right / len(frame))
+
+
+def test_a_teacher_of_other_data_is_refused(small_world, monkeypatch, word_task):
+    run(TEACHER)
+    other = replace(word_task, train=word_task.train.iloc[::-1])
+    monkeypatch.setattr(runs, "load_task", lambda name: other)
+    with pytest.raises(ValueError, match=f"teacher {TEACHER.digest} was trained on mrpc data of digest .*same files"):
+        run(STUDENT)
+
+
+def test_a_teacher_at_chance_teaches_nobody(small_world, monkeypatch, word_task):
+    run(TEACHER)
+    monkeypatch.setattr(runs, "has_learned", lambda spec, score: False)
+    monkeypatch.setattr(runs, "task_spec", lambda name: replace(word_task.spec, synthetic=False))
+    with pytest.raises(ValueError, match="no more than chance gives: train it longer or at another rate"):
+        run(STUDENT)
+
+
+def test_a_run_goes_on_in_the_format_it_began_in(small_world, monkeypatch):
+    folder = small_world / "runs" / TEACHER.digest
+    folder.mkdir(parents=True)
+    (folder / "compute").write_text("bf16")
+    monkeypatch.setenv("XTCQ_COMPUTE", "fp32")
+    assert run(TEACHER).compute == "bf16"
 
 
 def test_a_stored_record_is_returned_without_training(small_world, trainings):
@@ -175,6 +210,20 @@ def test_grid_trains_teachers_first(small_world, trainings):
 def test_stored_trains_nothing(small_world, trainings):
     record = run(TEACHER)
     assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
+
+
+def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
+    old = make_record(task="mrpc", precision="2-2-8")
+    fields = json.loads(old.to_json())
+    for name in ("settings", "method", "predictions", "compute", "data", "content", "exploration"):
+        del fields[name]
+    folder = folders / "records" / "schema-1"
+    folder.mkdir(parents=True)
+    (folder / "0.json").write_text(json.dumps(fields | {"schema": 1}))
+    (found,) = stored([old.experiment])
+    assert found.schema == 1 and found.best == old.best and found.predictions is None
+    save_record(old)
+    assert stored([old.experiment]) == [old]
 
 
 def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from xtcq.study import expense, load_profile, sizes
+from xtcq.study import expense, load_profile, recompute, sizes
 from xtcq.study.arithmetic import MIB, Bert
 
 
@@ -28,9 +28,34 @@ def test_the_rule_behind_a_size_is_found(printed):
     assert rules[12, 2, 0] == "none; the ratio 16.0 fits the computed size: a misprint"
     # 15.948 rounds to 15.9, and 14.525 to 14.5.
     assert rules[6, 2, 0] == "twice the printed 8.0" and rules[5, 2, 1] == "twice the printed 7.3"
-    # 8.132 MiB with 2 bytes a LoRA weight, 8.290 with 4.
-    assert rules[6, 1, 1] == "matrices at their bits, LoRA in 16 bits"
-    assert rules[4, 2, 1] == "matrices at their bits, LoRA in 32 bits"
+    # A LoRA weight takes 2 bytes here, which gives 8.132 MiB, and 4 bytes there, which gives 12.784.
+    assert rules[6, 1, 1] == rules[4, 2, 1] == "matrices at their bits"
+
+
+def test_the_nominal_size_counts_lora_by_the_reading_that_gives_most_printed_numbers(printed):
+    """Sizes of LoRA by hand: 13,824 weights a layer at rank 1."""
+    readings = sizes.lora_readings(printed)
+    fitting = readings["all"].str.partition(" of ")[0].astype(int)
+    assert readings.columns.to_list() == ["sizes, 1 bit", "ratios, 1 bit", "sizes, 2 bits", "ratios, 2 bits", "all"]
+    assert fitting.to_dict() == {"2 bytes": 4, "4 bytes": 3, "2 bytes at 1 bit, 4 bytes at 2 bits": 7}
+    assert readings.loc["4 bytes"].to_list() == ["0 of 3", "0 of 2", "1 of 3", "2 of 2", "3 of 10"]
+    # What this reading misses is twice a number that was rounded before.
+    assert printed.loc[(5, 2, 1), "printed"] == 2 * printed.loc[(5, 1, 1), "printed"]
+    assert printed.loc[(6, 2, 1), "printed"] == 2 * printed.loc[(6, 1, 1), "printed"]
+    assert printed.loc[(4, 1, 1), "printed ratio"] == 2 * printed.loc[(4, 2, 1), "printed ratio"]
+    for layers in (6, 5, 4):
+        for bits, width in ((1, 2), (2, 4)):
+            size = Bert(layers).matrices * bits / 8 + width * 13_824 * layers
+            assert printed.loc[(layers, bits, 1), "nominal"] == pytest.approx(size / MIB)
+
+
+def test_errata_and_page_have_the_same_computed_sizes(printed):
+    nominal = {f"{size:.3f}" for size in printed["nominal"]}
+    listed = {d.recomputed for d in recompute.disagreements() if d.rule == "matrices at their bits, MiB"}
+    assert len(listed) > 3 and listed <= nominal
+    assert {row["printed"] for _, row in printed[printed["rule"] != "matrices at their bits"].iterrows()} == {
+        float(d.printed) for d in recompute.disagreements() if d.rule == "matrices at their bits, MiB"
+    }
 
 
 def test_sentences_on_sizes(printed):

@@ -4,10 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from xtcq.distillation import finetune, two_stage
+from xtcq.distillation import finetune, one_stage, three_stage, two_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.tasks import encoding
 from xtcq.training import plan as training
 from xtcq.training import train
 
@@ -50,6 +52,38 @@ def test_student_ends_with_its_best_weights(fit, word_task, word_tokenizer):
     with torch.no_grad():
         predicted = student(**batch).logits.argmax(-1).numpy()
     assert math.isclose(100 * (predicted == frame["label"]).mean(), result.best["accuracy"])
+
+
+@pytest.mark.parametrize("plan", [one_stage, two_stage, three_stage])
+def test_every_plan_is_evaluated_at_the_same_steps(fit, teacher, tiny_bert, plan):
+    _, result = fit(plan(2), student=student_of(tiny_bert()), teacher=teacher, evaluations=5)
+    evaluated = [entry["step"] for entry in result.history if "metrics" in entry]
+    assert evaluated == [5, 10, 14, 19, 24]
+    assert result.history[-1]["step"] == 24
+
+
+def test_best_is_chosen_over_all_stages(fit, teacher, tiny_bert, monkeypatch, tmp_path):
+    scores = iter([10.0, 70.0, 20.0, 70.0])
+    monkeypatch.setattr(encoding, "compute_metrics", lambda *args: {"accuracy": next(scores), "f1": 0.0})
+    student, result = fit(two_stage(2), student=student_of(tiny_bert()), teacher=teacher)
+    assert result.best["accuracy"] == 70.0 and result.last["accuracy"] == 70.0
+    kept = load_file(tmp_path / "run" / "stage-0" / "best.safetensors")  # the first of equals
+    for name, value in kept.items():
+        torch.testing.assert_close(student.state_dict()[name], value, rtol=0, atol=0)
+    predictions = [json.loads((tmp_path / "run" / f"stage-{stage}/predictions/12/validation.json").read_text())
+                   for stage in (0, 1)]  # fmt: skip
+    assert [result.predictions["best"]["validation"], result.predictions["last"]["validation"]] == predictions
+
+
+def test_an_epoch_counts_as_many_steps_as_asked_for(fit):
+    _, result = fit(finetune(2), epoch_steps=5)
+    assert result.history[-1]["step"] == 10
+
+
+def test_bfloat16_learns_too(fit):
+    student, result = fit(finetune(8), evaluations=8, learning_rate=3e-3, compute="bf16")
+    assert result.best["accuracy"] > 75
+    assert {value.dtype for value in student.state_dict().values()} <= {torch.float32, torch.int64}
 
 
 def test_history_runs_through_the_stages(fit, teacher, tiny_bert):
@@ -179,5 +213,5 @@ def test_distillation_needs_a_teacher_that_fits(fit, tiny_bert):
 def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
     fit(finetune(2))
     names = {path.name for path in (tmp_path / "run" / "stage-0").iterdir()}
-    assert names == {"last.safetensors", "best.safetensors", "history.json"}
+    assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions"}
     assert json.loads((tmp_path / "run" / "stage-0" / "history.json").read_text())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
+from xtcq.quantization import cost_report
 from xtcq.study import published
 
 MIB = 2**20
@@ -16,12 +17,16 @@ MB = 10**6
 # These two tables drop trailing zeros ("91" stands for 91.00), so a column's precision is that of its longest cell.
 _ZEROS_DROPPED = ("xtc-c16", "xtc-c17")
 # Accuracies over few examples: XTC prints the number of examples (Table C.1), so the right answers can be counted.
-_COUNTED = {"MRPC Acc": "MRPC", "RTE Acc": "RTE", "SST-2 Acc": "SST-2"}
+# AdaQAT-BERT does not name the measure of MRPC; its Table 4 says "Accuracy" of the whole row.
+_COUNTED = {"MRPC Acc": "MRPC", "MRPC": "MRPC", "RTE Acc": "RTE", "SST-2 Acc": "SST-2", "QNLI Acc": "QNLI"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One printed number beside its recomputed value; ``tolerance`` is what rounding explains."""
+    """One printed number beside its recomputed value; ``tolerance`` is what rounding explains.
+
+    ``recomputed`` is NaN where the printed number cannot be right and the right one is not known.
+    """
 
     table: str
     row: str
@@ -38,7 +43,9 @@ class Check:
 
     @property
     def digits(self) -> str:
-        """The recomputed value with two decimals more than are printed."""
+        """The recomputed value with two decimals more than are printed; "another" if it is only known to differ."""
+        if math.isnan(self.recomputed):
+            return "another"
         return f"{self.recomputed:.{2 - _exponent(self.printed)}f}"
 
 
@@ -72,10 +79,16 @@ class Table:
         return 0.5 * 10.0 ** min(_exponent(text) for text in texts)
 
     def counted(self, row: str, metric: str) -> float | None:
-        """The accuracy of the nearest whole number of right answers, in per cent; None for other measures."""
+        """The accuracy of the nearest whole number of right answers, in per cent.
+
+        None for other measures, and where an answer changes less than the last printed digit, so that every printed
+        number is possible.
+        """
         if metric not in _COUNTED:
             return None
         examples = table("xtc-c1").value("Dev data", _COUNTED[metric])
+        if 100 / examples <= 2 * self.half_unit(row, metric):
+            return None
         return 100 * round(self.value(row, metric) * examples / 100) / examples
 
     def check(
@@ -164,12 +177,18 @@ class Bert:
         """All parameters, biases and LayerNorm included."""
         return self.matrices + self.layers * (9 * self.hidden + self.intermediate) + 3 * self.hidden
 
-    def lora(self, rank: int) -> int:
-        """Weights of low-rank matrices beside the six linear maps of each layer."""
-        return self.layers * rank * (4 * 2 * self.hidden + 2 * (self.hidden + self.intermediate))
-
     def mixed_bytes(self, weight_bits: float, word_bits: float) -> float:
         """Bytes with quantized linear maps and word embedding; everything else takes 4 bytes."""
         words = self.embeddings[0]
         rest = self.parameters - self.linears - words
         return (self.linears * weight_bits + words * word_bits) / 8 + 4 * rest
+
+
+@cache
+def xtc_model(layers: int, bits: int, lora_rank: int = 0) -> dict[str, float | int]:
+    """What ``cost_report`` finds for BERT-base at XTC's precisions: ``bits`` for weights and tokens, activations at 8.
+
+    Every page and check takes XTC's sizes from here, so that what a LoRA weight counts is written once, in
+    ``xtcq.quantization.cost``.
+    """
+    return cost_report("bert-base", f"{bits}-{bits}-{32 if bits == 32 else 8}", layers=layers, lora_rank=lora_rank)

@@ -227,10 +227,26 @@ class Profile:
 
 
 def _epochs_of(task: str, steps: int) -> float:
-    """Epochs that take a number of optimizer steps, rounded down to a thousandth: a few steps fewer of a long epoch."""
-    spec = task_spec(task)
-    per_epoch = math.ceil(spec.training_examples / spec.batch_size)
-    return math.floor(1000 * steps / per_epoch) / 1000
+    """Epochs that take a number of optimizer steps, with as few decimals as give exactly that number."""
+    per_epoch = _epoch_steps(task)
+    rounded = (_cut(steps / per_epoch, decimals) for decimals in range(3, 9))
+    return next(epochs for epochs in rounded if round(epochs * per_epoch) == steps)
+
+
+def _epoch_steps(task: str) -> int:
+    return math.ceil(task_spec(task).training_examples / task_spec(task).batch_size)
+
+
+def _cut(value: float, decimals: int) -> float:
+    return math.floor(value * 10**decimals) / 10**decimals
+
+
+class _Sketch(Profile):
+    """The scale of the Records of schema 1, whose lengths were cut to thousandths of an epoch; it goes with them."""
+
+    def epochs(self, task: str, budget: str) -> float:
+        length = self.budgets.get(budget)
+        return _cut(length / _epoch_steps(task), 3) if isinstance(length, int) else super().epochs(task, budget)
 
 
 _PROFILES = {
@@ -315,18 +331,19 @@ _PROFILES = {
     ),
 }
 
-# The scale of the Records of schema 1; it goes with them.
-_PROFILES["sketch"] = dataclasses.replace(
-    _PROFILES["mini"],
-    name="sketch",
-    budgets=MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
-    learning_rates=(2e-5, 1e-4, 5e-4),
-    teacher_epochs=3.0,
-    teacher_steps=1000,
-    teacher_sweep_rates=(),
-    teacher_rates=MappingProxyType({}),
-    oscillations=1,
-    evaluations=10,
+_PROFILES["sketch"] = _Sketch(
+    **vars(_PROFILES["mini"])
+    | {
+        "name": "sketch",
+        "budgets": MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
+        "learning_rates": (2e-5, 1e-4, 5e-4),
+        "teacher_epochs": 3.0,
+        "teacher_steps": 1000,
+        "teacher_sweep_rates": (),
+        "teacher_rates": MappingProxyType({}),
+        "oscillations": 1,
+        "evaluations": 10,
+    }
 )
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
 from xtcq.study.arithmetic import MB, Bert, Check, table
 
 _BASE = "BERT_BASE | FP32"
+_LINEARS = 73
+_UNIFORM = "AdaQAT | 2-4 | 4-32-32"
+_PAIRS = (
+    ("MNLI-m Acc", "MNLI-mm Acc"),
+    ("SQuAD v1.1 EM", "SQuAD v1.1 F1"),
+    ("SQuAD v2.0 EM", "SQuAD v2.0 F1"),
+)
 
 
 def adaqat_checks() -> Iterator[Check]:
@@ -15,7 +23,7 @@ def adaqat_checks() -> Iterator[Check]:
 
     The BitOPs and sizes of learned configurations cannot: they depend on the bits of each layer, which are not printed.
     """
-    for rule in (_repeats, _bitops, _embeddings, _sizes, _text):
+    for rule in (_repeats, _twins, _against_uniform, _mean_bits, _bitops, _embeddings, _sizes, _text):
         yield from rule()
 
 
@@ -31,6 +39,45 @@ def _repeats() -> Iterator[Check]:
     yield from t3.copies(_BASE, t5, f"{_BASE} | FP32")
     for row in (_BASE, "TernaryBERT | 2-2-8", "BinaryBERT | 1-1-4"):
         yield from t3.copies(row, t2, row)
+    yield from t5.copies(_UNIFORM, t1, "AdaQAT with Distillation | Uniform | 2-4-4")
+
+
+def _twins() -> Iterator[Check]:
+    """Two models cannot be expected to agree in both measures of a task to the last digit."""
+    t = table("adaqat-t5")
+    for first, second in _PAIRS:
+        seen: set[tuple[str, str]] = set()
+        for row in (r for r in t.rows if t.has(r, first) and t.has(r, second)):
+            pair = t.cells[row, first], t.cells[row, second]
+            for metric in (first, second):
+                again = math.nan if pair in seen else t.value(row, metric)
+                yield Check(t.name, row, metric, t.cells[row, metric], again, 0.0, "both measures of another row")
+            seen.add(pair)
+
+
+def _against_uniform() -> Iterator[Check]:
+    """Learned widths at the BitOPs of uniform 2-4-4, or above: expected to be no worse."""
+    t1, t2, t5 = (table(f"adaqat-t{number}") for number in (1, 2, 5))
+    for how in ("with", "without"):
+        group = f"AdaQAT {how} Distillation"
+        for metric in _PAIRS[2]:
+            learned, uniform = f"{group} | Mixed-precision | 2.08-4-3.93", f"{group} | Uniform | 2-4-4"
+            yield t1.check("no lower than uniform", learned, metric, max, (t1, learned, metric), (t1, uniform, metric))
+    for metric in _PAIRS[1]:
+        cells = (t2, "AdaQAT | 2.06-4-3.96", metric), (t5, _UNIFORM, metric)
+        yield t2.check(f"no lower than {t5.name}: {_UNIFORM}", "AdaQAT | 2.06-4-3.96", metric, max, *cells)
+
+
+def _mean_bits() -> Iterator[Check]:
+    """A mean of whole bits over the 73 linear maps that the paper's BitOPs count, pooler included."""
+    t2, t4 = table("adaqat-t2"), table("adaqat-t4")
+    cells = [(t4, row, metric, t4.cells[row, metric]) for row in t4.rows for metric in ("Bits W", "Bits A")]
+    for row in (r for r in t2.rows if r.startswith("AdaQAT")):
+        weights, _, activations = row.rpartition(" | ")[2].split("-")
+        cells += [(t2, row, "Bits W", weights), (t2, row, "Bits A", activations)]
+    for t, row, metric, printed in cells:
+        nearest = round(float(printed) * _LINEARS) / _LINEARS
+        yield Check(t.name, row, metric, printed, nearest, 0.005, f"whole bits over {_LINEARS} linear maps")
 
 
 def _bitops() -> Iterator[Check]:
@@ -91,6 +138,10 @@ def _text() -> Iterator[Check]:
     ):
         cells = (t3, _BASE, "CoLA Mcc"), cell
         yield t.check("difference in Tables 3 and 4", row, "CoLA drop", lambda base, low: base - low, *cells)
+    least = min(t2.value(f"{name} | MP-8-8", "BitOPs 1e9") for name in ("Q-BERT", "AQ-BERT"))
+    ratio = least / t2.value("AdaQAT | 2.06-4-3.96", "BitOPs 1e9")
+    row = "5 | weight-only to AdaQAT"
+    yield t.check("at most the ratio in Table 2", row, "BitOPs ratio", lambda: min(2, ratio))
     row, metric = "4.4 | embedding layer", "Share of parameters %"
     yield t.check("embedding weights / parameters", row, metric, lambda: 100 * embedding / bert.parameters)
     row, metric = "4.4 | token embedding", "Share of the embedding layer %"

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.quantization import cost_report
 from xtcq.study import published
-from xtcq.study.arithmetic import MIB, table
+from xtcq.study.arithmetic import MIB, table, xtc_model
 from xtcq.study.recompute import printed_configurations
 
 ENCODER = "bert-base"
 LORA_RANK = 1
 HALF_UNIT = 0.05
+# Bytes of a LoRA weight beside weights of 1 and of 2 bits: the readings that were tried.
+_LORA_READINGS = {"2 bytes": (2, 2), "4 bytes": (4, 4), "2 bytes at 1 bit, 4 bytes at 2 bits": (2, 4)}
 _EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
 
 
 def printed_sizes() -> pd.DataFrame:
     """Every size that XTC prints, one row a configuration, recomputed for BERT-base.
 
-    ``rule`` is found by trying, in this order: every matrix at its bits (with the bytes of a LoRA weight, where there
-    is one); twice the printed 1-bit size; the ratio printed beside it. A size follows a rule if it is that value
-    rounded to one decimal.
+    ``rule`` is found by trying, in this order: the nominal size; twice the printed 1-bit size; the ratio printed beside
+    it. A size follows a rule if it is that value rounded to one decimal.
 
     Returns:
         Indexed by ``layers``, ``bits`` and ``LoRA rank``: ``tables`` that print it, ``printed`` size and
@@ -44,11 +43,11 @@ def printed_sizes() -> pd.DataFrame:
         entry["tables"] = list(dict.fromkeys([*entry["tables"], place.rpartition("Table ")[2]]))
         if cells.has(row, "Size ratio"):
             entry["printed ratio"] = cells.value(row, "Size ratio")
-    full = cost_report(ENCODER, "32-32-32")
+    full = xtc_model(12, 32)
     rows = []
     for key in sorted(found, key=lambda key: (-key[0], -key[1], key[2])):
         entry, (layers, bits, rank) = found[key], key
-        report = _report(*key)
+        report = xtc_model(*key)
         one_bit = found.get((layers, 1, rank), {}).get("printed") if bits == 2 else None
         entry["tables"] = ", ".join(sorted(entry["tables"], key=lambda place: int(place.removeprefix("C."))))
         rows.append(
@@ -57,7 +56,7 @@ def printed_sizes() -> pd.DataFrame:
             | {
                 "nominal": report["nominal_mib"],
                 "printed - nominal": entry["printed"] - report["nominal_mib"],
-                "rule": _rule(key, entry["printed"], entry.get("printed ratio"), one_bit, full["nominal_mib"]),
+                "rule": _rule(report, entry["printed"], entry.get("printed ratio"), one_bit, full["nominal_mib"]),
                 "packed": report["packed_mib"],
                 "packed ratio": full["packed_mib"] / report["packed_mib"],
             }
@@ -116,27 +115,49 @@ def students(frame: pd.DataFrame) -> pd.DataFrame:
     return best[["nominal MiB", "packed MiB", "best", "of", "minus teacher"]]
 
 
-@cache
-def _report(layers: int, bits: int, rank: int) -> dict[str, float | int]:
-    activations = 32 if bits == 32 else 8
-    return cost_report(ENCODER, f"{bits}-{bits}-{activations}", layers=layers, lora_rank=rank)
-
-
-def _rule(key: tuple[int, int, int], printed: float, ratio: float | None, one_bit: float | None, full: float) -> str:
-    layers, bits, rank = key
-    matrices = _report(layers, bits, 0)
-    if rank == 0 and abs(printed - matrices["nominal_mib"]) <= HALF_UNIT:
+def _rule(report: dict, printed: float, ratio: float | None, one_bit: float | None, full: float) -> str:
+    if abs(printed - report["nominal_mib"]) <= HALF_UNIT:
         return "matrices at their bits"
-    if rank:
-        weights = _report(*key)["parameters"] - matrices["parameters"]
-        for width in (2, 4):
-            if abs(printed - matrices["nominal_mib"] - width * weights / MIB) <= HALF_UNIT:
-                return f"matrices at their bits, LoRA in {8 * width} bits"
     if one_bit is not None and abs(printed - 2 * one_bit) < 1e-9:
         return f"twice the printed {one_bit:.1f}"
-    if ratio is not None and abs(full / ratio - matrices["nominal_mib"]) <= HALF_UNIT:
+    if ratio is not None and abs(full / ratio - report["nominal_mib"]) <= HALF_UNIT:
         return f"none; the ratio {ratio:.1f} fits the computed size: a misprint"
     return "none"
+
+
+def lora_readings(sizes: pd.DataFrame) -> pd.DataFrame:
+    """How many printed sizes and ratios of models with LoRA each reading of a LoRA weight's bytes gives.
+
+    ``cost_report`` counts by the last one, which gives the most.
+
+    Args:
+        sizes: of `printed_sizes`.
+
+    Returns:
+        Indexed by ``a LoRA weight takes``: ``sizes`` and ``ratios`` that are the computed value rounded to one decimal,
+        each for 1 and for 2 bits, and ``all`` of them.
+    """
+    full = xtc_model(12, 32)["nominal_mib"]
+    printed = sizes[sizes.index.get_level_values("LoRA rank") > 0].sort_index(level="bits")
+    tried = []
+    for reading, widths in _LORA_READINGS.items():
+        for (layers, bits, rank), row in printed.iterrows():
+            plain, whole = xtc_model(layers, bits), xtc_model(layers, bits, rank)
+            size = plain["nominal_mib"] + widths[bits - 1] * (whole["parameters"] - plain["parameters"]) / MIB
+            for what, cell, found in (
+                ("sizes", row["printed"], size),
+                ("ratios", row["printed ratio"], full / size),
+            ):
+                if pd.notna(cell):
+                    fits = abs(cell - found) <= HALF_UNIT
+                    tried.append((reading, f"{what}, {bits} bit{'s' * (bits > 1)}", fits))
+    frame = pd.DataFrame(tried, columns=["a LoRA weight takes", "printed", "fits"])
+    counts = frame.groupby(["a LoRA weight takes", "printed"], sort=False)["fits"].agg(_of).unstack(sort=False)
+    return counts.assign(all=frame.groupby("a LoRA weight takes")["fits"].agg(_of)).rename_axis(columns=None)
+
+
+def _of(fits: pd.Series) -> str:
+    return f"{fits.sum()} of {len(fits)}"
 
 
 def findings(sizes: pd.DataFrame) -> Markdown:
@@ -154,7 +175,7 @@ def findings(sizes: pd.DataFrame) -> Markdown:
     farthest = (low["packed"] - low["printed"]).idxmax()
     smallest = sizes["packed"].idxmin()
     lines = [
-        f"{follows.sum()} of {len(sizes)} printed sizes are every matrix of the encoder at its bits, in MiB.",
+        f"{_of(follows)} printed sizes are every matrix of the encoder at its bits, and LoRA as above.",
         f"{doubled.sum()} are twice the printed 1-bit size, which was rounded before it was doubled: they are off by "
         f"up to {sizes.loc[doubled, 'printed - nominal'].abs().max():.2f} MiB.",
     ]
@@ -163,11 +184,6 @@ def findings(sizes: pd.DataFrame) -> Markdown:
             f"{row.printed:.1f} ({layers} layers, {bits} bits, LoRA rank {rank}) follows no rule: {row.nominal:.1f} is "
             f"computed, {row['rule'].removeprefix('none; ')}."
         )
-    for rule in (rule for rule in sizes["rule"].unique() if "LoRA" in rule):
-        named = [
-            f"{layers} layers at {bits} bit{'s' * (bits > 1)}" for layers, bits, _ in sizes.index[sizes["rule"] == rule]
-        ]
-        lines.append(f"{rule.partition(', ')[2]} fits {', '.join(named)}.")
     lines.append(
         f"On disk the quantized models are {(low['packed'] / low['nominal']).min():.2f} to "
         f"{(low['packed'] / low['nominal']).max():.2f} times their nominal size. The largest gap is {farthest[0]} "
