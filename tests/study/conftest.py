@@ -66,21 +66,14 @@ def make_record():
 
 @pytest.fixture
 def make_run(make_record, monkeypatch):
-    """A factory of Records that verdicts may use: with predictions, by one method and on the same data."""
+    """A factory of Records whose last evaluation may be another than the best; no labels are at hand."""
     monkeypatch.delenv("XTCQ_DATA", raising=False)
 
-    def build(best: float = 80.0, last: float | None = None, predictions: str | None = None, **fields) -> Record:
-        of_record = {name: fields.pop(name) for name in ("method", "data", "compute", "exploration") if name in fields}
+    def build(best: float = 80.0, last: float | None = None, exploration: dict | None = None, **fields) -> Record:
         record = make_record(best, **fields)
-        spec = task_spec(record.experiment.task)
-        made = {spec.evaluation_splits[0]: predictions or "0" * spec.rows[spec.evaluation_splits[0]]}
-        given = {"method": METHOD, "data": spec.name, "compute": "fp32", "settings": record.experiment.settings}
-        return dataclasses.replace(
-            record,
-            last=dict.fromkeys(record.last, best if last is None else last),
-            predictions={"best": made, "last": made},
-            **given | of_record,
-        )
+        end = record.best if last is None else dict.fromkeys(record.best, last)
+        history = [*record.history, record.history[0] | {"step": 20, "metrics": end}]
+        return dataclasses.replace(record, last=end, history=history, exploration=exploration)
 
     return build
 

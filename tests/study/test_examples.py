@@ -52,6 +52,10 @@ def drawn(task, rng):
     return truth, ["".join(str(int(v)) for v in hidden + rng.standard_normal(n) > 0.5) for _ in range(2)]
 
 
+def at_best(made):
+    return {"best": {"validation": made}}
+
+
 def scored(task, truth, predictions):
     predicted = np.array([int(c) for c in predictions] if isinstance(predictions, str) else predictions, dtype=float)
     if task == "mrpc":
@@ -64,7 +68,7 @@ def test_a_difference_varies_over_examples_as_a_paired_bootstrap_says(make_run, 
     rng = np.random.default_rng(0)
     truth, (one, two) = drawn(task, rng)
     labels(task, truth)
-    runs = [make_run(scored(task, truth, made), predictions=made, task=task) for made in (one, two)]
+    runs = [make_run(scored(task, truth, made), predictions=at_best(made), task=task) for made in (one, two)]
     difference = influence(runs[0], "best") - influence(runs[1], "best")
     found = math.sqrt(np.mean(difference**2) / len(truth))
     a, b = (np.array(list(made), dtype=float) for made in (one, two))
@@ -80,7 +84,7 @@ def test_a_collapsed_model_has_no_influence(make_run, labels):
 
 def test_predictions_of_another_length_than_the_development_set(make_run):
     with pytest.raises(ValueError, match="holds 3 predictions at best, and the development set of MRPC has 408"):
-        influence(make_run(predictions="010"), "best")
+        influence(make_run(predictions=at_best("010")), "best")
 
 
 def test_predictions_that_do_not_give_the_score(make_run, labels, monkeypatch):
