@@ -215,6 +215,10 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
         raise _Malformed("records.tune", tune, f"{TUNED}, or leave it out")
     if (bitops := fields.get("bitops")) is not None and not (type(bitops) is float and 0 < bitops < 1):
         raise _Malformed("records.bitops", bitops, "a share between 0 and 1")
+    compared = [path.partition(".")[0] for term in plus + minus if term != TEACHER for path in term]
+    if not compared or (TEACHER in plus + minus and TEACHER in compared):
+        shown = {side: fields[side] for side in ("plus", "minus")}
+        raise _Malformed("records", shown, "a field that is compared; 'teacher' as a term only where all share one")
     control, absolute = fields.get("control"), TEACHER in plus + minus and len(plus) == 1
     if absolute and control is None:
         expected = (
@@ -225,10 +229,6 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
     if isinstance(control, dict) and set(control) == {"none"}:
         return Untestable(str(control["none"]))
     test = Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
-    compared = [path.partition(".")[0] for selector in test.selectors for path in selector]
-    if not compared or (TEACHER in plus + minus and TEACHER in compared):
-        shown = {side: fields[side] for side in ("plus", "minus")}
-        raise _Malformed("records", shown, "a field that is compared; 'teacher' as a term only where all share one")
     return test
 
 
