@@ -87,11 +87,12 @@ def _holds(judgement):
     return judgement.claim.holds_at(judgement.paper_effect)
 
 
-def test_the_papers_tables_support_their_claims_but_for_one():
+def test_the_papers_tables_support_their_claims_but_for_two():
     judged = [judge(claim, []) for claim in ledger().values() if not isinstance(claim.effect, Stated)]
     unsupported = {j.claim.id for j in judged if not isinstance(j.claim.test, Computed) and not _holds(j)}
     # XTC (B.4) says that the larger teacher helps particularly at 1 bit; on average over its four tasks it hardly does.
-    assert unsupported == {"larger-teacher-helps-1bit-most"}
+    # B.3 says that LoRA helps when training is short; of rank 1 that is not so at 1 bit (80.52 with it, 80.81 without).
+    assert unsupported == {"larger-teacher-helps-1bit-most", "lora-rank-1-helps-short-budget"}
 
 
 @pytest.mark.parametrize(

@@ -351,5 +351,5 @@ def test_what_a_search_found(student, teachers):
         student(80.0, seed=seed, exploration={"in_regime": True, "mean_weights": bits}, **fields)
         for seed, bits in ((1, 2.25), (2, 2.5))
     ]
-    evidence = only(find_evidence(Found({"recipe": ("adaqat",)}, "mean_weights", 2.0), records + teachers))
-    assert evidence.effects("best") == evidence.effects("last") == {"mrpc": [0.25, 0.5]}
+    evidence = only(find_evidence(Found({"recipe": ("adaqat",)}, "mean_weights"), records + teachers))
+    assert evidence.effects("best") == evidence.effects("last") == {"mrpc": [2.25, 2.5]}

@@ -148,8 +148,8 @@ def test_what_is_tested_otherwise(load):
     assert test({"untestable": "No such encoder."}) == Untestable("No such encoder.")
     assert test(RECORDS | {"minus": ["teacher"], "control": {"none": "No arm."}}) == Untestable("No arm.")
     assert test({"computed": "size-ratio-1bit-nominal"}, direction="equal") == Computed("size-ratio-1bit-nominal")
-    found = {"where": {"recipe": "adaqat"}, "length": "A", "found": "mean_weights", "less": 2}
-    assert test(found) == Found({"recipe": ("adaqat",), "budget": ("A",)}, "mean_weights", 2.0)
+    found = {"where": {"recipe": "adaqat"}, "length": "A", "found": "mean_weights"}
+    assert test(found) == Found({"recipe": ("adaqat",), "budget": ("A",)}, "mean_weights")
     assert test({"spread": {"recipe": "xtc"}, "length": "A"}) == Spread({"recipe": ("xtc",), "budget": ("A",)})
 
 

@@ -292,6 +292,8 @@ def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> s
         return REPRODUCED if at_scale else SAME
     if at_scale:
         return CONTRADICTED
+    if isinstance(claim.test, Found):  # bits: there is no zero that a side would be opposite to
+        return OPPOSITE
     if all(abs(bound) < claim.smallest_effect for bound in bounds):
         return NO_DIFFERENCE
     return OPPOSITE if bounds[0] * bounds[1] > 0 else None

@@ -43,7 +43,7 @@ class Setting:
         lift: what the best of the teacher is above the majority class, in points.
         terms: by seed, the Records whose scores are added (+1) and subtracted (-1).
         group: what is equal between the tasks of a spread.
-        found: the number of a search that is looked at instead of a score, and what is subtracted from it.
+        found: name of the number of a search that is looked at instead of a score.
     """
 
     model: str
@@ -51,13 +51,13 @@ class Setting:
     lift: float
     terms: Mapping[int, Sequence[tuple[int, Record]]]
     group: Any = None
-    found: tuple[str, float] | None = None
+    found: str | None = None
 
     def effect(self, seed: int, score: str) -> float:
         """By how many points the plus side is ahead; of what a search found, in its own unit."""
         if self.found is not None:
             [(_, record)] = self.terms[seed]
-            return record.exploration[self.found[0]] - self.found[1]
+            return record.exploration[self.found]
         return sum(sign * value(record, score) for sign, record in self.terms[seed])
 
 
@@ -238,7 +238,7 @@ def _seeds(test: Spread | Found, group: list[Record], teachers: Teachers) -> Set
     newest = max(map(_origin, group))
     runs = {record.experiment.seed: [(+1, record)] for record in group if _origin(record) == newest}
     better = fmean(value(record, "best") for [(_, record)] in runs.values())
-    found = (test.name, test.less) if isinstance(test, Found) else None
+    found = test.name if isinstance(test, Found) else None
     return replace(_gated(runs, better, teachers), group=_configuration(group[0].experiment), found=found)
 
 

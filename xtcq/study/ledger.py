@@ -120,13 +120,11 @@ class Found:
 
     Attributes:
         where: what all of its Records have.
-        name: of the number in ``Record.exploration``.
-        less: what is subtracted from it.
+        name: of the number in ``Record.exploration``; it stands in place of a score.
     """
 
     where: Selector
     name: str
-    less: float
 
 
 @dataclass(frozen=True)
@@ -195,8 +193,12 @@ class Claim:
         """Paper and tables, as a reader would cite them."""
         if isinstance(self.effect, Stated):
             return f"{self.effect.paper}, {self.effect.place}"
-        places = dict.fromkeys(published.source(table).place.partition(",")[0] for table in self.effect.tables)
-        return f"{self.paper}, {', '.join(places)}"
+        texts = published.texts()
+        places = [
+            place if table in texts else place.partition(",")[0]
+            for table, place in ((table, published.source(table).place) for table in self.effect.tables)
+        ]
+        return f"{self.paper}, {', '.join(dict.fromkeys(places))}"
 
     @property
     def paper(self) -> str:

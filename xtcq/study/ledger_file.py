@@ -188,7 +188,7 @@ def _test(value: Any) -> tuple[Test | None, str]:
         if not isinstance(said, str) or (kind == "computed" and said not in computed.VALUES):
             raise _Malformed(f"records.{kind}", said, f"a reason, or one of {', '.join(computed.VALUES)}")
         return (Computed(said) if kind == "computed" else Untestable(said)), ""
-    required = {"spread": ("spread", "length"), "found": ("where", "length", "found", "less")}
+    required = {"spread": ("spread", "length"), "found": ("where", "length", "found")}
     contrast = ("where", "length", "plus", "minus")
     optional = ("tune", "bitops", "control") if not kind else ()
     fields = _mapping("records", value, required=required.get(kind, contrast), optional=optional)
@@ -197,7 +197,7 @@ def _test(value: Any) -> tuple[Test | None, str]:
     if kind == "spread":
         return Spread(where), length
     if kind == "found":
-        return Found(where, str(fields["found"]), float(fields["less"])), length
+        return Found(where, str(fields["found"])), length
     return _contrast(where, fields), length
 
 
@@ -228,8 +228,7 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
         raise _Malformed("records.control", control, expected)
     if isinstance(control, dict) and set(control) == {"none"}:
         return Untestable(str(control["none"]))
-    test = Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
-    return test
+    return Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
 
 
 def _length(value: Any) -> tuple[Selector, str]:
