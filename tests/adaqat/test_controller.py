@@ -1,19 +1,20 @@
 import copy
 import json
 import math
+import re
 
 import pytest
 import torch
 
 from xtcq import AdaQAT, quantize
-from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQATSettings, reduction_error
+from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQATSettings, needed_steps, reduction_error
 from xtcq.quantization import QuantConfig, bitops, get_widths, set_widths
 
 POOLER = "bert.pooler.dense"
 
 
-def controller(model, length=100, **settings):
-    return AdaQAT(model, AdaQATSettings(**settings), steps=length)
+def controller(model, length=100, short=True, state=None, **settings):
+    return AdaQAT(model, AdaQATSettings(short=short, **settings), steps=length, state=state)
 
 
 def advance(adaqat, model, batch):
@@ -66,7 +67,10 @@ def test_network_differences_are_ceil_minus_floor_by_hand(learned, head):
     assert advance(adaqat, model, batch) == losses[4, 5]
     for role, pair, start, pressure in ((WEIGHTS, (3, 5), 3.5, 5), (ACTIVATIONS, (4, 4), 4.5, 4)):
         found = gradient_of(adaqat, (role, 0), start, adaqat.settings, pressure)
-        assert found == pytest.approx(losses[4, 5] - losses[pair], rel=1e-4)
+        hardware = pressure * (0.02 if role == WEIGHTS else 0.01)
+        # More than half a unit a step counts as half a unit.
+        within = min(max(losses[4, 5] - losses[pair] + hardware, -0.5), 0.5) - hardware
+        assert found == pytest.approx(within, rel=1e-4)
 
 
 def test_at_a_whole_number_the_difference_is_to_one_bit_less(learned):
@@ -144,7 +148,7 @@ def test_published_order_goes_through_the_layers(learned):
     assert visited == sorted(visited)
 
 
-@pytest.mark.parametrize("granularity", ["layer", "network"])
+@pytest.mark.parametrize("granularity", ["layer", "kind", "block", "network"])
 def test_a_huge_hardware_loss_ends_at_the_lower_bound_in_the_model_too(learned, granularity):
     model, batch = learned(layers=1)
     before = bitops(model)
@@ -189,11 +193,11 @@ def test_a_state_goes_on_bit_for_bit(learned):
     saved, weights = json.loads(json.dumps(second.state())), copy.deepcopy(cut.state_dict())
     again = learned("6-4-7")[0].train()
     again.load_state_dict(weights)
-    third = controller(again, length=7, **settings)
-    third.load_state(saved)
+    third = controller(again, length=7, short=False, state=saved, **settings)
     for _ in range(17):
         advance(third, again, batch)
     assert third.state() == first.state() and get_widths(again) == get_widths(whole)
+    assert third.report()["needed_steps"] == first.report()["needed_steps"]
     for name, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
 
@@ -202,9 +206,9 @@ def test_a_state_of_another_model_is_refused(learned):
     model, batch = learned()
     state = controller(model).state()
     with pytest.raises(ValueError, match="the state has 13 weight widths, BertForSequenceClassification has 7"):
-        controller(learned(layers=1)[0]).load_state(state)
+        controller(learned(layers=1)[0], state=state)
     with pytest.raises(ValueError, match="says 4 bits for the weights of bert.encoder.* and the model has 5"):
-        controller(learned("5-4-4")[0]).load_state(state)
+        controller(learned("5-4-4")[0], state=state)
 
 
 def test_a_loss_that_is_not_finite_is_refused(learned):
@@ -244,8 +248,154 @@ def test_a_model_that_cannot_explore_is_refused(tiny_bert, precision, recipe, se
 def test_one_width_for_the_network_needs_one_start(learned):
     model, _ = learned()
     set_widths(model, {POOLER: (5, 4)})
-    with pytest.raises(ValueError, match="starts with 2 different pairs of widths, and granularity 'network' has one"):
+    with pytest.raises(ValueError, match="the 12 layers that share its width start with weights of 4 and 5 bits"):
         controller(model, granularity="network")
+    assert controller(model, granularity="kind").groups[-1] == [12]  # the pooler shares its width with none
     assert controller(model).search.weights[-1].value == 5.0
     with pytest.raises(ValueError, match="steps is 0, expected the number of exploration steps"):
         controller(model, length=0)
+
+
+@pytest.mark.parametrize("role", [WEIGHTS, ACTIVATIONS])
+@pytest.mark.parametrize(
+    ("granularity", "group", "pattern"),
+    [
+        ("kind", 1, r"bert\.encoder\.layer\.\d\.attention\.self\.key"),
+        ("kind", 5, r"bert\.encoder\.layer\.\d\.output\.dense"),
+        ("block", 1, r"bert\.encoder\.layer\.1\..*"),
+        ("block", 2, re.escape(POOLER)),
+    ],
+)
+def test_a_group_loses_the_bit_together(learned, granularity, group, pattern, role):
+    model, batch = learned("4-4-5")
+    model.train()
+    adaqat = controller(model, eta=1e-3, order="published", granularity=granularity)
+    for other in range(len(adaqat.groups)):
+        adaqat.search[WEIGHTS, other].frozen = role == ACTIVATIONS or other != group
+        adaqat.search[ACTIVATIONS, other].frozen = other != group
+    layers = [name for name in adaqat.names if re.fullmatch(pattern, name)]
+    assert layers == [adaqat.names[layer] for layer in adaqat.groups[group]]
+    down = copy.deepcopy(model)
+    set_widths(down, dict.fromkeys(layers, (3, 5) if role == WEIGHTS else (4, 4)))
+    losses = []
+    for one in (model, down):
+        torch.manual_seed(7)
+        with torch.no_grad():
+            losses.append(one(**batch).loss.item())
+    before = adaqat.search[role, group].value
+    torch.manual_seed(7)
+    assert advance(adaqat, model, batch) == losses[0]
+    found = gradient_of(adaqat, (role, group), before, adaqat.settings, 5 if role == WEIGHTS else 4)
+    assert losses[0] != losses[1] and found == pytest.approx(losses[0] - losses[1], rel=1e-4)
+    # Whether it moved up or down, all of the group have the new width and nobody else has.
+    changed = {name for name, pair in get_widths(model).items() if pair != (4, 5)}
+    assert changed == (set(layers) if adaqat.search[role, group].value > before else set())
+
+
+@pytest.mark.parametrize("granularity", ["kind", "block"])
+def test_the_error_of_a_group_is_the_mean_over_its_layers(learned, granularity):
+    model, batch = learned()
+    adaqat = controller(model, eta=1e-6, granularity=granularity)
+    layers = [model.get_submodule(name) for name in adaqat.names]
+    errors = [float(reduction_error(layer.weight_quantizer, layer.weight, "keep")) for layer in layers]
+    means = [sum(errors[layer] for layer in group) / len(group) for group in adaqat.groups]
+    advance(adaqat, model, batch)
+    assert adaqat.search.trace == [[0, 0, means.index(min(means)), adaqat.search.trace[0][3]]]
+
+
+def test_a_second_pass_of_a_group_begins_at_its_first_layer(learned):
+    model, batch = learned(layers=3)
+    adaqat, ran = controller(model, order="published", granularity="block"), []
+    for i, layer in enumerate(model.bert.encoder.layer):
+        layer.output.register_forward_hook(lambda *args, i=i: ran.append(i))
+    for group, expected in ((1, [1, 2]), (3, [])):
+        for other, width in enumerate(adaqat.search.weights):
+            width.frozen = other != group
+        with adaqat.observe():
+            loss = model(**batch).loss
+        ran.clear()
+        adaqat.step(loss, lambda: model(**batch).loss)
+        assert ran == expected
+
+
+@pytest.mark.parametrize("granularity", ["layer", "kind", "block", "network"])
+def test_the_ends_keep_eight_bits(learned, granularity):
+    model, batch = learned()
+    fixed = {"lambda_weights": 1e3, "lambda_activations": 1e3, "most": 6}
+    adaqat = controller(model, granularity=granularity, ends=True, **fixed)
+    while not adaqat.finished:
+        advance(adaqat, model, batch)
+    widths = get_widths(model)
+    first, last = adaqat.names[0], adaqat.names[-1]
+    assert first.endswith("layer.0.attention.self.query") and last == POOLER
+    assert widths == dict.fromkeys(widths, (2, 2)) | {first: (8, 8), last: (8, 2)}
+    assert adaqat.report()["widths"][last] == [8, 2]
+    again = AdaQAT(model, adaqat.settings, steps=100, state=adaqat.state())
+    assert again.report() == adaqat.report()
+
+
+def test_a_search_that_cannot_get_there_is_refused_with_the_number_and_the_remedy(learned):
+    model, _ = learned(layers=1)
+    refused = "14 widths of granularity 'layer' need 3507 exploration steps, and 386 are planned: explore at least 3507"
+    with pytest.raises(ValueError, match=f"{refused} steps; short=True explores all the same"):
+        controller(model, length=386, short=False)
+    remedy = r"choose granularity 'block' \(needs 1002\), 'network' \(needs 387\), or explore"
+    with pytest.raises(ValueError, match=remedy):
+        controller(model, length=2000, short=False)
+    with pytest.raises(
+        ValueError, match="oscillations is 1, and AdaQAT-BERT freezes a width after more than 10: raise"
+    ):
+        controller(model, length=10**6, short=False, oscillations=1)
+    assert controller(model, length=387, short=False, granularity="network").needed == 387
+
+
+def test_the_report_says_what_a_short_search_lacked(learned):
+    model, batch = learned(layers=1)
+    adaqat = controller(model, oscillations=1)
+    for _ in range(30):
+        advance(adaqat, model, batch)
+    report = adaqat.report()
+    assert not report["in_regime"] and report["needed_steps"] > report["planned_steps"] == 100
+    assert report["departures"][0] == "widths froze after more than 1 oscillations, in the paper after 10"
+    needed = report["needed_steps"]
+    assert report["departures"][1].endswith(f"not frozen, and {needed} steps are needed where 100 were planned")
+    few = sum(count < 20 for count in sum(report["updates"].values(), []))
+    assert report["departures"][2] == f"{few} widths were updated less than 20 times" and few > 10
+    assert sum(map(sum, report["updates"].values())) == 30
+    whole = controller(learned(layers=1)[0], lambda_weights=1e3, lambda_activations=1e3)
+    for width in (*whole.search.weights, *whole.search.activations):
+        width.frozen = True
+    assert whole.report()["in_regime"] and whole.report()["departures"] == []
+
+
+@pytest.mark.parametrize(
+    ("granularity", "order", "factor", "needs"),
+    [
+        *(("network", "paper", 1, needs) for needs in ((2, 4), (3, 3), (4, 2))),
+        *(("kind", "published", 4, needs) for needs in ((2, 4), (3, 3), (4, 2))),
+        ("kind", "paper", 8, (2, 3)),
+        ("block", "paper", 8, (3, 4)),
+    ],
+    ids=str,
+)
+def test_a_planted_need_is_found_in_a_model(learned, granularity, order, factor, needs):
+    """The loss rises by half a unit for every bit that a group lacks; under more pressure, by as much more."""
+    model, batch = learned()
+    under = {"lambda_weights": 0.02 * factor, "lambda_activations": 0.01 * factor}
+    settings = AdaQATSettings(granularity=granularity, order=order, paired=False, **under)
+    layers = {name: module for name, module in model.named_modules() if name in get_widths(model)}
+    needed = needed_steps(settings, get_widths(model), dict.fromkeys(layers, 1))
+    adaqat = AdaQAT(model, settings, steps=needed)
+
+    def loss():
+        pairs = [[bits.bits for bits in (m.weight_quantizer, m.input_quantizer)] for m in layers.values()]
+        lacking = [sum(max(0, need - bits) for need, bits in zip(needs, pair, strict=True)) for pair in pairs]
+        return torch.tensor(0.5 * factor * sum(lacking[group[0]] for group in adaqat.groups))
+
+    for _ in range(needed):
+        with adaqat.observe(), torch.no_grad():
+            if order == "paper":  # the errors of activations are measured in the pass
+                model(**batch)
+        adaqat.step(loss(), loss)
+    assert adaqat.finished and adaqat.report()["in_regime"]
+    assert set(get_widths(model).values()) == {needs}

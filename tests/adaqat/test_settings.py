@@ -28,6 +28,7 @@ def test_round_trip_through_json():
         ({"lambda_weights": None}, "lambda_weights is None"),
         ({"eta": 0.0}, "eta is 0.0, expected a positive number"),
         ({"eta": math.nan}, "eta is nan"),
+        ({"eta": 67.2}, "eta is 67.2, expected at most 1 .* jumps over widths. Plan more steps, or fewer widths"),
         ({"eta": "0.1"}, "eta is '0.1'"),
         ({"least": 5, "most": 4}, "least is 5 and most is 4: no bit-width is in that range"),
         ({"least": 0}, "least is 0, expected an integer of at least 1 and at most 8"),
@@ -37,17 +38,24 @@ def test_round_trip_through_json():
         ({"share": 1}, "exploration cannot be as long as the whole training"),
         ({"share": 1.5}, "exploration cannot be as long as the whole training"),
         ({"share": 0}, "share is 0, expected a positive number"),
-        ({"granularity": "channel"}, "granularity is 'channel', expected one of 'layer', 'network'"),
+        ({"granularity": "channel"}, "granularity is 'channel', expected one of 'layer', 'kind', 'block', 'network'"),
         ({"order": "random"}, "expected one of 'paper', 'published'"),
         ({"counts": "all"}, "expected one of 'cycles', 'crossings'"),
         ({"pressure": "size"}, "expected one of 'mean', 'bitops'"),
         ({"steps": "reset"}, "expected one of 'keep', 'rescale'"),
         ({"paired": 1}, "paired is 1, expected True or False"),
+        ({"ends": 8}, "ends is 8, expected True or False"),
+        ({"short": None}, "short is None, expected True or False"),
     ],
 )
 def test_bad_settings_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         AdaQATSettings(**fields)
+
+
+def test_settings_of_searches_that_would_be_refused_today_can_be_read():
+    fields = {"granularity": "network", "oscillations": 1, "share": 0.6}
+    assert AdaQATSettings.from_dict(fields).to_dict() == fields
 
 
 @pytest.mark.parametrize("fields", [{"lambda": 0.1}, [1], None])

@@ -48,7 +48,10 @@ def test_the_table_says_where_widths_came_to_rest(explored):
 
 
 def test_means_over_runs_and_bits_of_uniform_ones(explored):
-    learned = [explored(MINI.learned("mrpc")), explored(MINI.learned("rte"), widths=((4, 4), (4, 5)))]
+    learned = [
+        explored(MINI.learned("mrpc", granularity="layer")),
+        explored(MINI.learned("rte", granularity="layer"), widths=((4, 4), (4, 5))),
+    ]
     assert exploration.mean_widths(learned) == {QUERY: (3.0, 4.0), POOLER: (4.0, 4.0)}
     uniform = explored(MINI.student("mrpc", recipe="adaqat", precision="2-4-4", stages="one-stage"))
     bits = exploration.bits_per_weight([*learned, uniform])
@@ -57,7 +60,7 @@ def test_means_over_runs_and_bits_of_uniform_ones(explored):
 
 
 def test_findings_name_what_kept_its_bits(explored):
-    text = exploration.findings([explored(MINI.learned("mrpc", stages="finetune"))]).data
+    text = exploration.findings([explored(MINI.learned("mrpc", stages="finetune", granularity="layer"))]).data
     assert "**MRPC, learned, labels**: 3.00 bits for weights and 3.50 for activations after 3 steps" in text
     assert "1 of 4 widths were frozen, and the others stayed where the budget ended them" in text
     assert "Weights: pooler keeps most bits (4.00 on average over layers and runs), query fewest (2.00)." in text
@@ -65,7 +68,7 @@ def test_findings_name_what_kept_its_bits(explored):
 
 
 def test_widths_that_ended_alike_are_not_ranked(explored):
-    text = exploration.findings([explored(MINI.learned("mrpc"), widths=((2, 3), (2, 4)))]).data
+    text = exploration.findings([explored(MINI.learned("mrpc", granularity="kind"), widths=((2, 3), (2, 4)))]).data
     assert "Weights: every kind of matrix ended at 2.00 bits." in text and "Activations: pooler keeps most" in text
 
 
@@ -81,6 +84,17 @@ def test_mean_traces_follow_the_widths_in_use(explored):
     weights, activations = (line.get_xydata().tolist() for line in axes.lines)
     assert weights == [[0, 4], [1, 3.5], [2, 3], [3, 3]]
     assert activations == [[0, 4], [1, 4], [2, 4], [3, 3.5]]
+
+
+def test_mean_traces_of_groups_count_every_layer(explored):
+    record = explored(MINI.learned("mrpc", granularity="kind"))
+    query = [QUERY, QUERY.replace(".0.", ".1.")]
+    record.exploration["widths"] |= {query[1]: [3, 4]}
+    record.exploration["groups"] = [query, [POOLER]]
+    record.exploration["trace"] = [[0, 0, 0, 2.9], [1, 0, 1, 1.7], [2, 1, 0, 4.0]]
+    (axes,) = figures_widths.mean_traces([record]).axes
+    weights, _ = (line.get_xydata().tolist() for line in axes.lines)
+    assert weights == [[0, 4], [1, (3 + 3 + 4) / 3], [2, (3 + 3 + 2) / 3], [3, (3 + 3 + 2) / 3]]
 
 
 def test_masks_that_differ_add_noise(monkeypatch, tiny_bert, word_tokenizer, word_task):

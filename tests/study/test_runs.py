@@ -227,7 +227,7 @@ def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
 
 
 def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):
-    settings = AdaQATSettings(eta=4.0, lambda_weights=0.1, lambda_activations=0.1)
+    settings = AdaQATSettings(lambda_weights=0.4, lambda_activations=0.4, short=True)
     experiment = Experiment(
         task="mrpc", epochs=4, learning_rate=1e-3, evaluations=2, recipe="adaqat", precision="4-4-4", adaqat=settings
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from xtcq.adaqat.groups import ENDS, begin, departures, held, partition
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate, Width, WidthSearch, budget_eta, budget_reach
+from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
 from xtcq.adaqat.selection import choose, narrowed, reduction_error
 from xtcq.adaqat.settings import AdaQATSettings
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
@@ -38,54 +40,51 @@ class AdaQAT:
             adaqat.step(loss, lambda: model(**batch).loss)
             optimizer.step()
 
+    Layers that share a width (`AdaQATSettings.granularity`) lose the bit together, and the pass begins at the first of
+    them.
+
     Args:
         model: quantized by recipe `adaqat`, weights and activations; its widths are the start.
         settings: the paper's by default.
-        steps: length of the exploration, for the rules that set the learning rate of the widths and the most
-            that one step may move them (`budget_eta`, `budget_reach`).
+        steps: length of the exploration.
+        state: a `state` to go on from, bit for bit; the model must have its state dict of that moment already.
 
     Raises:
         ValueError: nothing is quantized, or not with learned steps; the start is out of the range, or not one pair of
-            widths for granularity "network"; steps not positive.
+            widths for layers that share them; steps not positive, or fewer than the search needs, unless
+            `settings.short`; the state has other layers or widths than the model.
     """
 
-    def __init__(self, model: nn.Module, settings: AdaQATSettings | None = None, *, steps: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: AdaQATSettings | None = None,
+        *,
+        steps: int,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         """Find the quantizers and start from their widths."""
         self.settings = settings = settings or AdaQATSettings()
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps is {steps!r}, expected the number of exploration steps, at least 1")
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
-        start = {name: pair for name, pair in get_widths(model).items() if name in layers}
-        _check(model, layers, start, settings)
+        _check(model, layers)
         self.names = list(layers)
         self.steps = steps
         self._model = model
         self._layers = list(layers.values())
         self._replay = Replay(model)
-        together = settings.granularity == "network"
-        pairs = list(start.values())[:1] if together else list(start.values())
-        sizes = [layer.weight.numel() for layer in self._layers]
-        weights, activations = ([pair[i] for pair in pairs] for i in (0, 1))
-        penalties = {WEIGHTS: settings.lambda_weights, ACTIVATIONS: settings.lambda_activations}
-        rule = {
-            "sizes": [sum(sizes)] if together else sizes,
-            "penalties": penalties,
-            "least": settings.least,
-            "pressure": settings.pressure,
-            "together": together,
-        }
-        eta = settings.eta or budget_eta(weights, activations, steps=steps, **rule)
-        reach = 1.0 if settings.eta else budget_reach(weights, activations, steps, settings.least, together)
-        self.search = WidthSearch(
-            weights=[Width(float(bits)) for bits in weights],
-            activations=[Width(float(bits)) for bits in activations],
-            eta=eta,
-            reach=reach,
-            most=settings.most,
-            oscillations=settings.oscillations,
-            counts=settings.counts,
-            **rule,
-        )
+        self._held = held(len(layers), settings)
+        self.groups = partition(self.names, settings.granularity)
+        for role, layer in self._held if state is None else ():
+            self._quantizer(role, layer).change_bits(ENDS, "rescale")
+        start = {name: pair for name, pair in get_widths(model).items() if name in layers}
+        _check_range(start, self._held, settings)
+        sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+        self.search = begin(settings if state is None else replace(settings, short=True), start, sizes, steps)
+        self.needed = self.search.length().steps(self.search.eta)
+        if state is not None:
+            self._load(state)
         self._errors: dict[int, Tensor] = {}
 
     @property
@@ -100,8 +99,8 @@ class AdaQAT:
         with ExitStack() as stack:
             if self.settings.paired and not self.finished:
                 stack.enter_context(self._replay.recording())
-            for role, layer in self._ranked():
-                if role == ACTIVATIONS:
+            for role, group in self._ranked():
+                for layer in self._movable(role, group) if role == ACTIVATIONS else ():
                     hook = self._layers[layer].register_forward_pre_hook(partial(self._measure, layer))
                     stack.callback(hook.remove)
             yield
@@ -135,49 +134,52 @@ class AdaQAT:
 
     def state(self) -> dict[str, Any]:
         """Everything that a step changes, JSON-able; the bit-widths in use are in the model's state dict."""
-        return self.search.state()
+        return {"needed": self.needed, **self.search.state()}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`, bit for bit; the model must have its state dict of that moment already.
-
-        Raises:
-            ValueError: the state has other layers or widths than the model.
-        """
-        found = {role: [width["value"] for width in state[role]] for role in ROLES}
-        if any(len(found[role]) != len(getattr(self.search, role)) for role in ROLES):
+    def _load(self, state: Mapping[str, Any]) -> None:
+        if any(len(state[role]) != len(self.groups) for role in ROLES):
             raise ValueError(
-                f"the state has {len(found[WEIGHTS])} weight widths, {type(self._model).__name__} has "
-                f"{len(self.search.weights)}: give the settings and the model that it was saved with"
+                f"the state has {len(state[WEIGHTS])} weight widths, {type(self._model).__name__} has "
+                f"{len(self.groups)}: give the settings and the model that it was saved with"
             )
+        self.needed = state["needed"]
         self.search.load_state(state)
         for role in ROLES:
-            for layer, width in enumerate(getattr(self.search, role)):
-                for quantizer in self._quantizers((role, layer)):
-                    if quantizer.bits != width.bits:
+            for group, width in enumerate(getattr(self.search, role)):
+                for layer in self._movable(role, group):
+                    found = self._quantizer(role, layer).bits
+                    if found != width.bits:
                         raise ValueError(
                             f"the state says {width.bits} bits for the {role} of {self.names[layer]} and the model has "
-                            f"{quantizer.bits}: load the state dict that was saved with it first"
+                            f"{found}: load the state dict that was saved with it first"
                         )
 
     def report(self) -> dict[str, Any]:
         """What was found, JSON-able.
 
         Returns:
-            `granularity`; `eta`; `reach` (see `budget_reach`); `steps` (updates made) and `planned_steps`; `ended`:
-            "frozen" where all widths froze, else "budget"; `widths`: layer to [weight bits, activation bits];
-            `mean_weights` and `mean_activations`, over the layers without regard to their sizes, as AdaQAT-BERT prints
-            them; `oscillations` and `frozen`: by role, a number or a truth value for every learned width; `trace`:
-            `[step, role, layer, N]` of every update, with role 0 for weights and 1 for activations, and N rounded to
-            four decimals.
+            `granularity`; `groups`: names of the layers that share a width; `eta` and `reach`, see `WidthSearch`;
+            `steps` (taken), `planned_steps` and `needed_steps`, see `WidthSearch.length`; `updates`: by role, how often
+            each width was moved; `in_regime`: whether this is the search of the paper, and `departures`: what it
+            lacked, see `xtcq.adaqat.departures`; `ended`: "frozen" where all widths froze, else "budget"; `widths`:
+            layer to [weight bits, activation bits]; `mean_weights` and `mean_activations`, over the layers without
+            regard to their sizes, as AdaQAT-BERT prints them; `oscillations` and `frozen`: by role, a number or a truth
+            value for every learned width; `trace`: `[step, role, group, N]` of every update, with role 0 for weights
+            and 1 for activations, and N rounded to four decimals.
         """
-        widths = [self._layer_bits(layer) for layer in range(len(self.names))]
-        search = self.search
+        widths = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
+        search, lacked = self.search, departures(self.search, self.steps, self.needed)
         return {
             "granularity": self.settings.granularity,
+            "groups": [[self.names[layer] for layer in group] for group in self.groups],
             "eta": search.eta,
             "reach": search.reach,
             "steps": search.step,
             "planned_steps": self.steps,
+            "needed_steps": self.needed,
+            "updates": search.updates(),
+            "in_regime": not lacked,
+            "departures": lacked,
             "ended": "frozen" if self.finished else "budget",
             "widths": dict(zip(self.names, widths, strict=True)),
             "mean_weights": sum(w for w, _ in widths) / len(widths),
@@ -187,14 +189,15 @@ class AdaQAT:
             "trace": [[*entry[:3], round(entry[3], 4)] for entry in search.trace],
         }
 
-    def _layer_bits(self, layer: int) -> list[int]:
-        own = 0 if self.search.together else layer
-        return [self.search[role, own].bits for role in ROLES]
+    def _quantizer(self, role: str, layer: int) -> LSQQuantizer:
+        return self._layers[layer].weight_quantizer if role == WEIGHTS else self._layers[layer].input_quantizer
+
+    def _movable(self, role: str, group: int) -> list[int]:
+        """Layers of a group whose weights or inputs the width of that group is for."""
+        return [layer for layer in self.groups[group] if (role, layer) not in self._held]
 
     def _quantizers(self, coordinate: Coordinate) -> list[LSQQuantizer]:
-        role, layer = coordinate
-        layers = self._layers if self.search.together else [self._layers[layer]]
-        return [one.weight_quantizer if role == WEIGHTS else one.input_quantizer for one in layers]
+        return [self._quantizer(coordinate[0], layer) for layer in self._movable(*coordinate)]
 
     def _ranked(self) -> list[Coordinate]:
         """Candidates that Equation 7 decides between."""
@@ -207,12 +210,15 @@ class AdaQAT:
             candidates = self.search.candidates()
             return candidates if self.search.together else candidates[:1]
         role = ranked[0][0]
-        if role == WEIGHTS:
-            steps = self.settings.steps
-            for _, i in ranked:
-                layer = self._layers[i]
-                self._errors[i] = reduction_error(layer.weight_quantizer, layer.weight, steps)
-        return [(role, choose(self._errors))]
+        errors = {}
+        for _, group in ranked:
+            layers = self._movable(role, group)
+            if role == WEIGHTS:
+                for layer in layers:
+                    weight = self._layers[layer].weight
+                    self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
+            errors[group] = sum(self._errors[layer] for layer in layers) / len(layers)
+        return [(role, choose(errors))]
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
         self._errors[index] = reduction_error(layer.input_quantizer, inputs[0], self.settings.steps)
@@ -222,15 +228,13 @@ class AdaQAT:
         quantizers = self._quantizers(chosen)
         if quantizers[0].bits == 1:
             return 0.0
-        start = 0 if self.search.together else self._replay.position(self._layers[chosen[1]])
+        start = self._replay.position(self._layers[self._movable(*chosen)[0]])
         rerun = self._replay.from_layer(start) if self.settings.paired else nullcontext()
         with narrowed(quantizers, self.settings.steps), rerun:
             return upper - float(evaluate())
 
 
-def _check(
-    model: nn.Module, layers: dict[str, QuantLinear], start: dict[str, tuple[int, int]], settings: AdaQATSettings
-) -> None:
+def _check(model: nn.Module, layers: dict[str, QuantLinear]) -> None:
     kind = type(model).__name__
     if not layers:
         raise ValueError(f"nothing of {kind} is quantized: call quantize(model, QuantConfig('4-4-4', 'adaqat')) first")
@@ -241,13 +245,13 @@ def _check(
                 f"{name} of {kind} does not learn the steps of both its weight and its input: quantize weights and "
                 "activations by recipe 'adaqat'"
             )
-        if not all(settings.least <= bits <= settings.most for bits in start[name]):
+
+
+def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], settings: AdaQATSettings) -> None:
+    for layer, (name, pair) in enumerate(start.items()):
+        learned = [bits for role, bits in zip(ROLES, pair, strict=True) if (role, layer) not in held]
+        if not all(settings.least <= bits <= settings.most for bits in learned):
             raise ValueError(
-                f"{name} starts with {start[name]} bits, and widths shall be from {settings.least} to {settings.most}: "
+                f"{name} starts with {pair} bits, and widths shall be from {settings.least} to {settings.most}: "
                 "quantize with a precision within that range, or widen it"
             )
-    if settings.granularity == "network" and len(set(start.values())) > 1:
-        raise ValueError(
-            f"{kind} starts with {len(set(start.values()))} different pairs of widths, and granularity 'network' has "
-            "one: quantize it uniformly, or use 'layer'"
-        )

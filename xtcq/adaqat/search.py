@@ -10,11 +10,17 @@ from typing import Any
 WEIGHTS, ACTIVATIONS = "weights", "activations"
 ROLES = (WEIGHTS, ACTIVATIONS)
 
-# Which width: of the weights or the activations, and of which layer (0 for the whole network).
+# Which width: of the weights or the activations, and of which group of layers.
 Coordinate = tuple[str, int]
 
 # A width freezes at its lower bound where it would have to climb half a bit to get away from it (published code: 1.5).
 MARGIN = 0.5
+# The published code's learning rate of the widths, and the greatest that a search may have.
+PUBLISHED_ETA, MOST_ETA = 0.1, 1.0
+# What one step may move a width, in bits, at the greatest rate; in proportion below it.
+MOST_REACH = 0.5
+# A search is the paper's with its threshold of oscillations (section 3.2), and with time to look at every width.
+THRESHOLD, UPDATES = 10, 20
 
 
 @dataclass
@@ -45,7 +51,7 @@ class Width:
         most: int = 8,
         oscillations: int = 10,
         counts: str = "cycles",
-        reach: float = 1.0,
+        reach: float = MOST_REACH,
     ) -> None:
         """Add `change`, but at most `reach`, and freeze the width where that is due.
 
@@ -81,16 +87,19 @@ class Width:
 
 
 def pressures(other: Sequence[float], sizes: Sequence[int], kind: str) -> list[float]:
-    """Derivative of the hardware loss by the width of every layer.
+    """Derivative of the hardware loss by the width of every group of layers.
+
+    A group is pressed as hard as one layer is in a search layer by layer, however many layers it has: the width of the
+    whole network is the case of one group (Equation 3).
 
     Args:
-        other: per layer, the width that is multiplied with it: of activations for weights, of weights for activations.
-        sizes: number of weights of every layer.
-        kind: "mean": the mean of `other`, whatever the layer. "bitops": `other * size` of the layer, scaled to the same
-            mean over the layers.
+        other: per group, the width that is multiplied with it: of activations for weights, of weights for activations.
+        sizes: number of weights of every group.
+        kind: "mean": the mean of `other`, whatever the group. "bitops": `other * size` of the group, scaled to the same
+            mean over the groups.
 
     Returns:
-        One number a layer.
+        One number a group.
     """
     mean = sum(other) / len(other)
     if kind == "mean":
@@ -99,17 +108,38 @@ def pressures(other: Sequence[float], sizes: Sequence[int], kind: str) -> list[f
     return [mean * value * len(own) / sum(own) for value in own]
 
 
+@dataclass(frozen=True)
+class Length:
+    """What a search needs in the worst case, see `WidthSearch.length`.
+
+    Attributes:
+        falling: steps on the way down at the greatest learning rate; the lower the rate, the more.
+        settling: steps of the oscillations that end in freezing, at any rate.
+    """
+
+    falling: float
+    settling: int
+
+    def steps(self, eta: float = MOST_ETA) -> int:
+        """Exploration steps that are enough at a learning rate of the widths."""
+        return math.ceil(self.falling / eta) + self.settling
+
+    def eta(self, steps: int) -> float:
+        """Smallest learning rate for which `steps` are enough, from the published code's 0.1 to 1."""
+        spare = steps - self.settling
+        return min(max(self.falling / spare, PUBLISHED_ETA), MOST_ETA) if spare > 0 else MOST_ETA
+
+
 @dataclass
 class WidthSearch:
     """All widths of a model, and the rule that moves them; it knows numbers only, no modules.
 
     Attributes:
-        weights: width of the weights, one a layer, or one for the network.
+        weights: width of the weights, one a group of layers.
         activations: the same for the inputs.
-        sizes: number of weights of each layer.
+        sizes: number of weights of each group.
         penalties: factor lambda of the hardware loss, by role. 0 is allowed and means no pressure.
         eta: learning rate of the widths.
-        reach: the most that one step may move a width, in bits.
         least: lowest bit-width.
         most: highest bit-width.
         oscillations: threshold for freezing.
@@ -117,18 +147,17 @@ class WidthSearch:
         pressure: see `pressures`.
         together: both roles are updated in every step, instead of all weights before the first activation.
         step: updates made so far.
-        trace: `[step, role, layer, N]` of every update, with role 0 for weights and 1 for activations.
+        trace: `[step, role, group, N]` of every update, with role 0 for weights and 1 for activations.
     """
 
     weights: list[Width]
     activations: list[Width]
     sizes: list[int]
     penalties: dict[str, float]
-    eta: float
-    reach: float = 1.0
+    eta: float = MOST_ETA
     least: int = 2
     most: int = 8
-    oscillations: int = 10
+    oscillations: int = THRESHOLD
     counts: str = "cycles"
     pressure: str = "mean"
     together: bool = False
@@ -136,8 +165,17 @@ class WidthSearch:
     trace: list[list[float]] = field(default_factory=list)
 
     def __getitem__(self, coordinate: Coordinate) -> Width:
-        role, layer = coordinate
-        return (self.weights if role == WEIGHTS else self.activations)[layer]
+        role, group = coordinate
+        return (self.weights if role == WEIGHTS else self.activations)[group]
+
+    @property
+    def reach(self) -> float:
+        """The most that one step may move a width, in bits.
+
+        The paper has no bound. Here a rise of the loss by more than half a unit counts as half a unit, so that no
+        single batch decides about a width, and the way back from it has a known length.
+        """
+        return MOST_REACH * min(self.eta, MOST_ETA)
 
     @property
     def finished(self) -> bool:
@@ -159,103 +197,65 @@ class WidthSearch:
             differences: L(U) - L(D) for the widths to move.
         """
         gradients = {}
-        for (role, layer), difference in differences.items():
+        for (role, group), difference in differences.items():
             other = self.activations if role == WEIGHTS else self.weights
-            pressure = pressures([width.bits for width in other], self.sizes, self.pressure)[layer]
+            pressure = pressures([width.bits for width in other], self.sizes, self.pressure)[group]
             gradient = difference + self.penalties[role] * pressure
-            gradients[role, layer] = gradient if math.isfinite(gradient) else -math.inf
-        for (role, layer), gradient in gradients.items():
-            width = self[role, layer]
+            gradients[role, group] = gradient if math.isfinite(gradient) else -math.inf
+        for (role, group), gradient in gradients.items():
+            width = self[role, group]
             width.move(-self.eta * gradient, self.least, self.most, self.oscillations, self.counts, self.reach)
-            self.trace.append([self.step, ROLES.index(role), layer, width.value])
+            self.trace.append([self.step, ROLES.index(role), group, width.value])
         self.step += 1
 
     def state(self) -> dict[str, Any]:
-        """All that `update` changes, and how far it may move widths, JSON-able and exact."""
+        """All that `update` changes, and the learning rate, JSON-able and exact."""
         widths = {role: [asdict(width) for width in getattr(self, role)] for role in ROLES}
         trace = [list(entry) for entry in self.trace]
-        return {"eta": self.eta, "reach": self.reach, "step": self.step, "trace": trace, **widths}
+        return {"eta": self.eta, "step": self.step, "trace": trace, **widths}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.eta, self.reach, self.step = state["eta"], state["reach"], state["step"]
+        self.eta, self.step = state["eta"], state["step"]
         self.trace = [list(entry) for entry in state["trace"]]
         for role in ROLES:
             setattr(self, role, [Width(**fields) for fields in state[role]])
 
+    def updates(self) -> dict[str, list[int]]:
+        """How often each width was moved, by role."""
+        counts = {role: [0] * len(self.sizes) for role in ROLES}
+        for _, role, group, _ in self.trace:
+            counts[ROLES[int(role)]][int(group)] += 1
+        return counts
 
-def budget_eta(
-    weights: Sequence[int],
-    activations: Sequence[int],
-    sizes: Sequence[int],
-    penalties: Mapping[str, float],
-    steps: int,
-    least: int = 2,
-    pressure: str = "mean",
-    together: bool = False,
-) -> float:
-    r"""Learning rate with which half of `steps` are enough for every width to fall to its bound and freeze there.
+    def length(self) -> Length:
+        r"""Steps that are enough for every width to come to rest, from where the widths are now.
 
-    Without any gradient from the task, width i moves by :math:`\eta \lambda p_i` in each of its steps, with the
-    pressure :math:`p_i`, and has :math:`d_i = N_i - (least - 1/2)` to go. The weights of the L layers fall one after
-    the other while activations are at their start, then the activations while weights are at `least`:
+        With a rate :math:`\eta \le 1`, a width i falls by :math:`\eta s_i` a step while nothing resists, where
+        :math:`s_i = \min(\lambda p_i, 1/2)` and :math:`p_i` is its pressure. Where its last bit is needed, a step takes
+        it up, by :math:`\eta/2` at most (`reach`), and :math:`\lceil 1/(2 s_i) \rceil` steps at most take it down
+        again; the K + 1st such oscillation freezes it. From :math:`N_i` bits that makes at most
 
-    .. math:: \eta = \max\Bigl(0.1,\; \frac{2}{T} \sum_{i=1}^{L} \Bigl(
-        \frac{d^w_i}{\lambda_w p^w_i} + \frac{d^a_i}{\lambda_a p^a_i} \Bigr)\Bigr)
+        .. math:: \frac{N_i - least}{\eta s_i} + 1 + \max\Bigl(20,\;
+            (K + 1) \Bigl(1 + \Bigl\lceil \frac{1}{2 s_i} \Bigr\rceil \Bigr)\Bigr)
 
-    One width for the network moves in every step, so the sum is replaced by the greater of its two terms, and both
-    pressures are at least `least`. 0.1 is the published code's rate, for which the 73 matrices of BERT-base from 4 bits
-    take 22,800 steps before activations begin. How far one step may move a width follows the budget as well, see
-    `budget_reach`.
-
-    Args:
-        weights: start widths N of the weights.
-        activations: start widths of the activations.
-        sizes: number of weights of every layer.
-        penalties: lambda, by role; positive.
-        steps: T, the number of exploration steps.
-        least: lowest bit-width.
-        pressure: see `pressures`.
-        together: one width for the network.
-
-    Returns:
-        The learning rate.
-    """
-    bounds = [least] * len(sizes)
-    needs = []
-    for role, start, other in (
-        (WEIGHTS, weights, bounds if together else activations),
-        (ACTIVATIONS, activations, bounds),
-    ):
-        speeds = pressures(other, sizes, pressure)
-        ways = [bits - least + MARGIN for bits in start]
-        needs.append(sum(way / (penalties[role] * p) for way, p in zip(ways, speeds, strict=True)))
-    return max(0.1, 2 / steps * (max(needs) if together else sum(needs)))
-
-
-def budget_reach(
-    weights: Sequence[int], activations: Sequence[int], steps: int, least: int = 2, together: bool = False
-) -> float:
-    r"""The most that a step may move a width, in bits: one, unless half of `steps` are too few for that.
-
-    The paper has no bound, and its rate of 0.1 needs none. At the rate of a short budget a single batch could throw a
-    width from one end of its range to the other; one bit a step prevents that, and is enough where there are steps for
-    every bit. Where there are not, with :math:`d_i` as in `budget_eta`,
-
-    .. math:: r = \max\Bigl(1,\; \frac{2}{T} \sum_{i=1}^{L} (d^w_i + d^a_i) \Bigr)
-
-    lets every width reach its bound within half of the exploration. Two widths for the network move side by side, so
-    there the sum is replaced by the greater distance.
-
-    Args:
-        weights: start widths N of the weights.
-        activations: start widths of the activations.
-        steps: T, the number of exploration steps.
-        least: lowest bit-width.
-        together: one width for the network.
-
-    Returns:
-        Bits.
-    """
-    ways = [bits - least + MARGIN for bits in (*weights, *activations)]
-    return max(1.0, 2 / steps * (max(ways) if together else sum(ways)))
+        steps, and never fewer than the 20 updates without which a width was hardly looked at. It holds where the loss
+        of the last bit costs at least twice the pressure, as a bit that is needed does; a width that nothing holds
+        freezes at its bound earlier. Widths of groups move one after the other, so their steps are added: weights while
+        activations are at their start, then activations, in the worst case while all weights are at `least`. Widths
+        that move together need the longest of these, with all pressures at `least`.
+        """
+        falling, settling = [], []
+        for role in ROLES:
+            early = role == WEIGHTS and not self.together
+            other = [width.bits if early else self.least for width in self.activations]
+            speeds = [
+                min(self.penalties[role] * pressure, MOST_REACH)
+                for pressure in pressures(other, self.sizes, self.pressure)
+            ]
+            free = [(w, speed) for w, speed in zip(getattr(self, role), speeds, strict=True) if not w.frozen]
+            falling.append(sum((width.value - self.least) / speed for width, speed in free))
+            cycles = [(self.oscillations + 1) * (1 + math.ceil(MOST_REACH / speed)) for _, speed in free]
+            settling.append(sum(1 + max(UPDATES, steps) for steps in cycles))
+        total = max if self.together else sum
+        return Length(total(falling), total(settling))

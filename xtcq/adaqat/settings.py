@@ -7,10 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
+from xtcq.adaqat.search import MOST_ETA, PUBLISHED_ETA
 from xtcq.quantization import STEPS
 
+# From the finest to the coarsest; a kind and a block of BERT are about equally many.
+GRANULARITIES = ("layer", "kind", "block", "network")
 _CHOICES = {
-    "granularity": ("layer", "network"),
+    "granularity": GRANULARITIES,
     "order": ("paper", "published"),
     "counts": ("cycles", "crossings"),
     "pressure": ("mean", "bitops"),
@@ -30,30 +33,36 @@ class AdaQATSettings:
     Attributes:
         granularity: "layer" for a weight and an activation width per quantized linear layer, one of them updated per
             step, weights first (section 3.3); "network" for one width of all weights and one of all activations,
-            updated together (section 3.2).
+            updated together (section 3.2). Between them, and not in the paper: "kind" for one pair of widths per kind
+            of matrix, "block" for one per encoder layer, updated as those of "layer" are; see `xtcq.adaqat.partition`.
         least: lowest bit-width, 1 to 8.
         most: highest bit-width, `least` to 8.
         lambda_weights: factor of the hardware loss on weight widths (Table 6).
         lambda_activations: the same for activation widths.
-        eta: learning rate of the widths (Equation 6); None for the rules `budget_eta` and `budget_reach`, which
-            follow the number of steps. With a rate of one's own a step moves a width by one bit at most. The published
-            code has 0.1.
+        eta: learning rate of the widths (Equation 6), at most 1; the published code has 0.1. None for the smallest
+            rate from 0.1 to 1 with which the planned steps are enough, see `WidthSearch.length`. A step moves a width
+            by eta / 2 bits at most.
         oscillations: a width freezes as soon as it has oscillated more often than this about one whole number
             (section 3.2).
         counts: what one oscillation is. "cycles": a width goes from b up to b + 1 and back, and freezes on the return,
             at the b that it is driven back to from below. "crossings": each step up from b to b + 1, so that it freezes
             one bit higher, at b + 1; that is the published code (`transformer/modeling_quant.py` L820-823).
-        order: which layer is updated. "paper": the one whose reduction by a bit changes its tensor least, by the mean
-            squared error of Equation 7 over all layers that are not frozen. "published": the first of the model that
-            is not frozen; the published code sorts errors of which all but one are zero, and so stays with a layer
-            until it is frozen.
-        pressure: derivative of the hardware loss. "mean": the other width (Equation 3), for one layer the mean over
-            all layers of the other width, as in the published code. "bitops": each layer in proportion to its own bit
-            operations (Equation 2), with the same mean over the layers.
+        order: which layer or group is updated. "paper": the one whose reduction by a bit changes its tensor least, by
+            the mean squared error of Equation 7 over all that are not frozen; the error of a group is the mean over its
+            layers. "published": the first of the model that is not frozen; the published code sorts errors of which
+            all but one are zero, and so stays with a layer until it is frozen.
+        pressure: derivative of the hardware loss. "mean": the other width (Equation 3), for one layer or group the mean
+            over all of them of the other width, as in the published code. "bitops": each in proportion to its own bit
+            operations (Equation 2), with the same mean.
         paired: both losses of a finite difference see the same dropout masks. The published code draws new ones.
         share: part of the training that exploration may take, between 0 and 1.
         steps: what becomes of LSQ's step sizes when a width changes, "keep" (published code) or "rescale"; see
             `xtcq.quantization.LSQQuantizer.change_bits`.
+        ends: hold the weights of the first and the last quantized linear layer, and the input of the first, at 8 bits
+            (Algorithm 1, which leaves that input in full precision). In BERT these are the query of the first encoder
+            layer and the pooler. The published code holds nothing.
+        short: explore although the steps are fewer than the widths need, or the threshold of oscillations is below the
+            paper's ten. Without it such a search is refused; with it, its report says what it lacked.
 
     Raises:
         ValueError: naming the field, its value and what was expected.
@@ -72,6 +81,8 @@ class AdaQATSettings:
     paired: bool = True
     share: float = 0.5
     steps: str = "keep"
+    ends: bool = False
+    short: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -90,6 +101,11 @@ class AdaQATSettings:
         for name in ("lambda_weights", "lambda_activations", "eta"):
             if getattr(self, name) is not None or name != "eta":
                 object.__setattr__(self, name, _positive(name, getattr(self, name)))
+        if self.eta is not None and self.eta > MOST_ETA:
+            raise ValueError(
+                f"eta is {self.eta!r}, expected at most {MOST_ETA:g} (the published code has {PUBLISHED_ETA}): a "
+                "greater rate jumps over widths. Plan more steps, or fewer widths by a coarser granularity"
+            )
         share = _positive("share", self.share)
         if share >= 1:
             raise ValueError(
@@ -97,8 +113,9 @@ class AdaQATSettings:
                 "refinement follows it; expected a number between 0 and 1"
             )
         object.__setattr__(self, "share", share)
-        if not isinstance(self.paired, bool):
-            raise ValueError(f"paired is {self.paired!r}, expected True or False")
+        for name in ("paired", "ends", "short"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected True or False")
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults, JSON-able."""

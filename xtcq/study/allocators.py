@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 from xtcq.allocation import Allocation, SearchSpace, uniform
 from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import EXPLORATION, Profile
+from xtcq.study.profiles import Profile
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
@@ -105,7 +105,7 @@ def student(profile: Profile, task: str, method: str, budget: float, embeddings:
         "random": {"method": "random", "seed": seed},
         "fisher": {"method": "sensitivity", "seed": seed},
         "hessian": {"method": "sensitivity", "metric": "hessian", "seed": seed},
-        "fracbits": {"method": "fracbits", "share": EXPLORATION},
+        "fracbits": {"method": "fracbits", "share": profile.width_share},
     }[method]
     allocation = Allocation(budget=budget, **settings)
     return profile.student(task, precision=f"8-{embeddings}-8", allocation=allocation, **fields)

@@ -21,7 +21,9 @@ from xtcq.training.schedule import stage_steps
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY
 
 AUGMENTATIONS = ("none", *SOURCES)
-WIDTHS = ("uniform", "learned", "learned for all", *METHODS)
+# What a reader calls the widths that AdaQAT learns, by granularity.
+_LEARNED = {"layer": "learned", "kind": "learned by kind", "block": "learned by block", "network": "learned for all"}
+WIDTHS = ("uniform", *_LEARNED.values(), *METHODS)
 # Fields that may be given as dicts, as they stand in a Record.
 _NESTED = {
     "teacher": lambda: Experiment,
@@ -221,9 +223,9 @@ class Experiment:
 
     @property
     def widths(self) -> str:
-        """Where bit-widths come from: ``"uniform"``, AdaQAT's per layer or for all, or the allocation's method."""
+        """Where bit-widths come from, one of ``WIDTHS``: uniform, AdaQAT's by granularity, an allocation's method."""
         if self.adaqat is not None:
-            return "learned" if self.adaqat.granularity == "layer" else "learned for all"
+            return _LEARNED[self.adaqat.granularity]
         return "uniform" if self.allocation is None else self.allocation.method
 
     @property

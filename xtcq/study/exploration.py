@@ -138,7 +138,7 @@ def findings(records: list[Record]) -> Markdown:
         )
         line += "." if found["ended"] == "frozen" else ", and the others stayed where the budget ended them."
         lines.append(line)
-    by_kind = _by_kind(mean_widths([r for r in learned if r.experiment.adaqat.granularity == "layer"]))
+    by_kind = _by_kind(mean_widths([r for r in learned if r.experiment.adaqat.granularity in ("layer", "kind")]))
     for side, place in (("Weights", 0), ("Activations", 1)) if by_kind else ():
         if len({pair[place] for pair in by_kind.values()}) == 1:
             lines.append(f"{side}: every kind of matrix ended at {next(iter(by_kind.values()))[place]:.2f} bits.")

@@ -138,7 +138,7 @@ def mean_traces(records: list[Record], by: Label = labels.widths) -> Figure:
     """Mean width of weights and of activations over the steps of the exploration, one panel a task.
 
     Args:
-        records: Records of students that learned a width for every layer.
+        records: Records of students that learned a width for every layer, or for groups of layers.
         by: what tells the lines of a panel apart.
 
     Returns:
@@ -174,13 +174,15 @@ def mean_traces(records: list[Record], by: Label = labels.widths) -> Figure:
 
 def _mean_widths(report: Mapping[str, Any], side: str, bits: int) -> tuple[list[int], list[float]]:
     """Steps and the mean integer width of one side after each of them, from a uniform start."""
-    now = dict.fromkeys(range(len(report["widths"])), float(bits))
+    # Reports of before the groups had none but single layers here.
+    layers = np.array([len(group) for group in report.get("groups", [[name] for name in report["widths"]])])
+    now = np.full(len(layers), float(bits))
     steps, means = [0], [float(bits)]
-    for step, role, layer, value in report["trace"]:
+    for step, role, group, value in report["trace"]:
         if SIDES[role] == side:
-            now[layer] = np.ceil(value)
+            now[group] = np.ceil(value)
         steps.append(step + 1)
-        means.append(sum(now.values()) / len(now))
+        means.append(np.average(now, weights=layers))
     return steps, means
 
 

@@ -16,7 +16,7 @@ from xtcq.study import published
 from xtcq.study.claims import paper_effects
 from xtcq.study.grid import notebook_grid
 from xtcq.study.ledger_file import ClaimError, load_claims
-from xtcq.study.records import RecordError, load_record
+from xtcq.study.records import OLD_FOLDER, RecordError, load_record, old_records
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -62,6 +62,10 @@ def check_book(root: Path) -> list[Problem]:
             load_record(path)
         except RecordError as error:
             problems.append(Problem(str(path.relative_to(root)), str(error).rstrip("."), "See above"))
+    try:
+        old_records(root / "book" / "records")
+    except RecordError as error:
+        problems.append(Problem(f"book/records/{OLD_FOLDER}", str(error).rstrip("."), "See above"))
     for page in sorted((root / "book").rglob("*.md")):
         problems += _check_glue(root, page)
     if (root / "book" / "published").is_dir():

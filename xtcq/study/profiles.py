@@ -12,12 +12,10 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import select_layers
 from xtcq.encoder import encoder_depth
-from xtcq.study import budgets
+from xtcq.study import budgets, regime
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
-# Share of the training that exploring bit-widths may take. AdaQAT-BERT does not say.
-EXPLORATION = 0.6
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 
 
@@ -47,7 +45,11 @@ class Profile:
         teacher_rates: the best of them, by task, as the Records of the sweep say.
         width_tasks: tasks on which bit-widths are learned.
         width_budget: the budget that those runs and what stands beside them have.
-        oscillations: how often a width may oscillate before it is frozen; the paper's ten need a long exploration.
+        width_long_budget: the budget in which widths by kind of matrix, or by matrix, come to rest too.
+        width_granularity: which layers share learned widths; empty for the finest that the budget allows.
+        width_share: share of the training that exploring bit-widths may take. AdaQAT-BERT does not say.
+        width_short: search with too few steps, and mark the result; otherwise such a search is refused.
+        oscillations: how often a width may oscillate before it is frozen; the paper's ten, or the result is marked.
         evaluations: evaluations over a plan.
         scale: one line that stands beside every result.
     """
@@ -72,6 +74,10 @@ class Profile:
     teacher_rates: Mapping[str, float]
     width_tasks: tuple[str, ...]
     width_budget: str
+    width_long_budget: str
+    width_granularity: str
+    width_share: float
+    width_short: bool
     oscillations: int
     evaluations: int
     scale: str
@@ -197,6 +203,10 @@ class Profile:
     def learned(self, task: str, pressure: float = 1.0, **fields: Any) -> Experiment:
         """A student whose bit-widths are learned, from 4 bits for weights, tokens and activations downwards.
 
+        The budget is the length of exploration and refinement together. Its steps decide which layers share widths,
+        unless the profile or ``granularity`` say that: see ``xtcq.study.regime.finest``. An experiment whose search
+        cannot come to rest in its steps is made, and refused when it is run.
+
         Args:
             task: name of the task.
             pressure: multiplies both of the paper's lambdas.
@@ -214,7 +224,9 @@ class Profile:
             "lambda_weights": pressure * paper.lambda_weights,
             "lambda_activations": pressure * paper.lambda_activations,
             "oscillations": self.oscillations,
-            "share": EXPLORATION,
+            "share": self.width_share,
+            "short": self.width_short,
+            "granularity": self.width_granularity or paper.granularity,
         } | {name: value for name, value in fields.items() if name in known}
         fixed = {
             "recipe": "adaqat",
@@ -223,7 +235,8 @@ class Profile:
             "budget": self.width_budget,
             "adaqat": AdaQATSettings(**settings),
         }
-        return self.student(task, **fixed | {name: value for name, value in fields.items() if name not in known})
+        made = self.student(task, **fixed | {name: value for name, value in fields.items() if name not in known})
+        return made if self.width_granularity or "granularity" in fields else regime.finest(made)
 
 
 def _epochs_of(task: str, steps: int) -> float:
@@ -271,7 +284,11 @@ _PROFILES = {
         teacher_rates=MappingProxyType({}),
         width_tasks=("demo-pairs",),
         width_budget="short",
-        oscillations=1,
+        width_long_budget="short",
+        width_granularity="network",
+        width_share=0.5,
+        width_short=True,
+        oscillations=10,
         evaluations=2,
         scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
     ),
@@ -282,7 +299,7 @@ _PROFILES = {
         grid_tasks=("mrpc", "sst2"),
         question_tasks=("squad-articles", "squad2-articles"),
         # "short" to "long" are what processor cores can pay for; they are no budgets of the papers.
-        budgets=MappingProxyType({"short": 1000, "longer": 2000, "long": 4000} | budgets.PASSES),
+        budgets=MappingProxyType({"short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES),
         budget="short",
         # A sweep decides something where its best rate lies inside it. Of the paper's rates, 2e-5 to 5e-4, one stage
         # did best at the highest in short runs, so that the lowest makes way for one between the others.
@@ -299,7 +316,11 @@ _PROFILES = {
         teacher_rates=MappingProxyType({}),
         width_tasks=("mrpc", "rte", "sst2"),
         width_budget="longer",
-        oscillations=1,
+        width_long_budget="widths",
+        width_granularity="",
+        width_share=0.5,
+        width_short=False,
+        oscillations=10,
         evaluations=6,
         scale="MiniLM-L6 (22.7 M parameters) on real tasks: GLUE, and articles of SQuAD's validation split",
     ),
@@ -309,7 +330,7 @@ _PROFILES = {
         tasks=GLUE,
         grid_tasks=GLUE,
         question_tasks=("squad1", "squad2"),
-        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES)),
+        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 75_000}),
         budget="A",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
@@ -324,7 +345,12 @@ _PROFILES = {
         teacher_sweep_rates=(),
         teacher_rates=MappingProxyType({}),
         width_tasks=GLUE,
-        width_budget="A",
+        # Half of it is enough for the 146 widths of BERT-base; budgets of XTC are not, for the smaller tasks.
+        width_budget="widths",
+        width_long_budget="widths",
+        width_granularity="layer",
+        width_share=0.5,
+        width_short=False,
         oscillations=10,
         evaluations=20,
         scale="BERT-base (109 M parameters) on GLUE",
@@ -341,6 +367,9 @@ _PROFILES["sketch"] = _Sketch(
         "teacher_steps": 1000,
         "teacher_sweep_rates": (),
         "teacher_rates": MappingProxyType({}),
+        "width_long_budget": "longer",
+        "width_granularity": "layer",
+        "width_share": 0.6,
         "oscillations": 1,
         "evaluations": 10,
     }

@@ -191,29 +191,33 @@ def load_record(path: Path) -> Record:
     return record
 
 
-def old_records() -> dict[Experiment, Record]:
+def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
     """Records of schema 1, by what was run; no verdict may be computed from them.
 
+    Args:
+        folder: of Records; `records_folder` if left out.
+
     Returns:
-        Those in ``schema-1`` of `records_folder`; none if there is no such folder.
+        Those in its folder ``schema-1``; none if there is no such folder.
 
     Raises:
         RecordError: for a file that is no such Record.
     """
-    return _read_old(records_folder() / OLD_FOLDER)
+    return _read_old((folder or records_folder()) / OLD_FOLDER)
 
 
 @cache
 def _read_old(folder: Path) -> dict[Experiment, Record]:
     found = {}
     for path in sorted(folder.glob("*.json")):
-        fields = _read(path, f"Restore {path} from version control.")
+        again = f"Restore {path} from version control."
+        fields = _read(path, again)
         try:
             del fields["digest"]
             experiment = Experiment.from_dict(fields["experiment"])
             found[experiment] = Record(**fields | {"experiment": experiment})
         except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"{path} is no Record of schema {OLD_SCHEMA} ({error}).") from error
+            raise RecordError(f"{path} is no Record of schema {OLD_SCHEMA} ({error}). {again}") from error
     return found
 
 

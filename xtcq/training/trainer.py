@@ -155,9 +155,8 @@ class DistillationTrainer(Trainer):
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._init_training_state(*args, **kwargs)
         if self.search_settings is not None:
-            self.search = begin_search(self.search_settings, self.model, self.state.max_steps)
-            if saved := self.state.stateful_callbacks.get("search"):
-                self.search.load_state(saved)
+            saved = self.state.stateful_callbacks.get("search")
+            self.search = begin_search(self.search_settings, self.model, self.state.max_steps, saved)
         self._parts_since = self.state.global_step
         # A run that goes on from a checkpoint counts what came before it.
         for clock in CLOCKS:
