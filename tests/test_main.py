@@ -78,7 +78,7 @@ def test_check_lists_problems(tmp_path):
     (tmp_path / "book" / "records").mkdir(parents=True)
     (tmp_path / "book" / "records" / "abc.json").write_text("{}")
     result = invoke("check", tmp_path)
-    assert result.exit_code == 1 and "abc.json is no Record" in result.stdout
+    assert result.exit_code == 1 and "abc.json has schema None" in result.stdout
 
 
 def test_claims_as_json_and_as_a_table(tmp_path, monkeypatch):
@@ -112,4 +112,4 @@ def test_claims_needs_sound_records(tmp_path, monkeypatch):
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
     (tmp_path / "abc.json").write_text("{}")
     result = invoke("claims")
-    assert result.exit_code == 1 and "abc.json is no Record" in result.stderr and "Traceback" not in result.output
+    assert result.exit_code == 1 and "abc.json has schema None" in result.stderr and "Traceback" not in result.output
