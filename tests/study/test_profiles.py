@@ -33,7 +33,8 @@ def test_budget_by_name():
     profile = load_profile("mini")
     assert profile.student("mrpc", budget="C").epochs == 18
     with pytest.raises(
-        ValueError, match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'longer', 'long', 'widths', 'A', 'B'"
+        ValueError,
+        match=r"budget 'D' is unknown at the mini profile: use one of \['short', 'longer', 'long', 'widths', 'A', 'B'",
     ):
         profile.student("mrpc", budget="D")
 
