@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean, pstdev, stdev
 
-from xtcq.study import computed
+from xtcq.study import computed, published
 from xtcq.study.arithmetic import Table
 from xtcq.study.evidence import GATES, Evidence, find_evidence, value
-from xtcq.study.interval import LEVEL, Estimate, deviation, estimate
+from xtcq.study.interval import LEVEL, Estimate, deviation, estimate, quantile
 from xtcq.study.ledger import Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import Record, load_record, records_folder
@@ -28,6 +28,8 @@ DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
 PAPER_MODEL = "bert-base-uncased"
 PAPER_TASKS = 8
 ONE_SEED = "undecided (one seed)"
+# XTC's runs with three seeds.
+SEEDS = ("xtc-c16", "xtc-c17")
 _NOTHING = "nothing that was run passes the gates"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
 RULE = f"""\
@@ -63,8 +65,9 @@ of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}
 within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. **{CANNOT}** where nothing passes the
 gates or there is no control arm that keeps the bound, with the reason; **{NOT_RUN}** where there are no Records. What
 needs no training is computed, and is **{REPRODUCED}** or **{CONTRADICTED}** whatever the scale. Encoders are never
-mixed. The papers' own effects are held against the same threshold; their tables give one seed a cell, so that no
-interval can be computed from them and their column is *{ONE_SEED}*, except for XTC's claim about seeds."""
+mixed. The papers' own effects are held against the same threshold. They give one seed a cell: XTC's get an interval
+from the deviations over three seeds that its Tables C.16 and C.17 print for five other students, as if all its runs
+deviated like these; AdaQAT-BERT prints no seeds, and its column is *{ONE_SEED}*."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Judgement:
     Attributes:
         claim: what is claimed.
         paper_effect: in points, computed from the published tables; None for a claim in words or in a figure.
-        paper_interval: where the paper gives several seeds.
+        paper_interval: for other seeds; None where the paper has none.
         paper_verdict: whether the claim ``"holds"`` or ``"fails"`` in the paper by the same rule, or why it is open.
         verdict: one of `VERDICTS`.
         because: why nothing was decided; empty otherwise.
@@ -257,20 +260,23 @@ def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
     at_scale = judged.model == PAPER_MODEL and all(r.experiment.budget for r in judged.evidence.records)
     lift = fmean(judged.evidence.lifts.values()) / 100
 
-    def word(score: str, bounds: Callable[[Estimate], tuple[float, float] | None]) -> str:
+    def word(score: str, part: str) -> str:
         points, share = getattr(judged, score), getattr(judged, f"{score}_lift")
-        intervals = [bounds(points)]
+        intervals = [getattr(points, part)]
         if share is not None:
             # A share of the lift in points of a task with the mean lift: the threshold stays what it is.
-            intervals.append(bounds(share) and tuple(lift * bound for bound in bounds(share)))
-        words = {_word(claim, one, at_scale) for one in intervals} if not lack else {None}
-        return words.pop() or undecided if len(words) == 1 else undecided
+            bounds = getattr(share, part)
+            intervals.append(bounds and tuple(lift * bound for bound in bounds))
+        words = {None if lack else _word(claim, bounds, at_scale) for bounds in intervals}
+        return (words.pop() if len(words) == 1 else None) or undecided
 
     undecided = UNDECIDED if at_scale else UNDECIDED_HERE
-    words = [word(score, lambda one: one.seeds) for score in ("best", "last")]
-    beyond = [word(score, lambda one: one.both) for score in ("best", "last")]
-    verdict = words[0] if words[0] == words[1] else DEPENDS
-    because = lack if verdict == undecided else ""
+    words = [word(score, "seeds") for score in ("best", "last")]
+    beyond = [word(score, "both") for score in ("best", "last")]
+    verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
+    if verdict == undecided and not lack:
+        alone = _word(claim, judged.best.seeds, at_scale)
+        because = "decided in points, but not as a share of the lift" if alone else "the interval holds the threshold"
     return replace(
         judged,
         verdict=verdict,
@@ -310,10 +316,34 @@ def _paper(claim: Claim, tables: dict[str, Table]) -> Judgement:
         groups = [[_printed(claim, tables, *cell, claim.effect.metrics[0]) for cell in term.cells]
                   for plus, _ in claim.effect.cases for term in plus]  # fmt: skip
         spread, bounds = deviation([stdev(group) ** 2 for group in groups], [len(group) - 1 for group in groups])
-        sides = {claim.holds_at(bound) for bound in bounds}
-        word = "undecided" if len(sides) == 2 else "holds" if sides.pop() else "fails"
-        return Judgement(claim, spread, bounds, word, NOT_RUN)
-    return Judgement(claim, effect, None, ONE_SEED, NOT_RUN)
+        return Judgement(claim, spread, bounds, _held(claim, bounds), NOT_RUN)
+    bounds = _borrowed(claim, effect, tables) if claim.paper == published.XTC else None
+    return Judgement(claim, effect, bounds, _held(claim, bounds) if bounds else ONE_SEED, NOT_RUN)
+
+
+def _held(claim: Claim, bounds: tuple[float, float]) -> str:
+    sides = {claim.holds_at(bound) for bound in bounds}
+    return "undecided" if len(sides) == 2 else "holds" if sides.pop() else "fails"
+
+
+def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:
+    """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
+    tables = tables | {name: tables.get(name) or Table(name) for name in SEEDS}
+    groups = [
+        (tables[name], row.removesuffix("42")) for name in SEEDS for row in tables[name].rows if row.endswith("| 42")
+    ]
+    of_metrics = [
+        fmean(stdev(printed.value(row + seed, metric) for seed in ("42", "111", "222")) ** 2 for printed, row in groups)
+        for metric in claim.effect.metrics
+    ]
+    weights: Counter[Rows] = Counter()
+    for plus, minus in claim.effect.cases:
+        for sign, side in ((+1, plus), (-1, minus)):
+            for term in side:
+                weights[term] += sign / len(claim.effect.cases)
+    variance = sum(weight**2 for weight in weights.values()) * fmean(of_metrics) / len(of_metrics)
+    half = quantile(2 * len(groups)) * variance**0.5
+    return effect - half, effect + half
 
 
 def paper_effects(claim: Claim, tables: dict[str, Table] | None = None) -> dict[str, float]:

@@ -54,13 +54,13 @@ def estimate(effects: Mapping[str, Sequence[float]], examples: Mapping[str, floa
         return Estimate(effect, None, None, agree, count)
     parts = np.array([np.var(values, ddof=1) / len(values) for values in effects.values()]) / count**2
     freedom = degrees_of_freedom(parts, np.array([len(values) - 1 for values in effects.values()]))
-    seeds = float(parts.sum())
-    both = None
+    half = quantile(float(freedom)) * math.sqrt(parts.sum())
+    seeds, both = (effect - half, effect + half), None
     if examples is not None:
-        total = seeds + sum(examples[task] for task in effects) / count**2
-        # The part of the examples rests on hundreds of them: it adds no uncertainty of its own.
-        both = _interval(effect, total, float(freedom) * (total / seeds) ** 2 if seeds else math.inf)
-    return Estimate(effect, _interval(effect, seeds, float(freedom)), both, agree, count)
+        # The second part rests on hundreds of examples. Half widths are added, so that it never narrows the interval.
+        half = math.hypot(half, quantile(math.inf) * math.sqrt(sum(examples[task] for task in effects)) / count)
+        both = (effect - half, effect + half)
+    return Estimate(effect, seeds, both, agree, count)
 
 
 def degrees_of_freedom(parts: np.ndarray, freedoms: np.ndarray) -> np.ndarray:
@@ -119,6 +119,6 @@ def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[floa
     return math.sqrt(squares / freedom), (math.sqrt(squares / low), math.sqrt(squares / high))
 
 
-def _interval(effect: float, variance: float, freedom: float) -> tuple[float, float]:
-    half = float(student_t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance) if variance else 0.0
-    return effect - half, effect + half
+def quantile(freedom: float) -> float:
+    """Half the width of an interval at `LEVEL`, in standard errors (Student's t)."""
+    return float(student_t.ppf((1 + LEVEL) / 2, freedom))
