@@ -187,6 +187,9 @@ class TestOrigin:
         new = [student(80.0), student(78.0, stages="two-stage")]
         found = find_evidence(STAGES, old + new + teachers + [make_run(86.0, method=1)])
         assert only(found).effects("best") == {"mrpc": [2.0]}
+        assert only(found).gated == [
+            "mrpc: runs by another method of training or on other data, beside those that count"
+        ]
         # A new run without a partner does not take the place of an old pair, nor does it join one.
         found = find_evidence(STAGES, old + new[:1] + teachers + [make_run(86.0, method=1)])
         assert only(found).gated == [
@@ -280,6 +283,23 @@ def test_against_another_teacher(student, teachers, make_run):
     evidence = only(find_evidence(test, records))
     assert evidence.effects("best") == {"mrpc": [1.0]}
     assert evidence.lifts == {"mrpc": pytest.approx(86 - 100 * 279 / 408)}  # of the better teacher
+
+
+def test_students_of_two_encoders_speak_for_their_teachers(student, make_run):
+    test = Contrast(
+        {},
+        ({"model": ("bert-base-uncased",), "layers": ((1, 3, 5, 7, 9, 11),)},),
+        ({"model": ("tinybert-l6",), "layers": (None,)},),
+    )
+    teacher = make_run(88.0, model="bert-base-uncased")
+    fields = {"teacher": teacher.experiment, "precision": "32-32-32"}
+    records = [
+        student(85.0, model="tinybert-l6", **fields),
+        student(86.0, model="bert-base-uncased", layers=(1, 3, 5, 7, 9, 11), **fields),
+        teacher,
+    ]
+    found = find_evidence(test, records)
+    assert list(found) == ["bert-base-uncased"] and only(found).effects("best") == {"mrpc": [1.0]}
 
 
 def test_widths_that_are_allocated_are_compared_with_uniform_ones(student, teachers):

@@ -183,6 +183,8 @@ def _ours(j: Judgement, row: Any) -> list[str]:
     lines = [f"best {row.best}", f"last {row.last}"]
     if j.best.both:
         lines.append(f"best, for other examples too [{j.best.both[0]:+.2f}, {j.best.both[1]:+.2f}]")
+    elif j.best_lift:
+        lines.append("for other examples: the labels are not at hand")
     if j.best_lift:
         share = _points(j.best_lift.effect, j.best_lift.seeds, 1)
         lines.append(f"{share} % of the lift; same sign in {j.best.agree} of {j.best.tasks} tasks")

@@ -38,7 +38,6 @@ class Setting:
     """Runs of one task that a claim compares: equal in everything else.
 
     Attributes:
-        model: the encoder.
         task: name of the task.
         lift: what the best of the teacher is above the majority class, in points.
         terms: by seed, the Records whose scores are added (+1) and subtracted (-1).
@@ -46,7 +45,6 @@ class Setting:
         found: name of the number of a search that is looked at instead of a score.
     """
 
-    model: str
     task: str
     lift: float
     terms: Mapping[int, Sequence[tuple[int, Record]]]
@@ -129,6 +127,9 @@ class Evidence:
         return Evidence(kept, self.gated + [f"{task}: {because}" for task in left_out])
 
 
+_OTHERS = "runs by another method of training or on other data, beside those that count"
+
+
 class _Gate(Exception):
     """Why something does not count."""
 
@@ -146,8 +147,8 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
         records: any.
 
     Returns:
-        For a contrast one setting for every combination of what the claim leaves open; for a spread one for every
-        configuration and task. An encoder without any run that bears on the claim is left out.
+        Evidence by encoder. It has a setting for every combination of what the claim leaves open: for a contrast one of
+        two sides or more, else one configuration on one task. An encoder without a run that bears on it is left out.
     """
     # Records of schema 1 have no predictions, and were scored by another rule.
     usable = [r for r in records if r.predictions is not None and not task_spec(r.experiment.task).synthetic]
@@ -163,14 +164,20 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
         groups, setting = _grouped(bearing, lambda e: tuple(getattr(e, name) for name in equal)), _contrast
     found: dict[str, Evidence] = defaultdict(Evidence)
     for group in groups:
-        evidence = found[group[0].experiment.model]
+        evidence, task = found[_encoder(group[0].experiment)], group[0].experiment.task
         try:
-            if found_there := setting(test, group, teachers):
-                evidence.settings.append(found_there)
+            if counting := setting(test, group, teachers):
+                evidence.settings.append(counting)
+                evidence.gated.extend([f"{task}: {_OTHERS}"] * (len(set(map(_origin, group))) > 1))
         except _Gate as gate:
-            evidence.gated.append(f"{group[0].experiment.task}: {gate}")
+            evidence.gated.append(f"{task}: {gate}")
     found = {model: _same_seeds(evidence) for model, evidence in found.items()}
     return {model: evidence for model, evidence in found.items() if evidence.settings or evidence.gated}
+
+
+def _encoder(experiment: Experiment) -> str:
+    """The encoder that a comparison speaks for: the teacher's, since students of several encoders may be compared."""
+    return (experiment.teacher or experiment).model
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Experiment], Any]) -> list[list[Record]]:
@@ -294,7 +301,7 @@ def _gated(terms: Mapping[int, Sequence[tuple[int, Record]]], better: float, tea
     for name, level in (("teacher", min(levels)), ("better side", better)):
         if level <= least:
             raise _Gate(f"its {name} scores {level:.1f}, which is not above {least:.1f}: it has learnt too little")
-    return Setting(experiment.model, experiment.task, max(levels) - majority(experiment.task), terms)
+    return Setting(experiment.task, max(levels) - majority(experiment.task), terms)
 
 
 def _same_seeds(evidence: Evidence) -> Evidence:
