@@ -203,3 +203,38 @@ def test_exploration_comes_before_the_plan():
 def test_an_experiment_that_cannot_explore(fields, message):
     with pytest.raises(ValueError, match=message):
         Experiment(**LEARNED | {"adaqat": {}} | fields)
+
+
+TAUGHT = {"task": "sst2", "teacher": {"task": "sst2", "epochs": 0.95, "learning_rate": 5e-5}, "stages": "one-stage"}
+SMALL_SST2 = {**TAUGHT, "epochs": 1, "learning_rate": 5e-4, "layers": [1, 3, 5]}
+WIDTHS = {"task": "mrpc", "epochs": 10, "learning_rate": 1e-4, "recipe": "adaqat"}
+GOLDEN = {
+    "c10589faf0bbc3b1": TAUGHT["teacher"],
+    "39eee2214fe089c3": {**TAUGHT, "epochs": 0.475, "learning_rate": 2e-4, "precision": "2-2-8"},
+    "2d0d07391a7aecc6": {
+        **TAUGHT,
+        **{"epochs": 0.475, "learning_rate": 2e-4, "precision": "1-1-8", "seed": 111, "stages": "three-stage"},
+    },
+    "a04950ec126501c9": {
+        **{"task": "stsb", "epochs": 5.555, "learning_rate": 1e-4, "precision": "2-2-8", "stages": "two-stage"},
+        **{"teacher": {"task": "stsb", "epochs": 5, "learning_rate": 1e-4}, "evaluations": 6},
+    },
+    "b7d5a27cf3f05b6d": SMALL_SST2,
+    "4e7f97f61ac69b5b": {**SMALL_SST2, "precision": "1-1-8", "lora_rank": 1, "start": SMALL_SST2},
+    "9c207be273a796d8": {
+        **{"task": "mrpc", "epochs": 3, "learning_rate": 2e-5},
+        **{"model": "bert-base-uncased", "augmentation": "masked-lm"},
+    },
+    "4d8b4df818a4570e": {**WIDTHS, "precision": "4-4-4", "adaqat": {"granularity": "kind", "share": 0.6}},
+    "7a5e3befceb51b0b": {**WIDTHS, "precision": "8-4-8", "allocation": {"method": "fracbits", "budget": 6.0}},
+    "7355d935cd2b2300": {
+        **{"task": "squad-articles", "epochs": 2, "learning_rate": 1e-4},
+        **{"recipe": "ternarybert", "precision": "2-2-8"},
+    },
+}
+
+
+@pytest.mark.parametrize("digest", GOLDEN)
+def test_digests_stay_as_they_are(digest):
+    """Records are found by these names: whoever changes one on purpose trains everything again."""
+    assert Experiment(**GOLDEN[digest]).digest == digest

@@ -62,9 +62,20 @@ def test_means_over_runs_and_bits_of_uniform_ones(explored):
 def test_findings_name_what_kept_its_bits(explored):
     text = exploration.findings([explored(MINI.learned("mrpc", stages="finetune", granularity="layer"))]).data
     assert "**MRPC, learned, labels**: 3.00 bits for weights and 3.50 for activations after 3 steps" in text
-    assert "1 of 4 widths were frozen, and the others stayed where the budget ended them" in text
+    assert "1 of 4 widths were frozen, and the others stayed where the budget ended them. The search was not" in text
+    assert "the paper's: a rate of 12 with up to 1.5 bits a step; a threshold of 10 oscillations." in text
     assert "Weights: pooler keeps most bits (4.00 on average over layers and runs), query fewest (2.00)." in text
     assert "Activations: query keeps most bits (4.00" in text
+
+
+def test_a_search_says_itself_whether_it_was_the_papers(explored):
+    lacked, kept = explored(MINI.learned("mrpc", granularity="layer")), explored(MINI.learned("sst2"))
+    lacked.exploration.update(in_regime=False, departures=["3 widths were not frozen"])
+    kept.exploration.update(in_regime=True, departures=[])
+    text = exploration.findings([lacked, kept]).data.splitlines()
+    assert text[0].endswith("The search was not the paper's: 3 widths were not frozen.")
+    assert "The search was not" not in text[1]
+    assert exploration.table([lacked, kept])["paper's regime"].tolist() == ["no", "yes"]
 
 
 def test_widths_that_ended_alike_are_not_ranked(explored):
@@ -89,7 +100,7 @@ def test_mean_traces_follow_the_widths_in_use(explored):
 def test_mean_traces_of_groups_count_every_layer(explored):
     record = explored(MINI.learned("mrpc", granularity="kind"))
     query = [QUERY, QUERY.replace(".0.", ".1.")]
-    record.exploration["widths"] |= {query[1]: [3, 4]}
+    record.exploration["widths"][query[1]] = [3, 4]
     record.exploration["groups"] = [query, [POOLER]]
     record.exploration["trace"] = [[0, 0, 0, 2.9], [1, 0, 1, 1.7], [2, 1, 0, 4.0]]
     (axes,) = figures_widths.mean_traces([record]).axes

@@ -212,6 +212,14 @@ def test_stored_trains_nothing(small_world, trainings):
     assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
 
 
+def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small_world, trainings):
+    settings = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": AdaQATSettings(granularity="layer")}
+    for start in (run, lambda experiment: run_all([experiment])):
+        with pytest.raises(ValueError, match="steps"):
+            start(replace(STUDENT, **settings))
+    assert trainings == []
+
+
 def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
     old = make_record(task="mrpc", precision="2-2-8")
     fields = json.loads(old.to_json())

@@ -111,13 +111,14 @@ def three_stage(epochs: float) -> list[Stage]:
 def explore_then_refine(refine: Callable[[float], list[Stage]], epochs: float, share: float = 0.5) -> list[Stage]:
     """AdaQAT's two phases: bit-widths are explored on the labels, then kept while another plan trains the weights.
 
-    The exploration ends when all widths are frozen, and leaves what remains of its epochs to the next stage. Its
-    learning rate decays over all of its epochs, however many it takes.
+    The exploration ends when all widths are frozen, or with its share. The refinement is as long either way, so that
+    students whose widths froze early are not trained longer with them. The exploration's learning rate decays over all
+    of its epochs, however many it takes.
 
     Args:
         refine: plan of the second phase; ``one_stage`` is AdaQAT-BERT's, Equations 8 to 10.
         epochs: length of both phases together.
-        share: part of it that exploration may use.
+        share: part of it that exploration may use; the rest is the refinement's.
 
     Returns:
         The stage ``explore`` and those of the refinement.

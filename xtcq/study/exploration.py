@@ -46,7 +46,9 @@ def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:
         Indexed by ``task``, the label and ``seed``: ``W`` and ``A``, means over the layers without regard to their
         sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen``, the share of
         learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
-        of the exploration; ``ended`` by all widths being frozen or by the budget; ``η`` and ``reach`` of the rule.
+        of the exploration; ``ended`` by all widths being frozen or by the budget; ``η`` and ``reach`` of the search;
+        ``paper's regime``, whether it was in that, see ``xtcq.adaqat.departures``; reports of before say nothing of it,
+        and were not.
     """
     rows = {}
     for record in records:
@@ -63,6 +65,7 @@ def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:
             "ended": found["ended"],
             "η": found["eta"],
             "reach": found["reach"],
+            "paper's regime": "yes" if found.get("in_regime") else "no",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(rows, names=["task", "widths", "seed"])
@@ -137,6 +140,8 @@ def findings(records: list[Record]) -> Markdown:
             f"{found['steps']} steps of exploration; {sum(frozen)} of {len(frozen)} widths were frozen"
         )
         line += "." if found["ended"] == "frozen" else ", and the others stayed where the budget ended them."
+        if not found.get("in_regime"):
+            line += f" The search was not the paper's: {'; '.join(_departures(record))}."
         lines.append(line)
     by_kind = _by_kind(mean_widths([r for r in learned if r.experiment.adaqat.granularity in ("layer", "kind")]))
     for side, place in (("Weights", 0), ("Activations", 1)) if by_kind else ():
@@ -150,6 +155,16 @@ def findings(records: list[Record]) -> Markdown:
                 f"{least} fewest ({by_kind[least][place]:.2f})."
             )
     return Markdown("\n".join(f"- {line}" for line in lines))
+
+
+def _departures(record: Record) -> list[str]:
+    """What a search lacked of the paper's, as its report says; a report of before names its rate and threshold."""
+    found = record.exploration
+    old = (
+        f"a rate of {found['eta']:.3g} with up to {found['reach']:.2g} bits a step",
+        f"a threshold of {record.experiment.adaqat.oscillations} oscillations",
+    )
+    return found.get("departures") or list(old)
 
 
 def _by_kind(widths: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

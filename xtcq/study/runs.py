@@ -26,6 +26,7 @@ from xtcq.allocation import SearchSpace
 from xtcq.distillation import LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
+from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, old_records, record_path, runs_folder, save_record
 from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
@@ -52,11 +53,14 @@ def run(experiment: Experiment) -> Record:
 
     Raises:
         RecordError: if the stored Record cannot be used.
+        ValueError: if the experiment learns bit-widths in too few steps, see ``xtcq.study.regime``; if its teacher has
+            learned nothing or was trained on other data.
         FloatingPointError: if training diverges.
         OSError: if there is no space to save; the checkpoints before that stay.
     """
     if record_path(experiment).exists():
         return load_record(record_path(experiment))
+    regime.check(experiment)
     _weights(experiment)
     return load_record(record_path(experiment))
 
@@ -72,12 +76,15 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
         Records in the order of the experiments.
 
     Raises:
+        ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
         RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
             each failure.
     """
     experiments = list(experiments)
     failures: dict[Experiment, str] = {}
     waves = _waves(experiments)
+    for experiment in (experiment for wave in waves for experiment in wave):
+        regime.check(experiment)
     for wave in waves:
         ready = []
         for experiment in wave:
