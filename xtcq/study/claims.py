@@ -39,8 +39,8 @@ budget that it is about, or why it may be judged at any length.
 
 **Score.** *Best* is the highest value of the task's first metric over all evaluations of a plan; where widths are
 learned, of those after they were fixed. *Last* is the value at the end. Plans that are compared have as many
-evaluations at the same steps. Every verdict is computed under both scores, and one that holds under one of them only
-is **{DEPENDS}**.
+evaluations at the same steps. Every verdict is computed under both scores; where they disagree it is called
+**{DEPENDS}**.
 
 **Effect.** Records are paired by task and seed, and are equal in everything but what the claim compares. The effect
 is the mean over the tasks of the mean over the seeds. It is given in points, and as a share of the task's *lift*,
@@ -62,12 +62,12 @@ distance to the teacher needs a control arm: students without what is claimed, t
 **Words.** With BERT-base and a budget of the papers: **{REPRODUCED}** if the whole interval lies on the claimed side
 of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other scale: **{SAME}**;
 **{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero; **{NO_DIFFERENCE}**, if it lies
-within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. **{CANNOT}** where nothing passes the
-gates or there is no control arm that keeps the bound, with the reason; **{NOT_RUN}** where there are no Records. What
-needs no training is computed, and is **{REPRODUCED}** or **{CONTRADICTED}** whatever the scale. Encoders are never
-mixed. The papers' own effects are held against the same threshold. They give one seed a cell: XTC's get an interval
-from the deviations over three seeds that its Tables C.16 and C.17 print for five other students, as if all its runs
-deviated like these; AdaQAT-BERT prints no seeds, and its column is *{ONE_SEED}*."""
+within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim is called **{CANNOT}**, with the
+reason, where nothing passes the gates or no control arm keeps the bound, and **{NOT_RUN}** where there are no
+Records. What needs no training is computed, and is **{REPRODUCED}** or **{CONTRADICTED}** whatever the scale.
+Encoders are never mixed. The papers' own effects are held against the same threshold. They give one seed a cell:
+XTC's get an interval from the deviations over three seeds that its Tables C.16 and C.17 print for five other
+students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its column is *{ONE_SEED}*."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Judgement:
     @property
     def steps(self) -> list[int]:
         """Lengths of the plans that were compared, in optimizer steps."""
-        return sorted({record.experiment.steps for record in self.evidence.records}) if self.evidence else []
+        return sorted({record.experiment.steps for record in self.evidence.students}) if self.evidence else []
 
 
 def judge_all(path: Path | None = None) -> list[Judgement]:
@@ -257,7 +257,7 @@ def _estimates(evidence: Evidence, score: str) -> tuple[Estimate, Estimate | Non
 
 def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
     """The judgement with its verdicts."""
-    at_scale = judged.model == PAPER_MODEL and all(r.experiment.budget for r in judged.evidence.records)
+    at_scale = judged.model == PAPER_MODEL and all(r.experiment.budget for r in judged.evidence.students)
     lift = fmean(judged.evidence.lifts.values()) / 100
 
     def word(score: str, part: str) -> str:

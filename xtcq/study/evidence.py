@@ -22,13 +22,13 @@ from xtcq.tasks import task_spec
 
 LEAST_RATES = 3
 GATES = f"""\
-A pair counts only if its teacher and the better of its two sides, in the mean over their seeds, are more than two
-standard errors above always answering the most frequent class; without such a class above {LEAST_SCORE:g}, and on
-CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}. Where the learning rate is tuned, each side takes the best of
-its own rates, {LEAST_RATES} or more, and it may be neither the lowest nor the highest of them. It is chosen by the
-seeds that all rates of the side have, mostly a single one, and then all seeds of that rate count; the score of the
-seed that chose is too good by what choosing gains, on both sides alike. Learned widths count only if their search ran
-in the paper's regime. Runs with other data, or by another method of training, are never paired; those in another
+A pair counts only if its teacher and the better of its two sides, by the best score in the mean over seeds, are more
+than two standard errors above always answering the most frequent class; without such a class above {LEAST_SCORE:g},
+and on CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}. Where the learning rate is tuned, each side takes the
+best of its own rates, {LEAST_RATES} or more, and it may be neither the lowest nor the highest of them. It is chosen
+by the seeds that all rates of the side have, mostly a single one, and then all seeds of that rate count; the score of
+the seed that chose is too good by what choosing gains, on both sides alike. Learned widths count only if their search
+ran in the paper's regime. Runs with other data, or by another method of training, are never paired; those in another
 number format are, and are marked. Records without predictions, and generated tasks, count for nothing. What is left
 out is listed with its reason."""
 
@@ -91,6 +91,11 @@ class Evidence:
     def records(self) -> list[Record]:
         """The Records that are compared."""
         return [record for s in self.settings for terms in s.terms.values() for _, record in terms]
+
+    @property
+    def students(self) -> list[Record]:
+        """Those of them that have a teacher."""
+        return [record for record in self.records if record.experiment.teacher is not None]
 
     def effects(self, score: str) -> dict[str, list[float]]:
         """Effects by task, one a seed: the mean over the task's settings, in points."""
@@ -312,15 +317,12 @@ def _same_seeds(evidence: Evidence) -> Evidence:
         most = max((sorted(setting.terms) for setting in settings), key=len)
         kept += [setting for setting in settings if sorted(setting.terms) == most]
         if fewer := sum(sorted(setting.terms) != most for setting in settings):
-            gated.append(f"{task}: {fewer} of {len(settings)} settings were not run with all seeds {_listed(most)}")
+            seeds = ", ".join(map(str, most))
+            gated.append(f"{task}: {fewer} of {len(settings)} settings were not run with all seeds {seeds}")
     return Evidence(kept, gated)
 
 
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _configuration(experiment: Experiment | None, length: bool = True) -> object:
+def _configuration(experiment: Experiment | None) -> object:
     """What is equal between runs on several tasks; as long are runs of one budget, or of as many optimizer steps."""
     if experiment is None:
         return None
@@ -328,7 +330,7 @@ def _configuration(experiment: Experiment | None, length: bool = True) -> object
     own = {name: value for name, value in experiment.to_dict().items() if name not in linked}
     return (
         repr(sorted(own.items())),
-        (experiment.budget or experiment.steps) if length else None,
+        experiment.budget or experiment.steps,
         # A task's own teacher is trained as long, and at the rate, as that task needs.
         experiment.teacher and (experiment.teacher.model, experiment.teacher.kept),
         _configuration(experiment.start),
