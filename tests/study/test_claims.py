@@ -1,13 +1,13 @@
 import dataclasses
 import json
 import math
-from functools import cache
+from functools import cache, partial
 from statistics import stdev
 
 import pandas as pd
 import pytest
 
-from xtcq.study import examples
+from xtcq.study import claims, examples
 from xtcq.study.arithmetic import table
 from xtcq.study.budgets import paper_passes
 from xtcq.study.claims import (
@@ -23,7 +23,6 @@ from xtcq.study.claims import (
     UNDECIDED,
     UNDECIDED_HERE,
     counts,
-    judge,
     judge_all,
     paper_effects,
 )
@@ -31,6 +30,9 @@ from xtcq.study.claims_table import as_data, show, to_frame
 from xtcq.study.ledger import Computed, Stated
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import save_record
+
+# The published tables are read once.
+judge = partial(claims.judge, tables={})
 
 
 @cache
