@@ -133,10 +133,19 @@ def test_a_run_that_was_cut_off_and_lost_count_of_its_time(timed):
     assert "(without 1 that lost count of that time when cut off)" in line
 
 
+def test_old_records_are_read_where_there_is_no_new_one(folders, monkeypatch, timed):
+    old = dataclasses.replace(timed(1.0), schema=1)
+    monkeypatch.setattr(expense, "old_records", lambda: {old.experiment: old})
+    assert expense.records_of(load_profile("mini")) == [old]
+    new = timed(2.0)
+    save_record(new)
+    assert expense.records_of(load_profile("mini")) == [new]
+
+
 def test_an_edition_without_records(folders):
     frame = expense.to_frame(expense.records_of(load_profile("mini")))
     assert frame.empty and expense.totals(frame).empty and expense.relative_cost(frame).empty
-    assert expense.findings(frame).data == "There is no Record yet."
+    assert expense.findings(frame).data == "None of these runs has a Record."
     for draw in (figures_cost.score_over_hours, figures_cost.score_over_steps, figures_cost.score_over_size):
         assert not any(axes.get_visible() for axes in draw(frame).axes)
     plt.close("all")

@@ -11,9 +11,10 @@ from IPython.display import Markdown
 from scipy import stats
 
 from xtcq.study import labels
+from xtcq.study.findings import bullets
 from xtcq.study.labels import as_text
 from xtcq.study.profiles import Profile
-from xtcq.study.records import Record, load_record, records_folder
+from xtcq.study.records import Record, load_record, old_records, records_folder
 from xtcq.tasks import task_spec
 
 # Times are comparable within one of these groups.
@@ -37,16 +38,20 @@ def records_of(profile: Profile) -> list[Record]:
         profile: the scale.
 
     Returns:
-        Records in the order of their tasks.
+        Records in the order of their tasks. Where there is none, those of schema 1: whoever shows them says so.
 
     Raises:
         RecordError: if a stored Record cannot be used.
     """
     models = (profile.model, *profile.small_encoders)
     synthetic = task_spec(profile.tasks[0]).synthetic
-    records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
-    uniform = [r for r in records if r.experiment.widths == "uniform"]
-    chosen = [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
+
+    def of_profile(records: Iterable[Record]) -> list[Record]:
+        uniform = [r for r in records if r.experiment.widths == "uniform"]
+        return [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
+
+    new = (load_record(path) for path in sorted(records_folder().glob("*.json")))
+    chosen = of_profile(new) or of_profile(old_records().values())
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
@@ -179,8 +184,6 @@ def findings(frame: pd.DataFrame) -> Markdown:
     Returns:
         Sentences for each group of comparable times.
     """
-    if frame.empty:
-        return Markdown("There is no Record yet.")
     lines = []
     relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
     for (device, side_by_side), group in frame.groupby(DEVICE):
@@ -206,7 +209,7 @@ def findings(frame: pd.DataFrame) -> Markdown:
                 f"A step with {row['aspect']} {row['value']} costs {row['times']:.2f} times one with {row['against']}"
             )
             lines.append(f"{line} ({_evidence(row)}).")
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    return bullets(lines)
 
 
 def _evidence(row: dict[str, object]) -> str:
