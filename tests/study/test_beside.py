@@ -355,3 +355,11 @@ def test_without_records_there_are_columns(mini, keys, teach, learn):
         assert "It is empty" in beside.show(table, "Scale.").to_html()
     student = learn(80.0, precision="1-1-8", stages="one-stage")
     assert math.isnan(beside.table([student], [], keys)["minus teacher"].iloc[0])
+
+
+def test_a_sweep_is_one_row_a_task(make_record):
+    sweep = [make_record(70.0 + i, learning_rate=rate) for i, rate in enumerate((1e-4, 5e-5))]
+    frame = beside.rates([*sweep, make_record(90.0, task="sst2")])
+    assert frame.index.tolist() == ["MRPC", "SST-2"] and frame.columns.tolist() == ["5e-5", "1e-4"]
+    assert frame.loc["MRPC"].tolist() == [71.0, 70.0] and frame.loc["SST-2", "1e-4"] == 90.0
+    assert beside.rates([]).empty

@@ -63,7 +63,7 @@ def test_findings_name_what_kept_its_bits(explored):
     text = exploration.findings([explored(MINI.learned("mrpc", stages="finetune", granularity="layer"))]).data
     assert "**MRPC, learned, labels**: 3.00 bits for weights and 3.50 for activations after 3 steps" in text
     assert "1 of 4 widths were frozen, and the others stayed where the budget ended them. The search was not" in text
-    assert "the paper's: a rate of 12 with up to 1.5 bits a step; a threshold of 10 oscillations." in text
+    assert "the paper's: a rate of 12 with up to 1.5 bits a step; a threshold of oscillations of 10." in text
     assert "Weights: pooler keeps most bits (4.00 on average over layers and runs), query fewest (2.00)." in text
     assert "Activations: query keeps most bits (4.00" in text
 

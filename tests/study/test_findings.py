@@ -180,3 +180,9 @@ def test_cells_that_were_not_run_are_named(make_record):
     # A long list is opened by whoever wants to read it.
     many = [dataclasses.replace(grid[0], seed=seed) for seed in range(7)]
     assert "<details>" in findings.missing(many, []).data and "<details>" not in findings.missing(many[1:], []).data
+
+
+def test_a_teacher_at_chance_makes_its_task_unusable(make_record):
+    text = findings.teachers([make_record(52.0, task="rte"), make_record(80.0, task="mrpc")]).data
+    bad, good = text.splitlines()
+    assert "unusable at this scale" in bad and "unusable" not in good

@@ -14,7 +14,7 @@ from xtcq.study import labels, published
 from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Labels, as_text
 from xtcq.study.paper_rows import Row
-from xtcq.study.records import Record
+from xtcq.study.records import Record, to_frame
 from xtcq.tasks import task_spec
 from xtcq.tasks.metrics import GLUE_NUMBERS, glue_average
 
@@ -69,6 +69,20 @@ def teachers(records: list[Record]) -> pd.DataFrame:
     ]
     index = [(task_spec(task).title, metric) for _, task, metric in found]
     return _frame(rows, ["best", "last", "paper"], index, ["task", "metric"])
+
+
+def rates(records: list[Record]) -> pd.DataFrame:
+    """A sweep over learning rates.
+
+    Args:
+        records: Records that differ in task and rate alone.
+
+    Returns:
+        The best score by task (as printed) and learning rate.
+    """
+    frame = to_frame(records)
+    frame["task"] = frame["task"].map(lambda name: task_spec(name).title)
+    return frame.pivot(index="task", columns="learning_rate", values="score").rename(columns=as_text)
 
 
 def table(

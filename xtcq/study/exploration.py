@@ -165,7 +165,7 @@ def _departures(record: Record) -> list[str]:
     found = record.exploration
     old = (
         f"a rate of {found['eta']:.3g} with up to {found['reach']:.2g} bits a step",
-        f"a threshold of {record.experiment.adaqat.oscillations} oscillations",
+        f"a threshold of oscillations of {record.experiment.adaqat.oscillations}",
     )
     return found.get("departures") or list(old)
 

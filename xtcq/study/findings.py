@@ -15,7 +15,7 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Label, as_text
 from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
 from xtcq.study.runs import full_teachers, is_trained
-from xtcq.tasks import chance_level, standard_error, task_spec
+from xtcq.tasks import chance_level, has_learned, standard_error, task_spec
 
 
 def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Record.") -> Markdown:
@@ -32,7 +32,7 @@ def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Rec
 
 
 def teachers(records: list[Record]) -> Markdown:
-    """Whether each teacher had finished learning, and how it stands to the paper's.
+    """Whether each teacher has learned its task and had finished, and how it stands to the paper's.
 
     Args:
         records: Records of teachers.
@@ -50,6 +50,8 @@ def teachers(records: list[Record]) -> Markdown:
             line += f", {row.score - paper:+.1f} points from BERT-base"
         if len(curve) > 2 and curve[-1] == max(curve):
             line += "; the last evaluation is the best one, so longer training might help"
+        if not has_learned(task_spec(row.task), row.score):
+            line += ". **No better than chance: the task is unusable at this scale, and no student is judged on it**"
         lines.append(line + ".")
     return bullets(lines)
 
