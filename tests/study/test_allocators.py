@@ -28,6 +28,7 @@ def measured(make_record):
         if name in ("FracBits", "AdaQAT"):
             found |= {"steps": 3, "trace": [[1, 0, 0, 3.9]] * 3}
             del found["passes"], found["seconds"]
+            record.history.insert(0, record.history[0] | {"stage": 0})
         bits = 8 if gbitops is None else gbitops
         for key, value in {"exploration": found, "bitops": int(bits * 1e9)}.items():
             object.__setattr__(record, key, value)
@@ -100,6 +101,11 @@ def test_the_table_says_what_choosing_cost(measured, make_record):
     assert "0.0" in allocators.show(table, "Ours.").to_html()
 
 
+def test_a_row_without_its_teacher_has_a_dash(measured):
+    table = allocators.table([measured(allocators.student(MINI, "mrpc", "uniform", 8), 80)], [])
+    assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.").to_html()
+
+
 def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured, make_record):
     one = measured(allocators.student(MINI, "mrpc", "uniform", 8), 80)
     two = measured(allocators.student(MINI, "mrpc", "uniform", 8, learning_rate=1e-3), 81)
@@ -131,7 +137,7 @@ def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(measured, make_recor
     assert [axes.get_title() for axes in panels] == ["MRPC", "RTE"]
     for axes, level in zip(panels, (90.0, 91.0), strict=True):
         lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
-        assert set(lines) == {"32-bit teacher", "uniform", "random", "AdaQAT"}
+        assert set(lines) == {"32-bit teacher", "one answer for all", "uniform", "random", "AdaQAT"}
         assert list(lines["uniform"].get_xdata()) == [0.5, 1.0]
         assert math.isclose(lines["32-bit teacher"].get_ydata()[0], level)
         assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()

@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from xtcq.study import beside, labels, load_profile
+from xtcq.study import beside, labels, load_profile, paper_rows
+from xtcq.tasks import task_spec
 
 
 @pytest.fixture
@@ -24,13 +25,25 @@ def keys(mini):
 @pytest.fixture
 def teach(mini, make_record):
     """A factory of teachers' Records."""
-    return lambda score, task="mrpc": make_record(score, **_fields(mini.teacher(task)))
+    return lambda score, task="mrpc": _both_splits(make_record(score, **_fields(mini.teacher(task))))
 
 
 @pytest.fixture
 def learn(mini, make_record):
     """A factory of students' Records."""
-    return lambda score, task="mrpc", **fields: make_record(score, **_fields(mini.student(task, **fields)))
+    return lambda score, task="mrpc", **fields: _both_splits(
+        make_record(score, **_fields(mini.student(task, **fields)))
+    )
+
+
+def _both_splits(record):
+    """MNLI is evaluated on two splits, and its Records have both accuracies."""
+    if record.experiment.task != "mnli":
+        return record
+    return dataclasses.replace(
+        record,
+        **{which: getattr(record, which) | {"accuracy_mm": record.best["accuracy"]} for which in ("best", "last")},
+    )
 
 
 def _fields(experiment):
@@ -42,6 +55,14 @@ def test_paper_scores_are_the_printed_ones():
     assert beside.paper_score("xtc-c3", "Budget-A | Three-Stage | 5e-4", "stsb") == 84.4
     assert beside.paper_score(*beside.PAPER_TEACHER, "mrpc") == 86.3
     assert math.isnan(beside.paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "demo-pairs"))
+    assert beside.paper_score("xtc-c2", "Budget-A | One-Stage | 2e-5", "mrpc", "f1") == 88.8
+    assert beside.paper_score(*beside.PAPER_TEACHER, "stsb", "spearman") == 89.6
+    assert beside.paper_score(*beside.PAPER_TEACHER, "mnli", "accuracy_mm") == 85.6
+    assert beside.paper_score("adaqat-t2", "BERT_BASE | FP32", "squad1", "exact_match") == 81.5
+    assert beside.paper_score("adaqat-t2", "BERT_BASE | FP32", "squad1") == 88.7
+    # Table 3 of AdaQAT-BERT prints one number for QQP and does not say of which measure.
+    assert beside.paper_score("adaqat-t3", "BERT_BASE | FP32", "qqp") == 91.39
+    assert math.isnan(beside.paper_score("adaqat-t3", "BERT_BASE | FP32", "qqp", "f1"))
     assert math.isnan(beside.paper_score("xtc-c2", "Budget-D | One-Stage | 2e-5", "cola"))
 
 
@@ -51,7 +72,7 @@ def test_students_stand_beside_the_papers_difference(mini, keys, teach, learn):
         learn(80.0 - i, precision=precision, stages="two-stage", learning_rate=rate, budget=budget)
         for i, (precision, rate, budget) in enumerate(cells)
     ]
-    table = beside.table(students, [teach(85.0)], keys, paper=beside.kd_stages_row(mini))
+    table = beside.table(students, [teach(85.0)], keys, paper=paper_rows.stages(mini))
     assert table["minus teacher"].tolist() == [-5.0, -6.0, -7.0, -8.0]
     # MRPC Acc of C.2, Two-Stage at 1e-4: 85.8 in Budget-B and 85.5 in Budget-A, against the teacher's 86.3.
     # The paper has no rate of 3e-4 and no four-bit activations.
@@ -59,20 +80,6 @@ def test_students_stand_beside_the_papers_difference(mini, keys, teach, learn):
     assert table["paper minus teacher"].tolist() == pytest.approx(expected, nan_ok=True)
     assert table.index.names == ["task", "W-E-A", "budget", "learning rate", "plan"]
     assert table.index[1] == ("MRPC", "1-1-8", "short", 1e-4, "two-stage")
-
-
-@pytest.mark.parametrize(
-    ("precision", "budget", "row"),
-    [
-        ("1-1-8", "C", ("xtc-c2", "Budget-C | Three-Stage | 2e-5")),
-        ("2-2-8", "B", ("xtc-c3", "Budget-B | Three-Stage | 2e-5")),
-        ("2-2-8", "short", ("xtc-c3", "Budget-A | Three-Stage | 2e-5")),
-        ("32-32-32", "A", None),
-    ],
-)
-def test_the_row_of_the_plans_of_stages(mini, precision, budget, row):
-    student = mini.student("rte", precision=precision, stages="three-stage", learning_rate=2e-5, budget=budget)
-    assert beside.kd_stages_row(mini)(student) == row
 
 
 def test_scores_are_averaged_over_seeds(teach, learn):
@@ -90,6 +97,24 @@ def test_scores_are_averaged_over_seeds(teach, learn):
     assert one_bit.drop("± seeds").to_dict() == {"best": 81.0, "seeds": 3, "last": 73.0, "minus teacher": -5.0}
     assert two_bit.drop("± seeds").to_dict() == {"best": 90.0, "seeds": 1, "last": 88.0, "minus teacher": 4.0}
     assert math.isnan(two_bit["± seeds"])
+
+
+def test_deviations_beside_the_printed_ones(mini, teach, make_record):
+    students = [
+        make_record(70.0 + seed, **_fields(mini.small("rte", 3, "1-1-8", stages=plan, learning_rate=2e-5, seed=seed)))
+        for plan in ("three-stage", "one-stage")
+        for seed in ((42, 111) if plan == "three-stage" else (42,))
+    ]
+    table = beside.table(
+        students,
+        [teach(75.0, "rte")],
+        {"plan": labels.plan},
+        paper=paper_rows.seeds,
+        deviations=lambda e: paper_rows.seeds(e, "std above"),
+    )
+    # RTE of C.16: 67.5 and 0.3; the teacher of C.5 has 72.2.
+    assert table["paper minus teacher"].to_list() == pytest.approx([67.5 - 72.2, math.nan], nan_ok=True)
+    assert table["paper ± seeds"].to_list() == pytest.approx([0.3, math.nan], nan_ok=True)
 
 
 def test_a_table_of_one_seed_says_nothing_of_seeds(teach, learn):
@@ -163,6 +188,9 @@ def test_small_students_with_their_sizes(mini, make_record, teach):
 
 def test_tables_are_rendered_with_one_decimal_and_dashes(make_record):
     table = beside.teachers([make_record(81.26, task="mrpc"), make_record(70.0, task="demo-pairs")])
+    assert table["paper"].iloc[:2].to_dict() == {("MRPC", "accuracy"): 86.3, ("MRPC", "f1"): 90.6}
+    assert table.iloc[2:].index.get_level_values("task").unique().to_list() == [task_spec("demo-pairs").title]
+    assert table["paper"].iloc[2:].isna().all()
     html = beside.show(table, caption="scale").to_html()
     assert "81.3" in html and "86.3" in html and "–" in html and "scale" in html
 
@@ -172,3 +200,166 @@ def test_keys_that_never_change_are_said_once(keys, teach, learn):
     html = beside.show(beside.table(students, [teach(85.0)], keys), caption="Ours.").to_html()
     assert "Ours. Every row: task MRPC, W-E-A 1-1-8, budget short, plan one-stage." in html
     assert "1e-4" in html and html.count("one-stage") == 1
+
+
+def test_second_metrics_stand_beside_the_papers(mini, teach, learn):
+    place = {"stages": "one-stage", "learning_rate": 2e-5, "budget": "A", "precision": "1-1-8"}
+    tasks = ("mrpc", "sst2", "mnli")
+    students, full = [learn(80.0, task=task, **place) for task in tasks], [teach(85.0, task) for task in tasks]
+    students[0] = dataclasses.replace(
+        students[0], best={"accuracy": 80.0, "f1": 88.0}, last={"accuracy": 79.0, "f1": 87.0}
+    )
+    full[0] = dataclasses.replace(full[0], best={"accuracy": 83.0, "f1": 91.0})
+    paper = paper_rows.stages(mini)
+    table = beside.table(students, full, {"bits": labels.bits}, paper=paper, second=True)
+    # SST-2 has one metric alone.
+    assert table.index.to_list() == [("MRPC", "f1", 1), ("MNLI", "accuracy_mm", 1)]
+    assert table.loc[("MRPC", "f1", 1)].drop("paper minus teacher").to_dict() == {
+        "best": 88.0,
+        "last": 87.0,
+        "minus teacher": -3.0,
+    }
+    # C.2 less C.5: MRPC F1 and MNLI-mm of Budget-A, one stage at 2e-5.
+    assert table["paper minus teacher"].to_list() == pytest.approx([88.8 - 90.6, 83.7 - 85.6])
+
+
+def test_exact_match_stands_beside_f1(mini, teach, learn):
+    student = learn(70.0, task="squad1", precision="2-2-8", stages="one-stage")
+    student = dataclasses.replace(student, best={"f1": 88.0, "exact_match": 80.0})
+    row = ("adaqat-t2", "BERT_BASE | FP32")
+    arguments = ([student], [teach(90.0, "squad1")], {"bits": labels.bits}, lambda experiment: row)
+    table = beside.table(*arguments, paper_teacher=row, second=True)
+    assert table.index.to_list() == [("SQuAD v1.1", "exact_match", 2)]
+    assert table["minus teacher"].to_list() == [-10.0] and table["paper minus teacher"].to_list() == [0.0]
+
+
+@pytest.fixture
+def glue(teach, learn):
+    """A function that makes students and teachers of some tasks, with scores that differ from task to task."""
+
+    def build(tasks, **fields):
+        fixed = {"precision": "1-1-8", "stages": "one-stage", "learning_rate": 2e-5, "budget": "A"}
+        students = [learn(60.0 + i, task=task, **fixed | fields) for i, task in enumerate(tasks)]
+        return students, [teach(80.0, task) for task in tasks]
+
+    return build
+
+
+def test_the_average_of_all_tasks_stands_beside_the_printed_one(mini, glue):
+    eight = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
+    students, teachers = glue(eight)
+    table = beside.averages(students, teachers, {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    assert table.index.to_list() == [(1, "GLUE average")]
+    row = table.iloc[0]
+    # Nine numbers: MNLI's 61 counts twice.
+    assert row["best"] == pytest.approx((sum(range(60, 68)) + 61) / 9)
+    assert row["minus teacher"] == pytest.approx(row["best"] - 80.0)
+    printed = beside.published.load("xtc-c2").set_index(["row", "metric"])["value"]
+    assert row["paper"] == printed["Budget-A | One-Stage | 2e-5", "Avg."]
+    assert row["paper minus teacher"] == pytest.approx(row["paper"] - 83.95)
+
+
+def test_a_mean_over_the_tasks_that_both_have(mini, glue):
+    students, teachers = glue(("mrpc", "cola", "sst2", "demo-pairs"))
+    table = beside.averages(students, teachers[:2] + teachers[3:], {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    # SST-2 has no teacher here, and demo-pairs is no task of GLUE.
+    assert table.index.to_list() == [(1, "mean of 2 tasks: MRPC, CoLA")]
+    row = table.iloc[0]
+    mrpc = beside.paper_score("xtc-c2", "Budget-A | One-Stage | 2e-5", "mrpc")
+    assert row["best"] == 60.5 and row["minus teacher"] == -19.5
+    assert row["paper"] == pytest.approx((mrpc + 44.6) / 2)
+    assert row["paper minus teacher"] == pytest.approx((mrpc + 44.6) / 2 - (86.3 + 59.7) / 2)
+
+
+def test_an_average_where_the_paper_has_no_row(mini, glue):
+    students, teachers = glue(("mrpc", "cola"), learning_rate=3e-4)
+    table = beside.averages(students, teachers, {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    assert (
+        table["best"].to_list() == [60.5] and table["paper"].isna().all() and table["paper minus teacher"].isna().all()
+    )
+    assert beside.averages(students[:1], teachers, {"bits": labels.bits}).empty
+
+
+def test_the_average_of_teachers(glue):
+    _, teachers = glue(("mrpc", "cola"))
+    table = beside.averages(teachers, None, {"encoder": lambda e: e.model}, paper=lambda e: beside.PAPER_TEACHER)
+    assert table.columns.to_list() == ["best", "last", "paper"]
+    assert table.iloc[0].to_dict() == {"best": 80.0, "last": 80.0, "paper": pytest.approx((86.3 + 59.7) / 2)}
+
+
+def test_differences_beside_the_printed_ones(mini, make_record):
+    full = "full teacher"
+    keys = {"bits": labels.bits, "rank": labels.rank, "teacher": lambda e: full if e.teacher.kept is None else "small"}
+    students = []
+    for task, gain in (("cola", 4.0), ("mrpc", 2.0)):
+        for seed in (1, 2, 3):
+            fields = {"precision": "2-2-8", "lora_rank": 1, "seed": seed}
+            by_large = mini.small(task, 3, **fields)
+            by_small = mini.student(task, teacher=mini.reduced(task, 3), stages="one-stage", **fields)
+            students.append(make_record(70.0 + seed, **_fields(by_small)))
+            if seed < 3:
+                students.append(make_record(70.0 + gain + 2 * seed, **_fields(by_large)))
+    found = beside.differences(
+        students, keys, "teacher", "small", paper=paper_rows.teacher_size, printed=paper_rows.teacher_difference
+    )
+    # Seeds 1 and 2 have both: gains of 1 and 2 points above the task's.
+    cola, accuracy, f1, mean = (found.iloc[i] for i in range(4))
+    assert found.index[0] == ("CoLA", "matthews", 2, 1, full) and cola[["difference", "pairs"]].to_list() == [5.5, 2]
+    # C.15 prints -0.9 with the sign wrong: its rows are 55.2 and 54.3.
+    assert cola["printed"] == -0.9 and cola["paper"] == pytest.approx(0.9)
+    assert accuracy["difference"] == 3.5 and accuracy["paper"] == pytest.approx(86.0 - 86.0)
+    assert f1.name[1] == "f1" and f1["paper"] == pytest.approx(90.3 - 90.4) and f1["printed"] == -0.1
+    assert mean.name == ("mean of 2 tasks: CoLA, MRPC", "", 2, 1, full)
+    assert (
+        mean["difference"] == 4.5 and mean["paper"] == pytest.approx(0.45) and mean["printed"] == pytest.approx(-0.45)
+    )
+
+
+def test_the_printed_difference_of_averages(mini, make_record):
+    keys = {"teacher": lambda e: "full" if e.teacher.kept is None else "small"}
+    students = []
+    for task in ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"):
+        by_small = mini.student(task, teacher=mini.reduced(task, 3), stages="one-stage", precision="1-1-8")
+        pair = make_record(70.0, **_fields(by_small)), make_record(71.0, **_fields(mini.small(task, 3, "1-1-8")))
+        students += map(_both_splits, pair)
+    found = beside.differences(
+        students, keys, "teacher", "small", paper=paper_rows.teacher_size, printed=paper_rows.teacher_difference
+    )
+    mean = found.loc[("GLUE average", "", "full")]
+    assert mean.to_dict() == {"difference": 1.0, "pairs": 1, "paper": pytest.approx(81.71 - 81.40), "printed": 0.31}
+
+
+def test_the_best_of_rates(learn):
+    rates = (5e-5, 1e-4)
+    runs = {(5e-5, 1): 70.0, (5e-5, 2): 78.0, (1e-4, 1): 72.0, (1e-4, 2): 74.0, (1e-4, 3): 90.0, (5e-4, 1): 99.0}
+    fields = {"precision": "1-1-8", "stages": "one-stage"}
+    students = [learn(score, learning_rate=rate, seed=seed, **fields) for (rate, seed), score in runs.items()]
+    # A configuration that lacks a rate.
+    students.append(learn(95.0, learning_rate=1e-4, lora_rank=8, **fields))
+    chosen = beside.tuned(students, rates)
+    # Over the seeds that both rates have: means of 74 and 73.
+    assert [(r.experiment.learning_rate, r.experiment.seed) for r in chosen] == [(5e-5, 1), (5e-5, 2)]
+    assert beside.tuned([], rates) == []
+
+
+def test_without_records_there_are_columns(mini, keys, teach, learn):
+    tables = [
+        beside.teachers([]),
+        beside.table([], [], keys, paper=paper_rows.stages(mini), sizes=True),
+        beside.table([], [], keys, second=True),
+        beside.averages([], [], keys, paper=paper_rows.stages(mini)),
+        beside.differences([], keys, "plan", "one-stage", paper=paper_rows.stages(mini)),
+    ]
+    for table in tables:
+        assert table.empty and len(table.columns) and table.index.names[-1] is not None
+        assert "It is empty" in beside.show(table, "Scale.").to_html()
+    student = learn(80.0, precision="1-1-8", stages="one-stage")
+    assert math.isnan(beside.table([student], [], keys)["minus teacher"].iloc[0])
+
+
+def test_a_sweep_is_one_row_a_task(make_record):
+    sweep = [make_record(70.0 + i, learning_rate=rate) for i, rate in enumerate((1e-4, 5e-5))]
+    frame = beside.rates([*sweep, make_record(90.0, task="sst2")])
+    assert frame.index.tolist() == ["MRPC", "SST-2"] and frame.columns.tolist() == ["5e-5", "1e-4"]
+    assert frame.loc["MRPC"].tolist() == [71.0, 70.0] and frame.loc["SST-2", "1e-4"] == 90.0
+    assert beside.rates([]).empty

@@ -6,6 +6,9 @@ import pytest
 
 from xtcq.study import figures, labels, load_profile
 
+# What scores are held against, in the order of a legend.
+REFERENCES = ["32-bit teacher", "its standard error", "one answer for all"]
+
 
 @pytest.fixture(autouse=True)
 def close_figures():
@@ -57,10 +60,55 @@ def test_cost_panels_mark_where_a_stage_ends(records):
     history = [_point(0, 10, 50.0), _point(0, 20, 60.0), _point(1, 30, 55.0), _point(1, 40, 65.0)]
     student = dataclasses.replace(students[2], history=history)
     (axes,) = figures.score_over_cost([student], teachers).axes
-    line, ends = (line for line in axes.get_lines() if line.get_label() != "32-bit teacher")
-    assert line.get_label() == "two-stage" and ends.get_marker() == "|"
+    line, end = (line for line in axes.get_lines() if line.get_label() not in REFERENCES)
+    assert line.get_label() == "two-stage"
     assert list(line.get_xdata()) == [10, 20, 30, 40] and list(line.get_ydata()) == [50.0, 60.0, 55.0, 65.0]
-    assert list(ends.get_xdata()) == [20, 40] and list(ends.get_ydata()) == [60.0, 65.0]
+    # Of two stages the first ends where another begins, over the whole height.
+    assert list(end.get_xdata()) == [20, 20] and list(end.get_ydata()) == [0, 1]
+    assert end.get_color() == line.get_color() and end.get_linestyle() == ":"
+
+
+def test_a_teacher_has_a_band_and_chance_a_line(make_record):
+    students = [make_record(70.0, task=task, stages="one-stage", teacher=_teacher(task)) for task in ("mrpc", "cola")]
+    teachers = [make_record(84.0, **vars(student.experiment.teacher)) for student in students]
+    mrpc, cola = figures.learning_rate_sensitivity(students, teachers).axes
+    chance = {axes: line.get_ydata()[0] for axes in (mrpc, cola) for line in axes.get_lines() if _chance(line)}
+    assert chance == {mrpc: pytest.approx(100 * 279 / 408), cola: 0.0}
+    # sqrt(0.84 * 0.16 / 408) is 1.815 points; Matthews correlations have no such formula.
+    (band,) = mrpc.patches
+    assert band.get_y() == pytest.approx(84 - 1.815, abs=1e-3) and band.get_height() == pytest.approx(3.63, abs=1e-3)
+    assert not cola.patches
+
+
+def test_a_teacher_without_a_record_is_left_out(records):
+    students, _ = records
+    for draw in (figures.score_over_cost, figures.learning_rate_sensitivity):
+        (axes, *_) = draw(students[:1], []).axes
+        assert "32-bit teacher" not in {line.get_label() for line in axes.get_lines()}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.score_over_cost([], []),
+        lambda: figures.learning_rate_sensitivity([], []),
+        lambda: figures.compare([], [], labels.rank, labels.bits, xlabel="rank", legend="bits"),
+        lambda: figures.score_over_epochs([]),
+    ],
+)
+def test_a_figure_of_nothing_says_so(draw):
+    figure = draw()
+    assert not figure.axes and [text.get_text() for text in figure.texts] == [
+        "Nothing to draw: none of these runs has a Record."
+    ]
+
+
+def _teacher(task):
+    return load_profile("mini").teacher(task)
+
+
+def _chance(line):
+    return line.get_label() == "one answer for all"
 
 
 @pytest.mark.parametrize("draw", [figures.score_over_cost, figures.learning_rate_sensitivity])
@@ -83,7 +131,7 @@ def test_panels_and_lines_are_what_is_asked_for(draw, make_record):
     assert [lines["32-bit teacher"][0] for lines in drawn] == [84.0, 84.0, 50.0, 50.0]
     assert figure.axes[0].get_ylabel() == "accuracy (%)"
     assert figure.axes[2].get_ylabel() == "Matthews correlation (x 100)"
-    assert _legend(figure) == ["32-bit teacher", "0", "8"]
+    assert _legend(figure) == [*REFERENCES, "0", "8"]
 
 
 @pytest.fixture
@@ -146,7 +194,7 @@ def test_runs_and_their_means_at_the_tuned_rate(over_seeds, make_record):
     assert [y for _, y in lines["32-bit teacher"]] == [84.0, 84.0]
     (level,) = (line for line in cola.get_lines() if line.get_label() == "32-bit teacher")
     assert list(level.get_ydata()) == [50.0, 50.0]
-    assert _legend(figure) == ["32-bit teacher", "bits 1", "bits 2"]
+    assert _legend(figure) == [*REFERENCES, "bits 1", "bits 2"]
 
 
 def test_two_runs_are_never_drawn_as_one_line(over_seeds, make_record):
@@ -181,7 +229,7 @@ def test_rates_are_written_as_printed(over_seeds, make_record):
     assert [t.get_text() for t in axes.get_xticklabels()] == ["2e-5", "5e-4"]
     figure = figures.score_over_cost(students, teachers, columns=labels.rate, lines=labels.rate)
     assert [a.get_title() for a in figure.axes] == ["MRPC, 2e-5", "MRPC, 5e-4"]
-    assert _legend(figure) == ["32-bit teacher", "2e-5", "5e-4"]
+    assert _legend(figure) == [*REFERENCES, "2e-5", "5e-4"]
 
 
 def test_a_panel_without_a_line_keeps_the_colours(over_seeds, make_record):

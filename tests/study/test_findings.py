@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from xtcq.study import findings, labels, load_profile
+from xtcq.study import findings, labels, load_profile, runs_folder, save_record
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_an_effect_is_the_mean_difference_over_pairs(ranks):
 def test_an_effect_that_is_not_split(ranks):
     students = ranks({(8, "1-1-8", 1e-4, 1): 41.0, (0, "1-1-8", 1e-4, 1): 40.0}, "cola")
     assert findings.effects(students, of=labels.rank, base=8).data == "- **CoLA**: 0 is -1.0 points from 8."
-    # Nothing to compare with, nothing to say.
-    assert findings.effects(students[:1], of=labels.rank, base=0).data == ""
+    nothing = findings.effects(students[:1], of=labels.rank, base=0).data
+    assert nothing == "No two of these runs differ in this alone."
 
 
 def test_runs_of_different_length_are_no_pair(ranks):
@@ -121,6 +121,55 @@ def test_the_spread_over_seeds(ranks):
     assert "is 2.1 points;" in lines[2] and len(lines) == 3
 
 
+def test_teachers_that_were_not_trained_are_named(make_record):
+    mini = load_profile("mini")
+    grid = [mini.small(task, 3, "1-1-8") for task in ("mrpc", "sst2")]
+    # The full-precision teacher, not the small student that a student begins with.
+    records = [make_record(80.0, **vars(run)) for run in (*grid, mini.teacher("sst2"))]
+    text = findings.missing(grid, records).data
+    assert text.startswith("All 2 cells of the grid were run.\n\nLeft out is what is measured against teachers")
+    assert text.endswith(f":\n\n- {mini.teacher('mrpc')}")
+    assert findings.missing([], []).data == "The grid has no cell."
+
+
+def test_results_of_the_earlier_edition_are_marked(make_record):
+    student = {"teacher": load_profile("mini").teacher("mrpc"), "stages": "one-stage"}
+    records = [make_record(80.0, seed=seed, **student) for seed in (1, 2, 3)]
+    assert findings.earlier(records).data == ""
+    records[:2] = [dataclasses.replace(record, schema=1) for record in records[:2]]
+    records[0].history.append(records[0].history[0] | {"step": 192})
+    teacher = dataclasses.replace(make_record(84.0), schema=1)
+    teacher.history.append(teacher.history[0] | {"step": 1000})
+    text = findings.missing([], [*records, teacher]).data
+    assert text.endswith(
+        "> **Earlier edition:** 3 of 4 Records behind this page come from the earlier edition: students of 10 to 192 "
+        "optimizer steps under an earlier rule of scoring; no verdict is computed from them."
+    )
+
+
+def test_models_without_weights_are_named(folders, make_record):
+    student = load_profile("mini").student("mrpc", precision="1-1-8", stages="one-stage")
+    save_record(make_record(80.0, **vars(student)))
+    text = findings.without_weights([student, student.teacher]).data
+    assert text.endswith(f":\n\n- {student}\n- {student.teacher}")
+    for experiment in (student, student.teacher):
+        save_record(make_record(80.0, **vars(experiment)))
+        path = runs_folder() / experiment.digest / "student.safetensors"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert findings.without_weights([student, student.teacher]).data == ""
+
+
+def test_a_student_without_its_teacher_stands_alone(make_record):
+    teacher = load_profile("mini").teacher("mrpc")
+    student = make_record(78.0, precision="1-1-8", stages="one-stage", teacher=teacher)
+    text = findings.kd_stages([student], []).data
+    assert "with 78.0 (accuracy)." in text and "from its teacher" not in text
+    for empty in (findings.kd_stages([], []), findings.teachers([])):
+        assert empty.data == "None of these runs has a Record."
+    assert findings.spreads([student], labels.plan).data == "No configuration was run with more than one seed."
+
+
 def test_cells_that_were_not_run_are_named(make_record):
     records = [make_record(80.0), make_record(70.0, seed=111)]
     grid = [record.experiment for record in records]
@@ -128,3 +177,12 @@ def test_cells_that_were_not_run_are_named(make_record):
     text = findings.missing(grid, records[:1]).data
     assert text.startswith("1 of 2 cells of the grid were not run:") and "- mrpc 32-32-32 finetune" in text
     assert "seed 111" in text and "seed 42" not in text
+    # A long list is opened by whoever wants to read it.
+    many = [dataclasses.replace(grid[0], seed=seed) for seed in range(7)]
+    assert "<details>" in findings.missing(many, []).data and "<details>" not in findings.missing(many[1:], []).data
+
+
+def test_a_teacher_at_chance_makes_its_task_unusable(make_record):
+    text = findings.teachers([make_record(52.0, task="rte"), make_record(80.0, task="mrpc")]).data
+    bad, good = text.splitlines()
+    assert "unusable at this scale" in bad and "unusable" not in good

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xtcq.quantization import QuantConfig, quantize
-from xtcq.study import figures_geometry, geometry, labels, load_profile, runs_folder
+from xtcq.study import figures_geometry, geometry, labels, load_profile, runs_folder, save_record
 
 
 @pytest.fixture
@@ -90,9 +90,10 @@ def test_the_counterpart_is_where_the_weights_come_from():
             geometry.counterpart(other)
 
 
-def test_weights_are_there_only_with_those_of_the_counterpart(folders):
+def test_weights_are_there_only_with_those_of_the_counterpart(folders, make_record):
     student = load_profile("mini").student("mrpc", precision="1-1-8", stages="one-stage")
     for experiment, there in ((student, False), (student.teacher, True)):
+        save_record(make_record(80.0, **vars(experiment)))
         path = runs_folder() / experiment.digest / "student.safetensors"
         path.parent.mkdir(parents=True)
         path.touch()
@@ -114,8 +115,8 @@ def measured(pair, monkeypatch, make_record):
     fields = {"precision": "1-1-8", "teacher": load_profile("mini").teacher("mrpc")}
     first = make_record(80.0, task="mrpc", stages="one-stage", **fields)
     second = make_record(81.0, task="mrpc", stages="three-stage", **fields)
-    # The weights are those of the best evaluation of the last stage; a better one before does not count.
-    for step, stage, score in ((20, 1, 60.0), (30, 1, 70.0), (40, 1, 65.0)):
+    # The weights are those of the best evaluation of the whole plan, whatever its stage.
+    for step, stage, score in ((20, 0, 60.0), (30, 0, 90.0), (40, 1, 65.0)):
         metrics = {"accuracy": score, "f1": 1.0}
         first.history.append({**first.history[0], "step": step, "stage": stage, "metrics": metrics})
     models = {first.experiment: still, second.experiment: moved}
@@ -141,9 +142,12 @@ def test_runs_are_measured_with_the_step_of_their_best_evaluation(measured):
     assert row["flipped %"] == pytest.approx(inner["flipped"].mean()) and row["step"] == 10
 
 
-def test_nothing_to_measure_is_said():
-    with pytest.raises(ValueError, match="no student to measure"):
-        geometry.measure([], label=labels.plan)
+def test_nothing_to_measure_is_said(measured):
+    apart, shapes = geometry.measure([], label=labels.plan)
+    for empty, full in zip((apart, shapes), measured, strict=True):
+        assert empty.empty and set(empty) == set(full)
+    assert list(geometry.summary(apart)) == list(geometry.summary(measured[0]))
+    assert geometry.findings(apart, shapes).data == "No student was measured."
 
 
 def test_sentences_say_which_run_is_farther(measured):
@@ -169,7 +173,7 @@ def test_figures_show_every_point(measured):
     assert max(drawn["three-stage"]) == pytest.approx(100 * frame["relative latent"].max())
     assert {line.get_label() for line in right.get_lines()} == {"one-stage", "three-stage", "without training"}
     assert left.get_ylabel() == "distance (% of the norm)" and left.get_xlabel() == "layer"
-    panels = figures_geometry.histograms(shapes, "MRPC").axes
+    panels = figures_geometry.histograms(shapes).axes
     assert [axes.get_title() for axes in panels] == [
         "matrices, latent weights", "matrices, binary weights",
         "word embedding, latent weights", "word embedding, binary weights",

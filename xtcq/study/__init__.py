@@ -11,16 +11,20 @@ from xtcq.study.records import (
     record_path,
     records_folder,
     runs_folder,
+    save_record,
     to_frame,
 )
-from xtcq.study.runs import load_student, run, run_all, stored
+from xtcq.study.runs import full_teachers, gather, is_trained, load_student, run, run_all, stored
 
 __all__ = [
     "Experiment",
     "Profile",
     "Record",
     "RecordError",
+    "full_teachers",
+    "gather",
     "history_frame",
+    "is_trained",
     "load_profile",
     "load_record",
     "load_student",
@@ -30,6 +34,7 @@ __all__ = [
     "run",
     "run_all",
     "runs_folder",
+    "save_record",
     "stored",
     "to_frame",
 ]

@@ -14,6 +14,7 @@ from pandas.io.formats.style import Styler
 from xtcq.allocation import Allocation, SearchSpace, uniform
 from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
+from xtcq.study.findings import bullets
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
@@ -33,6 +34,7 @@ _FULL = (tuple(NAMES), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
 _SCALES = {"demo": ((UNIFORM, "fracbits"), (8.0,), (1.0,))}
 LEAST = Allocation(method="random", budget=8.0).least
 COSTS = ("explored steps", "extra passes", "seconds")
+_COLUMNS = ["task", "method", "asked", "seed", "score", "W", "A", "bits²", "GBitOPs", *COSTS]
 
 
 def students(
@@ -159,7 +161,7 @@ def to_frame(records: list[Record]) -> pd.DataFrame:
         row |= {"seed": experiment.seed, "score": record.best[task_spec(experiment.task).primary_metric]}
         row |= dict(zip(("W", "A", "bits²"), bits, strict=True)) | {"GBitOPs": record.bitops / 1e9}
         rows.append(row | dict(zip(COSTS, cost, strict=True)))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def table(records: list[Record], teachers: list[Record]) -> pd.DataFrame:
@@ -170,7 +172,8 @@ def table(records: list[Record], teachers: list[Record]) -> pd.DataFrame:
         teachers: Records of the tasks' full-precision teachers.
 
     Returns:
-        Columns of ``to_frame``, ``minus teacher`` beside the score, and the number of ``seeds``.
+        Columns of ``to_frame``, ``minus teacher`` beside the score (NaN where the teacher has no Record), and the
+        number of ``seeds``.
 
     Raises:
         ValueError: two runs with the same labels and seed.
@@ -204,7 +207,7 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     if frame["seeds"].eq(1).all():
         caption += " One seed."
         frame, digits = frame.drop(columns="seeds"), {name: form for name, form in digits.items() if name != "seeds"}
-    style = frame.style.set_caption(caption).format(digits)
+    style = frame.style.set_caption(caption).format(digits, na_rep="–")
     return style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
 
 
@@ -245,4 +248,4 @@ def beyond_uniform(records: list[Record]) -> Markdown:
                 count = left_out[name]
                 line += f"{'; ' if found else ''}{count} run{'s' * (count > 1)} beyond the uniform curve, not compared"
             lines.append(line + ".")
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    return bullets(lines, "No run beside uniform ones has a Record.")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
+from scipy import stats
 
 from xtcq.study import labels
+from xtcq.study.findings import bullets
 from xtcq.study.labels import as_text
 from xtcq.study.profiles import Profile
-from xtcq.study.records import Record, load_record, records_folder
+from xtcq.study.records import Record, load_record, old_records, records_folder
 from xtcq.tasks import task_spec
 
 # Times are comparable within one of these groups.
@@ -21,8 +24,8 @@ BASES = {"plan": "one-stage", "layers": "all", "W-E-A": "1-1-8", "LoRA rank": 0,
 # Together with the task and the device, everything that can change what a step costs.
 _CONFIGURATION = [*BASES, "model", "recipe", "teacher"]
 _COLUMNS = [
-    "task", "metric", *_CONFIGURATION, "depth", "learning rate", "seed", *DEVICE, "steps", "hours", "wall hours",
-    "ms per step", "score", "nominal MiB", "packed MiB", "record",
+    "task", "metric", *_CONFIGURATION, "depth", "learning rate", "seed", "epochs", *DEVICE, "steps", "hours",
+    "wall hours", "ms per step", "score", "nominal MiB", "packed MiB", "record",
 ]  # fmt: skip
 
 
@@ -35,16 +38,20 @@ def records_of(profile: Profile) -> list[Record]:
         profile: the scale.
 
     Returns:
-        Records in the order of their tasks.
+        Records in the order of their tasks. Where there is none, those of schema 1: whoever shows them says so.
 
     Raises:
         RecordError: if a stored Record cannot be used.
     """
     models = (profile.model, *profile.small_encoders)
     synthetic = task_spec(profile.tasks[0]).synthetic
-    records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
-    uniform = [r for r in records if r.experiment.widths == "uniform"]
-    chosen = [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
+
+    def of_profile(records: Iterable[Record]) -> list[Record]:
+        uniform = [r for r in records if r.experiment.widths == "uniform"]
+        return [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
+
+    new = (load_record(path) for path in sorted(records_folder().glob("*.json")))
+    chosen = of_profile(new) or of_profile(old_records().values())
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
@@ -57,9 +64,10 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
     Returns:
         ``task`` as printed; the configuration (``layers`` is ``"all"`` at full depth); ``depth`` as the labels write
-        it; ``device`` and ``side_by_side``; ``steps`` of the optimizer; ``hours`` of training steps alone and
-        ``wall hours`` with evaluations and saving (NaN where an early Record lost count of them, see
-        ``Record.wall_seconds``); ``score`` (best, primary metric) and sizes.
+        it; ``epochs`` of the plan; ``device`` (with the number format where the Record has it) and ``side_by_side``;
+        ``steps`` of the optimizer; ``hours`` of training steps alone and ``wall hours`` with evaluations and saving
+        (NaN where an early Record lost count of them, see ``Record.wall_seconds``); ``score`` (best, primary metric);
+        sizes.
     """
     rows = []
     for record in records:
@@ -81,7 +89,9 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
                 "depth": depth,
                 "learning rate": experiment.learning_rate,
                 "seed": experiment.seed,
-                "device": record.device,
+                "epochs": experiment.epochs,
+                # A step in another number format costs another time.
+                "device": ", ".join(filter(None, (record.device, record.compute))),
                 "side_by_side": record.side_by_side,
                 "steps": steps,
                 "hours": record.train_seconds / 3600,
@@ -125,29 +135,44 @@ def step_cost(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def relative_cost(frame: pd.DataFrame) -> pd.DataFrame:
-    """What one choice of a recipe does to the cost of a step, all else equal, on one device and task.
+    """What one choice of a recipe does to the cost of a step, over pairs of runs that differ in that choice alone.
+
+    Both runs of a pair have the same device and company, task, length, learning rate and seed, and everything else of
+    the configuration. Several runs that are equal in all of that count as one, with the geometric mean of their times.
 
     Args:
         frame: of `to_frame`.
 
     Returns:
-        One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times`` (mean
-        ratio of the two step times over pairs of configurations), ``least`` and ``most`` of the ratios, ``pairs``.
+        One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times``
+        (geometric mean of the ratios of the two step times), ``low`` and ``high`` (95 % interval of Student's t on the
+        logarithms; NaN for a single pair), ``pairs``, and ``below 1``: the pairs whose step got cheaper.
     """
-    costs = step_cost(frame)
+    every = [*DEVICE, "task", *_CONFIGURATION, "epochs", "learning rate", "seed"]
+    logs = np.log(frame["ms per step"].astype(float)).groupby([frame[name] for name in every], sort=False).mean()
+    runs = logs.rename("log").reset_index()
     rows = []
     for aspect, base in BASES.items():
-        equal = [name for name in [*DEVICE, "task", *_CONFIGURATION] if name != aspect]
-        bases = costs.loc[costs[aspect] == base, [*equal, "ms"]]
-        others = costs.loc[costs[aspect] != base, [*equal, aspect, "ms"]]
+        equal = [name for name in every if name != aspect]
+        bases = runs.loc[runs[aspect] == base, [*equal, "log"]]
+        others = runs.loc[runs[aspect] != base, [*equal, aspect, "log"]]
         pairs = others.merge(bases, on=equal, suffixes=("", " base"))
-        ratios = (pairs["ms"] / pairs["ms base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
+        ratios = (pairs["log"] - pairs["log base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
         for (device, side_by_side, value), ratio in ratios:
             row = {"device": device, "side_by_side": side_by_side, "aspect": aspect, "value": as_text(value)}
-            row |= {"against": as_text(base), "times": ratio.mean(), "least": ratio.min(), "most": ratio.max()}
-            rows.append(row | {"pairs": len(ratio)})
-    columns = [*DEVICE, "aspect", "value", "against", "times", "least", "most", "pairs"]
+            row |= {"against": as_text(base), "times": math.exp(ratio.mean())}
+            row |= dict(zip(("low", "high"), _interval(ratio), strict=True))
+            rows.append(row | {"pairs": len(ratio), "below 1": int((ratio < 0).sum())})
+    columns = [*DEVICE, "aspect", "value", "against", "times", "low", "high", "pairs", "below 1"]
     return pd.DataFrame(rows, columns=columns).sort_values(DEVICE, kind="stable").set_index(columns[:5])
+
+
+def _interval(logs: pd.Series) -> tuple[float, float]:
+    """95 % interval of Student's t for the mean of logarithms, as factors."""
+    if len(logs) < 2:
+        return math.nan, math.nan
+    reach = stats.t.ppf(0.975, len(logs) - 1) * logs.sem()
+    return math.exp(logs.mean() - reach), math.exp(logs.mean() + reach)
 
 
 def findings(frame: pd.DataFrame) -> Markdown:
@@ -159,8 +184,6 @@ def findings(frame: pd.DataFrame) -> Markdown:
     Returns:
         Sentences for each group of comparable times.
     """
-    if frame.empty:
-        return Markdown("There is no Record yet.")
     lines = []
     relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
     for (device, side_by_side), group in frame.groupby(DEVICE):
@@ -174,18 +197,30 @@ def findings(frame: pd.DataFrame) -> Markdown:
             line += f" (without {uncounted} that lost count of that time when cut off)"
         lines.append(line + ".")
         alike = _of(costs, device, side_by_side).query("runs > 1")
-        noise = (alike["most"] / alike["least"]).max() if len(alike) else 1.0
         if len(alike):
-            typical = (alike["most"] / alike["least"]).median()
+            spread = alike["most"] / alike["least"]
             lines.append(
-                f"Runs whose steps should cost the same are a factor of {typical:.2f} apart (median of configurations: "
-                f"{len(alike)}), and {noise:.2f} at most: what else the machine did is in these times."
+                f"Runs whose steps should cost the same are a factor of {spread.median():.2f} apart (median of "
+                f"configurations: {len(alike)}), and {spread.max():.2f} at most: what else the machine did is in these "
+                "times."
             )
-        for row in _of(relative, device, side_by_side).itertuples():
-            line = f"A step with {row.aspect} {row.value} costs {row.times:.2f} times one with {row.against}"
-            line += f" ({row.least:.2f} to {row.most:.2f} over {row.pairs} pairs)" if row.pairs > 1 else ""
-            lines.append(line + ("; within the noise." if max(row.times, 1 / row.times) <= noise else "."))
-    return Markdown("\n".join(f"- {line}" for line in lines))
+        for row in _of(relative, device, side_by_side).to_dict("records"):
+            line = (
+                f"A step with {row['aspect']} {row['value']} costs {row['times']:.2f} times one with {row['against']}"
+            )
+            lines.append(f"{line} ({_evidence(row)}).")
+    return bullets(lines)
+
+
+def _evidence(row: dict[str, object]) -> str:
+    """How sure a ratio is: its interval and on how many pairs' side of 1 it lies."""
+    if row["pairs"] == 1:
+        return "one pair"
+    below = row["times"] < 1
+    agree = row["below 1"] if below else row["pairs"] - row["below 1"]
+    interval = f"{row['low']:.2f} to {row['high']:.2f} over {row['pairs']} pairs"
+    side = f"{agree} of {row['pairs']} {'below' if below else 'above'} 1"
+    return f"{interval}, {side}" + ("; not told apart from 1" if row["low"] <= 1 <= row["high"] else "")
 
 
 def _of(frame: pd.DataFrame, device: str, side_by_side: int) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from xtcq.adaqat import Replay, narrowed
 from xtcq.quantization import QuantConfig, QuantLinear, quantize
 from xtcq.study import labels, published
 from xtcq.study.experiment import Experiment
+from xtcq.study.findings import bullets
 from xtcq.study.labels import MATRICES, Label
 from xtcq.study.records import Record
 from xtcq.study.runs import load_student
@@ -33,6 +34,8 @@ PAPER_ROWS = {
     "sst2": "SST-2",
     "stsb": "STS-B",
 }
+
+_COLUMNS = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach"]
 
 
 def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:
@@ -67,9 +70,8 @@ def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:
             "reach": found["reach"],
             "paper's regime": "yes" if found.get("in_regime") else "no",
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["task", "widths", "seed"])
-    return frame
+    index = pd.MultiIndex.from_arrays(list(zip(*rows, strict=True)) or [[]] * 3, names=["task", "widths", "seed"])
+    return pd.DataFrame(list(rows.values()), index=index, columns=_COLUMNS)
 
 
 def show(frame: pd.DataFrame, caption: str) -> Styler:
@@ -117,7 +119,8 @@ def bits_per_weight(records: list[Record]) -> pd.DataFrame:
         rows.append(
             row | {"task": labels.task(experiment), "bits²": found["average"] if found else weights * activations}
         )
-    return pd.DataFrame(rows).pivot_table("bits²", ["widths", "distilled"], "task", sort=False)
+    frame = pd.DataFrame(rows, columns=["widths", "distilled", "task", "bits²"])
+    return frame.pivot_table("bits²", ["widths", "distilled"], "task", sort=False)
 
 
 def findings(records: list[Record]) -> Markdown:
@@ -154,7 +157,7 @@ def findings(records: list[Record]) -> Markdown:
                 f"{side}: {most} keeps most bits ({by_kind[most][place]:.2f} on average over layers and runs), "
                 f"{least} fewest ({by_kind[least][place]:.2f})."
             )
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    return bullets(lines)
 
 
 def _departures(record: Record) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from itertools import product
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,8 +15,9 @@ from matplotlib.figure import Figure
 from xtcq.study import labels
 from xtcq.study.labels import Label, as_text
 from xtcq.study.records import Record, history_frame, to_frame
-from xtcq.tasks import task_spec
+from xtcq.tasks import TaskSpec, chance_level, standard_error, task_spec
 
+Arguments = ParamSpec("Arguments")
 _MARKERS = "os^Dvp"
 PAGE = 11.0  # inches: a wider figure is shrunk in the column of a page until its text is too small
 METRIC_LABELS = {
@@ -33,19 +35,64 @@ def use_style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "savefig.facecolor": "white", "figure.facecolor": "white"})
 
 
+def nothing(text: str = "Nothing to draw: none of these runs has a Record.") -> Figure:
+    """A figure that only says why it is empty."""
+    figure = plt.figure(figsize=(7.2, 0.8))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="dimgrey")
+    return figure
+
+
+def or_nothing(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Make a figure of its first argument, or `nothing` where that is empty."""
+
+    @wraps(draw)
+    def drawn(*arguments: Arguments.args, **named: Arguments.kwargs) -> Figure:
+        return draw(*arguments, **named) if len(arguments[0]) else nothing()
+
+    return drawn
+
+
+def references(axes: plt.Axes, spec: TaskSpec, teachers: list[Record]) -> None:
+    """Draw what scores of a task are held against: its teacher, dashed, and what no learning gives, dotted.
+
+    Args:
+        axes: with scores upwards.
+        spec: the task.
+        teachers: Records of full-precision teachers. One of another task is not drawn; a band around the line is the
+            standard error of the score, where its value gives one.
+    """
+    for teacher in teachers:
+        if teacher.experiment.task == spec.name:
+            level = teacher.best[spec.primary_metric]
+            axes.axhline(level, linestyle="--", color="grey", label="32-bit teacher")
+            if error := standard_error(spec, level):
+                band = {"color": "grey", "alpha": 0.2, "linewidth": 0, "label": "its standard error"}
+                axes.axhspan(level - error, level + error, **band)
+    if (level := chance_level(spec)) is not None:
+        axes.axhline(level, linestyle=":", color="black", linewidth=1, label="one answer for all")
+
+
+@or_nothing
 def score_over_cost(
-    students: list[Record], teachers: list[Record], columns: Label = labels.precision, lines: Label = labels.plan
+    students: list[Record],
+    teachers: list[Record],
+    columns: Label = labels.precision,
+    lines: Label = labels.plan,
+    legend: str = "",
 ) -> Figure:
-    """Development score against training cost, one line a plan or whatever else is compared; a mark where a stage ends.
+    """Development score against training cost, one line a plan or whatever else is compared.
+
+    A dotted vertical line in the colour of a plan is the end of a stage that another one follows.
 
     Cost is counted in optimizer steps: a step costs nearly the same in every plan, and the seconds of runs that shared
     a processor cannot be compared.
 
     Args:
         students: Records that differ in task and in the two labels (one learning rate, budget and seed).
-        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        teachers: Records of the tasks' full-precision teachers, see `references`.
         columns: what one column of panels has in common.
         lines: what tells the lines of a panel apart.
+        legend: name of what the lines are, where their labels alone do not say it.
 
     Returns:
         The figure.
@@ -62,13 +109,14 @@ def score_over_cost(
                 "apart, or fewer Records."
             )
         axes.plot(line["step"], line["score"], **style)
-        ends = line.groupby("stage").tail(1)
-        axes.plot(ends["step"], ends["score"], color=style["color"], marker="|", markersize=16, linestyle="")
+        for step in line.groupby("stage")["step"].max().iloc[:-1]:
+            axes.axvline(step, linestyle=":", color=style["color"], linewidth=1)
 
     points = history_frame(students)
-    return _panels(students, teachers, points, draw, "training cost (optimizer steps)", columns, lines)
+    return _panels(students, teachers, points, draw, "training cost (optimizer steps)", columns, lines, legend)
 
 
+@or_nothing
 def learning_rate_sensitivity(
     students: list[Record], teachers: list[Record], columns: Label = labels.precision, lines: Label = labels.plan
 ) -> Figure:
@@ -76,7 +124,7 @@ def learning_rate_sensitivity(
 
     Args:
         students: Records that differ in task, learning rate and in the two labels (one budget and seed).
-        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        teachers: Records of the tasks' full-precision teachers, see `references`.
         columns: what one column of panels has in common.
         lines: what tells the lines of a panel apart.
 
@@ -104,13 +152,14 @@ def _panels(
     xlabel: str,
     columns: Label,
     lines: Label,
+    legend: str = "",
 ) -> Figure:
     """One panel a task and value of `columns`, tasks downwards; a phone shows two panels side by side."""
     tasks = _unique(students, labels.task)
     across, apart = _unique(students, columns), _unique(students, lines)
-    levels = _levels(teachers)
+    specs = _specs(students)
     styles = {
-        value: {"color": colour, "marker": marker, "markersize": 5, "label": as_text(value)}
+        value: {"color": colour, "marker": marker, "markersize": 5, "label": f"{legend} {as_text(value)}".lstrip()}
         for value, (colour, marker) in _looks(apart).items()
     }
     where = [tuple(label(record.experiment) for label in (labels.task, columns, lines)) for record in points["record"]]
@@ -120,18 +169,19 @@ def _panels(
     )  # fmt: skip
     for (i, task), (j, column) in product(enumerate(tasks), enumerate(across)):
         axes = grid[i, j]
-        axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
+        references(axes, specs[task], teachers)
         for value in apart:
             line = points[[place == (task, column, value) for place in where]]
             if len(line):
                 draw(axes, line, styles[value])
         axes.set_title(f"{task}, {as_text(column)}")
     for i, task in enumerate(tasks):
-        grid[i, 0].set_ylabel(_metric_label(students, task))
+        grid[i, 0].set_ylabel(METRIC_LABELS[specs[task].primary_metric])
     _finish(figure, grid, xlabel)
     return figure
 
 
+@or_nothing
 def compare(
     students: list[Record], teachers: list[Record], across: Label, apart: Label, xlabel: str, legend: str
 ) -> Figure:
@@ -141,7 +191,7 @@ def compare(
 
     Args:
         students: Records.
-        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        teachers: Records of the tasks' full-precision teachers, see `references`.
         across: what the horizontal axis shows, in the order of the Records.
         apart: what tells the lines apart.
         xlabel: name of the horizontal axis.
@@ -151,7 +201,7 @@ def compare(
         The figure.
     """
     frame = tuned(students, across, apart)
-    tasks, values, levels = _unique(students, labels.task), _unique(students, across), _levels(teachers)
+    tasks, values, specs = _unique(students, labels.task), _unique(students, across), _specs(students)
     names = _unique(students, apart)
     width = max(3.6, 0.9 * len(values) + 1.8)
     # As many rows as keep the figure legible in a page's column, filled as evenly as possible.
@@ -163,7 +213,7 @@ def compare(
         axes.set_visible(False)
     looks = _looks(names)
     for axes, task in zip(grid.flat, tasks, strict=False):
-        axes.axhline(levels[task], linestyle="--", color="grey", label="32-bit teacher")
+        references(axes, specs[task], teachers)
         for name, (colour, marker) in looks.items():
             line = frame[(frame["task"] == task) & (frame["apart"] == name)]
             if line.empty:
@@ -171,10 +221,11 @@ def compare(
             where = [values.index(value) for value in line["across"]]
             axes.plot(where, line["score"], color=colour, marker=marker, linestyle="", markersize=4, alpha=0.6)
             means = line.assign(where=where).groupby("where")["score"].mean()
-            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=f"{legend} {as_text(name)}")
+            label = f"{legend} {as_text(name)}".lstrip()
+            axes.plot(means.index, means, color=colour, marker=marker, markersize=7, label=label)
         axes.set_xticks(range(len(values)), [as_text(value) for value in values])
         axes.margins(x=0.15)
-        axes.set(title=task, ylabel=_metric_label(students, task))
+        axes.set(title=task, ylabel=METRIC_LABELS[specs[task].primary_metric])
     _finish(figure, grid, xlabel)
     return figure
 
@@ -219,25 +270,27 @@ def _unique(students: list[Record], label: Label) -> list[Any]:
     return list(dict.fromkeys(label(record.experiment) for record in students))
 
 
-def _levels(teachers: list[Record]) -> dict[str, float]:
-    return {labels.task(r.experiment): r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
-
-
-def _metric_label(students: list[Record], title: str) -> str:
-    (spec,) = {task_spec(r.experiment.task) for r in students if labels.task(r.experiment) == title}
-    return METRIC_LABELS[spec.primary_metric]
+def _specs(students: list[Record]) -> dict[str, TaskSpec]:
+    return {labels.task(record.experiment): task_spec(record.experiment.task) for record in students}
 
 
 def _finish(figure: Figure, grid: Any, xlabel: str) -> None:
     """Name the horizontal axes and what is drawn; a panel may lack a line that was not run, the legend has them all."""
     for column in grid.T:
         [axes for axes in column if axes.get_visible()][-1].set_xlabel(xlabel)
+    legend_below(figure)
+
+
+def legend_below(figure: Figure) -> None:
+    """Name what the panels of a figure show, once each, in as many columns as its width has room for."""
     named = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
+    columns = max(1, int(figure.get_figwidth() // 2))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
+@or_nothing
 def score_over_epochs(records: list[Record]) -> Figure:
     """Development score over epochs of plain fine-tuning, one panel a task.
 
@@ -256,5 +309,7 @@ def score_over_epochs(records: list[Record]) -> Figure:
     for axes, (_, row) in zip(grid.flat, frame.iterrows(), strict=False):
         line = points[points["task"] == row["task"]]
         axes.plot(line["epoch"], line["score"], marker=".")
-        axes.set(title=task_spec(row["task"]).title, xlabel="epoch", ylabel=METRIC_LABELS[row["metric"]])
+        references(axes, task_spec(row["task"]), [])
+        axes.set(title=task_spec(row["task"]).title, ylabel=METRIC_LABELS[row["metric"]])
+    _finish(figure, grid, "epoch")
     return figure

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xtcq.study.allocators import NAMES
-from xtcq.study.figures import METRIC_LABELS
+from xtcq.study.figures import METRIC_LABELS, legend_below, or_nothing, references
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
 _MARKERS = "os^Dvp"
 
 
+@or_nothing
 def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
     """Best development score over BitOPs, one curve a method and one panel a task.
 
@@ -23,7 +24,7 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
 
     Args:
         frame: of ``allocators.to_frame``.
-        teachers: Records of the tasks' full-precision teachers, drawn as a dashed level.
+        teachers: Records of the tasks' full-precision teachers, see `references`.
 
     Returns:
         The figure.
@@ -40,10 +41,7 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
     looks = {name: (palette[i], _MARKERS[i]) for i, name in enumerate(NAMES.values())}
     for axes, task in zip(grid.flat, tasks, strict=False):
         spec = task_spec(task)
-        for teacher in teachers:
-            if teacher.experiment.task == task:
-                level = teacher.best[spec.primary_metric]
-                axes.axhline(level, linestyle="--", color="grey", label="32-bit teacher")
+        references(axes, spec, teachers)
         for name in NAMES.values():
             runs = frame[(frame["task"] == task) & (frame["method"] == name)]
             if runs.empty:
@@ -54,8 +52,5 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record]) -> Figure:
             axes.plot(*means.to_numpy().T, color=colour, marker=marker, markersize=7, label=name)
         axes.set(title=spec.title, xlabel="BitOPs per token ($10^9$)", ylabel=METRIC_LABELS[spec.primary_metric])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    named = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure)
     return figure

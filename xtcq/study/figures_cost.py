@@ -14,9 +14,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from xtcq.distillation import PLANS
 from xtcq.quantization import Precision
 from xtcq.study.expense import DEVICE
-from xtcq.study.figures import METRIC_LABELS
+from xtcq.study.figures import METRIC_LABELS, nothing, or_nothing
 
 
+@or_nothing
 def score_over_hours(frame: pd.DataFrame) -> Figure:
     """Best development score over device hours; a panel holds runs of one task whose times can be compared.
 
@@ -33,14 +34,18 @@ def score_over_hours(frame: pd.DataFrame) -> Figure:
         for (task, device, side_by_side), group in frame.groupby(["task", *DEVICE], sort=False)
         if len(group) > 1
     ]
+    if not panels:
+        return nothing("Nothing to draw: no two runs have times that can be compared.")
     return _panels(frame, panels, "hours", "device hours of training steps")
 
 
+@or_nothing
 def score_over_steps(frame: pd.DataFrame) -> Figure:
     """Best development score over optimizer steps, one panel a task; as `score_over_hours`."""
     return _panels(frame, list(frame.groupby("task", sort=False)), "steps", "optimizer steps")
 
 
+@or_nothing
 def score_over_size(frame: pd.DataFrame) -> Figure:
     """Best development score over packed size, one panel a task; as `score_over_hours`, with a line on the best runs.
 
@@ -66,7 +71,7 @@ def _panels(frame: pd.DataFrame, panels: list[tuple[str, pd.DataFrame]], across:
     frame = frame.assign(bits=[Precision.parse(text).weights for text in frame["W-E-A"]])
     # Weights have 1 to 8 bits, or 32.
     markers = dict(zip(sorted(frame["bits"].unique(), reverse=True), "o^sDvpXPd", strict=False))
-    rows = max(1, -(-len(panels) // 2))
+    rows = -(-len(panels) // 2)
     figure, grid = plt.subplots(rows, 2, squeeze=False, layout="constrained", figsize=(7.2, 2.8 * rows + 0.7))
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)

@@ -8,12 +8,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from xtcq.study.figures import or_nothing
 from xtcq.study.geometry import WORDS
 from xtcq.study.labels import MATRICES
 
 _TITLES = {"latent": "latent weights", "binary": "binary weights"}
 
 
+@or_nothing
 def distances(frame: pd.DataFrame) -> Figure:
     """Distance from full precision along the layers, six points a layer and run; rows are tasks.
 
@@ -46,16 +48,17 @@ def distances(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def histograms(shapes: pd.DataFrame, task: str) -> Figure:
-    """Histograms of latent and binary weights of one task's runs; the layers' matrices above, the word embedding below.
+@or_nothing
+def histograms(shapes: pd.DataFrame) -> Figure:
+    """Histograms of latent and binary weights of the first task's runs; matrices of layers above, word embedding below.
 
     Args:
         shapes: histograms of ``geometry.measure``.
-        task: as printed.
 
     Returns:
         The figure. The first run is filled, the others are lines over it.
     """
+    task = shapes["task"].iloc[0]
     of_task = shapes[shapes["task"] == task]
     figure, grid = plt.subplots(2, 2, squeeze=False, sharex="col", layout="constrained", figsize=(7.2, 5.0))
     for part, row in zip(("matrices", WORDS), grid, strict=True):

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from xtcq.quantization import Precision
 from xtcq.study import labels
+from xtcq.study.figures import or_nothing
 from xtcq.study.labels import MATRICES, Label
 from xtcq.study.records import Record
 
@@ -24,6 +25,7 @@ _POOLER = "pooler.dense"
 _IN_LAYER = re.compile(r"(?:.*\.)?encoder\.layer\.(\d+)\.(.+)")
 
 
+@or_nothing
 def bits_by_layer(
     widths: Mapping[str, tuple[float, float]], least: int = 2, most: int = 8, title: str | None = None
 ) -> Figure:
@@ -91,6 +93,7 @@ def _tables(widths: Mapping[str, tuple[float, float]]) -> tuple[np.ndarray, np.n
     return tables[0], tables[1]
 
 
+@or_nothing
 def width_traces(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Fractional widths over the steps of AdaQAT's exploration, one panel a report; a mark where a width froze.
 
@@ -134,6 +137,7 @@ def width_traces(reports: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@or_nothing
 def mean_traces(records: list[Record], by: Label = labels.widths) -> Figure:
     """Mean width of weights and of activations over the steps of the exploration, one panel a task.
 

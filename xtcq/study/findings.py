@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -12,12 +13,26 @@ from xtcq.study import labels
 from xtcq.study.beside import PAPER_TEACHER, paper_score
 from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Label, as_text
-from xtcq.study.records import Record, history_frame, to_frame
-from xtcq.tasks import task_spec
+from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
+from xtcq.study.runs import full_teachers, is_trained
+from xtcq.tasks import chance_level, has_learned, standard_error, task_spec
+
+
+def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Record.") -> Markdown:
+    """A list of sentences for the page.
+
+    Args:
+        lines: the sentences.
+        otherwise: what is said where there is none.
+
+    Returns:
+        An object that a notebook renders.
+    """
+    return Markdown("\n".join(f"- {line}" for line in lines) or otherwise)
 
 
 def teachers(records: list[Record]) -> Markdown:
-    """Whether each teacher had finished learning, and how it stands to the paper's.
+    """Whether each teacher has learned its task and had finished, and how it stands to the paper's.
 
     Args:
         records: Records of teachers.
@@ -35,8 +50,10 @@ def teachers(records: list[Record]) -> Markdown:
             line += f", {row.score - paper:+.1f} points from BERT-base"
         if len(curve) > 2 and curve[-1] == max(curve):
             line += "; the last evaluation is the best one, so longer training might help"
+        if not has_learned(task_spec(row.task), row.score):
+            line += ". **No better than chance: the task is unusable at this scale, and no student is judged on it**"
         lines.append(line + ".")
-    return Markdown(_list(lines))
+    return bullets(lines)
 
 
 def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
@@ -49,6 +66,8 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
     Returns:
         A list of sentences.
     """
+    if not students:
+        return bullets([])
     frame = to_frame(students)
     reference = to_frame(teachers).set_index("task")["score"]
     lines = []
@@ -58,8 +77,10 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
         top = tuned.loc[best]
         line = (
             f"**{task}, {precision}**: the best student is {best} at learning rate {top.learning_rate:g} with "
-            f"{top.score:.1f} ({top.metric}), {top.score - reference[task]:+.1f} points from its teacher"
+            f"{top.score:.1f} ({top.metric})"
         )
+        if task in reference:
+            line += f", {top.score - reference[task]:+.1f} points from its teacher"
         others = tuned["score"].drop(index=["one-stage"], errors="ignore")
         if "one-stage" in tuned.index and len(others):
             gap = tuned.loc["one-stage", "score"] - others.max()
@@ -72,7 +93,7 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
     ]
     rates, seeds, budgets = (f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts)
     lines.append(f"This is {rates}, {seeds} and {budgets}: a difference within the noise decides nothing.")
-    return Markdown(_list(lines))
+    return bullets(lines)
 
 
 def effects(students: list[Record], of: Label, base: Any, by: Label | None = None, name: str = "{}") -> Markdown:
@@ -118,7 +139,7 @@ def effects(students: list[Record], of: Label, base: Any, by: Label | None = Non
             lines.append(line + ".")
     frame = frame.drop_duplicates("task").set_index("task")
     lines += [f"{row.task_name}:{noise}" for key, row in frame.iterrows() if (noise := _noise(key, row))]
-    return Markdown(_list(lines))
+    return bullets(lines, "No two of these runs differ in this alone.")
 
 
 def spreads(students: list[Record], by: Label) -> Markdown:
@@ -148,39 +169,85 @@ def spreads(students: list[Record], by: Label) -> Markdown:
         if deviations:
             widest = max(deviations, key=deviations.get)
             lines.append(f"{name} moves most with {widest}.{_noise(of_task['task'].iloc[0], of_task.iloc[0])}")
-    return Markdown(_list(lines))
+    return bullets(lines, "No configuration was run with more than one seed.")
 
 
 def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
-    """Say which cells of a grid were not run.
+    """Say what a page lacks: cells of its grid that were not run, and teachers; and what of it is old.
 
     Args:
         grid: what the chapter asks for.
-        records: what there is.
+        records: what there is, of the grid and of its teachers.
 
     Returns:
-        One sentence, and the missing experiments if there are any.
+        A sentence on the cells, one on the teachers if one is missing, both with the experiments, and `earlier`.
     """
     there = {record.experiment for record in records}
-    open_cells = [str(experiment) for experiment in grid if experiment not in there]
-    if not open_cells:
-        return Markdown(f"All {len(grid)} cells of the grid were run.")
-    return Markdown(f"{len(open_cells)} of {len(grid)} cells of the grid were not run:\n\n" + _list(open_cells))
+    cells = [experiment for experiment in grid if experiment not in there]
+    teachers = [teacher for teacher in full_teachers(grid) if teacher not in there]
+    parts = [f"All {len(grid)} cells of the grid were run." if grid else "The grid has no cell."]
+    if cells:
+        parts = [f"{len(cells)} of {len(grid)} cells of the grid were not run:", _folded(cells)]
+    if teachers:
+        what = "Left out is what is measured against teachers that were not trained:"
+        parts += [what, _folded(teachers)]
+    return Markdown("\n\n".join(part for part in (*parts, earlier(records).data) if part))
+
+
+def without_weights(experiments: Iterable[Experiment]) -> Markdown:
+    """Say which trained models a page would load and cannot: their weights are not published with their Records.
+
+    Args:
+        experiments: whose weights are needed.
+
+    Returns:
+        A sentence with the experiments, nothing if all are there.
+    """
+    lacking = [experiment for experiment in dict.fromkeys(experiments) if not is_trained(experiment)]
+    if not lacking:
+        return Markdown("")
+    what = "Left out is what needs trained weights that are not on this machine; `train=True` trains them:"
+    return Markdown(f"{what}\n\n{_folded(lacking)}")
+
+
+def earlier(records: list[Record]) -> Markdown:
+    """Mark results of the earlier edition, whose students were short and were scored by another rule.
+
+    Args:
+        records: all Records that a page draws from.
+
+    Returns:
+        One line, nothing if no Record is old.
+    """
+    old = [record for record in records if record.schema == OLD_SCHEMA]
+    steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
+    if not old:
+        return Markdown("")
+    students = f"students of {_range(steps)} optimizer steps" if steps else "runs"
+    return Markdown(
+        f"> **Earlier edition:** {len(old)} of {len(records)} Records behind this page come from the earlier edition: "
+        f"{students} under an earlier rule of scoring; no verdict is computed from them."
+    )
+
+
+def _folded(experiments: list[Experiment], most: int = 6) -> str:
+    """A list of experiments, which a reader opens where it is longer than a few lines."""
+    lines = bullets(map(str, experiments)).data
+    return lines if len(experiments) <= most else f"<details><summary>which</summary>\n\n{lines}\n\n</details>"
+
+
+def _range(numbers: set[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _noise(task: str, row: pd.Series) -> str:
-    """What an accuracy on the development set is worth: its standard error (binomial), and what no learning gives."""
+    """What an accuracy on the development set is worth: its standard error, and what no learning gives."""
+    spec = task_spec(task)
     if row.metric != "accuracy":
         return ""
-    spec = task_spec(task)
-    examples = spec.rows[spec.evaluation_splits[0]]
-    share = row.score / 100
-    error = 100 * math.sqrt(share * (1 - share) / examples)
+    examples, error = spec.rows[spec.evaluation_splits[0]], standard_error(spec, row.score)
     noise = f" One standard error of an accuracy on its {examples} development examples is {error:.1f} points"
-    if spec.majority is None:
+    if (level := chance_level(spec)) is None:
         return noise + "."
-    return noise + f"; always answering the most frequent class gives {100 * spec.majority / examples:.1f}."
-
-
-def _list(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    return noise + f"; always answering the most frequent class gives {level:.1f}."

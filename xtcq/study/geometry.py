@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from xtcq.quantization.targets import find_encoder
 from xtcq.study import labels
 from xtcq.study.experiment import Experiment
+from xtcq.study.findings import bullets
 from xtcq.study.labels import MATRICES, Label, as_text
-from xtcq.study.records import runs_folder
-from xtcq.study.runs import load_student, run
+from xtcq.study.runs import is_trained, load_student, run
 from xtcq.tasks import task_spec
 
 WORDS = "word embedding"
 _KINDS = ("latent", "binary", "untrained")
+_DISTANCES = ["task", "run", "step", "layer", "matrix", "norm", *_KINDS, "flipped", *(f"relative {k}" for k in _KINDS)]
+_SHAPES = ["task", "run", "left", "right", "part", "weights", "share"]
 
 
 def counterpart(experiment: Experiment) -> Experiment:
@@ -47,8 +49,7 @@ def counterpart(experiment: Experiment) -> Experiment:
 
 def has_weights(experiment: Experiment) -> bool:
     """Whether the weights of a student and of its counterpart are on this machine, so that nothing must be trained."""
-    runs = (experiment, counterpart(experiment))
-    return all((runs_folder() / each.digest / "student.safetensors").exists() for each in runs)
+    return is_trained(experiment) and is_trained(counterpart(experiment))
 
 
 def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def measure(
         front; distances also with ``step``, the optimizer step of the evaluation whose weights these are.
 
     Raises:
-        ValueError: no experiments, besides what `counterpart`, `distances` and `histograms` raise.
+        ValueError: what `counterpart`, `distances` and `histograms` raise.
     """
     apart, shapes = [], []
     for experiment in experiments:
@@ -143,7 +144,8 @@ def measure(
         bars = histograms(student, np.linspace(-limit, limit, bins + 1))
         shapes.append(pd.DataFrame(names, index=[0]).merge(bars, how="cross"))
     if not apart:
-        raise ValueError("there is no student to measure: with train=False its weights must lie in runs, so train it.")
+        numbers = dict.fromkeys(_DISTANCES, float) | {"task": object, "run": object, "matrix": object}
+        return pd.DataFrame(columns=_DISTANCES).astype(numbers), pd.DataFrame(columns=_SHAPES)
     return pd.concat(apart, ignore_index=True), pd.concat(shapes, ignore_index=True)
 
 
@@ -184,7 +186,7 @@ def findings(frame: pd.DataFrame, shapes: pd.DataFrame) -> Markdown:
             overlap = f"The histograms of the latent matrices overlap by {_overlap(shapes, task, name, first):.1f} %."
             lines.append(f"**{task}, {name} beside {first}**: {_compared(other, base)} {overlap}")
         lines += [f"{task}, {name}, along the layers: {_along_layers(run)}" for name, run in runs.items()]
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    return bullets(lines, "No student was measured.")
 
 
 def _compared(run: pd.DataFrame, base: pd.DataFrame) -> str:
@@ -243,7 +245,6 @@ def _norm(matrix: Tensor) -> float:
 
 
 def _best_step(experiment: Experiment) -> int:
-    """Where the weights of `load_student` come from: the best evaluation of the last stage."""
-    metric, history = task_spec(experiment.task).primary_metric, run(experiment).history
-    points = [point for point in history if "metrics" in point and point["stage"] == history[-1]["stage"]]
-    return max(points, key=lambda point: point["metrics"][metric])["step"]
+    """Where the weights of `load_student` come from: the best evaluation."""
+    metric = task_spec(experiment.task).primary_metric
+    return max(run(experiment).evaluations, key=lambda point: point["metrics"][metric])["step"]

@@ -103,10 +103,10 @@ class Profile:
         }
         return Experiment(**fixed | fields)
 
-    def teacher_sweep(self, task: str) -> list[Experiment]:
+    def teacher_sweep(self, task: str, seed: int = 42) -> list[Experiment]:
         """What a teacher is chosen from, by its best score on the development set: one run for each rate."""
         rates = self.teacher_sweep_rates or (self.teacher(task).learning_rate,)
-        return [self.teacher(task, learning_rate=rate) for rate in rates]
+        return [self.teacher(task, seed, learning_rate=rate) for rate in rates]
 
     def epochs(self, task: str, budget: str) -> float:
         """Length of a plan.

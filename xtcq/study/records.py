@@ -293,6 +293,9 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
             | {name: getattr(record, name) for name in ("bitops", "train_seconds", "wall_seconds", "device")}
             | {"record": record}
         )
+    if not rows:
+        fields = [field.name for field in dataclasses.fields(Experiment)]
+        return pd.DataFrame(columns=[*fields, "metric", "score", "last", "record"])
     return pd.DataFrame(rows)
 
 

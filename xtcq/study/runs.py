@@ -121,6 +121,46 @@ def stored(experiments: Iterable[Experiment]) -> list[Record]:
     return [record for record in found if record is not None]
 
 
+def gather(experiments: Iterable[Experiment], train: bool, jobs: int = 1) -> tuple[list[Record], list[Record]]:
+    """What a page is drawn from: the Records of its grid, and those of the teachers that students are measured against.
+
+    Args:
+        experiments: the grid.
+        train: train what has no Record, teachers included. Otherwise nothing is trained, and what is not there is left
+            out.
+        jobs: as for `run_all`.
+
+    Returns:
+        Records of the grid in its order, and of `full_teachers`.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+        RuntimeError: as for `run_all`.
+    """
+    grid = list(experiments)
+    teachers = full_teachers(grid)
+    if not train:
+        return stored(grid), stored(teachers)
+    found = run_all([*grid, *teachers], jobs)
+    return found[: len(grid)], found[len(grid) :]
+
+
+def full_teachers(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """The experiments that fine-tune the full-precision models at the end of each chain of teachers, once each."""
+    found = []
+    for experiment in experiments:
+        while experiment.teacher is not None:
+            experiment = experiment.teacher
+            if experiment.teacher is None:
+                found.append(experiment)
+    return list(dict.fromkeys(found))
+
+
+def is_trained(experiment: Experiment) -> bool:
+    """Whether the Record of an experiment and its weights are on this machine: `load_student` would train nothing."""
+    return _weights_path(experiment).exists() and record_path(experiment).exists()
+
+
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the trained model of an experiment, training it first if its weights are not there.
 
@@ -172,11 +212,11 @@ def _weights_path(experiment: Experiment) -> Path:
 def _weights(experiment: Experiment) -> Path:
     """The trained weights' file, made if need be; a missing Record is written along the way."""
     weights = _weights_path(experiment)
-    if weights.exists() and record_path(experiment).exists():
+    if is_trained(experiment):
         return weights
     weights.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(weights.parent.with_suffix(".lock")):
-        if not (weights.exists() and record_path(experiment).exists()):
+        if not is_trained(experiment):
             record = _train(experiment, weights)
             # Weights of an experiment whose Record is already published leave that Record as it is.
             if not record_path(experiment).exists():

@@ -93,6 +93,23 @@ def chance_level(spec: TaskSpec) -> float | None:
     return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
 
 
+def standard_error(spec: TaskSpec, score: float) -> float | None:
+    r"""Standard error of a task's primary metric over development sets of the same size.
+
+    Args:
+        spec: The task.
+        score: Value of the metric, in per cent.
+
+    Returns:
+        Points: that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation
+        (many values, normal); None for metrics whose value alone does not give it.
+    """
+    examples, share = spec.rows[spec.evaluation_splits[0]], score / 100
+    if spec.primary_metric == "accuracy":
+        return 100 * math.sqrt(share * (1 - share) / examples)
+    return 100 * (1 - share**2) / math.sqrt(examples - 1) if spec.primary_metric == "pearson" else None
+
+
 def has_learned(spec: TaskSpec, score: float) -> bool:
     """Whether a score is evidence that a model learned its task.
 
@@ -108,8 +125,7 @@ def has_learned(spec: TaskSpec, score: float) -> bool:
         return score >= least
     if (chance := chance_level(spec)) is None:
         return True
-    error = math.sqrt(chance * (100 - chance) / spec.rows[spec.evaluation_splits[0]])
-    return score > chance + 2 * error
+    return score > chance + 2 * standard_error(spec, chance)
 
 
 def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:

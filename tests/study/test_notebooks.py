@@ -1,0 +1,200 @@
+"""Every notebook is drawn from the Records that there are, however few, and with train=False nothing is trained."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+from xtcq import tasks, training
+from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.study import (
+    augmented,
+    benchmarks,
+    claims_table,
+    full_teachers,
+    load_profile,
+    notebook_grid,
+    runs,
+    save_record,
+)
+
+NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
+# These have no grid of their own, and say this where nothing is there.
+SAID = {
+    "benchmarks": "`inference-cpu.json`, answers of a packed BERT-base on a processor, is missing.",
+    "claims": "xtc-claims",
+    "compress-your-own": "there is no packed student",
+    "cost": "None of these runs has a Record.",
+    "errata": "disagree",  # nothing of it is measured
+}
+GRIDS = [path for path in NOTEBOOKS if path.stem not in SAID]
+# What a Record of the earlier edition does not have.
+NEW = {"settings", "method", "predictions", "compute", "data", "content"}
+LOADERS = {"adaqat-vs-code", "deploy", "weight-geometry"}
+MINI = {"profile": "mini"}
+
+
+def _name(path):
+    return path.stem
+
+
+@pytest.fixture(scope="module")
+def shell():
+    """An IPython without history: cells are run as Jupyter runs them, in this process."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.cache_size = 0
+    yield InteractiveShell.instance(config=config)
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def page(shell, folders, monkeypatch, word_task):
+    """A function that executes a notebook, without training unless told so, and returns what it says, figures drawn."""
+
+    def refuse(*arguments, **_):
+        raise AssertionError(f"with train=False this was trained: {arguments[0]}")
+
+    # What is added to a task is made of its data and an encoder, which a test does not have.
+    monkeypatch.setattr(augmented, "load_task", lambda name: word_task)
+    monkeypatch.setattr(augmented, "_augmented", lambda *_: word_task)
+    monkeypatch.setattr(benchmarks, "results_folder", lambda: folders)
+    # What is judged is on the page of claims.
+    monkeypatch.setattr(claims_table, "chapter", lambda name: name)
+    plt.switch_backend("agg")
+    empty = dict(shell.user_ns)
+
+    def execute(notebook, **parameters):
+        shell.user_ns.clear()
+        shell.user_ns.update(empty)
+        if not parameters.get("train"):
+            monkeypatch.setattr(runs, "_train", refuse)
+            monkeypatch.setattr(training, "train", refuse)
+        said = []
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            source = "".join(cell["source"])
+            if "parameters" in cell["metadata"].get("tags", ()):
+                known = set(re.findall(r"^(\w+):", source, re.MULTILINE))
+                given = MINI | {"train": False, "jobs": 1} | parameters
+                source += "".join(f"\n{name} = {value!r}" for name, value in given.items() if name in known)
+            with capture_output() as captured:
+                result = shell.run_cell(source)
+                result.raise_error()
+                shown = shell.display_formatter.format(result.result)[0] if result.result is not None else {}
+            # A table is rendered when it is shown, and an error in that is only printed.
+            assert "Traceback" not in captured.stdout + captured.stderr
+            said += [captured.stdout, *shown.values()]
+            said += [text for output in captured.outputs for text in output.data.values()]
+            for number in plt.get_fignums():
+                figure = plt.figure(number)
+                figure.draw_without_rendering()
+                said += [text.get_text() for text in figure.texts]
+            plt.close("all")
+        return "\n".join(map(str, said))
+
+    return execute
+
+
+@pytest.fixture
+def store(make_record):
+    """A function that stores a Record of an experiment; nothing was trained."""
+
+    def build(experiment, old=False):
+        record = make_record(80.0, **vars(experiment))
+        if experiment.adaqat or experiment.allocation:
+            record = dataclasses.replace(record, exploration=_exploration())
+        path = save_record(record)
+        if old:
+            fields = {name: value for name, value in json.loads(path.read_text()).items() if name not in NEW}
+            path.unlink()
+            path = path.parent / "schema-1" / path.name
+            path.parent.mkdir()
+            path.write_text(json.dumps(fields | {"schema": 1}))
+
+    return build
+
+
+def _exploration():
+    """What a search found on an encoder of one layer; the trace is AdaQAT's."""
+    names = [f"bert.encoder.layer.0.{matrix}" for matrix in LAYER_LINEARS]
+    sides = ("weights", "activations")
+    return {
+        "widths": dict.fromkeys(names, [2, 4]),
+        "granularity": "layer",
+        "mean_weights": 2.0,
+        "mean_activations": 4.0,
+        "average": 8.0,
+        "steps": 2,
+        "ended": "budget",
+        "eta": 1.0,
+        "reach": 0.5,
+        "oscillations": {side: [1] * len(names) for side in sides},
+        "frozen": {side: [False] * len(names) for side in sides},
+        "trace": [[0, 0, 0, 3.5], [1, 1, 1, 3.6]],
+    }
+
+
+@pytest.mark.parametrize("notebook", GRIDS, ids=_name)
+def test_no_record(page, notebook):
+    grid = notebook_grid(notebook, MINI)
+    text = page(notebook)
+    assert f"{len(grid)} of {len(grid)} cells of the grid were not run:" in text
+    teachers = full_teachers(grid)
+    assert ("teachers that were not trained:" in text) == bool(teachers)
+    assert all(f"- {lacking}" in text for lacking in [*grid, *teachers])
+
+
+@pytest.mark.parametrize("notebook", [path for path in GRIDS if "seeds: list" in path.read_text()], ids=_name)
+def test_a_grid_that_names_no_seed(page, notebook):
+    cells = len(notebook_grid(notebook, MINI | {"seeds": []}))
+    text = page(notebook, seeds=[])
+    # Where others are begun with, their first runs are still asked for.
+    assert ("The grid has no cell." if not cells else f"{cells} of {cells} cells of the grid were not run:") in text
+
+
+@pytest.mark.parametrize("notebook", GRIDS, ids=_name)
+def test_one_cell_of_the_earlier_edition_and_no_teacher(page, store, notebook):
+    grid = notebook_grid(notebook, MINI)
+    store(grid[-1], old=True)
+    text = page(notebook)
+    assert "1 of 1 Records behind this page come from the earlier edition" in text
+    lacking = len(grid) - 1
+    assert (f"{lacking} of {len(grid)} cells of the grid were not run:" if lacking else "All 1 cells") in text
+
+
+@pytest.mark.parametrize("notebook", GRIDS, ids=_name)
+def test_one_task_of_several(page, store, notebook):
+    grid = notebook_grid(notebook, MINI)
+    there = [experiment for experiment in grid if experiment.task == grid[0].task]
+    for experiment in (*there, *full_teachers(there)):
+        store(experiment)
+    text = page(notebook)
+    cells, lacking = len(grid), len(grid) - len(there)
+    assert (f"{lacking} of {cells} cells of the grid were not run:" if lacking else f"All {cells} cells") in text
+    assert "Earlier edition" not in text
+    # Without the weights of a student nothing can be measured on it.
+    assert ("trained weights that are not on this machine" in text) == (notebook.stem in LOADERS)
+
+
+@pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if path not in GRIDS], ids=_name)
+def test_a_notebook_without_a_grid(page, store, notebook):
+    assert SAID[notebook.stem] in page(notebook)
+    store(load_profile("mini").teacher("mrpc"))
+    page(notebook)
+
+
+def test_your_own_student_is_shown_again(small_world, page, monkeypatch, word_task):
+    monkeypatch.setattr(tasks, "load_task", lambda name: word_task)
+    (notebook,) = (path for path in NOTEBOOKS if path.stem == "compress-your-own")
+    options = {"profile": "demo", "max_length": word_task.spec.max_length, "epochs": 1.0}
+    first, again = (page(notebook, train=train, **options) for train in (True, False))
+    assert "48 held-out examples." in first and "48 held-out examples." in again
+    assert "no student is distilled" in again and "no student is distilled" not in first
