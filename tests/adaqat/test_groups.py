@@ -41,6 +41,15 @@ def test_the_steps_that_are_needed_are_enough_and_one_less_is_refused(granularit
         begin(settings, START, SIZES, needed - 1)
 
 
+def test_the_remedy_names_what_fits_and_nothing_where_layers_start_differently():
+    with pytest.raises(
+        ValueError, match=r"choose granularity 'kind' \(needs 3507\), 'network' \(needs 387\), or explore"
+    ):
+        begin(AdaQATSettings(), START, SIZES, 6000)
+    with pytest.raises(ValueError, match="and 6000 are planned: explore at least"):
+        begin(AdaQATSettings(), START | {NAMES[3]: (5, 4)}, SIZES, 6000)
+
+
 def test_a_slower_rate_needs_more_and_held_ends_less():
     assert needed_steps(AdaQATSettings(granularity="network", eta=0.1), START, SIZES) == 1287
     assert needed_steps(AdaQATSettings(ends=True), START, SIZES) == 36573 - 2 * 114 - 387 + 1 - 24
@@ -70,7 +79,7 @@ def test_a_search_that_was_long_enough_is_in_the_regime_with_twenty_updates_for_
         "14 widths were not frozen, and 3507 steps are needed where 280 were planned"
     ]
     search.trace.pop()
-    assert departures(search, 3507, 3507) == ["1 widths were updated less than 20 times"]
+    assert departures(search, 3507, 3507) == ["1 width was updated less than 20 times"]
 
 
 def test_frozen_widths_are_in_the_regime_whatever_the_length_and_a_low_threshold_is_not():

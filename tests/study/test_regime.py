@@ -105,6 +105,11 @@ def test_what_the_steps_can_resolve():
     assert frame["updates a width"].tolist() == [1000, pytest.approx(173 / 74), pytest.approx(3600 / 14)]
 
 
+def test_a_grid_without_a_search_has_nothing_to_resolve():
+    for grid in ([], [MINI.student("mrpc")]):
+        assert regime.resolution(grid).empty and regime.planted(grid).empty
+
+
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_needed_steps_are_those_of_the_search(granularity):
     experiment = MINI.learned("mrpc", granularity=granularity)

@@ -117,10 +117,14 @@ def departures(search: WidthSearch, planned: int, needed: int) -> list[str]:
         if not width.frozen
     ]
     if planned < needed:
-        found.append(f"{len(free)} widths were not frozen, and {needed} steps are needed where {planned} were planned")
+        found.append(f"{_were(len(free))} not frozen, and {needed} steps are needed where {planned} were planned")
     if few := sum(count < UPDATES for count in free):
-        found.append(f"{few} widths were updated less than {UPDATES} times")
+        found.append(f"{_were(few)} updated less than {UPDATES} times")
     return found
+
+
+def _were(count: int) -> str:
+    return f"{count} widths were" if count > 1 else f"{count} width was"
 
 
 def _refusal(
@@ -136,7 +140,8 @@ def _refusal(
             f"oscillations is {settings.oscillations}, and AdaQAT-BERT freezes a width after more than {THRESHOLD}: "
             f"raise it; {asked}"
         )
-    coarser = GRANULARITIES[GRANULARITIES.index(settings.granularity) + 1 :]
+    uniform = len(set(start.values())) == 1  # otherwise no coarser granularity can begin
+    coarser = GRANULARITIES[GRANULARITIES.index(settings.granularity) + 1 :] if uniform else ()
     needs = {name: needed_steps(replace(settings, granularity=name), start, sizes) for name in coarser}
     fit = ", ".join(f"{name!r} (needs {need})" for name, need in needs.items() if need <= steps)
     return (

@@ -79,7 +79,7 @@ def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
             "finest": (*fitting, "none")[0],
             "updates a width": steps if search.together else steps / widths,
         }
-    return _frame(rows)
+    return pd.DataFrame(list(rows.values()), _index(rows))
 
 
 def explore(search: WidthSearch, needs: dict[tuple[str, int], int], steps: int, rise: float = RISE) -> WidthSearch:
@@ -116,32 +116,28 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
         activations that need 4) and of ``activations`` (with weights that need 2): the mean width found. The last
         column is ``in regime``, whether all six searches lacked nothing of the paper's.
     """
+    cases = [(role, need) for role in (WEIGHTS, ACTIVATIONS) for need in NEEDS]
     rows = {}
     for experiment in experiments:
         if experiment.adaqat is None or (exploration_steps(experiment), experiment.adaqat.granularity) in rows:
             continue
-        steps, row, lacked = exploration_steps(experiment), {}, []
-        for role, need in ((role, need) for role in (WEIGHTS, ACTIVATIONS) for need in NEEDS):
+        steps, found, lacked = exploration_steps(experiment), [], []
+        for role, need in cases:
             search = begin(replace(experiment.adaqat, short=True), *student_layers(experiment), steps)
             needed = search.length().steps(search.eta)
             bits = {WEIGHTS: 2, ACTIVATIONS: 4} | {role: need}
             needs = {(side, group): bits[side] for side in bits for group in range(len(search.sizes))}
             explore(search, needs, steps)
             lacked += departures(search, steps, needed)
-            row[role, f"needs {need}"] = sum(width.bits for width in getattr(search, role)) / len(search.sizes)
-        rows[steps, experiment.adaqat.granularity] = row | {("in regime", ""): not lacked}
-    frame = _frame(rows)
-    if rows:
-        frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame
+            found.append(sum(width.bits for width in getattr(search, role)) / len(search.sizes))
+        rows[steps, experiment.adaqat.granularity] = [*found, not lacked]
+    columns = pd.MultiIndex.from_tuples([*((role, f"needs {need}") for role, need in cases), ("in regime", "")])
+    return pd.DataFrame(list(rows.values()), _index(rows), columns)
 
 
-def _frame(rows: dict[tuple[int, str], dict]) -> pd.DataFrame:
-    """A table of searches; without one, the names of its index alone."""
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    places = list(zip(*rows, strict=True)) or [[], []]
-    frame.index = pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
-    return frame
+def _index(rows: Iterable[tuple[int, str]]) -> pd.MultiIndex:
+    places = list(zip(*rows, strict=True)) or [[], []]  # no tuples, no levels
+    return pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
 
 
 def _paper(experiment: Experiment, granularity: str | None = None) -> AdaQATSettings:
