@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from xtcq.tasks import compute_metrics, glue_average, task_spec
+from xtcq.tasks import chance_level, compute_metrics, glue_average, has_learned, least_score, task_spec
 
 # Labels 1 1 1 1 0 0, predictions 1 1 1 0 1 0: TP 3, FN 1, FP 1, TN 1.
 LABELS = np.array([1, 1, 1, 1, 0, 0])
@@ -114,3 +114,17 @@ def test_average_names_what_is_missing():
         glue_average(row, without=("wnli",))
     with pytest.raises(ValueError, match="no task is left to average"):
         glue_average(row, without=("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"))
+
+
+def test_two_standard_errors_above_the_majority():
+    mrpc, p = task_spec("mrpc"), 279 / 408
+    least = 100 * (p + 2 * math.sqrt(p * (1 - p) / 408))
+    assert chance_level(mrpc) == pytest.approx(100 * p) and least_score(mrpc, 100 * p) == pytest.approx(least)
+    assert has_learned(mrpc, least + 0.1) and not has_learned(mrpc, least - 0.1)
+
+
+def test_scores_without_a_majority_class():
+    specs = [task_spec(name) for name in ("cola", "stsb", "squad-articles")]
+    assert [chance_level(spec) for spec in specs] == [0, 0, 0]
+    assert [least_score(spec, 0) for spec in specs] == [10, 30, 30]
+    assert has_learned(task_spec("mnli"), 1.0)  # its majority would have to be counted

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from xtcq.study.examples import LEAST_MATTHEWS, LEAST_SCORE, influence, least_score, majority
+from xtcq.study.examples import influence, majority
 from xtcq.study.experiment import Experiment
 from xtcq.study.ledger import READINGS, TEACHER, Contrast, Found, Selector, Spread
 from xtcq.study.records import Record
-from xtcq.tasks import task_spec
+from xtcq.tasks import least_score, task_spec
+from xtcq.tasks.metrics import LEAST_MATTHEWS, LEAST_SCORE
 
 LEAST_RATES = 3
 GATES = f"""\
@@ -300,7 +301,7 @@ def _gated(terms: Mapping[int, Sequence[tuple[int, Record]]], better: float, tea
     students = [record for record in runs if record.experiment.teacher is not None]
     levels = {value(_teacher(record, teachers), "best") for record in students or runs}
     experiment = runs[0].experiment
-    least = least_score(experiment.task)
+    least = least_score(task_spec(experiment.task), majority(experiment.task))
     if isnan(least):
         raise _Gate("its labels are needed to know what the most frequent answer scores, and XTCQ_DATA lacks them")
     for name, level in (("teacher", min(levels)), ("better side", better)):

@@ -4,57 +4,35 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from math import nan, sqrt
+from math import nan
 
 import numpy as np
 import pandas as pd
 
 from xtcq.study.records import Record
-from xtcq.tasks import QuestionSpec, load_task, task_spec
+from xtcq.tasks import QuestionSpec, chance_level, load_task, task_spec
 from xtcq.tasks.reading import data_folder
 from xtcq.tasks.squad.metrics import score_answer
 
-# A score without a majority class says nothing below this: a correlation, answers to questions, and CoLA's Matthews.
-LEAST_SCORE, LEAST_MATTHEWS = 30.0, 10.0
-_CORRELATIONS = ("matthews", "pearson")
-
 
 def majority(task: str) -> float:
-    """Score of always giving the most frequent answer.
+    """Score of always giving the most frequent answer, counted from the labels where the task does not say it.
 
     Args:
         task: name of a task.
 
     Returns:
-        Per cent; 0 for correlations and for questions that all have an answer; nan where the labels would have to be
-        counted and are not at hand.
+        Per cent; nan where the labels would have to be counted and are not at hand.
     """
     spec = task_spec(task)
-    if spec.primary_metric in _CORRELATIONS or (isinstance(spec, QuestionSpec) and not spec.unanswerable):
-        return 0.0
-    if spec.majority is not None:
-        return 100 * spec.majority / _count(task)
+    if (known := chance_level(spec)) is not None:
+        return known
     frame = _examples(task)
     if frame is None:
         return nan
     if isinstance(spec, QuestionSpec):  # "there is no answer" is right where there is none
         return 100 * float(np.mean([not gold["text"] for gold in frame["answers"]]))
     return 100 * float(frame["label"].value_counts(normalize=True).max())
-
-
-def least_score(task: str) -> float:
-    """The score above which a model has learnt something.
-
-    Args:
-        task: name of a task.
-
-    Returns:
-        Per cent: two standard errors above `majority`, or a fixed value where that is 0; nan where it is not known.
-    """
-    level = majority(task) / 100
-    if level == 0:
-        return LEAST_MATTHEWS if task_spec(task).primary_metric == "matthews" else LEAST_SCORE
-    return 100 * (level + 2 * sqrt(level * (1 - level) / _count(task)))
 
 
 def influence(record: Record, score: str) -> np.ndarray | None:
@@ -90,7 +68,9 @@ def influence(record: Record, score: str) -> np.ndarray | None:
         found, each = float(np.mean(parts)), np.array(parts) - np.mean(parts)
     else:
         predicted = np.array([int(digit, 16) for digit in made] if isinstance(made, str) else made, dtype=float)
-        found, each = _of_labels(frame["label"].to_numpy(float), predicted, spec.primary_metric in _CORRELATIONS)
+        found, each = _of_labels(
+            frame["label"].to_numpy(float), predicted, spec.primary_metric in ("matthews", "pearson")
+        )
     said = getattr(record, score)[spec.primary_metric]
     if abs(100 * found - said) > 0.02:
         raise ValueError(

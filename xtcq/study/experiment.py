@@ -258,8 +258,7 @@ class Experiment:
     @property
     def epoch_steps(self) -> int:
         """Optimizer steps of one pass over the training set without added sentences."""
-        spec = task_spec(self.task)
-        return math.ceil(spec.training_examples / spec.batch_size)
+        return task_spec(self.task).epoch_steps
 
     @property
     def steps(self) -> int:

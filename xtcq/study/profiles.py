@@ -241,13 +241,9 @@ class Profile:
 
 def _epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, with as few decimals as give exactly that number."""
-    per_epoch = _epoch_steps(task)
+    per_epoch = task_spec(task).epoch_steps
     rounded = (_cut(steps / per_epoch, decimals) for decimals in range(3, 9))
     return next(epochs for epochs in rounded if round(epochs * per_epoch) == steps)
-
-
-def _epoch_steps(task: str) -> int:
-    return math.ceil(task_spec(task).training_examples / task_spec(task).batch_size)
 
 
 def _cut(value: float, decimals: int) -> float:
@@ -259,7 +255,9 @@ class _Sketch(Profile):
 
     def epochs(self, task: str, budget: str) -> float:
         length = self.budgets.get(budget)
-        return _cut(length / _epoch_steps(task), 3) if isinstance(length, int) else super().epochs(task, budget)
+        return (
+            _cut(length / task_spec(task).epoch_steps, 3) if isinstance(length, int) else super().epochs(task, budget)
+        )
 
 
 _PROFILES = {

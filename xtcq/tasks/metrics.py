@@ -75,20 +75,21 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
     return {key: 100.0 * float(_METRICS[key](truth, predictions)) for key in spec.metrics}
 
 
-# Below these a correlation says that nothing was learned; an accuracy is held against the most frequent class.
-LEAST_CORRELATION = {"matthews": 10.0, "pearson": 30.0, "spearman": 30.0}
+# A score without a most frequent class says nothing below this: CoLA's Matthews, other correlations, F1 of answers.
+LEAST_MATTHEWS, LEAST_SCORE = 10.0, 30.0
 
 
 def chance_level(spec: TaskSpec) -> float | None:
-    """Score without learning: always answering the most frequent class, or 0 for a correlation.
+    """Score without learning: of always giving the most frequent answer.
 
     Args:
         spec: The task.
 
     Returns:
-        Value of the primary metric, in per cent; None where it is not known.
+        Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
+        where the labels would have to be counted.
     """
-    if spec.primary_metric in LEAST_CORRELATION:
+    if spec.primary_metric in ("matthews", "pearson") or (spec.head == "questions" and not spec.unanswerable):
         return 0.0
     return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
 
@@ -110,22 +111,25 @@ def standard_error(spec: TaskSpec, score: float) -> float | None:
     return 100 * (1 - share**2) / math.sqrt(examples - 1) if spec.primary_metric == "pearson" else None
 
 
-def has_learned(spec: TaskSpec, score: float) -> bool:
-    """Whether a score is evidence that a model learned its task.
+def least_score(spec: TaskSpec, chance: float) -> float:
+    """The score above which a model has learned something.
 
     Args:
         spec: The task.
-        score: Value of its primary metric on the main evaluation split, in per cent.
+        chance: Its `chance_level`, in per cent.
 
     Returns:
-        For an accuracy, whether it lies more than two (binomial) standard errors above `chance_level`; for a
-        correlation, whether it reaches 30, or 10 for CoLA's; True where chance is not known.
+        Per cent: two (binomial) standard errors above chance, or a fixed value where that is 0.
     """
-    if least := LEAST_CORRELATION.get(spec.primary_metric):
-        return score >= least
-    if (chance := chance_level(spec)) is None:
-        return True
-    return score > chance + 2 * standard_error(spec, chance)
+    if chance == 0:
+        return LEAST_MATTHEWS if spec.primary_metric == "matthews" else LEAST_SCORE
+    return chance + 2 * math.sqrt(chance * (100 - chance) / spec.rows[spec.evaluation_splits[0]])
+
+
+def has_learned(spec: TaskSpec, score: float) -> bool:
+    """Whether a score of the primary metric, in per cent, lies above `least_score`; True where chance is unknown."""
+    chance = chance_level(spec)
+    return chance is None or score > least_score(spec, chance)
 
 
 def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:

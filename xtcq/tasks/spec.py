@@ -1,5 +1,6 @@
 """What a task is: its columns, sizes, metrics and the data frames that carry it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,6 +61,11 @@ class TaskSpec:
     def training_examples(self) -> int:
         """Sequences of one epoch."""
         return self.rows["train"]
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimizer steps of one epoch."""
+        return math.ceil(self.training_examples / self.batch_size)
 
     @property
     def label_range(self) -> tuple[float, float]:
