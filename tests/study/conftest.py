@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from xtcq.study import Experiment, Record, experiment, records, runs
@@ -58,5 +60,44 @@ def make_record():
             commit=None,
             **measured | kept,
         )
+
+    return build
+
+
+@pytest.fixture
+def make_run(make_record, monkeypatch):
+    """A factory of Records whose last evaluation may be another than the best; no labels are at hand."""
+    monkeypatch.delenv("XTCQ_DATA", raising=False)
+
+    def build(best: float = 80.0, last: float | None = None, exploration: dict | None = None, **fields) -> Record:
+        record = make_record(best, **fields)
+        end = record.best if last is None else dict.fromkeys(record.best, last)
+        history = [*record.history, record.history[0] | {"step": 20, "metrics": end}]
+        return dataclasses.replace(record, last=end, history=history, exploration=exploration)
+
+    return build
+
+
+@pytest.fixture
+def make_study(make_run):
+    """A factory of whole studies: students of two plans, their teachers and seeds.
+
+    Call it with the gains of one plan over the other, ``{task: [gain of seed 1, gain of seed 2, ...]}``.
+    """
+
+    def build(
+        gains, last=None, level=75.0, teacher=85.0, model="minilm-l6", plans=("one-stage", "two-stage"), **fields
+    ):
+        records = []
+        for task, of_seeds in gains.items():
+            taught = make_run(teacher, task=task, model=model)
+            records.append(taught)
+            for seed, gain in enumerate(of_seeds, 1):
+                end = gain if last is None else last[task][seed - 1]
+                students = {"task": task, "model": model, "seed": seed, "teacher": taught.experiment}
+                students |= {"precision": "1-1-8"} | fields
+                records.append(make_run(level + gain, level + end, stages=plans[0], **students))
+                records.append(make_run(level, level, stages=plans[1], **students))
+        return records
 
     return build

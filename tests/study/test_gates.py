@@ -96,7 +96,7 @@ def test_a_missing_record(checkout):
 
 def test_a_record_of_an_older_schema(checkout):
     record = next((checkout / "book" / "records").iterdir())
-    record.write_text(record.read_text().replace('"schema": 1', '"schema": 0'))
+    record.write_text(record.read_text().replace('"schema": 2', '"schema": 0'))
     assert "has schema 0" in only(check_book(checkout))
 
 

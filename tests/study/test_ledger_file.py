@@ -3,6 +3,7 @@ import yaml
 
 from xtcq.study import published
 from xtcq.study.claims import paper_effects
+from xtcq.study.ledger import Computed, Found, Spread, Untestable
 from xtcq.study.ledger_file import ClaimError, load_claims
 
 ENTRY = {
@@ -16,6 +17,7 @@ ENTRY = {
     "effect": {"metrics": ["Avg."], "plus": ["xtc-c6 / Skip-6"], "minus": ["xtc-c6 / Top-6"]},
     "records": {
         "where": {"precision": "1-1-8"},
+        "length": "A",
         "plus": [{"stages": "one-stage"}],
         "minus": [{"stages": "two-stage"}],
     },
@@ -43,6 +45,7 @@ def test_values_are_stored_as_an_experiment_stores_them(load):
     where = {"precision": "1-1-8 1-32-32", "layers": [[1, 3, 5], None], "epochs": 18, "teacher.layers": None}
     (claim,) = load(ENTRY | {"records": ENTRY["records"] | {"where": where}})
     assert claim.test.where == {
+        "budget": ("A",),
         "precision": ("1-1-8",),
         "layers": ((1, 3, 5), None),
         "epochs": (18.0,),
@@ -88,11 +91,27 @@ RECORDS, EFFECT = ENTRY["records"], ENTRY["effect"]
         ({"effect": EFFECT | {"plus": ["xtc-c6 / {budget}"]}}, "'xtc-c6 / {budget}'", "names of 'over'"),
         ({"effect": EFFECT | {"plus": [{"worst": ["xtc-c6 / Skip-6"]}]}}, "'worst'", "best, std"),
         ({"effect": EFFECT | {"plus": ["adaqat-t1 / *"]}}, "field 'effect'", "tables of one paper"),
-        ({"records": "later"}, "'records' is 'later'", "a mapping with where, plus, minus [tune]"),
+        ({"records": "later"}, "'records' is 'later'", "a mapping with where, length, plus, minus [tune]"),
+        ({"records": RECORDS | {"length": "D"}}, "'records.length' is 'D'", "or 'any: why"),
+        ({"records": {k: v for k, v in RECORDS.items() if k != "length"}}, "field 'records'", "with where, length"),
+        ({"records": RECORDS | {"minus": [{"stages": "two-stage"}] * 2}}, "'records' is [1, 2]", "pair by pair"),
+        (
+            {"records": RECORDS | {"minus": ["teacher"]}},
+            "'records.control' is None",
+            "or 'none: why there is no such arm'",
+        ),
+        ({"records": RECORDS | {"control": {"bits": 2}}}, "'records.control.bits' is 2", "an Experiment"),
+        ({"records": RECORDS | {"bitops": 5}}, "'records.bitops' is 5", "a share"),
+        ({"records": {"computed": "weight"}}, "'records.computed' is 'weight'", "size-ratio-1bit-nominal"),
+        ({"records": {"untestable": 1}}, "'records.untestable' is 1", "a reason"),
+        ({"direction": "equal"}, "'direction' is 'equal'", "only what is computed"),
+        ({"least": {"epochs": 3}}, "field 'least'", "[tasks] [seeds]"),
+        ({"least": {"seeds": 0}}, "'least.seeds' is 0", "a whole number"),
+        ({"effect": {"stated": "Figure 5"}}, "'effect.stated' is 'Figure 5'", "XTC or AdaQAT-BERT, a comma"),
         ({"records": RECORDS | {"where": {"bits": 1}}}, "'records.where.bits' is 1", "an Experiment"),
         ({"records": RECORDS | {"where": {"stages": "1S"}}}, "'records.where.stages' is '1S'", "one-stage"),
         ({"records": RECORDS | {"where": {"learning_rate": "1e-4"}}}, "is '1e-4'", "write 1.0e-4"),
-        ({"records": RECORDS | {"tune": ["rate"]}}, "'records.tune' is ['rate']", "fields of an Experiment"),
+        ({"records": RECORDS | {"tune": ["rate"]}}, "'records.tune' is ['rate']", "learning_rate, or leave it out"),
         ({"records": RECORDS | {"plus": ["student"]}}, "'records.plus' is 'student'", "or 'teacher' as a term"),
         (
             {"records": RECORDS | {"plus": ["teacher"], "minus": [{"teacher.layers": None}]}},
@@ -107,6 +126,36 @@ def test_a_malformed_entry_is_named_with_its_remedy(load, tmp_path, change, fiel
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'claims.yaml'}: claim 'one-vs-two', ")
     assert field in message and remedy in message
+
+
+def test_a_claim_names_its_length_its_control_arm_and_what_decides_it(load):
+    control = {"minus": ["teacher"], "control": {"precision": "2-2-8"}, "length": ["B", "C"]}
+    (claim,) = load(ENTRY | {"records": RECORDS | control, "least": {"tasks": 1, "seeds": 5}})
+    assert (claim.length, claim.test.where["budget"]) == ("budget B or C", ("B", "C"))
+    assert claim.test.control == {"precision": ("2-2-8",)}
+    assert (claim.least_tasks, claim.least_seeds) == (1, 5)
+    (claim,) = load(ENTRY | {"records": RECORDS | {"length": {"any": "It names none."}}})
+    assert claim.length == "It names none." and "budget" not in claim.test.where
+    assert (claim.least_tasks, claim.least_seeds) == (3, 3)
+
+
+def test_what_is_tested_otherwise(load):
+    def test(records, **fields):
+        (claim,) = load(ENTRY | {"records": records} | fields)
+        return claim.test
+
+    assert test("none yet") is None
+    assert test({"untestable": "No such encoder."}) == Untestable("No such encoder.")
+    assert test(RECORDS | {"minus": ["teacher"], "control": {"none": "No arm."}}) == Untestable("No arm.")
+    assert test({"computed": "size-ratio-1bit-nominal"}, direction="equal") == Computed("size-ratio-1bit-nominal")
+    found = {"where": {"recipe": "adaqat"}, "length": "A", "found": "mean_weights"}
+    assert test(found) == Found({"recipe": ("adaqat",), "budget": ("A",)}, "mean_weights")
+    assert test({"spread": {"recipe": "xtc"}, "length": "A"}) == Spread({"recipe": ("xtc",), "budget": ("A",)})
+
+
+def test_a_claim_in_words(load):
+    (claim,) = load(ENTRY | {"effect": {"stated": "AdaQAT-BERT, section 3.3"}})
+    assert (claim.paper, claim.source) == ("AdaQAT-BERT", "AdaQAT-BERT, section 3.3")
 
 
 def test_a_claim_that_is_there_twice(load):

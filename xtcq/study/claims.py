@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, pstdev, stdev
 
-import numpy as np
-from scipy.stats import bootstrap
-
+from xtcq.study import computed, published
 from xtcq.study.arithmetic import Table
-from xtcq.study.evidence import LEAST_SEEDS, LEAST_TASKS, LEAST_VALUES, Pair, find_pairs
-from xtcq.study.ledger import Claim, Rows, Spread
+from xtcq.study.evidence import GATES, Evidence, find_evidence, value
+from xtcq.study.interval import LEVEL, Estimate, deviation, estimate, quantile
+from xtcq.study.ledger import Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import Record, load_record, records_folder
 
-REPRODUCED, CONTRADICTED, INCONCLUSIVE = "reproduced", "contradicted", "inconclusive"
-NOT_TESTED = "not tested at this scale"
-VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED)
-LEAST_PAIRS = 3
-LEAST_AVERAGED = 4
-LEVEL = 0.95
+# At the papers' encoder and a budget of theirs; elsewhere; and what no interval can decide.
+REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
+SAME, OPPOSITE, NO_DIFFERENCE, UNDECIDED_HERE = "same here", "opposite here", "no difference seen", "undecided here"
+DEPENDS, CANNOT, NOT_RUN = "depends on the score", "cannot be tested here", "not run"
+VERDICTS = (
+    REPRODUCED, CONTRADICTED, UNDECIDED, SAME, OPPOSITE, NO_DIFFERENCE, UNDECIDED_HERE, DEPENDS, CANNOT, NOT_RUN,
+)  # fmt: skip
+DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
 PAPER_MODEL = "bert-base-uncased"
+PAPER_TASKS = 8
+ONE_SEED = "undecided (one seed)"
+# XTC's runs with three seeds.
+SEEDS = ("xtc-c16", "xtc-c17")
+_NOTHING = "nothing that was run passes the gates"
+_NO_CONTROL = "its control arm was not run, or does not pass the gates"
 RULE = f"""\
-A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the effect is at least
-+*d*, *not less* at least -*d*, *not greater* at most +*d*, *less* at most -*d*.
+**Claim.** A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the
+effect is at least +*d*, *not less* at least -*d*, *not greater* at most +*d*, *less* at most -*d*. It also names the
+budget that it is about, or why it may be judged at any length.
 
-Our effect is the mean difference between Records that are equal in everything but what the claim compares. A score is
-the best value of the task's first metric on its development set. All differences of one task and seed are averaged:
-that is one pair. The interval is a {LEVEL:.0%} percentile bootstrap over the pairs. Where a setting is tuned, the best
-is taken over the values that both sides have, {LEAST_VALUES} or more. For a claim about the spread over seeds, the
-effect is the standard deviation over {LEAST_SEEDS} seeds or more of the average over tasks, and a pair is one
-configuration; tasks are averaged if they were trained for the same budget, or for as many steps. An average over
-fewer than {LEAST_AVERAGED} tasks deviates by more than the papers' over eight, and decides nothing; over four it may
-still deviate by 1.4 times as much.
+**Score.** *Best* is the highest value of the task's first metric over all evaluations of a plan; where widths are
+learned, of those after they were fixed. *Last* is the value at the end. Plans that are compared have as many
+evaluations at the same steps. Every verdict is computed under both scores; where they disagree it is called
+**{DEPENDS}**.
 
-The verdict is **{REPRODUCED}** if the whole interval lies on the claimed side of the threshold, **{CONTRADICTED}** if
-it lies on the other side, and **{INCONCLUSIVE}** if it holds the threshold, or if there are fewer than {LEAST_PAIRS}
-pairs or {LEAST_TASKS} tasks. It is **{NOT_TESTED}** if no Records can be compared. A verdict speaks for the encoder,
-tasks, training length and seeds beside it: encoders are never mixed, and generated tasks count for nothing."""
+**Effect.** Records are paired by task and seed, and are equal in everything but what the claim compares. The effect
+is the mean over the tasks of the mean over the seeds. It is given in points, and as a share of the task's *lift*,
+what its teacher is above the majority class; *d* is then the same share of the mean lift. A verdict has to hold in
+both units, so that one task with a long scale cannot decide it. Beside it stands in how many tasks the effect has the
+sign of the mean.
+
+**Interval.** Tasks are a fixed set, and seeds are a sample: the {LEVEL:.0%} interval is Student's t, with the
+variance between seeds of each task and degrees of freedom after Welch and Satterthwaite. It is about these
+development sets, these teachers, and for students that begin with another run about that run. A second interval adds
+the variance of the development sets, from the predictions of both sides on the same examples; where that still says
+the same, the row is marked *also beyond these examples*. For a claim about the spread over seeds the effect is the
+standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled over configurations,
+with the interval of a variance.
+
+**Gates.** {GATES} A claim is decided by three tasks and three seeds of each, unless it says otherwise. One about the
+distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep the bound.
+
+**Words.** With BERT-base and a budget of the papers: **{REPRODUCED}** if the whole interval lies on the claimed side
+of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other scale: **{SAME}**;
+**{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero; **{NO_DIFFERENCE}**, if it lies
+within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim is called **{CANNOT}**, with the
+reason, where nothing passes the gates or no control arm keeps the bound, and **{NOT_RUN}** where there are no
+Records. What needs no training is computed, and is **{REPRODUCED}** or **{CONTRADICTED}** whatever the scale.
+Encoders are never mixed. The papers' own effects are held against the same threshold. They give one seed a cell:
+XTC's get an interval from the deviations over three seeds that its Tables C.16 and C.17 print for five other
+students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its column is *{ONE_SEED}*."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +76,44 @@ class Judgement:
 
     Attributes:
         claim: what is claimed.
-        paper_effect: in points, computed from the published tables.
-        paper_interval: bootstrap interval over the table's metrics; None for fewer than three.
-        our_effect: in points; None where it was not tested.
-        interval: bootstrap interval over the pairs; None for too few.
-        pairs: number of (task, seed) pairs, or of configurations for a spread.
-        scale: encoder, tasks, training length and seeds of our effect; empty where there is none.
+        paper_effect: in points, computed from the published tables; None for a claim in words or in a figure.
+        paper_interval: for other seeds; None where the paper has none.
+        paper_verdict: whether the claim ``"holds"`` or ``"fails"`` in the paper by the same rule, or why it is open.
         verdict: one of `VERDICTS`.
+        because: why nothing was decided; empty otherwise.
+        verdict_best: the word under the best score; None where there is no effect.
+        verdict_last: the same under the last one.
+        best: effect in points under the best score.
+        best_lift: the same in per cent of the lift.
+        last: effect in points under the last score.
+        last_lift: the same in per cent of the lift.
+        beyond: whether the verdict stays with the interval for other examples as well.
+        control: effect in points of the control arm under the best score.
+        evidence: what was compared and what was left out; None where nothing was.
+        model: the encoder.
     """
 
     claim: Claim
-    paper_effect: float
+    paper_effect: float | None
     paper_interval: tuple[float, float] | None
-    our_effect: float | None
-    interval: tuple[float, float] | None
-    pairs: int
-    scale: str
+    paper_verdict: str
     verdict: str
+    because: str = ""
+    verdict_best: str | None = None
+    verdict_last: str | None = None
+    best: Estimate | None = None
+    best_lift: Estimate | None = None
+    last: Estimate | None = None
+    last_lift: Estimate | None = None
+    beyond: bool = False
+    control: float | None = None
+    evidence: Evidence | None = None
+    model: str = ""
+
+    @property
+    def steps(self) -> list[int]:
+        """Lengths of the plans that were compared, in optimizer steps."""
+        return sorted({record.experiment.steps for record in self.evidence.students}) if self.evidence else []
 
 
 def judge_all(path: Path | None = None) -> list[Judgement]:
@@ -81,7 +128,8 @@ def judge_all(path: Path | None = None) -> list[Judgement]:
     Raises:
         ClaimError: a malformed ledger.
         RecordError: a Record that cannot be used.
-        ValueError: a published row or metric that does not exist, or a malformed table.
+        ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
+            not fit the development set.
         FileNotFoundError: a published table is missing.
     """
     records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
@@ -101,26 +149,201 @@ def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | No
         The judgement.
 
     Raises:
-        ValueError: a published row or metric that does not exist, or a malformed table.
+        ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
+            not fit the development set.
     """
-    printed = list(paper_effects(claim, tables).values())
-    paper = fmean(printed), interval(printed)
-    by_model: dict[str, list[Pair]] = defaultdict(list)
-    for pair in find_pairs(claim.test, records):
-        by_model[pair.model].append(pair)
-    if not by_model:
-        return Judgement(claim, *paper, None, None, 0, "", NOT_TESTED)
+    opened = _paper(claim, {} if tables is None else tables)
+    test = claim.test
+    if isinstance(test, Computed):
+        effect = computed.VALUES[test.name]() - opened.paper_effect
+        verdict = REPRODUCED if claim.holds_at(effect) else CONTRADICTED
+        return replace(opened, verdict=verdict, best=Estimate(effect, (effect, effect), None, 1, 1))
+    if isinstance(test, Untestable):
+        return replace(opened, verdict=CANNOT, because=test.because)
+    found = find_evidence(test, records) if test else {}
+    if not found:
+        return opened
     # The papers' own encoder speaks first, but not if it has too little to say.
-    model, pairs = max(
-        by_model.items(), key=lambda item: (_enough(claim, item[1]), item[0] == PAPER_MODEL, len(item[1]))
+    model, evidence = max(
+        found.items(),
+        key=lambda item: (_lack(claim, item[1]) == "", item[0] == PAPER_MODEL, len(item[1].settings)),
     )
-    effects = [pair.effect for pair in pairs]
-    bounds = interval(effects)
-    sides = {claim.holds_at(bound) for bound in bounds or ()}
-    verdict = INCONCLUSIVE
-    if _enough(claim, pairs) and len(sides) == 1:
-        verdict = REPRODUCED if sides.pop() else CONTRADICTED
-    return Judgement(claim, *paper, fmean(effects), bounds, len(pairs), _scale(model, pairs), verdict)
+    if not isinstance(test, Spread):
+        return _judge_contrast(claim, test, replace(opened, model=model), evidence, records)
+    return _judge_spread(claim, replace(opened, model=model), evidence)
+
+
+def _judge_contrast(
+    claim: Claim, test: Contrast | Found, opened: Judgement, evidence: Evidence, records: Sequence[Record]
+) -> Judgement:
+    arm = None
+    if isinstance(test, Contrast) and test.control is not None:
+        arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
+        evidence = evidence.only(arm.tasks, _NO_CONTROL)
+    full = [task for task, seeds in evidence.seeds.items() if len(seeds) >= claim.least_seeds]
+    if len(full) >= claim.least_tasks:
+        evidence = evidence.only(full, f"fewer than {claim.least_seeds} seeds")
+    judged = replace(opened, evidence=evidence)
+    if not evidence.settings:
+        return replace(judged, verdict=CANNOT, because=_NOTHING if arm is None or arm.settings else _NO_CONTROL)
+    estimates = {score: _estimates(evidence, score) for score in ("best", "last")}
+    judged = replace(
+        judged,
+        **{score: points for score, (points, _) in estimates.items()},
+        **{f"{score}_lift": lift for score, (_, lift) in estimates.items()},
+    )
+    if arm is not None:
+        of_tasks = arm.only(evidence.tasks, "")
+        missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in ("best", "last")]
+        judged = replace(judged, control=missed[0])
+        if not all(map(claim.holds_at, missed)):
+            because = f"the control arm, at {missed[0]:+.1f} points (last {missed[1]:+.1f}), misses the bound by itself"
+            return replace(judged, verdict=CANNOT, because=because)
+    return _with_words(claim, judged, _lack(claim, evidence))
+
+
+def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgement:
+    configurations = _configurations(claim, evidence)
+    if not configurations:
+        word, because = (UNDECIDED_HERE, _lack(claim, evidence)) if evidence.settings else (CANNOT, _NOTHING)
+        return replace(opened, evidence=evidence, verdict=word, because=because)
+    found = {}
+    for score in ("best", "last"):
+        variances, freedoms = [], []
+        for settings, seeds in configurations:
+            averages = [fmean(value(s.terms[seed][0][1], score) for s in settings) for seed in seeds]
+            variances.append(stdev(averages) ** 2 * len(settings) / PAPER_TASKS)
+            freedoms.append(len(seeds) - 1)
+        spread, bounds = deviation(variances, freedoms)
+        found[score] = Estimate(spread, bounds, None, len(variances), len(variances))
+    kept = [setting for settings, _ in configurations for setting in settings]
+    judged = replace(opened, evidence=Evidence(kept, evidence.gated), **found)
+    return _with_words(claim, judged, "")
+
+
+def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list, list[int]]]:
+    """Settings of the configurations that have enough tasks with enough seeds in common, and these seeds."""
+    groups = defaultdict(list)
+    for setting in evidence.settings:
+        if len(setting.terms) >= claim.least_seeds:
+            groups[setting.group].append(setting)
+    found = []
+    for settings in groups.values():
+        seeds = sorted(set.intersection(*(set(setting.terms) for setting in settings)))
+        if len(settings) >= claim.least_tasks and len(seeds) >= claim.least_seeds:
+            found.append((settings, seeds))
+    return found
+
+
+def _lack(claim: Claim, evidence: Evidence) -> str:
+    """What evidence lacks to decide a claim; empty for nothing."""
+    if isinstance(claim.test, Spread):
+        enough = bool(_configurations(claim, evidence))
+    else:
+        enough = sum(len(s) >= claim.least_seeds for s in evidence.seeds.values()) >= claim.least_tasks
+    tasks = f"{claim.least_tasks} task{'s' * (claim.least_tasks > 1)}"
+    return "" if enough else f"it takes {tasks} with {claim.least_seeds} seeds each"
+
+
+def _estimates(evidence: Evidence, score: str) -> tuple[Estimate, Estimate | None]:
+    """The effect in points, and in per cent of the lift; of what a search found, in its own unit alone."""
+    if evidence.settings[0].found is not None:
+        return estimate(evidence.effects(score)), None
+    effects, variances, lifts = evidence.effects(score), evidence.example_variances(score), evidence.lifts
+    shares = {task: [100 * one / lifts[task] for one in values] for task, values in effects.items()}
+    scaled = variances and {task: variance * (100 / lifts[task]) ** 2 for task, variance in variances.items()}
+    return estimate(effects, variances), estimate(shares, scaled)
+
+
+def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
+    """The judgement with its verdicts."""
+    at_scale = judged.model == PAPER_MODEL and all(r.experiment.budget for r in judged.evidence.students)
+    lift = fmean(judged.evidence.lifts.values()) / 100
+
+    def word(score: str, part: str) -> str:
+        points, share = getattr(judged, score), getattr(judged, f"{score}_lift")
+        intervals = [getattr(points, part)]
+        if share is not None:
+            # A share of the lift in points of a task with the mean lift: the threshold stays what it is.
+            bounds = getattr(share, part)
+            intervals.append(bounds and tuple(lift * bound for bound in bounds))
+        words = {None if lack else _word(claim, bounds, at_scale) for bounds in intervals}
+        return (words.pop() if len(words) == 1 else None) or undecided
+
+    undecided = UNDECIDED if at_scale else UNDECIDED_HERE
+    words = [word(score, "seeds") for score in ("best", "last")]
+    beyond = [word(score, "both") for score in ("best", "last")]
+    verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
+    if verdict == undecided and not lack:
+        alone = _word(claim, judged.best.seeds, at_scale)
+        because = "decided in points, but not as a share of the lift" if alone else "the interval holds the threshold"
+    return replace(
+        judged,
+        verdict=verdict,
+        because=because,
+        verdict_best=words[0],
+        verdict_last=words[1],
+        beyond=verdict in DECIDED and beyond == words,
+    )
+
+
+def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:
+    """The word for an interval; None where it decides nothing."""
+    if bounds is None:
+        return None
+    sides = {claim.holds_at(bound) for bound in bounds}
+    if len(sides) == 2:
+        return None
+    if sides.pop():
+        return REPRODUCED if at_scale else SAME
+    if at_scale:
+        return CONTRADICTED
+    if isinstance(claim.test, Found):  # bits: there is no zero that a side would be opposite to
+        return OPPOSITE
+    if all(abs(bound) < claim.smallest_effect for bound in bounds):
+        return NO_DIFFERENCE
+    return OPPOSITE if bounds[0] * bounds[1] > 0 else None
+
+
+def _paper(claim: Claim, tables: dict[str, Table]) -> Judgement:
+    """The paper's side of a judgement, and that nothing was run."""
+    if isinstance(claim.effect, Stated):
+        return Judgement(claim, None, None, "no numbers", NOT_RUN)
+    effect = fmean(paper_effects(claim, tables).values())
+    if isinstance(claim.test, Computed):
+        return Judgement(claim, effect, None, "printed", NOT_RUN)
+    if isinstance(claim.test, Spread):
+        groups = [[_printed(claim, tables, *cell, claim.effect.metrics[0]) for cell in term.cells]
+                  for plus, _ in claim.effect.cases for term in plus]  # fmt: skip
+        spread, bounds = deviation([stdev(group) ** 2 for group in groups], [len(group) - 1 for group in groups])
+        return Judgement(claim, spread, bounds, _held(claim, bounds), NOT_RUN)
+    bounds = _borrowed(claim, effect, tables) if claim.paper == published.XTC else None
+    return Judgement(claim, effect, bounds, _held(claim, bounds) if bounds else ONE_SEED, NOT_RUN)
+
+
+def _held(claim: Claim, bounds: tuple[float, float]) -> str:
+    sides = {claim.holds_at(bound) for bound in bounds}
+    return "undecided" if len(sides) == 2 else "holds" if sides.pop() else "fails"
+
+
+def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:
+    """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
+    tables = tables | {name: tables.get(name) or Table(name) for name in SEEDS}
+    groups = [
+        (tables[name], row.removesuffix("42")) for name in SEEDS for row in tables[name].rows if row.endswith("| 42")
+    ]
+    of_metrics = [
+        fmean(stdev(printed.value(row + seed, metric) for seed in ("42", "111", "222")) ** 2 for printed, row in groups)
+        for metric in claim.effect.metrics
+    ]
+    weights: Counter[Rows] = Counter()
+    for plus, minus in claim.effect.cases:
+        for sign, side in ((+1, plus), (-1, minus)):
+            for term in side:
+                weights[term] += sign / len(claim.effect.cases)
+    variance = sum(weight**2 for weight in weights.values()) * fmean(of_metrics) / len(of_metrics)
+    half = quantile(2 * len(groups)) * variance**0.5
+    return effect - half, effect + half
 
 
 def paper_effects(claim: Claim, tables: dict[str, Table] | None = None) -> dict[str, float]:
@@ -131,12 +354,14 @@ def paper_effects(claim: Claim, tables: dict[str, Table] | None = None) -> dict[
         tables: published tables read so far; filled on the way.
 
     Returns:
-        Points by metric, each the mean over the effect's cases.
+        Points by metric, each the mean over the effect's cases; nothing for a claim without numbers.
 
     Raises:
         ValueError: a row or a metric does not exist (names claim, table and what there is), or a malformed table.
     """
     tables = {} if tables is None else tables
+    if isinstance(claim.effect, Stated):
+        return {}
 
     def value(term: Rows, metric: str) -> float:
         cells = [_printed(claim, tables, table, row, metric) for table, row in term.cells]
@@ -166,43 +391,6 @@ def _printed(claim: Claim, tables: dict[str, Table], name: str, pattern: str, me
             f"expected; write a metric of {', '.join(known)}, or the whole row"
         )
     return table.value(printing[0], metric)
-
-
-def interval(effects: Sequence[float]) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of a mean (SciPy, fixed seed).
-
-    Args:
-        effects: independent observations.
-
-    Returns:
-        Lower and upper bound at `LEVEL`; None for fewer than `LEAST_PAIRS` observations.
-    """
-    if len(effects) < LEAST_PAIRS:
-        return None
-    drawn = bootstrap(
-        (np.asarray(effects),),
-        np.mean,
-        confidence_level=LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    )
-    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
-
-
-def _enough(claim: Claim, pairs: Sequence[Pair]) -> bool:
-    if isinstance(claim.test, Spread) and min(len(pair.tasks) for pair in pairs) < LEAST_AVERAGED:
-        return False
-    return len(pairs) >= LEAST_PAIRS and len(frozenset().union(*(pair.tasks for pair in pairs))) >= LEAST_TASKS
-
-
-def _scale(model: str, pairs: Sequence[Pair]) -> str:
-    tasks, seeds, epochs = (
-        sorted(frozenset().union(*sets))
-        for sets in ([p.tasks for p in pairs], [p.seeds for p in pairs], [p.epochs for p in pairs])
-    )
-    length = f"{epochs[0]:.2g}" if len(epochs) == 1 else f"{epochs[0]:.2g} to {epochs[-1]:.2g}"
-    many = "s" * (len(seeds) > 1)
-    return f"{model}; {', '.join(tasks)}; {length} epochs; seed{many} {', '.join(map(str, seeds))}"
 
 
 def counts(judgements: Iterable[Judgement]) -> dict[str, int]:

@@ -10,42 +10,65 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from xtcq.study import published
-from xtcq.study.claims import CONTRADICTED, REPRODUCED, Judgement, counts, judge_all
+from xtcq.study.claims import DECIDED, Judgement, counts, judge_all
+from xtcq.study.interval import Estimate
+from xtcq.study.ledger import Computed
+from xtcq.tasks import task_spec
 
-_WIDTHS = ("13em", "8em", "11em", "11em")
+_WIDTHS = ("13em", "9em", "9em", "13em")
 
 
 def as_data(judgement: Judgement) -> dict[str, Any]:
     """A judgement as JSON-able fields; ``chapter`` is None until that notebook is written."""
-    claim = judgement.claim
+    claim, evidence = judgement.claim, judgement.evidence
     return {
         "id": claim.id,
         "claim": claim.claim,
         "source": claim.source,
         "direction": claim.direction,
         "smallest_effect": claim.smallest_effect,
+        "length": claim.length,
+        "verdict": judgement.verdict,
+        "because": judgement.because,
+        "verdict_best": judgement.verdict_best,
+        "verdict_last": judgement.verdict_last,
+        "also_beyond_these_examples": judgement.beyond,
+        "points": {"best": _estimate(judgement.best), "last": _estimate(judgement.last)},
+        "lift": {"best": _estimate(judgement.best_lift), "last": _estimate(judgement.last_lift)},
+        "control": judgement.control,
         "paper_effect": judgement.paper_effect,
         "paper_interval": judgement.paper_interval,
-        "paper_holds": claim.holds_at(judgement.paper_effect),
-        "our_effect": judgement.our_effect,
-        "interval": judgement.interval,
-        "pairs": judgement.pairs,
-        "scale": judgement.scale,
-        "scale_of_the_paper": claim.scale,
-        "verdict": judgement.verdict,
+        "paper_holds": _paper_holds(judgement),
+        "paper_verdict": judgement.paper_verdict,
+        "paper_scale": claim.scale,
+        "model": judgement.model,
+        "tasks": {task: sorted(seeds) for task, seeds in evidence.seeds.items()} if evidence else {},
+        "steps": judgement.steps,
+        "compute": sorted({record.compute for record in evidence.records}) if evidence else [],
+        "mixed_compute": evidence.mixed if evidence else [],
+        "gated": evidence.gated if evidence else [],
         "chapter": claim.chapter if _written(claim.chapter) else None,
     }
 
 
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    return estimate and {
+        "effect": estimate.effect,
+        "interval": estimate.seeds,
+        "interval_with_examples": estimate.both,
+        "same_sign": [estimate.agree, estimate.tasks],
+    }
+
+
 def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
-    """The ledger as a table of text, one row a claim, in points with two decimals.
+    """The ledger as a table of text, one row a claim.
 
     Args:
         judgements: of one paper or of both.
 
     Returns:
-        Columns ``id``, ``claim``, ``says``, ``source``, ``paper``, ``ours``, ``pairs``, ``scale``, ``verdict`` and
-        ``chapter``; an effect is followed by its interval.
+        Columns ``id``, ``claim``, ``says``, ``source``, ``paper``, ``best`` and ``last`` (effects in points, each with
+        its interval; of what is computed, the values), ``scale``, ``verdict``, ``because`` and ``chapter``.
     """
     return pd.DataFrame(
         {
@@ -53,15 +76,36 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
             "claim": j.claim.claim,
             "says": f"{j.claim.direction} {j.claim.smallest_effect:g}",
             "source": j.claim.source,
-            "paper": _points(j.paper_effect, j.paper_interval),
-            "ours": _points(j.our_effect, j.interval),
-            "pairs": j.pairs,
-            "scale": j.scale or "–",
-            "verdict": j.verdict,
+            "paper": _paper(j),
+            "best": f"{j.paper_effect + j.best.effect:.2f}" if _computed(j) else _effect(j.best),
+            "last": _effect(j.last),
+            "scale": scale(j) or "–",
+            "verdict": j.verdict + " (also beyond these examples)" * j.beyond,
+            "because": j.because,
             "chapter": j.claim.chapter,
         }
         for j in judgements
     )
+
+
+def scale(*judgements: Judgement) -> str:
+    """Encoder, tasks, optimizer steps and seeds of what was compared; empty for nothing."""
+    compared = [j for j in judgements if j.evidence and j.evidence.settings]
+    if not compared:
+        return ""
+    tasks = {task: len(seeds) for j in compared for task, seeds in j.evidence.seeds.items()}
+    parts = [
+        ", ".join(sorted({j.model for j in compared})),
+        ", ".join(task_spec(task).title for task in sorted(tasks)),
+        _range([steps for j in compared for steps in j.steps], "step"),
+        _range([len(seeds) for j in compared for seeds in j.evidence.seeds.values()], "seed") + " a task",
+    ]
+    return ", ".join(parts)
+
+
+def _range(numbers: Sequence[int], unit: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}{f' to {high:,}' if high > low else ''} {unit}{'s' * (high > 1)}"
 
 
 def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str:
@@ -72,20 +116,28 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
         executed: the way from that page to the executed chapters.
 
     Returns:
-        HTML: the number of claims by verdict, and those reproduced or contradicted, each with both effects.
+        HTML: the number of claims by verdict with their scale, and those decided, each with its own.
     """
-    tally = ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items())
-    parts = [f"<p>Of the {len(judgements)} claims in the papers' tables: {tally}.</p>"]
-    for verdict in (REPRODUCED, CONTRADICTED):
-        decided = [j for j in judgements if j.verdict == verdict]
+    trained = [j for j in judgements if not _computed(j)]
+    computed = [j for j in judgements if _computed(j)]
+    at = scale(*trained)
+    parts = [
+        f"<p>Of the {len(trained)} claims in the papers' tables that need training{f', with {at}' * bool(at)}: "
+        f"{_tally(trained)}. Of the {len(computed)} that can be computed: {_tally(computed)}.</p>"
+    ]
+    for verdict in DECIDED:
         entries = "".join(
             f'<li><a href="{executed}/{j.claim.chapter}.html">{escape(j.claim.claim)}</a> '
-            f"Paper {j.paper_effect:+.1f} points, here {_points(j.our_effect, j.interval, 1)}.</li>"
-            for j in decided
+            f"{verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} points; paper {_paper(j, 1)}.</li>"
+            for j in trained
+            if j.verdict == verdict
         )
-        listed = f"</p><ul>{entries}</ul>" if decided else " none.</p>"
-        parts.append(f"<p><strong>{verdict.capitalize()}</strong>:{listed}")
+        parts += [f"<p><strong>{verdict.capitalize()}</strong>:</p><ul>{entries}</ul>"] * bool(entries)
     return "\n".join(parts)
+
+
+def _tally(judgements: Iterable[Judgement]) -> str:
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items() if number) or "none"
 
 
 def chapter(name: str) -> Styler:
@@ -113,9 +165,9 @@ def show(judgements: Iterable[Judgement], name: str) -> Styler:
     frame = pd.DataFrame(
         {
             "claim": _lines(f'<strong id="{r.id}">{r.id}</strong>', escape(r.claim), small=r.says),
-            "verdict": _lines(f"<strong>{r.verdict}</strong>", small=_link(r.chapter)),
-            "paper": _lines(r.paper, small=f"{r.source}<br>{escape(j.claim.scale)}"),
-            "ours": _lines(r.ours, small=f"{r.scale}<br>pairs: {r.pairs}" if r.pairs else ""),
+            "verdict": _lines(f"<strong>{r.verdict}</strong>", escape(r.because), small=_link(r.chapter)),
+            "paper": _lines(r.paper, j.paper_verdict, small=f"{r.source}<br>{escape(j.claim.scale)}"),
+            "ours": _lines(*_ours(j, r), small="" if r.scale == "–" else r.scale) + _left_out(j),
         }
         for j, r in ((j, next(to_frame([j]).itertuples())) for j in judgements)
     )
@@ -125,17 +177,58 @@ def show(judgements: Iterable[Judgement], name: str) -> Styler:
     return style.set_table_styles([{"selector": "th, td", "props": cells}, *widths])
 
 
+def _ours(j: Judgement, row: Any) -> list[str]:
+    if j.last is None:
+        return [row.best]
+    lines = [f"best {row.best}", f"last {row.last}"]
+    if j.best.both:
+        lines.append(f"best, for other examples too [{j.best.both[0]:+.2f}, {j.best.both[1]:+.2f}]")
+    elif j.best_lift:
+        lines.append("for other examples: the labels are not at hand")
+    if j.best_lift:
+        share = _points(j.best_lift.effect, j.best_lift.seeds, 1)
+        lines.append(f"{share} % of the lift; same sign in {j.best.agree} of {j.best.tasks} tasks")
+    if j.control is not None:
+        lines.append(f"control {j.control:+.2f}")
+    if j.evidence.mixed:
+        lines.append(f"number formats mixed: {', '.join(j.evidence.mixed)}")
+    return lines
+
+
+def _left_out(j: Judgement) -> str:
+    if not (j.evidence and j.evidence.gated):
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in j.evidence.gated)
+    return f"<details><summary>left out: {len(j.evidence.gated)}</summary><ul>{items}</ul></details>"
+
+
 def _lines(*lines: str, small: str) -> str:
-    return "<br>".join((*lines, f"<small>{small}</small>"))
+    return "<br>".join([line for line in lines if line] + [f"<small>{small}</small>"])
 
 
 def _link(chapter: str) -> str:
     return f'<a href="{chapter}.html">{chapter}</a>' if _written(chapter) else f"chapter {chapter}: not written yet"
 
 
-def _points(effect: float | None, bounds: tuple[float, float] | None, decimals: int = 2) -> str:
-    if effect is None:
-        return "–"
+def _computed(judgement: Judgement) -> bool:
+    return isinstance(judgement.claim.test, Computed)
+
+
+def _paper(j: Judgement, decimals: int = 2) -> str:
+    if j.paper_effect is None:
+        return "in words"
+    return f"{j.paper_effect:g}" if _computed(j) else _points(j.paper_effect, j.paper_interval, decimals)
+
+
+def _paper_holds(j: Judgement) -> bool | None:
+    return None if j.paper_effect is None or _computed(j) else j.claim.holds_at(j.paper_effect)
+
+
+def _effect(estimate: Estimate | None, decimals: int = 2) -> str:
+    return "–" if estimate is None else _points(estimate.effect, estimate.seeds, decimals)
+
+
+def _points(effect: float, bounds: tuple[float, float] | None, decimals: int = 2) -> str:
     spread = "" if bounds is None else " [{:+.{d}f}, {:+.{d}f}]".format(*bounds, d=decimals)
     return f"{effect:+.{decimals}f}{spread}"
 

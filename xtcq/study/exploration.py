@@ -35,7 +35,7 @@ PAPER_ROWS = {
     "stsb": "STS-B",
 }
 
-_COLUMNS = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach"]
+_COLUMNS = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach", "paper's regime"]
 
 
 def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xtcq.study import published
+from xtcq.study.arithmetic import Table
 from xtcq.study.claims import paper_effects
 from xtcq.study.grid import notebook_grid
 from xtcq.study.ledger_file import ClaimError, load_claims
@@ -103,9 +104,10 @@ def _check_claims(root: Path) -> Iterator[Problem]:
     except ClaimError as error:
         yield Problem(name, str(error).rstrip("."), "See above")
         return
+    tables: dict[str, Table] = {}
     for claim in claims:
         try:
-            paper_effects(claim)
+            paper_effects(claim, tables)
         except ValueError as error:
             yield Problem(name, str(error), "See above")
 

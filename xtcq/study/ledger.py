@@ -1,7 +1,8 @@
 """What a claim of the papers is: an entry of ``book/claims.yaml``, which `xtcq.study.ledger_file` reads.
 
-A claim says how the paper's effect follows from the published tables (`Effect`), which Records would show the same
-(`Contrast` or `Spread`), and on which side of which threshold the effect lies. `xtcq.study.claims` judges it.
+A claim says how the paper's effect follows from the published tables (`Effect`), what would show the same here
+(`Contrast` or `Spread` of Records, or `Computed`), and on which side of which threshold the effect lies.
+`xtcq.study.claims` judges it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from xtcq.study import published
 
 # What a claim says of its effect, and the sign of the threshold: "not less" means at least minus the smallest effect.
-DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1}
+# "equal" is said of what is computed: within the smallest effect on either side.
+DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1, "equal": +1}
 REDUCTIONS = ("best", "std")
 TEACHER = "teacher"
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
@@ -53,6 +55,19 @@ class Effect:
         return tuple(dict.fromkeys(table for term in rows for table, _ in term.cells))
 
 
+@dataclass(frozen=True)
+class Stated:
+    """A claim that the paper makes in words or in a figure, without numbers.
+
+    Attributes:
+        paper: `published.XTC` or `published.ADAQAT`.
+        place: where.
+    """
+
+    paper: str
+    place: str
+
+
 Selector = Mapping[str, tuple[Any, ...]]
 """Fields of an Experiment, or one of `READINGS`, each with the values that are accepted.
 
@@ -65,16 +80,22 @@ class Contrast:
     """Records that stand against each other: equal in every field of the Experiment but those named here.
 
     Attributes:
-        where: what all of them have.
+        where: what all of them have; the budget, if the claim speaks of one.
         plus: selectors whose scores are added; the string ``"teacher"`` is the Record of the students' teacher.
-        minus: selectors whose scores are subtracted.
-        tune: fields over whose values the best is taken; only values that every selector has count, at least two.
+        minus: selectors whose scores are subtracted, one for each of ``plus``, with which it is to be compared first.
+        tune: field over whose values each side takes its best, ``"learning_rate"``; None for none.
+        bitops: most by which the bit operations of the two sides may differ, as a share; None for a claim that does not
+            compare at equal ones.
+        control: of a claim about the distance to the teacher, the students without what is claimed: only where they
+            keep the bound can it be seen whether the others do.
     """
 
     where: Selector
     plus: tuple[Selector | str, ...]
     minus: tuple[Selector | str, ...]
-    tune: tuple[str, ...]
+    tune: str | None = None
+    bitops: float | None = None
+    control: Selector | None = None
 
     @property
     def selectors(self) -> list[Selector]:
@@ -94,6 +115,36 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a search for widths ends with.
+
+    Attributes:
+        where: what all of its Records have.
+        name: of the number in ``Record.exploration``; it stands in place of a score.
+    """
+
+    where: Selector
+    name: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A value that needs no training: one of `xtcq.study.computed.VALUES`, beside the number that the paper prints."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Untestable:
+    """Why a claim cannot be tested here."""
+
+    because: str
+
+
+Test = Contrast | Spread | Found | Computed | Untestable
+
+
+@dataclass(frozen=True)
 class Claim:
     """One entry of the ledger.
 
@@ -106,7 +157,10 @@ class Claim:
         scale: at which scale the paper says it.
         chapter: the notebook that shows it, written or planned.
         effect: how the paper's effect is computed.
-        test: the Records that test it; None where no Record can yet.
+        test: what tests it; None where nothing was run for it yet.
+        length: the budgets that it is about, or why it may be judged at any.
+        least_tasks: fewest tasks that decide it.
+        least_seeds: fewest seeds of each task that decide it.
     """
 
     id: str
@@ -116,8 +170,11 @@ class Claim:
     because: str
     scale: str
     chapter: str
-    effect: Effect
-    test: Contrast | Spread | None
+    effect: Effect | Stated
+    test: Test | None
+    length: str = ""
+    least_tasks: int = 3
+    least_seeds: int = 3
 
     @property
     def threshold(self) -> float:
@@ -126,17 +183,26 @@ class Claim:
 
     def holds_at(self, effect: float) -> bool:
         """Whether an effect lies on the claimed side of the threshold."""
+        if self.direction == "equal":
+            return abs(effect) <= self.smallest_effect
         upwards = self.direction in ("greater", "not less")
         return effect >= self.threshold if upwards else effect <= self.threshold
 
     @property
     def source(self) -> str:
         """Paper and tables, as a reader would cite them."""
-        sources = [published.source(table) for table in self.effect.tables]
-        places = dict.fromkeys(source.place.partition(",")[0] for source in sources)
-        return f"{sources[0].paper}, {', '.join(places)}"
+        if isinstance(self.effect, Stated):
+            return f"{self.effect.paper}, {self.effect.place}"
+        texts = published.texts()
+        places = [
+            place if table in texts else place.partition(",")[0]
+            for table, place in ((table, published.source(table).place) for table in self.effect.tables)
+        ]
+        return f"{self.paper}, {', '.join(dict.fromkeys(places))}"
 
     @property
     def paper(self) -> str:
         """The paper that makes the claim: `published.XTC` or `published.ADAQAT`."""
+        if isinstance(self.effect, Stated):
+            return self.effect.paper
         return published.source(self.effect.tables[0]).paper

@@ -11,13 +11,29 @@ from typing import Any
 import yaml
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.study import published
+from xtcq.study import computed, published
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
 from xtcq.study.experiment import WIDTHS, Experiment
-from xtcq.study.ledger import DIRECTIONS, REDUCTIONS, TEACHER, Claim, Contrast, Effect, Rows, Selector, Spread
+from xtcq.study.ledger import (
+    DIRECTIONS,
+    REDUCTIONS,
+    TEACHER,
+    Claim,
+    Computed,
+    Contrast,
+    Effect,
+    Found,
+    Rows,
+    Selector,
+    Spread,
+    Stated,
+    Test,
+    Untestable,
+)
 from xtcq.study.recompute import NINE
 
 NONE_YET = "none yet"
+TUNED = "learning_rate"
 _FIELDS = ("id", "claim", "direction", "smallest_effect", "because", "scale", "chapter", "effect", "records")
 
 
@@ -75,7 +91,7 @@ class _Malformed(Exception):
 
 
 def _claim(entry: Any) -> Claim:
-    values = _mapping("entry", entry, required=_FIELDS)
+    values = _mapping("entry", entry, required=_FIELDS, optional=("least",))
     for name in ("id", "chapter"):
         if not isinstance(values[name], str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", values[name]):
             raise _Malformed(name, values[name], "small letters, digits and hyphens")
@@ -87,8 +103,15 @@ def _claim(entry: Any) -> Claim:
     least = values["smallest_effect"]
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least < math.inf:
         raise _Malformed("smallest_effect", least, "a positive number of points")
-    kept = {name: values[name] for name in _FIELDS[:7]}
-    return Claim(**kept, effect=_effect(values["effect"]), test=_test(values["records"]))
+    most = _mapping("least", values.get("least", {}), required=(), optional=("tasks", "seeds"))
+    for name, count in most.items():
+        if type(count) is not int or count < 1:
+            raise _Malformed(f"least.{name}", count, "a whole number of at least 1")
+    kept = {name: values[name] for name in _FIELDS[:7]} | {f"least_{name}": count for name, count in most.items()}
+    test, length = _test(values["records"])
+    if values["direction"] == "equal" and not isinstance(test, Computed):
+        raise _Malformed("direction", "equal", "another one: only what is computed is equal to a printed number")
+    return Claim(**kept, effect=_effect(values["effect"]), test=test, length=length)
 
 
 def _mapping(field: str, value: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -105,7 +128,14 @@ def _list(field: str, value: Any, of: type = object) -> list[Any]:
     return value
 
 
-def _effect(value: Any) -> Effect:
+def _effect(value: Any) -> Effect | Stated:
+    if isinstance(value, dict) and set(value) == {"stated"}:
+        paper, separator, place = str(value["stated"]).partition(", ")
+        if paper not in (published.XTC, published.ADAQAT) or not separator:
+            raise _Malformed(
+                "effect.stated", value["stated"], f"{published.XTC} or {published.ADAQAT}, a comma, a place"
+            )
+        return Stated(paper, place)
     fields = _mapping("effect", value, required=("metrics", "plus"), optional=("minus", "over"))
     metrics = NINE if fields["metrics"] == "nine" else tuple(_list("effect.metrics", fields["metrics"], of=str))
     over = fields.get("over", {})
@@ -148,25 +178,68 @@ def _cell(text: Any, names: dict[str, str]) -> tuple[str, str]:
     return table, row
 
 
-def _test(value: Any) -> Contrast | Spread | None:
+def _test(value: Any) -> tuple[Test | None, str]:
+    """What tests the claim, and which lengths of training it is about."""
     if value == NONE_YET:
-        return None
-    if isinstance(value, dict) and "spread" in value:
-        return Spread(_selector("records.spread", _mapping("records", value, required=("spread",))["spread"]))
-    fields = _mapping("records", value, required=("where", "plus", "minus"), optional=("tune",))
-    sides = {side: _list(f"records.{side}", fields[side]) for side in ("plus", "minus")}
+        return None, ""
+    kind = next((kind for kind in ("computed", "untestable", "spread", "found") if kind in value), "") if value else ""
+    if kind in ("computed", "untestable"):
+        said = _mapping("records", value, required=(kind,))[kind]
+        if not isinstance(said, str) or (kind == "computed" and said not in computed.VALUES):
+            raise _Malformed(f"records.{kind}", said, f"a reason, or one of {', '.join(computed.VALUES)}")
+        return (Computed(said) if kind == "computed" else Untestable(said)), ""
+    required = {"spread": ("spread", "length"), "found": ("where", "length", "found")}
+    contrast = ("where", "length", "plus", "minus")
+    optional = ("tune", "bitops", "control") if not kind else ()
+    fields = _mapping("records", value, required=required.get(kind, contrast), optional=optional)
+    budgets, length = _length(fields["length"])
+    where = _selector("records.where", fields["spread" if kind == "spread" else "where"]) | budgets
+    if kind == "spread":
+        return Spread(where), length
+    if kind == "found":
+        return Found(where, str(fields["found"])), length
+    return _contrast(where, fields), length
+
+
+def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
     plus, minus = (
-        tuple(term if term == TEACHER else _selector(f"records.{side}", term) for term in terms)
-        for side, terms in sides.items()
+        tuple(
+            term if term == TEACHER else _selector(f"records.{side}", term)
+            for term in _list(f"records.{side}", fields[side])
+        )
+        for side in ("plus", "minus")
     )
-    tune = tuple(_list("records.tune", fields["tune"], of=str)) if "tune" in fields else ()
-    if unknown := set(tune) - set(Experiment.__dataclass_fields__):
-        raise _Malformed("records.tune", sorted(unknown), "fields of an Experiment")
-    test = Contrast(_selector("records.where", fields["where"]), plus, minus, tune)
-    compared = [path.partition(".")[0] for selector in test.selectors for path in selector]
+    if len(plus) != len(minus):
+        raise _Malformed("records", [len(plus), len(minus)], "as many terms in 'minus' as in 'plus', pair by pair")
+    if (tune := fields.get("tune")) not in (None, TUNED):
+        raise _Malformed("records.tune", tune, f"{TUNED}, or leave it out")
+    if (bitops := fields.get("bitops")) is not None and not (type(bitops) is float and 0 < bitops < 1):
+        raise _Malformed("records.bitops", bitops, "a share between 0 and 1")
+    compared = [path.partition(".")[0] for term in plus + minus if term != TEACHER for path in term]
     if not compared or (TEACHER in plus + minus and TEACHER in compared):
-        raise _Malformed("records", sides, "a field that is compared; 'teacher' as a term only where all share one")
-    return test
+        shown = {side: fields[side] for side in ("plus", "minus")}
+        raise _Malformed("records", shown, "a field that is compared; 'teacher' as a term only where all share one")
+    control, absolute = fields.get("control"), TEACHER in plus + minus and len(plus) == 1
+    if absolute and control is None:
+        expected = (
+            "the students without what is claimed, which have to keep the bound as well, since the teacher is a term; "
+            "or 'none: why there is no such arm'"
+        )
+        raise _Malformed("records.control", control, expected)
+    if isinstance(control, dict) and set(control) == {"none"}:
+        return Untestable(str(control["none"]))
+    return Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
+
+
+def _length(value: Any) -> tuple[Selector, str]:
+    """The budgets that all Records must have, and the same in words."""
+    if isinstance(value, dict) and set(value) == {"any"} and isinstance(value["any"], str):
+        return {}, value["any"]
+    names = value if isinstance(value, list) else [value]
+    if not names or not set(map(str, names)) <= set(BUDGET_NAMES):
+        expected = f"one or a list of {', '.join(BUDGET_NAMES)}, or 'any: why the claim may be judged at every length'"
+        raise _Malformed("records.length", value, expected)
+    return {"budget": tuple(names)}, "budget " + " or ".join(names)
 
 
 def _selector(field: str, value: Any) -> Selector:

@@ -136,7 +136,8 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
 
 
 def _index(rows: Iterable[tuple[int, str]]) -> pd.MultiIndex:
-    return pd.MultiIndex.from_tuples(rows, names=["exploration steps", "granularity"])
+    places = list(zip(*rows, strict=True)) or [[], []]  # no tuples, no levels
+    return pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
 
 
 def _paper(experiment: Experiment, granularity: str | None = None) -> AdaQATSettings:
