@@ -159,13 +159,13 @@ class AdaQAT:
 
         Returns:
             `granularity`; `groups`: names of the layers that share a width; `eta` and `reach`, see `WidthSearch`;
-            `steps` (taken), `planned_steps` and `needed_steps`, see `WidthSearch.length`; `updates`: by role, how often
-            each width was moved; `in_regime`: whether this is the search of the paper, and `departures`: what it
-            lacked, see `xtcq.adaqat.departures`; `ended`: "frozen" where all widths froze, else "budget"; `widths`:
-            layer to [weight bits, activation bits]; `mean_weights` and `mean_activations`, over the layers without
-            regard to their sizes, as AdaQAT-BERT prints them; `oscillations` and `frozen`: by role, a number or a truth
-            value for every learned width; `trace`: `[step, role, group, N]` of every update, with role 0 for weights
-            and 1 for activations, and N rounded to four decimals.
+            `steps` (taken), `planned_steps` and `needed_steps` (at the rate of this search, see `WidthSearch.length`);
+            `updates`: by role, how often each width was moved; `in_regime`: whether this is the search of the paper,
+            and `departures`: what it lacked, see `xtcq.adaqat.departures`; `ended`: "frozen" where all widths froze,
+            else "budget"; `widths`: layer to [weight bits, activation bits]; `mean_weights` and `mean_activations`,
+            over the layers without regard to their sizes, as AdaQAT-BERT prints them; `oscillations` and `frozen`: by
+            role, a number or a truth value for every learned width; `trace`: `[step, role, group, N]` of every update,
+            with role 0 for weights and 1 for activations, and N rounded to four decimals.
         """
         widths = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
         search, lacked = self.search, departures(self.search, self.steps, self.needed)
