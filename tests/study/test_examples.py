@@ -83,5 +83,24 @@ def test_predictions_that_do_not_give_the_score(make_run, labels, monkeypatch):
         influence(make_run(80.0), "best")
 
 
+def test_rounding_moves_the_score_of_a_student_that_predicts_nearly_one_number(make_run, labels, monkeypatch):
+    monkeypatch.setenv("XTCQ_DATA", "/some/folder")
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(1500)
+    labels("stsb", truth)
+
+    def run(spread, changed=0.0):
+        exact = 2.5 + spread * (truth + rng.standard_normal(1500)) / math.sqrt(2)
+        made = np.round(exact, 4).tolist()
+        return make_run(scored("stsb", truth, exact) + changed, predictions=at_best(made), task="stsb")
+
+    for spread in (0.003, 0.0003, 0.00001):
+        assert influence(run(spread), "best").shape == (1500,)
+    with pytest.raises(ValueError, match="one of them was changed"):
+        influence(run(1.0, changed=0.05), "best")
+    with pytest.raises(ValueError, match="one of them was changed"):
+        influence(run(0.003, changed=-5.0), "best")
+
+
 def test_without_labels_there_is_no_influence(make_run):
     assert influence(make_run(80.0), "best") is None

@@ -71,21 +71,30 @@ def paper_passes(task: str, budget: str) -> float:
     return own.epochs[NAMES.index(budget)] * (_growth(task) if own.augmented else 1.0)
 
 
-def name_of(task: str, passes: float) -> str | None:
-    """The budget that a length is.
+def own_name(task: str, passes: float) -> str | None:
+    """The budget of XTC that a length is for a task: only this is the paper's scale.
 
     Args:
         task: name of any task.
         passes: over the unaugmented training set.
 
     Returns:
-        ``"A"``, ``"B"`` or ``"C"``, whether XTC's for this task or that of the tasks without augmentation; None for
-        another length.
+        ``"A"``, ``"B"`` or ``"C"``; None for any other length.
     """
-    for name in NAMES:
-        if passes == PASSES[name] or (task in BUDGETS and passes == paper_passes(task, name)):
-            return name
-    return None
+    return next((name for name in NAMES if passes == paper_passes(task, name)), None)
+
+
+def name_of(task: str, passes: float) -> str | None:
+    """The budget that a length is called after.
+
+    Args:
+        task: name of any task.
+        passes: over the unaugmented training set.
+
+    Returns:
+        That of `own_name`, else that of the tasks which XTC does not augment; None for another length.
+    """
+    return own_name(task, passes) or next((name for name in NAMES if passes == PASSES[name]), None)
 
 
 def table() -> pd.DataFrame:

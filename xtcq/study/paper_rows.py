@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from xtcq.distillation import SELECTIONS
 from xtcq.encoder import encoder_depth
 from xtcq.study import labels
+from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Label, as_text
 from xtcq.study.profiles import Profile
@@ -59,10 +60,15 @@ def budget(profile: Profile, experiment: Experiment) -> str:
 
 
 def beside_budget(profile: Profile) -> Label:
-    """A label: the budget, and that of the paper's row where it is another one: ``"short (paper: A)"``."""
+    """A label: the budget, and that of the paper's row where it is another length: ``"short (paper: A)"``.
+
+    Three passes are Budget-A of MNLI, and a twentieth of RTE's: there they are ``"3 passes (paper: A)"``.
+    """
 
     def label(experiment: Experiment) -> str:
         ours, theirs = profile.budget_name(experiment), budget(profile, experiment)
+        if ours in BUDGETS and ours != own_name(experiment.task, experiment.epochs):
+            ours = f"{experiment.epochs:g} passes"
         return ours if ours == theirs else f"{ours} (paper: {theirs})"
 
     return label

@@ -77,6 +77,7 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
 
 # A score without a most frequent class says nothing below this: CoLA's Matthews, other correlations, F1 of answers.
 LEAST_MATTHEWS, LEAST_SCORE = 10.0, 30.0
+CORRELATIONS = ("matthews", "pearson")
 
 
 def chance_level(spec: TaskSpec) -> float | None:
@@ -89,7 +90,7 @@ def chance_level(spec: TaskSpec) -> float | None:
         Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
         where the labels would have to be counted.
     """
-    if spec.primary_metric in ("matthews", "pearson") or (spec.head == "questions" and not spec.unanswerable):
+    if spec.primary_metric in CORRELATIONS or (spec.head == "questions" and not spec.unanswerable):
         return 0.0
     return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
 
