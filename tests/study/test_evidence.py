@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -222,6 +224,17 @@ class TestTuned:
         assert evidence.effects("best") == {"mrpc": [pytest.approx(4.5), pytest.approx(3.5), pytest.approx(2.0)]}
         assert evidence.seeds == {"mrpc": {1, 2, 42}}
 
+    @pytest.mark.parametrize(("more", "seeds"), [((1, 2, 3), {1, 2, 3}), ((1, 2), {1, 2, 42})])
+    def test_the_seed_that_chose_does_not_count_beside_three_others(self, student, teachers, more, seeds):
+        records = self.sweep(student, (76, 80, 79), "one-stage") + self.sweep(student, (70, 77, 70), "two-stage")
+        for seed in more:
+            records += [
+                student(best, stages=stages, seed=seed) for stages, best in (("one-stage", 78), ("two-stage", 76))
+            ]
+        evidence = only(find_evidence(self.TEST, records + teachers))
+        assert evidence.seeds == {"mrpc": seeds}
+        assert evidence.effects("best")["mrpc"] == [2.0] * len(more) + [3.0] * (42 in seeds)
+
     def test_a_rate_is_chosen_by_the_best_score_under_both(self, student, teachers):
         records = [student(80.0, 75.0, learning_rate=1e-4), student(79.0, 79.0, learning_rate=2e-5)]
         records += [student(70.0, 70.0, learning_rate=5e-4), *self.sweep(student, (70, 77, 70), "two-stage")]
@@ -373,3 +386,68 @@ def test_what_a_search_found(student, teachers):
     ]
     evidence = only(find_evidence(Found({"recipe": ("adaqat",)}, "mean_weights"), records + teachers))
     assert evidence.effects("best") == evidence.effects("last") == {"mrpc": [2.25, 2.5]}
+
+
+class TestSharedEvaluations:
+    """Learned widths are fixed on the way, so that a learned student is evaluated later and fewer times."""
+
+    TEST = Contrast({}, ({"widths": ("learned",)},), ({"widths": ("uniform",)},))
+
+    def pair(self, student, uniform, **fields):
+        """A student evaluated at the steps 40 and 60 after its widths were fixed, a uniform one at 20, 40 and 60."""
+        fields |= {"recipe": "adaqat", "precision": "4-4-4"}
+
+        def run(scores, **more):
+            record = student(max(scores), scores[-1], **fields, **more)
+            entries = zip((60, 40, 20), reversed(scores), strict=False)
+            place = record.history[0]
+            history = [place | {"step": step, "metrics": dict.fromkeys(record.best, s)} for step, s in entries]
+            return dataclasses.replace(record, history=history[::-1])
+
+        return [run((78.0, 76.0), adaqat={}, exploration={"in_regime": True}), run(uniform)]
+
+    def test_the_best_of_the_partner_is_one_of_the_same_steps(self, student, teachers):
+        evidence = only(find_evidence(self.TEST, self.pair(student, (80.0, 77.0, 75.0)) + teachers))
+        assert evidence.effects("best") == evidence.effects("last") == {"mrpc": [1.0]}
+        assert evidence.shortened == ["mrpc"]
+
+    def test_predictions_of_another_evaluation_are_not_taken_for_those_of_the_best(
+        self, student, teachers, monkeypatch
+    ):
+        monkeypatch.setattr("xtcq.study.evidence.influence", lambda record, score: np.ones(408))
+        early = only(find_evidence(self.TEST, self.pair(student, (80.0, 77.0, 75.0)) + teachers))
+        assert early.example_variances("best") is None and early.example_variances("last") == {"mrpc": 0.0}
+        late = only(find_evidence(self.TEST, self.pair(student, (70.0, 77.0, 75.0)) + teachers))
+        assert late.shortened == [] and late.example_variances("best") == {"mrpc": 0.0}
+
+    def test_a_teacher_and_a_run_of_another_length_keep_all_of_theirs(self, student, teachers):
+        learned, _ = self.pair(student, (80.0, 77.0, 75.0))
+        against = Contrast({}, ({"widths": ("learned",)},), ("teacher",))
+        assert only(find_evidence(against, [learned, *teachers])).effects("best") == {"mrpc": [78.0 - 86.0]}
+        _, longer = self.pair(student, (80.0, 77.0, 75.0), epochs=9)
+        lengths = Contrast(
+            {}, ({"widths": ("learned",), "epochs": (3.0,)},), ({"widths": ("uniform",), "epochs": (9.0,)},)
+        )
+        assert only(find_evidence(lengths, [learned, longer, *teachers])).effects("best") == {"mrpc": [-2.0]}
+
+
+@pytest.mark.parametrize("test", [Spread({"precision": ("1-1-8",)}), Found({"precision": ("1-1-8",)}, "mean_weights")])
+def test_students_of_two_teachers_are_two_settings(student, make_run, test):
+    teachers = {rate: make_run(86.0, learning_rate=rate) for rate in (1e-4, 2e-4)}
+    records = [
+        student(80.0 + seed, seed=seed, teacher=teachers[rate].experiment, exploration={"mean_weights": 2.0})
+        for rate, seeds in ((1e-4, (1, 2)), (2e-4, (2, 3, 4)))
+        for seed in seeds
+    ]
+    evidence = only(find_evidence(test, records + list(teachers.values())))
+    (setting,) = evidence.settings
+    assert {r.experiment.teacher.learning_rate for r in evidence.records} == {2e-4} and set(setting.terms) == {2, 3, 4}
+    assert evidence.gated == ["mrpc: 1 with another teacher, start or length, beside one with as many seeds or more"]
+
+
+def test_two_runs_of_one_seed_are_never_one(student, teachers):
+    start = Experiment(task="mrpc", epochs=3, learning_rate=1e-4, stages="one-stage", teacher=teacher_of())
+    records = [student(80.0, start=dataclasses.replace(start, seed=seed)) for seed in (1, 2)]
+    assert "runs of one seed begin with several others" in left_out(
+        find_evidence(Spread({"stages": ("one-stage",)}), records + teachers)
+    )

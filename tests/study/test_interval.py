@@ -1,11 +1,12 @@
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import t as student_t
 
-from xtcq.study.interval import coverage, deviation, estimate
+from xtcq.study.interval import chosen, coverage, deviation, estimate
 
 
 def test_by_hand():
@@ -82,3 +83,14 @@ def test_the_simulation_has_the_interval_of_the_estimate():
     one = estimate({"a": [0.9, 1.4, 0.8], "b": [1.3, 0.2, 0.7]})
     held = coverage(lambda rng, shape: np.array([[[0.9, 1.4, 0.8], [1.3, 0.2, 0.7]]]), [1.0, 1.0], 3, runs=1)
     assert held == (100 if one.seeds[0] <= 0 else 0)
+
+
+def test_what_a_seed_gains_by_choosing_a_rate():
+    drawn = chosen(np.random.default_rng(0), (200_000, 3))
+    # The highest of three normal values lies 3 / (2 sqrt(pi)) above their mean; over three seeds a third of that.
+    assert drawn.mean() == pytest.approx(0.5 / math.sqrt(math.pi), abs=0.01)
+    assert drawn.mean(0)[1:] == pytest.approx([0, 0], abs=0.01)
+    # The more tasks, the narrower the interval, and the bias stays. One rate chooses nothing.
+    three, five, eight = (coverage(chosen, np.ones(tasks), 3) for tasks in (3, 5, 8))
+    assert 95 > three > 93 > five > 90 > eight > 86
+    assert coverage(partial(chosen, rates=1), np.ones(8), 3) == pytest.approx(95, abs=1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from xtcq.study.examples import influence, majority
 from xtcq.study.experiment import Experiment
-from xtcq.study.ledger import READINGS, TEACHER, Contrast, Found, Selector, Spread
+from xtcq.study.ledger import LEAST_SEEDS, READINGS, TEACHER, Contrast, Found, Selector, Spread
 from xtcq.study.records import Record
 from xtcq.tasks import least_score, task_spec
 from xtcq.tasks.metrics import LEAST_MATTHEWS, LEAST_SCORE
@@ -27,11 +27,12 @@ A pair counts only if its teacher and the better of its two sides, by the best s
 than two standard errors above always answering the most frequent class; without such a class above {LEAST_SCORE:g},
 and on CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}. Where the learning rate is tuned, each side takes the
 best of its own rates, {LEAST_RATES} or more, and it may be neither the lowest nor the highest of them. It is chosen
-by the seeds that all rates of the side have, mostly a single one, and then all seeds of that rate count; the score of
-the seed that chose is too good by what choosing gains, on both sides alike. Learned widths count only if their search
-ran in the paper's regime. Runs with other data, or by another method of training, are never paired; those in another
-number format are, and are marked. Records without predictions, and generated tasks, count for nothing. What is left
-out is listed with its reason."""
+by the seeds that all rates of the side have, mostly a single one. The score of a seed that chose is too good by what
+choosing gains, so it does not count where at least {LEAST_SEEDS} others are left. Where there are fewer all count,
+which favours the side whose rates are more alike, by up to 0.3 of a seed's deviation. Learned widths count only if
+their search ran in the paper's regime. Runs with other data, or by another method of training, are never paired;
+those in another number format are, and are marked. Records without predictions, and generated tasks, count for
+nothing. What is left out is listed with its reason."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Setting:
         if self.found is not None:
             [(_, record)] = self.terms[seed]
             return record.exploration[self.found]
-        return sum(sign * value(record, score) for sign, record in self.terms[seed])
+        return sum(sign * value(r, score, _first(r, self.terms[seed])) for sign, r in self.terms[seed])
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,15 @@ class Evidence:
         return {task: fmean(s.lift for s in self.settings if s.task == task) for task in self.seeds}
 
     def example_variances(self, score: str) -> dict[str, float] | None:
-        """Variance of each task's effect over other development sets of its size; None without labels.
+        """Variance of each task's effect over other development sets of its size; None without labels or predictions.
 
         All runs of a task were evaluated on the same examples, and some of them stand on both sides or in several
         settings: their influences are added up before they are squared.
         """
+        if score == "best" and self.shortened:  # predictions are those of the best evaluation of all
+            return None
         variances = {}
-        for task, seeds in self.seeds.items():
+        for task in self.seeds:
             terms = [terms for s in self.settings if s.task == task for terms in s.terms.values()]
             influences = [(sign, influence(record, score)) for both in terms for sign, record in both]
             if any(one is None for _, one in influences):
@@ -125,6 +128,12 @@ class Evidence:
             total = sum(sign * one for sign, one in influences) / len(terms)
             variances[task] = float(np.mean(total**2)) / len(total)
         return variances
+
+    @property
+    def shortened(self) -> list[str]:
+        """Tasks in which the best of a side came before the widths of the other were fixed; the next best counts."""
+        terms = [(s.task, terms) for s in self.settings for terms in s.terms.values()]
+        return sorted({task for task, both in terms for _, r in both if _step_of_best(r) < _first(r, both)})
 
     def only(self, tasks: Iterable[str], because: str) -> Evidence:
         """The same for some of the tasks; the reason is listed for the others."""
@@ -140,9 +149,26 @@ class _Gate(Exception):
     """Why something does not count."""
 
 
-def value(record: Record, score: str) -> float:
-    """The primary metric of a Record at ``"best"`` or ``"last"``, in per cent."""
-    return getattr(record, score)[task_spec(record.experiment.task).primary_metric]
+def value(record: Record, score: str, first: int = 0) -> float:
+    """The primary metric of a Record at ``"best"`` or ``"last"``, in per cent; the best from step ``first`` on."""
+    metric = task_spec(record.experiment.task).primary_metric
+    if score == "best" and first:
+        return max(entry["metrics"][metric] for entry in record.evaluations if entry["step"] >= first)
+    return getattr(record, score)[metric]
+
+
+def _step_of_best(record: Record) -> int:
+    metric = task_spec(record.experiment.task).primary_metric
+    return max(record.evaluations, key=lambda entry: entry["metrics"][metric])["step"]
+
+
+def _first(record: Record, terms: Sequence[tuple[int, Record]]) -> int:
+    """Step from which all students of a record's length are evaluated; learned widths are fixed on the way."""
+    if record.experiment.teacher is None:
+        return 0
+    students = [other for _, other in terms if other.experiment.teacher is not None]
+    alike = [other for other in students if other.experiment.steps == record.experiment.steps]
+    return max(other.evaluations[0]["step"] for other in alike)
 
 
 def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) -> dict[str, Evidence]:
@@ -161,7 +187,8 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     bearing = [r for r in usable if _matches(r.experiment, test.where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
     if not isinstance(test, Contrast):
-        groups, setting = _grouped(bearing, lambda e: (e.task, _configuration(e))), _seeds
+        own = _grouped(bearing, lambda e: (_configuration(e), e.task, e.epochs, e.teacher, _unseeded(e.start)))
+        groups, setting = own, _seeds
     else:
         paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
         compared = {name for path in paths for name in READINGS.get(path, (path,))} | {"seed", test.tune}
@@ -227,14 +254,16 @@ def _contrast(test: Contrast, group: list[Record], teachers: Teachers) -> Settin
         raise _Gate("its sides were run by different methods of training, or on different data")
     group = origins[max(complete)]  # the newest method
     terms = [(+1, term) for term in test.plus] + [(-1, term) for term in test.minus]
-    sides = [None if term == TEACHER else _side(term, group, test.tune) for _, term in terms]
-    students = [side for side in sides if side is not None]
-    seeds = sorted(set.intersection(*map(set, students)))
+    chosen = [({}, set()) if term == TEACHER else _side(term, group, test.tune) for _, term in terms]
+    sides = [side for side, _ in chosen]
+    seeds = set.intersection(*(set(side) for side in sides if side))
+    others = seeds.difference(*(chose for _, chose in chosen))
+    seeds = sorted(others if len(others) >= LEAST_SEEDS else seeds)
     if not seeds:
         raise _Gate("no seed is common to its sides" + " at their best rates" * bool(test.tune))
     runs = {
         seed: [
-            (sign, _teacher(students[0][seed], teachers) if side is None else side[seed])
+            (sign, side[seed] if side else _teacher(next(filter(None, sides))[seed], teachers))
             for (sign, _), side in zip(terms, sides, strict=True)
         ]
         for seed in seeds
@@ -249,7 +278,12 @@ def _contrast(test: Contrast, group: list[Record], teachers: Teachers) -> Settin
 def _seeds(test: Spread | Found, group: list[Record], teachers: Teachers) -> Setting:
     """The seeds of one configuration on one task."""
     newest = max(map(_origin, group))
-    runs = {record.experiment.seed: [(+1, record)] for record in group if _origin(record) == newest}
+    group = [record for record in group if _origin(record) == newest]
+    runs = {record.experiment.seed: [(+1, record)] for record in group}
+    if len(runs) < len(group):
+        raise _Gate(
+            f"runs of one seed begin with several others, and which of them is not said: «{group[0].experiment}»"
+        )
     better = fmean(value(record, "best") for [(_, record)] in runs.values())
     found = test.name if isinstance(test, Found) else None
     return replace(_gated(runs, better, teachers), group=_configuration(group[0].experiment), found=found)
@@ -261,8 +295,8 @@ def _compare_bitops(share: float, records: Sequence[Record]) -> None:
         raise _Gate(f"its sides differ in bit operations by {most / least - 1:.0%}, and the claim is about equal ones")
 
 
-def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> dict[int, Record]:
-    """Records of a term by seed, at the best of its rates if it is tuned."""
+def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> tuple[dict[int, Record], set[int]]:
+    """Records of a term by seed, at the best of its rates if it is tuned, and the seeds that chose it."""
     name = ", ".join(f"{path} {'/'.join(map(str, accepted))}" for path, accepted in selector.items())
     rates: dict[Any, dict[int, Record]] = defaultdict(dict)
     for record in group:
@@ -273,7 +307,7 @@ def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> dict
                 raise _Gate(f"several settings are «{name}», and the claim does not say which: «{experiment}» is one")
             of_rate[experiment.seed] = record
     if tune is None:
-        return rates[None]
+        return rates[None], set()
     shown = ", ".join(f"{rate:g}" for rate in sorted(rates))
     sweep = set.intersection(*map(set, rates.values()))
     if len(rates) < LEAST_RATES or not sweep:
@@ -281,7 +315,7 @@ def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> dict
     best = max(sorted(rates), key=lambda rate: fmean(value(rates[rate][seed], "best") for seed in sweep))
     if best in (min(rates), max(rates)):
         raise _Gate(f"the best rate of «{name}», {best:g}, is at an edge of its sweep ({shown})")
-    return rates[best]
+    return rates[best], sweep
 
 
 def _teacher(record: Record, teachers: Teachers) -> Record:
@@ -311,16 +345,30 @@ def _gated(terms: Mapping[int, Sequence[tuple[int, Record]]], better: float, tea
 
 
 def _same_seeds(evidence: Evidence) -> Evidence:
-    """Keep the settings of each task that have most seeds, so that every seed stands for the same settings."""
+    """Keep the settings of each task that have most seeds, so that every seed stands for the same settings.
+
+    Of the settings of one configuration, which differ in their teacher or length, one is kept.
+    """
     kept, gated = [], list(evidence.gated)
     for task in evidence.seeds:
-        settings = [setting for setting in evidence.settings if setting.task == task]
+        alike = defaultdict(list)
+        for number, setting in enumerate(s for s in evidence.settings if s.task == task):
+            alike[setting.group or number].append(setting)
+        settings = [max(several, key=lambda s: (len(s.terms), s.lift)) for several in alike.values()]
+        if fewer := sum(map(len, alike.values())) - len(settings):
+            gated.append(
+                f"{task}: {fewer} with another teacher, start or length, beside one with as many seeds or more"
+            )
         most = max((sorted(setting.terms) for setting in settings), key=len)
         kept += [setting for setting in settings if sorted(setting.terms) == most]
         if fewer := sum(sorted(setting.terms) != most for setting in settings):
             seeds = ", ".join(map(str, most))
             gated.append(f"{task}: {fewer} of {len(settings)} settings were not run with all seeds {seeds}")
     return Evidence(kept, gated)
+
+
+def _unseeded(start: Experiment | None) -> Experiment | None:
+    return start and replace(start, seed=0)
 
 
 def _configuration(experiment: Experiment | None) -> object:

@@ -103,6 +103,24 @@ def coverage(
     return 100 * float(np.mean(np.abs(drawn.mean(axis=(1, 2))) <= half))
 
 
+def chosen(rng: np.random.Generator, shape: tuple[int, ...], rates: int = 3) -> np.ndarray:
+    """Noise of a pair of which one side has equal rates and takes the best, and the other one rate above its others.
+
+    The first seed chooses, and counts: its score is the highest of as many as there are rates.
+
+    Args:
+        rng: draws the scores, normal between seeds and without any effect.
+        shape: (..., seeds).
+        rates: of the side that chooses among equal ones.
+
+    Returns:
+        Of that shape, differences in units of the deviation between seeds.
+    """
+    one, other = rng.standard_normal(shape), rng.standard_normal(shape)
+    one[..., 0] = rng.standard_normal((*shape[:-1], rates)).max(-1)
+    return one - other
+
+
 def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, tuple[float, float]]:
     """Pool estimated variances into one standard deviation, with its interval (chi-squared).
 

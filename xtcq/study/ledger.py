@@ -19,6 +19,8 @@ from xtcq.study import published
 DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1, "equal": +1}
 REDUCTIONS = ("best", "std")
 TEACHER = "teacher"
+# What decides a claim unless it says otherwise.
+LEAST_TASKS, LEAST_SEEDS = 3, 3
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
 READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
 
@@ -173,8 +175,8 @@ class Claim:
     effect: Effect | Stated
     test: Test | None
     length: str = ""
-    least_tasks: int = 3
-    least_seeds: int = 3
+    least_tasks: int = LEAST_TASKS
+    least_seeds: int = LEAST_SEEDS
 
     @property
     def threshold(self) -> float:
