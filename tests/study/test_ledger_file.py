@@ -41,6 +41,21 @@ def test_the_books_ledger_covers_both_papers():
     assert len({claim.id for claim in claims}) == len(claims)
 
 
+def test_every_claim_about_learned_widths_pins_the_papers_search():
+    """What a setting of the search may be is named once, and no claim leaves one of them open."""
+    paper = {f"adaqat.{name}": (value,) for name, value in {
+        "ends": False, "lambda_weights": 0.02, "lambda_activations": 0.01, "order": "paper", "counts": "cycles",
+        "pressure": "mean", "paired": True, "oscillations": 10,
+    }.items()}  # fmt: skip
+    searches = {}
+    for claim in load_claims():
+        selectors = [claim.test.where] if isinstance(claim.test, Found) else getattr(claim.test, "selectors", [])
+        for selector in selectors:
+            if "learned" in selector.get("widths", ()):
+                searches[claim.id] = {name: value for name, value in selector.items() if name.startswith("adaqat.")}
+    assert len(searches) == 7 and all(search == paper for search in searches.values())
+
+
 def test_values_are_stored_as_an_experiment_stores_them(load):
     where = {"precision": "1-1-8 1-32-32", "layers": [[1, 3, 5], None], "epochs": 18, "teacher.layers": None}
     (claim,) = load(ENTRY | {"records": ENTRY["records"] | {"where": where}})
@@ -99,6 +114,11 @@ RECORDS, EFFECT = ENTRY["records"], ENTRY["effect"]
             {"records": RECORDS | {"minus": ["teacher"]}},
             "'records.control' is None",
             "or 'none: why there is no such arm'",
+        ),
+        (
+            {"records": RECORDS | {"plus": ["teacher"], "control": {"precision": "2-2-8"}}},
+            "'records.plus' is ['teacher']",
+            "the teacher belongs into 'minus'",
         ),
         ({"records": RECORDS | {"control": {"bits": 2}}}, "'records.control.bits' is 2", "an Experiment"),
         ({"records": RECORDS | {"bitops": 5}}, "'records.bitops' is 5", "a share"),

@@ -220,6 +220,9 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
         shown = {side: fields[side] for side in ("plus", "minus")}
         raise _Malformed("records", shown, "a field that is compared; 'teacher' as a term only where all share one")
     control, absolute = fields.get("control"), TEACHER in plus + minus and len(plus) == 1
+    if absolute and plus[0] == TEACHER:
+        expected = "the students; the teacher belongs into 'minus', since a control arm takes the place of 'plus'"
+        raise _Malformed("records.plus", fields["plus"], expected)
     if absolute and control is None:
         expected = (
             "the students without what is claimed, which have to keep the bound as well, since the teacher is a term; "
