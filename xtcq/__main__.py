@@ -164,7 +164,7 @@ def claims(
     if as_json:
         typer.echo(json.dumps([as_data(judgement) for judgement in judgements], indent=1))
         return
-    typer.echo(to_frame(judgements).drop(columns=["claim", "chapter", "because"]).to_string(index=False))
+    typer.echo(to_frame(judgements).drop(columns=["claim", "chapter"]).to_string(index=False))
     typer.echo(", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items() if number))
 
 

@@ -82,7 +82,8 @@ def make_run(make_record, monkeypatch):
 def make_study(make_run):
     """A factory of whole studies: students of two plans, their teachers and seeds.
 
-    Call it with the gains of one plan over the other, ``{task: [gain of seed 1, gain of seed 2, ...]}``.
+    Call it with the gains of one plan over the other, ``{task: [gain of seed 1, gain of seed 2, ...]}``. A field may be
+    a function of the task.
     """
 
     def build(
@@ -95,7 +96,8 @@ def make_study(make_run):
             for seed, gain in enumerate(of_seeds, 1):
                 end = gain if last is None else last[task][seed - 1]
                 students = {"task": task, "model": model, "seed": seed, "teacher": taught.experiment}
-                students |= {"precision": "1-1-8"} | fields
+                own = {name: value(task) if callable(value) else value for name, value in fields.items()}
+                students |= {"precision": "1-1-8"} | own
                 records.append(make_run(level + gain, level + end, stages=plans[0], **students))
                 records.append(make_run(level, level, stages=plans[1], **students))
         return records

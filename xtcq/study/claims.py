@@ -11,7 +11,8 @@ from statistics import fmean, pstdev, stdev
 
 from xtcq.study import computed, published
 from xtcq.study.arithmetic import Table
-from xtcq.study.evidence import GATES, Evidence, find_evidence, value
+from xtcq.study.budgets import own_name
+from xtcq.study.evidence import GATES, Evidence, Setting, find_evidence, value
 from xtcq.study.interval import LEVEL, Estimate, deviation, estimate, quantile
 from xtcq.study.ledger import Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
 from xtcq.study.ledger_file import load_claims
@@ -31,6 +32,7 @@ ONE_SEED = "undecided (one seed)"
 # XTC's runs with three seeds.
 SEEDS = ("xtc-c16", "xtc-c17")
 _NOTHING = "nothing that was run passes the gates"
+_HOLDS = "the interval holds the threshold, or zero"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
 RULE = f"""\
 **Claim.** A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the
@@ -38,36 +40,39 @@ effect is at least +*d*, *not less* at least -*d*, *not greater* at most +*d*, *
 budget that it is about, or why it may be judged at any length.
 
 **Score.** *Best* is the highest value of the task's first metric over all evaluations of a plan; where widths are
-learned, of those after they were fixed. *Last* is the value at the end. Plans that are compared have as many
-evaluations at the same steps. Every verdict is computed under both scores; where they disagree it is called
-**{DEPENDS}**.
+learned, of those after they were fixed. *Last* is the value at the end. Plans of equal length are evaluated at the
+same steps, and where one side learns its widths, the best of the other is one of the steps that both have. Every
+verdict is computed under both scores; where they disagree it is called **{DEPENDS}**.
 
 **Effect.** Records are paired by task and seed, and are equal in everything but what the claim compares. The effect
 is the mean over the tasks of the mean over the seeds. It is given in points, and as a share of the task's *lift*,
 what its teacher is above the majority class; *d* is then the same share of the mean lift. A verdict has to hold in
 both units, so that one task with a long scale cannot decide it. Beside it stands in how many tasks the effect has the
-sign of the mean.
+sign of the mean. A claim about the widths that a search ends with is in bits: these have no score, no lift and no
+zero, and the verdict rests on the threshold alone.
 
 **Interval.** Tasks are a fixed set, and seeds are a sample: the {LEVEL:.0%} interval is Student's t, with the
 variance between seeds of each task and degrees of freedom after Welch and Satterthwaite. It is about these
 development sets, these teachers, and for students that begin with another run about that run. A second interval adds
 the variance of the development sets, from the predictions of both sides on the same examples; where that still says
-the same, the row is marked *also beyond these examples*. For a claim about the spread over seeds the effect is the
-standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled over configurations,
-with the interval of a variance.
+the same, the row is marked *also beyond these examples*. Predictions are stored at a run's own best and last
+evaluation: where another one counts as the best, the second interval is left out. For a claim about the spread over
+seeds the effect is the standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled
+over configurations, with the interval of a variance.
 
 **Gates.** {GATES} A claim is decided by three tasks and three seeds of each, unless it says otherwise. One about the
 distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep the bound.
 
-**Words.** With BERT-base and a budget of the papers: **{REPRODUCED}** if the whole interval lies on the claimed side
-of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other scale: **{SAME}**;
-**{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero; **{NO_DIFFERENCE}**, if it lies
-within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim is called **{CANNOT}**, with the
-reason, where nothing passes the gates or no control arm keeps the bound, and **{NOT_RUN}** where there are no
-Records. What needs no training is computed, and is **{REPRODUCED}** or **{CONTRADICTED}** whatever the scale.
-Encoders are never mixed. The papers' own effects are held against the same threshold. They give one seed a cell:
-XTC's get an interval from the deviations over three seeds that its Tables C.16 and C.17 print for five other
-students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its column is *{ONE_SEED}*."""
+**Words.** With BERT-base and, on every task, one of XTC's budgets for it: **{REPRODUCED}** if the whole interval lies
+on the claimed side of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other
+scale: **{SAME}**; **{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero;
+**{NO_DIFFERENCE}**, if it lies within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim
+is called **{CANNOT}**, with the reason, where nothing passes the gates or no control arm keeps the bound, and
+**{NOT_RUN}** where there are no Records. What needs no training is computed, and is **{REPRODUCED}** or
+**{CONTRADICTED}** whatever the scale. Encoders are never mixed. The papers' own effects are held against the same
+threshold. They give one seed a cell: XTC's get an interval from the deviations over three seeds that its Tables C.16
+and C.17 print for five other students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its
+column is *{ONE_SEED}*."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +185,11 @@ def _judge_contrast(
     if isinstance(test, Contrast) and test.control is not None:
         arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
         evidence = evidence.only(arm.tasks, _NO_CONTROL)
-    full = [task for task, seeds in evidence.seeds.items() if len(seeds) >= claim.least_seeds]
-    if len(full) >= claim.least_tasks:
-        evidence = evidence.only(full, f"fewer than {claim.least_seeds} seeds")
+    # Too few to decide anything are shown all the same, with an interval if some have one.
+    for seeds, tasks in ((claim.least_seeds, claim.least_tasks), (2, 1)):
+        if len(enough := [task for task, found in evidence.seeds.items() if len(found) >= seeds]) >= tasks:
+            evidence = evidence.only(enough, f"fewer than {seeds} seeds")
+            break
     judged = replace(opened, evidence=evidence)
     if not evidence.settings:
         return replace(judged, verdict=CANNOT, because=_NOTHING if arm is None or arm.settings else _NO_CONTROL)
@@ -203,10 +210,12 @@ def _judge_contrast(
 
 
 def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgement:
-    configurations = _configurations(claim, evidence)
-    if not configurations:
-        word, because = (UNDECIDED_HERE, _lack(claim, evidence)) if evidence.settings else (CANNOT, _NOTHING)
-        return replace(opened, evidence=evidence, verdict=word, because=because)
+    judged = replace(opened, evidence=evidence)
+    if not evidence.settings:
+        return replace(judged, verdict=CANNOT, because=_NOTHING)
+    if lack := _lack(claim, evidence):
+        return replace(judged, verdict=UNDECIDED if _at_scale(judged) else UNDECIDED_HERE, because=lack)
+    configurations = [found for found in _configurations(claim, evidence) if len(found[0]) >= claim.least_tasks]
     found = {}
     for score in ("best", "last"):
         variances, freedoms = [], []
@@ -217,32 +226,33 @@ def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgem
         spread, bounds = deviation(variances, freedoms)
         found[score] = Estimate(spread, bounds, None, len(variances), len(variances))
     kept = [setting for settings, _ in configurations for setting in settings]
-    judged = replace(opened, evidence=Evidence(kept, evidence.gated), **found)
-    return _with_words(claim, judged, "")
+    return _with_words(claim, replace(opened, evidence=Evidence(kept, evidence.gated), **found), "")
 
 
-def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list, list[int]]]:
-    """Settings of the configurations that have enough tasks with enough seeds in common, and these seeds."""
+def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list[Setting], list[int]]]:
+    """Settings of each configuration that have enough seeds in common, one a task, and these seeds."""
     groups = defaultdict(list)
     for setting in evidence.settings:
         if len(setting.terms) >= claim.least_seeds:
             groups[setting.group].append(setting)
-    found = []
-    for settings in groups.values():
-        seeds = sorted(set.intersection(*(set(setting.terms) for setting in settings)))
-        if len(settings) >= claim.least_tasks and len(seeds) >= claim.least_seeds:
-            found.append((settings, seeds))
-    return found
+    common = [(settings, sorted(set.intersection(*(set(s.terms) for s in settings)))) for settings in groups.values()]
+    return [(settings, seeds) for settings, seeds in common if len(seeds) >= claim.least_seeds]
 
 
 def _lack(claim: Claim, evidence: Evidence) -> str:
     """What evidence lacks to decide a claim; empty for nothing."""
     if isinstance(claim.test, Spread):
-        enough = bool(_configurations(claim, evidence))
+        tasks = max((len(settings) for settings, _ in _configurations(claim, evidence)), default=0)
     else:
-        enough = sum(len(s) >= claim.least_seeds for s in evidence.seeds.values()) >= claim.least_tasks
-    tasks = f"{claim.least_tasks} task{'s' * (claim.least_tasks > 1)}"
-    return "" if enough else f"it takes {tasks} with {claim.least_seeds} seeds each"
+        tasks = sum(len(seeds) >= claim.least_seeds for seeds in evidence.seeds.values())
+    shown = f"{tasks} task{'s' * (tasks != 1)} of {claim.least_tasks} with {claim.least_seeds} seeds each"
+    return "" if tasks >= claim.least_tasks else shown
+
+
+def _at_scale(judged: Judgement) -> bool:
+    """Whether the papers' encoder was trained for a budget of theirs, on every task the one for it."""
+    lengths = {(r.experiment.task, r.experiment.epochs) for r in judged.evidence.students or judged.evidence.records}
+    return judged.model == PAPER_MODEL and all(own_name(*length) for length in lengths)
 
 
 def _estimates(evidence: Evidence, score: str) -> tuple[Estimate, Estimate | None]:
@@ -257,8 +267,7 @@ def _estimates(evidence: Evidence, score: str) -> tuple[Estimate, Estimate | Non
 
 def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
     """The judgement with its verdicts."""
-    at_scale = judged.model == PAPER_MODEL and all(r.experiment.budget for r in judged.evidence.students)
-    lift = fmean(judged.evidence.lifts.values()) / 100
+    at_scale, lift = _at_scale(judged), fmean(judged.evidence.lifts.values()) / 100
 
     def word(score: str, part: str) -> str:
         points, share = getattr(judged, score), getattr(judged, f"{score}_lift")
@@ -276,7 +285,7 @@ def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
     verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
     if verdict == undecided and not lack:
         alone = _word(claim, judged.best.seeds, at_scale)
-        because = "decided in points, but not as a share of the lift" if alone else "the interval holds the threshold"
+        because = "decided in points, but not as a share of the lift" if alone else _HOLDS
     return replace(
         judged,
         verdict=verdict,
@@ -328,21 +337,19 @@ def _held(claim: Claim, bounds: tuple[float, float]) -> str:
 
 def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:
     """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
-    tables = tables | {name: tables.get(name) or Table(name) for name in SEEDS}
-    groups = [
-        (tables[name], row.removesuffix("42")) for name in SEEDS for row in tables[name].rows if row.endswith("| 42")
-    ]
-    of_metrics = [
-        fmean(stdev(printed.value(row + seed, metric) for seed in ("42", "111", "222")) ** 2 for printed, row in groups)
-        for metric in claim.effect.metrics
-    ]
+    variances = []
+    for name in SEEDS:
+        printed = tables.get(name) or Table(name)
+        for row in (row.removesuffix("42") for row in printed.rows if row.endswith("| 42")):
+            values = [[printed.value(row + seed, m) for m in claim.effect.metrics] for seed in ("42", "111", "222")]
+            variances.append(stdev(map(fmean, values)) ** 2)
     weights: Counter[Rows] = Counter()
     for plus, minus in claim.effect.cases:
         for sign, side in ((+1, plus), (-1, minus)):
             for term in side:
                 weights[term] += sign / len(claim.effect.cases)
-    variance = sum(weight**2 for weight in weights.values()) * fmean(of_metrics) / len(of_metrics)
-    half = quantile(2 * len(groups)) * variance**0.5
+    variance = sum(weight**2 for weight in weights.values()) * fmean(variances)
+    half = quantile(2 * len(variances)) * variance**0.5
     return effect - half, effect + half
 
 

@@ -12,10 +12,11 @@ from pandas.io.formats.style import Styler
 from xtcq.study import published
 from xtcq.study.claims import DECIDED, Judgement, counts, judge_all
 from xtcq.study.interval import Estimate
-from xtcq.study.ledger import Computed
+from xtcq.study.ledger import Computed, Found
 from xtcq.tasks import task_spec
 
 _WIDTHS = ("13em", "9em", "9em", "13em")
+_NO_LABELS = "the labels are not at hand"
 
 
 def as_data(judgement: Judgement) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "verdict_best": judgement.verdict_best,
         "verdict_last": judgement.verdict_last,
         "also_beyond_these_examples": judgement.beyond,
+        "unit": _unit(judgement),
         "points": {"best": _estimate(judgement.best), "last": _estimate(judgement.last)},
         "lift": {"best": _estimate(judgement.best_lift), "last": _estimate(judgement.last_lift)},
         "control": judgement.control,
@@ -46,6 +48,7 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "steps": judgement.steps,
         "compute": sorted({record.compute for record in evidence.records}) if evidence else [],
         "mixed_compute": evidence.mixed if evidence else [],
+        "best_at_shared_steps": evidence.shortened if evidence else [],
         "gated": evidence.gated if evidence else [],
         "chapter": claim.chapter if _written(claim.chapter) else None,
     }
@@ -68,7 +71,8 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
 
     Returns:
         Columns ``id``, ``claim``, ``says``, ``source``, ``paper``, ``best`` and ``last`` (effects in points, each with
-        its interval; of what is computed, the values), ``scale``, ``verdict``, ``because`` and ``chapter``.
+        its interval; of what is computed the values, of a search the bits, which have no last), ``scale``,
+        ``verdict``, ``because`` and ``chapter``.
     """
     return pd.DataFrame(
         {
@@ -77,8 +81,8 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
             "says": f"{j.claim.direction} {j.claim.smallest_effect:g}",
             "source": j.claim.source,
             "paper": _paper(j),
-            "best": f"{j.paper_effect + j.best.effect:.2f}" if _computed(j) else _effect(j.best),
-            "last": _effect(j.last),
+            "best": f"{j.paper_effect + j.best.effect:.2f}" if _computed(j) else _effect(j.best) + " bits" * _found(j),
+            "last": _effect(None if _found(j) else j.last),
             "scale": scale(j) or "–",
             "verdict": j.verdict + " (also beyond these examples)" * j.beyond,
             "because": j.because,
@@ -128,7 +132,7 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
     for verdict in DECIDED:
         entries = "".join(
             f'<li><a href="{executed}/{j.claim.chapter}.html">{escape(j.claim.claim)}</a> '
-            f"{verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} points; paper {_paper(j, 1)}.</li>"
+            f"{verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} {_unit(j)}; paper {_paper(j, 1)}.</li>"
             for j in trained
             if j.verdict == verdict
         )
@@ -178,13 +182,16 @@ def show(judgements: Iterable[Judgement], name: str) -> Styler:
 
 
 def _ours(j: Judgement, row: Any) -> list[str]:
-    if j.last is None:
+    if j.last is None or _found(j):
         return [row.best]
     lines = [f"best {row.best}", f"last {row.last}"]
     if j.best.both:
         lines.append(f"best, for other examples too [{j.best.both[0]:+.2f}, {j.best.both[1]:+.2f}]")
     elif j.best_lift:
-        lines.append("for other examples: the labels are not at hand")
+        early = ", ".join(j.evidence.shortened)
+        lines.append(
+            f"for other examples: {f'no predictions at the best shared step ({early})' if early else _NO_LABELS}"
+        )
     if j.best_lift:
         share = _points(j.best_lift.effect, j.best_lift.seeds, 1)
         lines.append(f"{share} % of the lift; same sign in {j.best.agree} of {j.best.tasks} tasks")
@@ -212,6 +219,14 @@ def _link(chapter: str) -> str:
 
 def _computed(judgement: Judgement) -> bool:
     return isinstance(judgement.claim.test, Computed)
+
+
+def _found(judgement: Judgement) -> bool:
+    return isinstance(judgement.claim.test, Found) and judgement.best is not None
+
+
+def _unit(judgement: Judgement) -> str:
+    return "bits" if isinstance(judgement.claim.test, Found) else "points"
 
 
 def _paper(j: Judgement, decimals: int = 2) -> str:
