@@ -14,7 +14,7 @@ from xtcq.study.arithmetic import Table
 from xtcq.study.budgets import own_name
 from xtcq.study.evidence import GATES, Evidence, Setting, find_evidence, value
 from xtcq.study.interval import LEVEL, Estimate, deviation, estimate, quantile
-from xtcq.study.ledger import Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
+from xtcq.study.ledger import LEAST_SEEDS, Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
 from xtcq.study.ledger_file import load_claims
 from xtcq.study.records import Record, load_record, records_folder
 
@@ -165,8 +165,7 @@ def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | No
         return replace(opened, verdict=verdict, best=Estimate(effect, (effect, effect), None, 1, 1))
     if isinstance(test, Untestable):
         return replace(opened, verdict=CANNOT, because=test.because)
-    found = find_evidence(test, records) if test else {}
-    if not found:
+    if not (found := find_evidence(test, records)):
         return opened
     # The papers' own encoder speaks first, but not if it has too little to say.
     model, evidence = max(
@@ -186,7 +185,7 @@ def _judge_contrast(
         arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
         evidence = evidence.only(arm.tasks, _NO_CONTROL)
     # Too few to decide anything are shown all the same, with an interval if some have one.
-    for seeds, tasks in ((claim.least_seeds, claim.least_tasks), (2, 1)):
+    for seeds, tasks in ((LEAST_SEEDS, claim.least_tasks), (2, 1)):
         if len(enough := [task for task, found in evidence.seeds.items() if len(found) >= seeds]) >= tasks:
             evidence = evidence.only(enough, f"fewer than {seeds} seeds")
             break
@@ -233,10 +232,10 @@ def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list[Setting
     """Settings of each configuration that have enough seeds in common, one a task, and these seeds."""
     groups = defaultdict(list)
     for setting in evidence.settings:
-        if len(setting.terms) >= claim.least_seeds:
+        if len(setting.terms) >= LEAST_SEEDS:
             groups[setting.group].append(setting)
     common = [(settings, sorted(set.intersection(*(set(s.terms) for s in settings)))) for settings in groups.values()]
-    return [(settings, seeds) for settings, seeds in common if len(seeds) >= claim.least_seeds]
+    return [(settings, seeds) for settings, seeds in common if len(seeds) >= LEAST_SEEDS]
 
 
 def _lack(claim: Claim, evidence: Evidence) -> str:
@@ -244,8 +243,8 @@ def _lack(claim: Claim, evidence: Evidence) -> str:
     if isinstance(claim.test, Spread):
         tasks = max((len(settings) for settings, _ in _configurations(claim, evidence)), default=0)
     else:
-        tasks = sum(len(seeds) >= claim.least_seeds for seeds in evidence.seeds.values())
-    shown = f"{tasks} task{'s' * (tasks != 1)} of {claim.least_tasks} with {claim.least_seeds} seeds each"
+        tasks = sum(len(seeds) >= LEAST_SEEDS for seeds in evidence.seeds.values())
+    shown = f"{tasks} task{'s' * (tasks != 1)} of {claim.least_tasks} with {LEAST_SEEDS} seeds each"
     return "" if tasks >= claim.least_tasks else shown
 
 
@@ -300,10 +299,10 @@ def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> s
     """The word for an interval; None where it decides nothing."""
     if bounds is None:
         return None
-    sides = {claim.holds_at(bound) for bound in bounds}
-    if len(sides) == 2:
+    holds = {claim.holds_at(bound) for bound in bounds}
+    if len(holds) == 2:
         return None
-    if sides.pop():
+    if holds.pop():
         return REPRODUCED if at_scale else SAME
     if at_scale:
         return CONTRADICTED

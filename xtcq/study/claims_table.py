@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from xtcq.study import published
 from xtcq.study.claims import DECIDED, Judgement, counts, judge_all
 from xtcq.study.interval import Estimate
 from xtcq.study.ledger import Computed, Found
@@ -20,7 +19,7 @@ _NO_LABELS = "the labels are not at hand"
 
 
 def as_data(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as JSON-able fields; ``chapter`` is None until that notebook is written."""
+    """A judgement as JSON-able fields."""
     claim, evidence = judgement.claim, judgement.evidence
     return {
         "id": claim.id,
@@ -50,7 +49,7 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "mixed_compute": evidence.mixed if evidence else [],
         "best_at_shared_steps": evidence.shortened if evidence else [],
         "gated": evidence.gated if evidence else [],
-        "chapter": claim.chapter if _written(claim.chapter) else None,
+        "chapter": claim.chapter,
     }
 
 
@@ -169,7 +168,9 @@ def show(judgements: Iterable[Judgement], name: str) -> Styler:
     frame = pd.DataFrame(
         {
             "claim": _lines(f'<strong id="{r.id}">{r.id}</strong>', escape(r.claim), small=r.says),
-            "verdict": _lines(f"<strong>{r.verdict}</strong>", escape(r.because), small=_link(r.chapter)),
+            "verdict": _lines(
+                f"<strong>{r.verdict}</strong>", escape(r.because), small=f'<a href="{r.chapter}.html">{r.chapter}</a>'
+            ),
             "paper": _lines(r.paper, j.paper_verdict, small=f"{r.source}<br>{escape(j.claim.scale)}"),
             "ours": _lines(*_ours(j, r), small="" if r.scale == "–" else r.scale) + _left_out(j),
         }
@@ -213,10 +214,6 @@ def _lines(*lines: str, small: str) -> str:
     return "<br>".join([line for line in lines if line] + [f"<small>{small}</small>"])
 
 
-def _link(chapter: str) -> str:
-    return f'<a href="{chapter}.html">{chapter}</a>' if _written(chapter) else f"chapter {chapter}: not written yet"
-
-
 def _computed(judgement: Judgement) -> bool:
     return isinstance(judgement.claim.test, Computed)
 
@@ -246,7 +243,3 @@ def _effect(estimate: Estimate | None, decimals: int = 2) -> str:
 def _points(effect: float, bounds: tuple[float, float] | None, decimals: int = 2) -> str:
     spread = "" if bounds is None else " [{:+.{d}f}, {:+.{d}f}]".format(*bounds, d=decimals)
     return f"{effect:+.{decimals}f}{spread}"
-
-
-def _written(chapter: str) -> bool:
-    return (published.folder().parents[1] / "notebooks" / f"{chapter}.ipynb").is_file()

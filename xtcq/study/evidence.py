@@ -187,7 +187,9 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     bearing = [r for r in usable if _matches(r.experiment, test.where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
     if not isinstance(test, Contrast):
-        own = _grouped(bearing, lambda e: (_configuration(e), e.task, e.epochs, e.teacher, _unseeded(e.start)))
+        own = _grouped(
+            bearing, lambda e: (_configuration(e), e.task, e.epochs, e.teacher, e.start and replace(e.start, seed=0))
+        )
         groups, setting = own, _seeds
     else:
         paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
@@ -269,7 +271,10 @@ def _contrast(test: Contrast, group: list[Record], teachers: Teachers) -> Settin
         for seed in seeds
     }
     if test.bitops is not None:
-        _compare_bitops(test.bitops, [record for both in runs.values() for _, record in both])
+        bitops = [record.bitops for both in runs.values() for _, record in both]
+        if max(bitops) > (1 + test.bitops) * min(bitops):
+            apart = max(bitops) / min(bitops) - 1
+            raise _Gate(f"its sides differ in bit operations by {apart:.0%}, and the claim is about equal ones")
     means = [fmean(value(runs[seed][i][1], "best") for seed in seeds) for i in range(len(terms))]
     half = len(test.plus)
     return _gated(runs, min(map(max, means[:half], means[half:])), teachers)
@@ -287,12 +292,6 @@ def _seeds(test: Spread | Found, group: list[Record], teachers: Teachers) -> Set
     better = fmean(value(record, "best") for [(_, record)] in runs.values())
     found = test.name if isinstance(test, Found) else None
     return replace(_gated(runs, better, teachers), group=_configuration(group[0].experiment), found=found)
-
-
-def _compare_bitops(share: float, records: Sequence[Record]) -> None:
-    most, least = max(record.bitops for record in records), min(record.bitops for record in records)
-    if most > (1 + share) * least:
-        raise _Gate(f"its sides differ in bit operations by {most / least - 1:.0%}, and the claim is about equal ones")
 
 
 def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> tuple[dict[int, Record], set[int]]:
@@ -365,10 +364,6 @@ def _same_seeds(evidence: Evidence) -> Evidence:
             seeds = ", ".join(map(str, most))
             gated.append(f"{task}: {fewer} of {len(settings)} settings were not run with all seeds {seeds}")
     return Evidence(kept, gated)
-
-
-def _unseeded(start: Experiment | None) -> Experiment | None:
-    return start and replace(start, seed=0)
 
 
 def _configuration(experiment: Experiment | None) -> object:

@@ -19,8 +19,8 @@ from xtcq.study import published
 DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1, "equal": +1}
 REDUCTIONS = ("best", "std")
 TEACHER = "teacher"
-# What decides a claim unless it says otherwise.
-LEAST_TASKS, LEAST_SEEDS = 3, 3
+# Fewest seeds of a task that decide anything.
+LEAST_SEEDS = 3
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
 READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
 
@@ -157,12 +157,11 @@ class Claim:
         smallest_effect: in points; with the direction it gives the threshold.
         because: why this is the smallest effect of interest.
         scale: at which scale the paper says it.
-        chapter: the notebook that shows it, written or planned.
+        chapter: the notebook that shows it.
         effect: how the paper's effect is computed.
-        test: what tests it; None where nothing was run for it yet.
+        test: what tests it, or why nothing can.
         length: the budgets that it is about, or why it may be judged at any.
         least_tasks: fewest tasks that decide it.
-        least_seeds: fewest seeds of each task that decide it.
     """
 
     id: str
@@ -173,10 +172,9 @@ class Claim:
     scale: str
     chapter: str
     effect: Effect | Stated
-    test: Test | None
+    test: Test
     length: str = ""
-    least_tasks: int = LEAST_TASKS
-    least_seeds: int = LEAST_SEEDS
+    least_tasks: int = 3
 
     @property
     def threshold(self) -> float:

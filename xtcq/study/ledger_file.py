@@ -32,7 +32,6 @@ from xtcq.study.ledger import (
 )
 from xtcq.study.recompute import NINE
 
-NONE_YET = "none yet"
 TUNED = "learning_rate"
 _FIELDS = ("id", "claim", "direction", "smallest_effect", "because", "scale", "chapter", "effect", "records")
 
@@ -91,7 +90,7 @@ class _Malformed(Exception):
 
 
 def _claim(entry: Any) -> Claim:
-    values = _mapping("entry", entry, required=_FIELDS, optional=("least",))
+    values = _mapping("entry", entry, required=_FIELDS, optional=("least_tasks",))
     for name in ("id", "chapter"):
         if not isinstance(values[name], str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", values[name]):
             raise _Malformed(name, values[name], "small letters, digits and hyphens")
@@ -103,11 +102,9 @@ def _claim(entry: Any) -> Claim:
     least = values["smallest_effect"]
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least < math.inf:
         raise _Malformed("smallest_effect", least, "a positive number of points")
-    most = _mapping("least", values.get("least", {}), required=(), optional=("tasks", "seeds"))
-    for name, count in most.items():
-        if type(count) is not int or count < 1:
-            raise _Malformed(f"least.{name}", count, "a whole number of at least 1")
-    kept = {name: values[name] for name in _FIELDS[:7]} | {f"least_{name}": count for name, count in most.items()}
+    if type(tasks := values.setdefault("least_tasks", 3)) is not int or tasks < 1:
+        raise _Malformed("least_tasks", tasks, "a whole number of at least 1")
+    kept = {name: values[name] for name in (*_FIELDS[:7], "least_tasks")}
     test, length = _test(values["records"])
     if values["direction"] == "equal" and not isinstance(test, Computed):
         raise _Malformed("direction", "equal", "another one: only what is computed is equal to a printed number")
@@ -178,10 +175,8 @@ def _cell(text: Any, names: dict[str, str]) -> tuple[str, str]:
     return table, row
 
 
-def _test(value: Any) -> tuple[Test | None, str]:
+def _test(value: Any) -> tuple[Test, str]:
     """What tests the claim, and which lengths of training it is about."""
-    if value == NONE_YET:
-        return None, ""
     kind = next((kind for kind in ("computed", "untestable", "spread", "found") if kind in value), "") if value else ""
     if kind in ("computed", "untestable"):
         said = _mapping("records", value, required=(kind,))[kind]
@@ -201,7 +196,7 @@ def _test(value: Any) -> tuple[Test | None, str]:
     return _contrast(where, fields), length
 
 
-def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
+def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast:
     plus, minus = (
         tuple(
             term if term == TEACHER else _selector(f"records.{side}", term)
@@ -226,11 +221,9 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast | Untestable:
     if absolute and control is None:
         expected = (
             "the students without what is claimed, which have to keep the bound as well, since the teacher is a term; "
-            "or 'none: why there is no such arm'"
+            "where there is no such arm, the reason as 'records: {untestable: ...}'"
         )
         raise _Malformed("records.control", control, expected)
-    if isinstance(control, dict) and set(control) == {"none"}:
-        return Untestable(str(control["none"]))
     return Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
 
 
