@@ -151,6 +151,12 @@ class TestGates:
         records = [student(80.0), student(85.0, lora_rank=8), student(79.0, stages="two-stage")]
         assert "several settings are «stages one-stage»" in left_out(find_evidence(test, records + teachers))
 
+    def test_seeds_of_two_settings_are_never_one_side(self, student, teachers):
+        test = Contrast({}, ({"stages": ("one-stage",)},), ({"stages": ("two-stage",), "lora_rank": (0,)},))
+        records = [student(80.0, seed=1), student(85.0, seed=2, lora_rank=8)]
+        records += [student(79.0, stages="two-stage", seed=seed) for seed in (1, 2)]
+        assert "several settings are «stages one-stage»" in left_out(find_evidence(test, records + teachers))
+
     def test_the_majority_of_a_task_without_its_labels(self, student, make_run):
         records = [*self.pair(student, 80.0, "mnli"), make_run(84.0, task="mnli")]
         assert "XTCQ_DATA lacks them" in left_out(find_evidence(STAGES, records))

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from statistics import fmean, pstdev, stdev
 
 from xtcq.study import computed, published
@@ -28,11 +27,13 @@ VERDICTS = (
 DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
 PAPER_MODEL = "bert-base-uncased"
 PAPER_TASKS = 8
+# What the papers' own intervals say, besides "undecided".
+HOLDS, FAILS = "holds", "fails"
 ONE_SEED = "undecided (one seed)"
 # XTC's runs with three seeds.
 SEEDS = ("xtc-c16", "xtc-c17")
 _NOTHING = "nothing that was run passes the gates"
-_HOLDS = "the interval holds the threshold, or zero"
+_OPEN = "the interval holds the threshold, or zero"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
 RULE = f"""\
 **Claim.** A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the
@@ -83,15 +84,12 @@ class Judgement:
         claim: what is claimed.
         paper_effect: in points, computed from the published tables; None for a claim in words or in a figure.
         paper_interval: for other seeds; None where the paper has none.
-        paper_verdict: whether the claim ``"holds"`` or ``"fails"`` in the paper by the same rule, or why it is open.
+        paper_verdict: `HOLDS` or `FAILS`, by the same rule, or why it is open.
         verdict: one of `VERDICTS`.
         because: why nothing was decided; empty otherwise.
-        verdict_best: the word under the best score; None where there is no effect.
-        verdict_last: the same under the last one.
-        best: effect in points under the best score.
-        best_lift: the same in per cent of the lift.
-        last: effect in points under the last score.
-        last_lift: the same in per cent of the lift.
+        verdict_best, verdict_last: the word under each score; None where there is no effect.
+        best, last: effects under each score, in points or bits.
+        best_lift, last_lift: the same in per cent of the lift.
         beyond: whether the verdict stays with the interval for other examples as well.
         control: effect in points of the control arm under the best score.
         evidence: what was compared and what was left out; None where nothing was.
@@ -121,11 +119,8 @@ class Judgement:
         return sorted({record.experiment.steps for record in self.evidence.students}) if self.evidence else []
 
 
-def judge_all(path: Path | None = None) -> list[Judgement]:
-    """Judge the whole ledger by the Records of `records_folder`.
-
-    Args:
-        path: another ledger than the book's.
+def judge_all() -> list[Judgement]:
+    """Judge the book's ledger by the Records of `records_folder`.
 
     Returns:
         One judgement a claim, in the ledger's order.
@@ -139,7 +134,7 @@ def judge_all(path: Path | None = None) -> list[Judgement]:
     """
     records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
     tables: dict[str, Table] = {}
-    return [judge(claim, records, tables) for claim in load_claims(path)]
+    return [judge(claim, records, tables) for claim in load_claims()]
 
 
 def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | None = None) -> Judgement:
@@ -192,12 +187,7 @@ def _judge_contrast(
     judged = replace(opened, evidence=evidence)
     if not evidence.settings:
         return replace(judged, verdict=CANNOT, because=_NOTHING if arm is None or arm.settings else _NO_CONTROL)
-    estimates = {score: _estimates(evidence, score) for score in ("best", "last")}
-    judged = replace(
-        judged,
-        **{score: points for score, (points, _) in estimates.items()},
-        **{f"{score}_lift": lift for score, (_, lift) in estimates.items()},
-    )
+    judged = replace(judged, **_estimates(evidence))
     if arm is not None:
         of_tasks = arm.only(evidence.tasks, "")
         missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in ("best", "last")]
@@ -254,14 +244,19 @@ def _at_scale(judged: Judgement) -> bool:
     return judged.model == PAPER_MODEL and all(own_name(*length) for length in lengths)
 
 
-def _estimates(evidence: Evidence, score: str) -> tuple[Estimate, Estimate | None]:
-    """The effect in points, and in per cent of the lift; of what a search found, in its own unit alone."""
-    if evidence.settings[0].found is not None:
-        return estimate(evidence.effects(score)), None
-    effects, variances, lifts = evidence.effects(score), evidence.example_variances(score), evidence.lifts
-    shares = {task: [100 * one / lifts[task] for one in values] for task, values in effects.items()}
-    scaled = variances and {task: variance * (100 / lifts[task]) ** 2 for task, variance in variances.items()}
-    return estimate(effects, variances), estimate(shares, scaled)
+def _estimates(evidence: Evidence) -> dict[str, Estimate]:
+    """Effects under both scores, in points and in per cent of the lift; of what a search found, in bits alone."""
+    lifts, found = evidence.lifts, {}
+    for score in ("best", "last"):
+        effects = evidence.effects(score)
+        if evidence.settings[0].found is not None:
+            found[score] = estimate(effects)
+            continue
+        variances = evidence.example_variances(score)
+        shares = {task: [100 * one / lifts[task] for one in values] for task, values in effects.items()}
+        scaled = variances and {task: variance * (100 / lifts[task]) ** 2 for task, variance in variances.items()}
+        found |= {score: estimate(effects, variances), f"{score}_lift": estimate(shares, scaled)}
+    return found
 
 
 def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
@@ -284,7 +279,7 @@ def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
     verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
     if verdict == undecided and not lack:
         alone = _word(claim, judged.best.seeds, at_scale)
-        because = "decided in points, but not as a share of the lift" if alone else _HOLDS
+        because = "decided in points, but not as a share of the lift" if alone else _OPEN
     return replace(
         judged,
         verdict=verdict,
@@ -299,10 +294,9 @@ def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> s
     """The word for an interval; None where it decides nothing."""
     if bounds is None:
         return None
-    holds = {claim.holds_at(bound) for bound in bounds}
-    if len(holds) == 2:
+    if (held := _held(claim, bounds)) == UNDECIDED:
         return None
-    if holds.pop():
+    if held == HOLDS:
         return REPRODUCED if at_scale else SAME
     if at_scale:
         return CONTRADICTED
@@ -331,7 +325,7 @@ def _paper(claim: Claim, tables: dict[str, Table]) -> Judgement:
 
 def _held(claim: Claim, bounds: tuple[float, float]) -> str:
     sides = {claim.holds_at(bound) for bound in bounds}
-    return "undecided" if len(sides) == 2 else "holds" if sides.pop() else "fails"
+    return UNDECIDED if len(sides) == 2 else HOLDS if sides.pop() else FAILS
 
 
 def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ _NO_LABELS = "the labels are not at hand"
 def as_data(judgement: Judgement) -> dict[str, Any]:
     """A judgement as JSON-able fields."""
     claim, evidence = judgement.claim, judgement.evidence
+    trained = judgement.paper_effect is not None and not _computed(judgement)
     return {
         "id": claim.id,
         "claim": claim.claim,
@@ -39,7 +40,7 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "control": judgement.control,
         "paper_effect": judgement.paper_effect,
         "paper_interval": judgement.paper_interval,
-        "paper_holds": _paper_holds(judgement),
+        "paper_holds": claim.holds_at(judgement.paper_effect) if trained else None,
         "paper_verdict": judgement.paper_verdict,
         "paper_scale": claim.scale,
         "model": judgement.model,
@@ -230,10 +231,6 @@ def _paper(j: Judgement, decimals: int = 2) -> str:
     if j.paper_effect is None:
         return "in words"
     return f"{j.paper_effect:g}" if _computed(j) else _points(j.paper_effect, j.paper_interval, decimals)
-
-
-def _paper_holds(j: Judgement) -> bool | None:
-    return None if j.paper_effect is None or _computed(j) else j.claim.holds_at(j.paper_effect)
 
 
 def _effect(estimate: Estimate | None, decimals: int = 2) -> str:

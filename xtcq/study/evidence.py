@@ -6,9 +6,10 @@ Whatever could be compared and does not count is listed with its reason.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import isnan
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -186,20 +187,21 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     usable = [r for r in records if r.predictions is not None and not task_spec(r.experiment.task).synthetic]
     bearing = [r for r in usable if _matches(r.experiment, test.where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
-    if not isinstance(test, Contrast):
-        own = _grouped(
-            bearing, lambda e: (_configuration(e), e.task, e.epochs, e.teacher, e.start and replace(e.start, seed=0))
-        )
-        groups, setting = own, _seeds
-    else:
+    key, setting = _unseeded, _seeds
+    if isinstance(test, Contrast):
         paths = {path.partition(".")[0] for selector in test.selectors for path in selector}
         compared = {name for path in paths for name in READINGS.get(path, (path,))} | {"seed", test.tune}
         equal = [field.name for field in fields(Experiment) if field.name not in compared]
         bearing = [r for r in bearing if any(_matches(r.experiment, selector) for selector in test.selectors)]
-        groups, setting = _grouped(bearing, lambda e: tuple(getattr(e, name) for name in equal)), _contrast
+        key, setting = attrgetter(*equal), _contrast
+    groups: dict[Any, list[Record]] = defaultdict(list)
+    for record in bearing:
+        groups[key(record.experiment)].append(record)
     found: dict[str, Evidence] = defaultdict(Evidence)
-    for group in groups:
-        evidence, task = found[_encoder(group[0].experiment)], group[0].experiment.task
+    for group in groups.values():
+        experiment = group[0].experiment
+        # Students of several encoders may be compared: they speak for their teacher's.
+        evidence, task = found[(experiment.teacher or experiment).model], experiment.task
         try:
             if counting := setting(test, group, teachers):
                 evidence.settings.append(counting)
@@ -210,16 +212,9 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     return {model: evidence for model, evidence in found.items() if evidence.settings or evidence.gated}
 
 
-def _encoder(experiment: Experiment) -> str:
-    """The encoder that a comparison speaks for: the teacher's, since students of several encoders may be compared."""
-    return (experiment.teacher or experiment).model
-
-
-def _grouped(records: Iterable[Record], key: Callable[[Experiment], Any]) -> list[list[Record]]:
-    groups: dict[Any, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[key(record.experiment)].append(record)
-    return list(groups.values())
+def _unseeded(experiment: Experiment) -> Experiment:
+    """The same for all its seeds; a run that it begins with may have one of its own."""
+    return replace(experiment, seed=0, start=experiment.start and replace(experiment.start, seed=0))
 
 
 def _matches(experiment: Experiment, selector: Selector) -> bool:
@@ -302,7 +297,8 @@ def _side(selector: Selector, group: Iterable[Record], tune: str | None) -> tupl
         experiment = record.experiment
         if _matches(experiment, selector):
             of_rate = rates[tune and getattr(experiment, tune)]
-            if experiment.seed in of_rate:
+            others = {_unseeded(other.experiment) for other in of_rate.values()}
+            if experiment.seed in of_rate or others - {_unseeded(experiment)}:
                 raise _Gate(f"several settings are «{name}», and the claim does not say which: «{experiment}» is one")
             of_rate[experiment.seed] = record
     if tune is None:

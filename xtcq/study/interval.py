@@ -53,8 +53,7 @@ def estimate(effects: Mapping[str, Sequence[float]], examples: Mapping[str, floa
     if min(map(len, effects.values())) < 2:
         return Estimate(effect, None, None, agree, count)
     parts = np.array([np.var(values, ddof=1) / len(values) for values in effects.values()]) / count**2
-    freedom = degrees_of_freedom(parts, np.array([len(values) - 1 for values in effects.values()]))
-    half = quantile(float(freedom)) * math.sqrt(parts.sum())
+    half = float(_half(parts, np.array([len(values) - 1 for values in effects.values()])))
     seeds, both = (effect - half, effect + half), None
     if examples is not None:
         # The second part rests on hundreds of examples. Half widths are added, so that it never narrows the interval.
@@ -63,19 +62,12 @@ def estimate(effects: Mapping[str, Sequence[float]], examples: Mapping[str, floa
     return Estimate(effect, seeds, both, agree, count)
 
 
-def degrees_of_freedom(parts: np.ndarray, freedoms: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of a sum of estimated variances, as `estimate` says.
-
-    Args:
-        parts: of shape (..., tasks), the summands.
-        freedoms: of shape (tasks,), the degrees of freedom of each.
-
-    Returns:
-        Of shape (...), between the smallest of ``freedoms`` and their sum.
-    """
+def _half(parts: np.ndarray, freedoms: np.ndarray) -> np.ndarray:
+    """Half widths, of shape (...), for estimated variances of shape (..., tasks); their degrees of freedom are f."""
     squares = (parts**2 / (freedoms + 1)).sum(-1)
     found = parts.sum(-1) ** 2 / np.where(squares > 0, squares, 1.0) - 1
-    return np.where(squares > 0, np.clip(found, freedoms.min(), freedoms.sum()), freedoms.sum())
+    freedom = np.where(squares > 0, np.clip(found, freedoms.min(), freedoms.sum()), freedoms.sum())
+    return student_t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(parts.sum(-1))
 
 
 def coverage(
@@ -98,8 +90,7 @@ def coverage(
     drawn = noise(np.random.default_rng(len(scales) * 10 + seeds), (runs, len(scales), seeds))
     drawn = drawn * np.asarray(scales)[:, None]
     parts = drawn.var(axis=2, ddof=1) / seeds / len(scales) ** 2
-    freedom = degrees_of_freedom(parts, np.full(len(scales), seeds - 1))
-    half = student_t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(parts.sum(1))
+    half = _half(parts, np.full(len(scales), seeds - 1))
     return 100 * float(np.mean(np.abs(drawn.mean(axis=(1, 2))) <= half))
 
 

@@ -40,20 +40,11 @@ class ClaimError(ValueError):
     """A ledger that cannot be used; the message names file, claim, field and remedy."""
 
 
-def ledger_path() -> Path:
-    """The ledger beside the folder of published tables.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    return published.folder().parent / "claims.yaml"
-
-
 def load_claims(path: Path | None = None) -> list[Claim]:
     """Read and validate the ledger.
 
     Args:
-        path: another file than `ledger_path`.
+        path: another file than that beside the folder of published tables.
 
     Returns:
         The claims in the file's order.
@@ -61,7 +52,7 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     Raises:
         ClaimError: the file is missing, is no YAML, or an entry is malformed.
     """
-    path = path or ledger_path()
+    path = path or published.folder().parent / "claims.yaml"
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -164,11 +155,9 @@ def _cell(text: Any, names: dict[str, str]) -> tuple[str, str]:
     expected = (
         f"'table / row' with names of 'over' in braces, or a mapping from one of {', '.join(REDUCTIONS)} to a list"
     )
-    if not isinstance(text, str):
-        raise _Malformed("effect", text, expected)
     try:
         table, separator, row = text.format_map(names).partition(" / ")
-    except (KeyError, ValueError, IndexError):
+    except (AttributeError, KeyError, ValueError, IndexError):
         raise _Malformed("effect", text, expected) from None
     if not separator or table not in (*published.tables(), *published.texts()):
         raise _Malformed("effect", text, f"{expected}; tables are {', '.join(published.tables())}")
