@@ -348,7 +348,7 @@ def test_what_passes_no_gate_cannot_be_tested(claim, make_study):
 
 def test_a_task_with_fewer_seeds_is_left_out_where_others_have_enough(claim, make_study):
     judgement = judge(claim, make_study(study(1.0, 1.2, 1.4) | {"cola": [-9.0]}))
-    assert judgement.verdict == SAME and judgement.evidence.tasks == ["mrpc", "rte", "sst2"]
+    assert judgement.verdict == SAME and list(judgement.evidence.seeds) == ["mrpc", "rte", "sst2"]
     assert judgement.evidence.gated == ["cola: fewer than 3 seeds"]
 
 

@@ -208,7 +208,7 @@ class TestOrigin:
         records = [student(80.0, compute="bf16"), student(78.0, stages="two-stage")]
         records += [student(80.0, task="rte", stages=stages) for stages in ("one-stage", "two-stage")]
         evidence = only(find_evidence(STAGES, records + teachers))
-        assert evidence.mixed == ["mrpc"] and evidence.tasks == ["mrpc", "rte"]
+        assert evidence.mixed == ["mrpc"] and list(evidence.seeds) == ["mrpc", "rte"]
 
 
 class TestTuned:

@@ -178,7 +178,7 @@ def _judge_contrast(
     arm = None
     if isinstance(test, Contrast) and test.control is not None:
         arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
-        evidence = evidence.only(arm.tasks, _NO_CONTROL)
+        evidence = evidence.only(arm.seeds, _NO_CONTROL)
     # Too few to decide anything are shown all the same, with an interval if some have one.
     for seeds, tasks in ((LEAST_SEEDS, claim.least_tasks), (2, 1)):
         if len(enough := [task for task, found in evidence.seeds.items() if len(found) >= seeds]) >= tasks:
@@ -189,13 +189,13 @@ def _judge_contrast(
         return replace(judged, verdict=CANNOT, because=_NOTHING if arm is None or arm.settings else _NO_CONTROL)
     judged = replace(judged, **_estimates(evidence))
     if arm is not None:
-        of_tasks = arm.only(evidence.tasks, "")
+        of_tasks = arm.only(evidence.seeds, "")
         missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in ("best", "last")]
         judged = replace(judged, control=missed[0])
         if not all(map(claim.holds_at, missed)):
             because = f"the control arm, at {missed[0]:+.1f} points (last {missed[1]:+.1f}), misses the bound by itself"
             return replace(judged, verdict=CANNOT, because=because)
-    return _with_words(claim, judged, _lack(claim, evidence))
+    return _with_words(claim, judged)
 
 
 def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgement:
@@ -215,7 +215,7 @@ def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgem
         spread, bounds = deviation(variances, freedoms)
         found[score] = Estimate(spread, bounds, None, len(variances), len(variances))
     kept = [setting for settings, _ in configurations for setting in settings]
-    return _with_words(claim, replace(opened, evidence=Evidence(kept, evidence.gated), **found), "")
+    return _with_words(claim, replace(opened, evidence=Evidence(kept, evidence.gated), **found))
 
 
 def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list[Setting], list[int]]]:
@@ -259,8 +259,9 @@ def _estimates(evidence: Evidence) -> dict[str, Estimate]:
     return found
 
 
-def _with_words(claim: Claim, judged: Judgement, lack: str) -> Judgement:
+def _with_words(claim: Claim, judged: Judgement) -> Judgement:
     """The judgement with its verdicts."""
+    lack = _lack(claim, judged.evidence)
     at_scale, lift = _at_scale(judged), fmean(judged.evidence.lifts.values()) / 100
 
     def word(score: str, part: str) -> str:

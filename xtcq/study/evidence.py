@@ -80,11 +80,6 @@ class Evidence:
         return {setting.task: set(setting.terms) for setting in sorted(self.settings, key=lambda s: s.task)}
 
     @property
-    def tasks(self) -> list[str]:
-        """Names of the tasks."""
-        return list(self.seeds)
-
-    @property
     def mixed(self) -> list[str]:
         """Tasks in which a pair was computed in two number formats."""
         mixed = [s.task for s in self.settings for terms in s.terms.values() if len({r.compute for _, r in terms}) > 1]
@@ -134,7 +129,7 @@ class Evidence:
     def shortened(self) -> list[str]:
         """Tasks in which the best of a side came before the widths of the other were fixed; the next best counts."""
         terms = [(s.task, terms) for s in self.settings for terms in s.terms.values()]
-        return sorted({task for task, both in terms for _, r in both if _step_of_best(r) < _first(r, both)})
+        return sorted({task for task, both in terms for _, r in both if _best(r)["step"] < _first(r, both)})
 
     def only(self, tasks: Iterable[str], because: str) -> Evidence:
         """The same for some of the tasks; the reason is listed for the others."""
@@ -152,15 +147,13 @@ class _Gate(Exception):
 
 def value(record: Record, score: str, first: int = 0) -> float:
     """The primary metric of a Record at ``"best"`` or ``"last"``, in per cent; the best from step ``first`` on."""
-    metric = task_spec(record.experiment.task).primary_metric
-    if score == "best" and first:
-        return max(entry["metrics"][metric] for entry in record.evaluations if entry["step"] >= first)
-    return getattr(record, score)[metric]
+    found = _best(record, first)["metrics"] if score == "best" else record.last
+    return found[task_spec(record.experiment.task).primary_metric]
 
 
-def _step_of_best(record: Record) -> int:
+def _best(record: Record, first: int = 0) -> dict[str, Any]:
     metric = task_spec(record.experiment.task).primary_metric
-    return max(record.evaluations, key=lambda entry: entry["metrics"][metric])["step"]
+    return max((e for e in record.evaluations if e["step"] >= first), key=lambda entry: entry["metrics"][metric])
 
 
 def _first(record: Record, terms: Sequence[tuple[int, Record]]) -> int:
