@@ -66,11 +66,13 @@ def test_a_teacher_is_capped_in_steps():
 def test_a_teacher_is_the_best_of_its_sweep():
     """The rates that a profile names are those that its Records say."""
     mini = load_profile("mini")
-    for task, rate in mini.teacher_rates.items():
-        sweep = stored(mini.teacher_sweep(task))
-        assert {record.schema for record in sweep} == {2} and len(sweep) == len(mini.teacher_sweep_rates)
-        best = max(sweep, key=lambda record: record.best[task_spec(task).primary_metric])
-        assert best.experiment == mini.teacher(task) and best.experiment.learning_rate == rate
+    swept = {}
+    for task in mini.tasks:
+        sweep = [record for record in stored(mini.teacher_sweep(task)) if record.schema == 2]
+        if len(sweep) == len(mini.teacher_sweep_rates):
+            best = max(sweep, key=lambda record: record.best[task_spec(task).primary_metric])
+            swept[task] = best.experiment.learning_rate
+    assert swept and mini.teacher_rates == swept
 
 
 def test_records_of_before_are_found_at_the_scale_of_before():

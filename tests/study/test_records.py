@@ -80,13 +80,21 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"best": {}}, "best is {}, expected accuracy, f1 in per cent"),
         ({"best": {"accuracy": "80", "f1": 80.0}}, "best is .*'80'.*, expected accuracy, f1 in per cent"),
         ({"best": {"accuracy": 1234.0, "f1": 80.0}}, "best is .*1234"),
-        ({"bitops": -5}, "bitops is -5, expected a number of at least 0"),
+        ({"bitops": -5}, "bitops is -5, expected int of at least 0"),
         ({"compute": "int4"}, "compute is 'int4', expected one of fp32, bf16"),
         (
             {"predictions": {"best": {"validation": "01"}, "last": {"validation": "01"}}},
             "of {'validation': 2} examples",
         ),
         ({"history": "x"}, "does not hold the values"),
+        ({"exploration": "x"}, "exploration is 'x', expected dict or NoneType"),
+        ({"size": "x"}, "size is 'x', expected dict"),
+        ({"data": 7}, "data is 7, expected str"),
+        ({"commit": 3}, "commit is 3, expected str or NoneType"),
+        ({"side_by_side": 1.5}, "side_by_side is 1.5, expected int of at least 1"),
+        ({"train_seconds": True}, "train_seconds is True"),
+        ({"predictions": dict.fromkeys(("best", "last"), {"validation": "z" * 408})}, "are no answers to MRPC"),
+        ({"predictions": dict.fromkeys(("best", "last"), {"validation": [0.0] * 408})}, "are no answers to MRPC"),
     ],
 )
 def test_a_record_at_odds_with_itself(folders, make_record, change, message):

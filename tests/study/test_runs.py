@@ -80,6 +80,8 @@ def test_a_teacher_of_other_data_is_refused(small_world, monkeypatch, word_task)
     monkeypatch.setattr(runs, "load_task", lambda name: other)
     with pytest.raises(ValueError, match=f"teacher {TEACHER.digest} was trained on mrpc data of digest .*same files"):
         run(STUDENT)
+    with pytest.raises(ValueError, match=f"start {TEACHER.digest} was trained on mrpc data of digest .*same files"):
+        run(replace(TEACHER, start=TEACHER))
 
 
 def test_a_teacher_at_chance_teaches_nobody(small_world, monkeypatch, word_task):

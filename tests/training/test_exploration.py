@@ -175,3 +175,15 @@ def test_a_plan_that_cannot_explore_is_refused(fit, tiny_bert, word_task, word_t
             train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", search=settings, **options)
     with pytest.raises(ValueError, match="nothing of BertForSequenceClassification is quantized"):
         fit(student=tiny_bert())
+
+
+def test_an_exploration_cut_after_its_last_checkpoint_does_not_explore_on(fit, monkeypatch):
+    _, expected = fit(folder="whole")
+    finish = training._finish_stage
+    monkeypatch.setattr(training, "_finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit(folder="cut")
+    monkeypatch.setattr(training, "_finish_stage", finish)
+    _, result = fit(folder="cut")
+    assert result.exploration == expected.exploration and result.exploration["ended"] == "budget"
+    assert evaluations(result) == evaluations(expected)

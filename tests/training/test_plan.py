@@ -181,6 +181,34 @@ def test_a_finished_stage_is_not_trained_again(fit, interrupted, teacher, tiny_b
     assert result.history[-1]["step"] == 24
 
 
+def cut_before_the_end_of_the_stage(monkeypatch):
+    """Make the next training stop with Ctrl-C after its last checkpoint and before its stage is finished."""
+    finish = training._finish_stage
+
+    def stop(*args):
+        monkeypatch.setattr(training, "_finish_stage", finish)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_finish_stage", stop)
+
+
+@pytest.mark.parametrize("scores", [(50.0, 60.0, 70.0, 80.0), (80.0, 70.0, 60.0, 50.0)])
+def test_a_run_cut_after_its_last_checkpoint_does_not_train_on(fit, monkeypatch, tmp_path, scores):
+    values = iter(scores * 2)
+    monkeypatch.setattr(encoding, "compute_metrics", lambda *args: {"accuracy": next(values), "f1": 0.0})
+    whole, expected = fit(finetune(2), folder="whole")
+    cut_before_the_end_of_the_stage(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(finetune(2), folder="cut")
+    steps = {path.name for path in (tmp_path / "cut" / "stage-0").glob("checkpoint-*")}
+    assert "checkpoint-24" in steps  # nothing is lost, be it the best one or not
+    resumed, result = fit(finetune(2), folder="cut")
+    assert next(values, None) is None  # nothing was evaluated again
+    assert [e["step"] for e in result.history] == [e["step"] for e in expected.history]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
 def test_a_checkpoint_cut_off_half_way_is_passed_over(fit, interrupted, tmp_path, name, caplog):
     interrupted(20)

@@ -254,12 +254,13 @@ def differences(
     return _frame(rows, columns, index, ["task", "metric", *keys])
 
 
-def tuned(students: list[Record], rates: Sequence[float]) -> list[Record]:
-    """The runs of each configuration at its best learning rate, where all the rates were run.
+def tuned(students: list[Record], rates: Sequence[float] | None = None) -> list[Record]:
+    """The runs of each configuration at its best learning rate.
 
     Args:
         students: Records over several rates.
-        rates: peak learning rates; runs at others are left out.
+        rates: peak learning rates that all must have been run, the only ones that count; each configuration's own if
+            left out.
 
     Returns:
         For every configuration that has at least one seed at all of the rates, all its runs at the rate whose mean of
@@ -272,9 +273,10 @@ def tuned(students: list[Record], rates: Sequence[float]) -> list[Record]:
         runs.setdefault(experiment.learning_rate, {})[experiment.seed] = record
     chosen = []
     for runs in configurations.values():
-        shared = set.intersection(*(set(runs.get(rate, {})) for rate in rates))
+        compared = rates or list(runs)
+        shared = set.intersection(*(set(runs.get(rate, {})) for rate in compared))
         if shared:
-            best = max(rates, key=lambda rate: fmean(_score(runs[rate][seed]) for seed in shared))
+            best = max(compared, key=lambda rate: fmean(_score(runs[rate][seed]) for seed in shared))
             chosen += runs[best].values()
     return chosen
 

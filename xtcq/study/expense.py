@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
-from scipy import stats
 
 from xtcq.study import labels
 from xtcq.study.findings import bullets
+from xtcq.study.interval import quantile
 from xtcq.study.labels import as_text
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, load_record, old_records, records_folder
@@ -168,10 +168,10 @@ def relative_cost(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval(logs: pd.Series) -> tuple[float, float]:
-    """95 % interval of Student's t for the mean of logarithms, as factors."""
+    """Interval of Student's t for the mean of logarithms, as factors."""
     if len(logs) < 2:
         return math.nan, math.nan
-    reach = stats.t.ppf(0.975, len(logs) - 1) * logs.sem()
+    reach = quantile(len(logs) - 1) * logs.sem()
     return math.exp(logs.mean() - reach), math.exp(logs.mean() + reach)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from xtcq.study import labels
+from xtcq.study import beside, labels
 from xtcq.study.labels import Label, as_text
 from xtcq.study.records import Record, history_frame, to_frame
 from xtcq.tasks import TaskSpec, chance_level, standard_error, task_spec
@@ -231,7 +231,7 @@ def compare(
 
 
 def tuned(students: list[Record], across: Label, apart: Label) -> pd.DataFrame:
-    """The runs of the best learning rate for every task and pair of labels, by the mean over seeds.
+    """The runs of the best learning rate for every task and pair of labels, see `xtcq.study.beside.tuned`.
 
     Args:
         students: Records.
@@ -244,17 +244,16 @@ def tuned(students: list[Record], across: Label, apart: Label) -> pd.DataFrame:
     Raises:
         ValueError: if runs with the same labels differ in more than seed and learning rate.
     """
-    frame = to_frame(students).assign(
-        task=[labels.task(record.experiment) for record in students],
-        across=[across(record.experiment) for record in students],
-        apart=[apart(record.experiment) for record in students],
+    chosen = beside.tuned(students)
+    frame = to_frame(chosen).assign(
+        task=[labels.task(record.experiment) for record in chosen],
+        across=[across(record.experiment) for record in chosen],
+        apart=[apart(record.experiment) for record in chosen],
     )
     cell = ["task", "across", "apart"]
-    if frame.duplicated([*cell, "learning_rate", "seed"]).any():
+    if frame.duplicated([*cell, "seed"]).any():
         raise ValueError("runs with the same labels differ in more than seed and learning rate: name what differs.")
-    means = frame.groupby([*cell, "learning_rate"], sort=False)["score"].mean().reset_index()
-    best = means.loc[means.groupby(cell, sort=False)["score"].idxmax(), [*cell, "learning_rate"]]
-    return frame.merge(best, on=[*cell, "learning_rate"])[[*cell, "learning_rate", "seed", "score"]]
+    return frame[[*cell, "learning_rate", "seed", "score"]]
 
 
 def _looks(values: list[Any]) -> dict[Any, tuple[Any, str]]:

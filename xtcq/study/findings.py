@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.study import labels
-from xtcq.study.beside import PAPER_TEACHER, paper_score
+from xtcq.study.beside import PAPER_TEACHER, paper_score, tuned
 from xtcq.study.experiment import Experiment
 from xtcq.study.labels import Label, as_text
 from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
@@ -68,22 +68,23 @@ def kd_stages(students: list[Record], teachers: list[Record]) -> Markdown:
     """
     if not students:
         return bullets([])
-    frame = to_frame(students)
+    frame, chosen = to_frame(students), to_frame(tuned(students))
     reference = to_frame(teachers).set_index("task")["score"]
     lines = []
-    for (task, precision), group in frame.groupby(["task", "precision"], sort=False):
-        tuned = group.loc[group.groupby("stages", sort=False)["score"].idxmax()].set_index("stages")
-        best = tuned["score"].idxmax()
-        top = tuned.loc[best]
+    for (task, precision), group in chosen.groupby(["task", "precision"], sort=False):
+        plans = group.groupby("stages", sort=False)
+        means = plans[["learning_rate", "metric"]].first().assign(score=plans["score"].mean(), seeds=plans.size())
+        best = means["score"].idxmax()
+        top = means.loc[best]
         line = (
             f"**{task}, {precision}**: the best student is {best} at learning rate {top.learning_rate:g} with "
-            f"{top.score:.1f} ({top.metric})"
+            f"{top.score:.1f} ({top.metric}{f', mean of {top.seeds} seeds' if top.seeds > 1 else ''})"
         )
         if task in reference:
             line += f", {top.score - reference[task]:+.1f} points from its teacher"
-        others = tuned["score"].drop(index=["one-stage"], errors="ignore")
-        if "one-stage" in tuned.index and len(others):
-            gap = tuned.loc["one-stage", "score"] - others.max()
+        others = means["score"].drop(index=["one-stage"], errors="ignore")
+        if "one-stage" in means.index and len(others):
+            gap = means.loc["one-stage", "score"] - others.max()
             line += f"; one stage is {gap:+.1f} points from the better of the others ({others.idxmax()})"
         lines.append(line + "." + _noise(task, top))
     counts = [

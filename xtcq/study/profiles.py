@@ -1,4 +1,4 @@
-"""Profiles: the same notebooks at three scales."""
+"""Profiles: the same notebooks at three scales, and the scale of the Records of before."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ _PROFILES = {
         teacher_steps=2000,
         teacher_learning_rate=1e-4,
         teacher_sweep_rates=(5e-5, 1e-4, 2e-4),
-        teacher_rates=MappingProxyType({}),
+        teacher_rates=MappingProxyType({"sst2": 2e-4}),
         width_tasks=("mrpc", "rte", "sst2"),
         width_budget="longer",
         width_long_budget="widths",

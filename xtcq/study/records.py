@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
 from xtcq.study.experiment import Experiment, identity
-from xtcq.tasks import task_spec
+from xtcq.tasks import QuestionSpec, TaskSpec, task_spec
 from xtcq.training.number_format import FORMATS
 
 SCHEMA = 2
@@ -241,6 +241,31 @@ def _finite(constant: str) -> float:
     raise ValueError(f"{constant} is no measurement")
 
 
+# Types of a Record's other values, and the least that a number may be.
+_VALUES: dict[str, tuple[Any, float | None]] = {
+    "size": (dict, None),
+    "versions": (dict, None),
+    "settings": (dict, None),
+    "exploration": (dict | None, None),
+    "device": (str, None),
+    "data": (str, None),
+    "commit": (str | None, None),
+    "bitops": (int, 0),
+    "side_by_side": (int, 1),
+    "method": (int, 2),
+    "train_seconds": (int | float, 0),
+    "wall_seconds": (int | float, 0),
+}
+
+
+def _fits(values: Any, spec: TaskSpec) -> bool:
+    """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.predicted``."""
+    if isinstance(spec, QuestionSpec) or spec.is_regression:
+        kind = str if isinstance(spec, QuestionSpec) else float
+        return isinstance(values, list) and all(type(value) is kind for value in values)
+    return isinstance(values, str) and set(values) <= {f"{label:x}" for label in range(spec.num_labels)}
+
+
 def _check(record: Record) -> None:
     """Hold a Record against itself.
 
@@ -257,15 +282,19 @@ def _check(record: Record) -> None:
         lengths = {split: len(values) for split, values in made.items()}
         if lengths != {split: spec.rows[split] for split in spec.evaluation_splits}:
             raise ValueError(f"predictions at {name} are of {lengths} examples, and {spec.title} has {dict(spec.rows)}")
+        if not all(_fits(values, spec) for values in made.values()):
+            raise ValueError(f"predictions at {name} are no answers to {spec.title}")
     scores = [entry["metrics"][spec.primary_metric] for entry in record.evaluations]
     if record.last != record.evaluations[-1]["metrics"]:
         raise ValueError(f"last is {record.last}, and the history ends with {record.evaluations[-1]['metrics']}")
     if record.best != record.evaluations[scores.index(max(scores))]["metrics"]:
         raise ValueError(f"best is {record.best}, and the best evaluation of the history scores {max(scores)}")
-    for name, least in (("bitops", 0), ("train_seconds", 0), ("wall_seconds", 0), ("side_by_side", 1), ("method", 2)):
+    for name, (of, least) in _VALUES.items():
         value = getattr(record, name)
-        if type(value) not in (int, float) or value < least:
-            raise ValueError(f"{name} is {value!r}, expected a number of at least {least}")
+        if not isinstance(value, of) or isinstance(value, bool) or (least is not None and value < least):
+            wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
+            at_least = "" if least is None else f" of at least {least}"
+            raise ValueError(f"{name} is {value!r}, expected {wanted}{at_least}")
     if record.compute not in FORMATS:
         raise ValueError(f"compute is {record.compute!r}, expected one of {', '.join(FORMATS)}")
 

@@ -240,7 +240,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
     logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
     task = load_task(experiment.task)
     data = data_digest(task)
-    _check_teacher(experiment, data)
+    _check_needed(experiment, data)
     if experiment.augmentation != "none":
         # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
         encoder, _ = load_encoder(experiment.model, spec.num_labels)
@@ -299,20 +299,23 @@ def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dic
     return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
 
 
-def _check_teacher(experiment: Experiment, data: str) -> None:
-    """Refuse a teacher of other data, or one that has learned nothing: its student would cost hours and show nothing.
+def _check_needed(experiment: Experiment, data: str) -> None:
+    """Refuse what a student needs if it is of other data, and a teacher that has learned nothing.
 
     Raises:
-        ValueError: naming the teacher, what was measured, and the remedy.
+        ValueError: naming the run, what was measured, and the remedy.
     """
+    for role, needed in (("start", experiment.start), ("teacher", experiment.teacher)):
+        if needed is None:
+            continue
+        record = load_record(record_path(needed))
+        if record.data != data:
+            raise ValueError(
+                f"the {role} {record.digest} was trained on {experiment.task} data of digest {record.data}, and here "
+                f"it is {data}: bring the same files, or delete that Record and its run"
+            )
     if experiment.teacher is None:
         return
-    record = load_record(record_path(experiment.teacher))
-    if record.data != data:
-        raise ValueError(
-            f"the teacher {record.digest} was trained on {experiment.task} data of digest {record.data}, and here it "
-            f"is {data}: bring the same files, or delete that Record and its run"
-        )
     if not (spec := task_spec(experiment.task)).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
         raise ValueError(
             f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "

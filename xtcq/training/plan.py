@@ -131,7 +131,7 @@ def train(
                 learning_rate=learning_rate, batch_size=batch_size, seed=seed + index, compute=compute,
                 search=search if stage.explores else None,
             )  # fmt: skip
-            trainer.train(resume_from_checkpoint=newest_intact_checkpoint(stage_folder))
+            trainer.go_on(newest_intact_checkpoint(stage_folder))
             _finish_stage(trainer, student, stage_folder)
         load_model(student, stage_folder / "last.safetensors")
         if stage.explores:
@@ -241,7 +241,8 @@ def _trainer(
         # Evaluations and checkpoints are asked for by PlannedEvaluations; the strategy only says what a best one is.
         save_strategy="steps",
         save_steps=10**9,
-        save_total_limit=1,
+        # The best and the last one. With a limit of 1 the Trainer deletes the last one before the stage is finished.
+        save_total_limit=2,
         metric_for_best_model=f"{primary_split}_{spec.primary_metric}",
         greater_is_better=True,
         # Fifty points a stage, however long it is. A ratio would differ from the number in a checkpoint of it.

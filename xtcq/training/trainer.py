@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
+from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
@@ -110,6 +113,22 @@ class DistillationTrainer(Trainer):
         self._started = time.perf_counter()
         return super().train(*args, **kwargs)
 
+    def go_on(self, checkpoint: str | None) -> None:
+        """Train, from a checkpoint if there is one; one of the last step is only loaded, and ends the training.
+
+        The Trainer would train for one step more than it was asked for.
+
+        Args:
+            checkpoint: a folder that the Trainer wrote.
+        """
+        state = checkpoint and TrainerState.load_from_json(f"{checkpoint}/{TRAINER_STATE_NAME}")
+        if not state or state.global_step < self.args.max_steps:
+            self.train(resume_from_checkpoint=checkpoint)
+            return
+        load_model(self.model, f"{checkpoint}/{SAFE_WEIGHTS_NAME}")
+        self.state = state
+        self._begin_search()
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate outside the training clock."""
         with self._clock_stopped():
@@ -154,14 +173,17 @@ class DistillationTrainer(Trainer):
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._init_training_state(*args, **kwargs)
-        if self.search_settings is not None:
-            saved = self.state.stateful_callbacks.get("search")
-            self.search = begin_search(self.search_settings, self.model, self.state.max_steps, saved)
+        self._begin_search()
         self._parts_since = self.state.global_step
         # A run that goes on from a checkpoint counts what came before it.
         for clock in CLOCKS:
             self._earlier[clock] = max((entry.get(clock, 0.0) for entry in self.state.log_history), default=0.0)
         return result
+
+    def _begin_search(self) -> None:
+        if self.search_settings is not None:
+            saved = self.state.stateful_callbacks.get("search")
+            self.search = begin_search(self.search_settings, self.model, self.state.max_steps, saved)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         return _EpochSampler(self.args.train_batch_size, self.train_dataset.lengths, self.args.seed)
