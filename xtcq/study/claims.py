@@ -61,8 +61,9 @@ evaluation: where another one counts as the best, the second interval is left ou
 seeds the effect is the standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled
 over configurations, with the interval of a variance.
 
-**Gates.** {GATES} A claim is decided by three tasks and three seeds of each, unless it says otherwise. One about the
-distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep the bound.
+**Gates.** {GATES} A claim is decided by three tasks, unless it says otherwise, and by {LEAST_SEEDS} seeds of each.
+One about the distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep
+the bound.
 
 **Words.** With BERT-base and, on every task, one of XTC's budgets for it: **{REPRODUCED}** if the whole interval lies
 on the claimed side of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other
@@ -163,19 +164,16 @@ def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | No
     if not (found := find_evidence(test, records)):
         return opened
     # The papers' own encoder speaks first, but not if it has too little to say.
-    model, evidence = max(
-        found.items(),
-        key=lambda item: (_lack(claim, item[1]) == "", item[0] == PAPER_MODEL, len(item[1].settings)),
-    )
-    if not isinstance(test, Spread):
-        return _judge_contrast(claim, test, replace(opened, model=model), evidence, records)
-    return _judge_spread(claim, replace(opened, model=model), evidence)
+    of_model = {name: (_lack(claim, one) == "", name == PAPER_MODEL, len(one.settings)) for name, one in found.items()}
+    model = max(of_model, key=of_model.get)
+    evidence = found[model]
+    opened = replace(opened, model=model)
+    spread = isinstance(test, Spread)
+    return _judge_spread(claim, opened, evidence) if spread else _judge_contrast(claim, opened, evidence, records)
 
 
-def _judge_contrast(
-    claim: Claim, test: Contrast | Found, opened: Judgement, evidence: Evidence, records: Sequence[Record]
-) -> Judgement:
-    arm = None
+def _judge_contrast(claim: Claim, opened: Judgement, evidence: Evidence, records: Sequence[Record]) -> Judgement:
+    test, arm = claim.test, None
     if isinstance(test, Contrast) and test.control is not None:
         arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
         evidence = evidence.only(arm.seeds, _NO_CONTROL)

@@ -28,7 +28,6 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "source": claim.source,
         "direction": claim.direction,
         "smallest_effect": claim.smallest_effect,
-        "length": claim.length,
         "verdict": judgement.verdict,
         "because": judgement.because,
         "verdict_best": judgement.verdict_best,

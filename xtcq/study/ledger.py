@@ -160,7 +160,6 @@ class Claim:
         chapter: the notebook that shows it.
         effect: how the paper's effect is computed.
         test: what tests it, or why nothing can.
-        length: the budgets that it is about, or why it may be judged at any.
         least_tasks: fewest tasks that decide it.
     """
 
@@ -173,7 +172,6 @@ class Claim:
     chapter: str
     effect: Effect | Stated
     test: Test
-    length: str = ""
     least_tasks: int = 3
 
     @property

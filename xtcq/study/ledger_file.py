@@ -96,10 +96,10 @@ def _claim(entry: Any) -> Claim:
     if type(tasks := values.setdefault("least_tasks", 3)) is not int or tasks < 1:
         raise _Malformed("least_tasks", tasks, "a whole number of at least 1")
     kept = {name: values[name] for name in (*_FIELDS[:7], "least_tasks")}
-    test, length = _test(values["records"])
+    test = _test(values["records"])
     if values["direction"] == "equal" and not isinstance(test, Computed):
         raise _Malformed("direction", "equal", "another one: only what is computed is equal to a printed number")
-    return Claim(**kept, effect=_effect(values["effect"]), test=test, length=length)
+    return Claim(**kept, effect=_effect(values["effect"]), test=test)
 
 
 def _mapping(field: str, value: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -164,25 +164,21 @@ def _cell(text: Any, names: dict[str, str]) -> tuple[str, str]:
     return table, row
 
 
-def _test(value: Any) -> tuple[Test, str]:
-    """What tests the claim, and which lengths of training it is about."""
+def _test(value: Any) -> Test:
     kind = next((kind for kind in ("computed", "untestable", "spread", "found") if kind in value), "") if value else ""
     if kind in ("computed", "untestable"):
         said = _mapping("records", value, required=(kind,))[kind]
         if not isinstance(said, str) or (kind == "computed" and said not in computed.VALUES):
             raise _Malformed(f"records.{kind}", said, f"a reason, or one of {', '.join(computed.VALUES)}")
-        return (Computed(said) if kind == "computed" else Untestable(said)), ""
+        return Computed(said) if kind == "computed" else Untestable(said)
     required = {"spread": ("spread", "length"), "found": ("where", "length", "found")}
     contrast = ("where", "length", "plus", "minus")
     optional = ("tune", "bitops", "control") if not kind else ()
     fields = _mapping("records", value, required=required.get(kind, contrast), optional=optional)
-    budgets, length = _length(fields["length"])
-    where = _selector("records.where", fields["spread" if kind == "spread" else "where"]) | budgets
+    where = _selector("records.where", fields["spread" if kind == "spread" else "where"]) | _length(fields["length"])
     if kind == "spread":
-        return Spread(where), length
-    if kind == "found":
-        return Found(where, str(fields["found"])), length
-    return _contrast(where, fields), length
+        return Spread(where)
+    return Found(where, str(fields["found"])) if kind == "found" else _contrast(where, fields)
 
 
 def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast:
@@ -216,15 +212,15 @@ def _contrast(where: Selector, fields: dict[str, Any]) -> Contrast:
     return Contrast(where, plus, minus, tune, bitops, control and _selector("records.control", control))
 
 
-def _length(value: Any) -> tuple[Selector, str]:
-    """The budgets that all Records must have, and the same in words."""
+def _length(value: Any) -> Selector:
+    """The budgets that all Records must have; none if there is a reason why any will do."""
     if isinstance(value, dict) and set(value) == {"any"} and isinstance(value["any"], str):
-        return {}, value["any"]
+        return {}
     names = value if isinstance(value, list) else [value]
     if not names or not set(map(str, names)) <= set(BUDGET_NAMES):
         expected = f"one or a list of {', '.join(BUDGET_NAMES)}, or 'any: why the claim may be judged at every length'"
         raise _Malformed("records.length", value, expected)
-    return {"budget": tuple(names)}, "budget " + " or ".join(names)
+    return {"budget": tuple(names)}
 
 
 def _selector(field: str, value: Any) -> Selector:
