@@ -40,9 +40,8 @@ def make_record():
         metrics = dict.fromkeys(spec.metrics, score)
         place = {"stage": int(experiment.search is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
         point = place | {"train_seconds": 5.0, "wall_seconds": 6.0, "metrics": metrics}
-        made = {split: [0.0] * spec.rows[split] for split in spec.evaluation_splits}
-        if not spec.is_regression:
-            made = {split: "0" * spec.rows[split] for split in spec.evaluation_splits}
+        answer = [""] if spec.head == "questions" else [0.0] if spec.is_regression else "0"
+        made = {split: answer * spec.rows[split] for split in spec.evaluation_splits}
         measured = {"predictions": {"best": made, "last": made}, "compute": "fp32", "data": "0" * 16, "method": METHOD}
         return Record(
             experiment=experiment,
