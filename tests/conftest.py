@@ -5,6 +5,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from xtcq.study import experiment, records, runs
 from xtcq.tasks import QuestionSpec, Task, TaskSpec
 
 
@@ -27,6 +28,18 @@ def tiny_bert():
         return heads_of[head](config)
 
     return build
+
+
+@pytest.fixture
+def every_task_is(monkeypatch):
+    """Make every task of the study another one: its facts, and its data."""
+
+    def replace(task: Task) -> None:
+        for module in (runs, records, experiment):
+            monkeypatch.setattr(module, "task_spec", lambda name: task.spec)
+        monkeypatch.setattr(runs, "load_task", lambda name: task)
+
+    return replace
 
 
 @pytest.fixture

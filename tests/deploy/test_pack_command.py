@@ -12,7 +12,7 @@ from xtcq.study import runs
 
 
 @pytest.fixture
-def pack(tmp_path, monkeypatch, tiny_bert, word_task, word_tokenizer):
+def pack(tmp_path, monkeypatch, every_task_is, tiny_bert, word_task, word_tokenizer):
     """The command, in a world where every model is a tiny BERT and every task the word task."""
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
@@ -21,8 +21,7 @@ def pack(tmp_path, monkeypatch, tiny_bert, word_task, word_tokenizer):
         "load_encoder",
         lambda name, num_labels, head: (tiny_bert(num_labels=num_labels, head=head), word_tokenizer),
     )
-    monkeypatch.setattr(runs, "load_task", lambda name: word_task)
-    monkeypatch.setattr(runs, "task_spec", lambda name: word_task.spec)
+    every_task_is(word_task)
 
     def call(experiments, *options):
         (tmp_path / "e.json").write_text(json.dumps(experiments))

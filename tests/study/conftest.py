@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from xtcq.study import Experiment, Record, experiment, records, runs
+from xtcq.study import Experiment, Record, runs
 from xtcq.tasks import task_spec
 from xtcq.training.settings import METHOD
 
@@ -16,16 +16,14 @@ def folders(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def small_world(folders, monkeypatch, tiny_bert, word_task, word_tokenizer):
+def small_world(folders, monkeypatch, every_task_is, tiny_bert, word_task, word_tokenizer):
     """Every model is a tiny BERT and every task the word task: real training in a second."""
 
     def load_encoder(name, num_labels, head="classifier"):
         return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
 
     monkeypatch.setattr(runs, "load_encoder", load_encoder)
-    monkeypatch.setattr(runs, "load_task", lambda name: word_task)
-    for module in (runs, records, experiment):
-        monkeypatch.setattr(module, "task_spec", lambda name: word_task.spec)
+    every_task_is(word_task)
     return folders
 
 

@@ -35,7 +35,7 @@ def test_an_allocation_is_part_of_the_value():
     assert again == experiment and again.digest == experiment.digest
     digests = {e.digest for e in (STUDENT, experiment, allocated(RANDOM), allocated(replace(RANDOM, seed=6)))}
     assert len(digests) == 4
-    assert "allocation" not in STUDENT.to_dict()
+    assert STUDENT.to_dict()["allocation"] is None
     assert "sensitivity 12 batches=2" in str(experiment)
 
 

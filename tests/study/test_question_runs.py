@@ -19,15 +19,14 @@ STUDENT = Experiment(
 
 
 @pytest.fixture
-def question_world(folders, monkeypatch, tiny_bert, question_task, word_tokenizer):
+def question_world(folders, monkeypatch, every_task_is, tiny_bert, question_task, word_tokenizer):
     """Every model is a tiny BERT and every task asks simple questions."""
 
     def load_encoder(name, num_labels, head):
         return tiny_bert(layers=2, num_labels=num_labels, head=head), word_tokenizer
 
     monkeypatch.setattr(runs, "load_encoder", load_encoder)
-    monkeypatch.setattr(runs, "load_task", lambda name: question_task)
-    monkeypatch.setattr(runs, "task_spec", lambda name: question_task.spec)
+    every_task_is(question_task)
     return folders
 
 
