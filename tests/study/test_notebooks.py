@@ -33,6 +33,16 @@ SAID = {
     "cost": "None of these runs has a Record.",
     "errata": "disagree",  # nothing of it is measured
 }
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_link_has_a_text(path):
+    """The book fills in titles; a notebook that is opened elsewhere would show nothing to click."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "](" in prose and "[](" not in prose
+
+
 GRIDS = [path for path in NOTEBOOKS if path.stem not in SAID]
 # What a Record of the earlier edition does not have.
 NEW = {"settings", "method", "predictions", "compute", "data", "content"}
