@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from xtcq.study import findings, labels, load_profile, runs_folder, save_record
+from xtcq.study import Experiment, figures, findings, labels, load_profile, runs_folder, save_record
 
 
 @pytest.fixture
@@ -186,3 +186,23 @@ def test_a_teacher_at_chance_makes_its_task_unusable(make_record):
     text = findings.teachers([make_record(52.0, task="rte"), make_record(80.0, task="mrpc")]).data
     bad, good = text.splitlines()
     assert "unusable at this scale" in bad and "unusable" not in good
+
+
+def test_the_rate_of_a_plan_is_chosen_where_all_its_rates_were_run(make_record):
+    """A rate with three seeds is not held against the lucky one of another: the sweep is compared at its own seed."""
+
+    def student(score, **fields):
+        return make_record(
+            score, teacher=Experiment(task="mrpc", epochs=5, learning_rate=1e-4), precision="2-2-8", **fields
+        )
+
+    one = {"stages": "one-stage"}
+    students = [
+        student(score, seed=seed, learning_rate=1e-4, **one) for score, seed in ((80, 42), (76, 111), (75, 222))
+    ]
+    students += [student(79.0, learning_rate=2e-4, **one), student(76.0, stages="two-stage", learning_rate=1e-4)]
+    text = findings.kd_stages(students, []).data
+    assert "one-stage at learning rate 0.0001 with 77.0 (accuracy, mean of 3 seeds)" in text
+    assert "one stage is +1.0 points from the better of the others (two-stage)" in text
+    drawn = figures.tuned(students, labels.plan, labels.precision)
+    assert drawn.loc[drawn["across"] == drawn["across"].iloc[0], "learning_rate"].tolist() == [1e-4] * 3

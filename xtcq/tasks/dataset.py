@@ -54,3 +54,9 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
             Classes as a string of one digit an example, in hexadecimal; numbers as a list, rounded to 1e-4; answers
             as a list of texts. From it and the labels every metric of the task can be computed again.
         """
+
+    def evaluate(
+        self, predictions: Any, labels: np.ndarray | tuple[np.ndarray, ...]
+    ) -> tuple[dict[str, float], str | list[float] | list[str]]:
+        """Return what `score` and `predicted` do; where one needs the other, it is computed once."""
+        return self.score(predictions, labels), self.predicted(predictions)

@@ -141,12 +141,12 @@ class DistillationTrainer(Trainer):
         self._evaluated = dataloader.dataset
         output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         folder = predictions_path(Path(self.args.output_dir), self.state.global_step)
-        made = self._evaluated.predicted(output.predictions)
-        write_atomically(folder / f"{metric_key_prefix.removeprefix('eval_')}.json", json.dumps(made))
+        write_atomically(folder / f"{metric_key_prefix.removeprefix('eval_')}.json", json.dumps(self._predicted))
         return output
 
     def _score(self, prediction: EvalPrediction) -> dict[str, float]:
-        return self._evaluated.score(prediction.predictions, prediction.label_ids)
+        metrics, self._predicted = self._evaluated.evaluate(prediction.predictions, prediction.label_ids)
+        return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the parts of the loss and the times; refuse to go on from a loss that is not finite.

@@ -71,7 +71,12 @@ class EncodedQuestions(EncodedDataset):
 
     def score(self, predictions: Any, labels: Any = None) -> dict[str, float]:
         """Score the best answer to every question against its gold texts; `labels` are positions and decide nothing."""
-        return score_answers(self.predicted(predictions), self._gold, self._spec.unanswerable)
+        return self.evaluate(predictions, labels)[0]
+
+    def evaluate(self, predictions: Any, labels: Any = None) -> tuple[dict[str, float], list[str]]:
+        """Scores, and the answers that they are of: finding those takes longer than scoring them."""
+        answers = self.predicted(predictions)
+        return score_answers(answers, self._gold, self._spec.unanswerable), answers
 
     def predicted(self, predictions: Any) -> list[str]:
         """The best answer to every question, empty where there is none."""
