@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import math
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -12,6 +15,12 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compress BERT to one and two bits, and check it.")
+
+
+COMPUTE = "number format of new runs: auto, fp32, tf32 or bf16 [default: XTCQ_COMPUTE, else fp32]"
+
+study_app = typer.Typer(help="All runs of the book that have no Record yet, the most valuable first.")
+app.add_typer(study_app, name="study")
 
 
 def _fail(error: Exception) -> typer.Exit:
@@ -46,14 +55,15 @@ def run(
     profile: Annotated[str | None, typer.Option(help="profile of a notebook's grid")] = None,
     parameters: Annotated[str, typer.Option(help="other parameters of a notebook, as JSON")] = "{}",
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
+    compute: Annotated[str, typer.Option(help=COMPUTE)] = "",
     dry_run: Annotated[bool, typer.Option(help="only list the experiments and whether their Record exists")] = False,
 ) -> None:
     """Train what has no Record yet. Interrupted runs go on from their checkpoint."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.getLogger("xtcq").setLevel(logging.INFO)
+    _log()
     from xtcq.study import record_path, run_all
 
     try:
+        _compute(compute)
         experiments = _experiments(source, profile, parameters)
         if dry_run:
             for experiment in experiments:
@@ -64,6 +74,76 @@ def run(
     except (ValueError, OSError, RuntimeError) as error:
         raise _fail(error) from None
     typer.echo(f"{len(records)} Records in {record_path(experiments[0]).parent}")
+
+
+def _compute(asked: str) -> None:
+    from xtcq.training.number_format import VARIABLE, choose
+
+    if asked or VARIABLE in os.environ:
+        os.environ[VARIABLE] = choose(asked or os.environ[VARIABLE])
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stdout)
+    logging.getLogger("xtcq").setLevel(logging.INFO)
+
+
+@study_app.callback(invoke_without_command=True)
+def study(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Option(help="the study [default: workflow/study.json]")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="a notebook of it; may be given several times")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="processes side by side; 0: one for each idle core")] = 0,
+    deadline: Annotated[
+        float, typer.Option(help="minutes from now; what is under way then is checkpointed")
+    ] = math.inf,
+    compute: Annotated[str, typer.Option(help=COMPUTE)] = "",
+    estimate: Annotated[bool, typer.Option("--estimate", help="only say what is left, in steps, hours, bytes")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list what is left, in its order")] = False,
+    export: Annotated[Path | None, typer.Option(help="write the study's Records to a file at the end")] = None,
+) -> None:
+    """Train what has no Record yet, until nothing is left or time is up. May be killed and started again."""
+    if context.invoked_subcommand:
+        return
+    _log()
+    from xtcq.study.study import default_study, read_study, run_study
+    from xtcq.study.study import estimate as estimate_study
+
+    try:
+        _compute(compute)
+        chosen = read_study(source or default_study(), only or ())
+        if dry_run:
+            for experiment in chosen.left():
+                typer.echo(f"{experiment.digest}  {experiment.steps:>6}  {experiment}")
+            return
+        if estimate:
+            found = estimate_study(chosen, jobs or 1)
+            typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in dataclasses.asdict(found).items()))
+            return
+        counts = run_study(chosen, jobs, deadline)
+        if export is not None:
+            from xtcq.study.archive import export_records
+
+            typer.echo(f"{export}: {export_records(chosen.records(), export)} Records")
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _fail(error) from None
+    typer.echo(", ".join(f"{number} {name}" for name, number in counts.items()))
+    if counts["failed"] or counts["no space"]:
+        raise typer.Exit(1)
+
+
+@study_app.command("import")
+def import_(
+    archive: Annotated[Path, typer.Argument(help="a file that --export wrote")],
+) -> None:
+    """Add another machine's Records to those that are here; all are checked before the first is written."""
+    from xtcq.study.archive import import_records
+
+    try:
+        new, known = import_records(archive)
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    typer.echo(f"{len(new)} new Records; {len(known)} were here already and stay")
 
 
 def _experiments(source: Path, profile: str | None, parameters: str) -> list:

@@ -7,7 +7,7 @@ import torch
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
-from xtcq.study import Experiment, load_record, load_student, record_path, run, run_all, runs, stored
+from xtcq.study import Experiment, gathering, load_record, load_student, record_path, run, run_all, runs, stored
 from xtcq.study.records import save_record
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
@@ -51,19 +51,19 @@ def test_predictions_are_those_of_the_student(small_world, word_task, word_token
 
 def test_a_page_is_drawn_from_a_grid_and_its_teachers(small_world, trainings):
     other = replace(STUDENT, seed=7)
-    assert runs.gather([STUDENT, other], train=False) == ([], []) and not trainings
-    students, teachers = runs.gather([STUDENT, other], train=True)
+    assert gathering.gather([STUDENT, other], train=False) == ([], []) and not trainings
+    students, teachers = gathering.gather([STUDENT, other], train=True)
     assert [r.experiment for r in students] == [STUDENT, other] and [r.experiment for r in teachers] == [TEACHER]
     record_path(other).unlink()
-    assert runs.gather([STUDENT, other], train=False) == (students[:1], teachers) and len(trainings) == 3
+    assert gathering.gather([STUDENT, other], train=False) == (students[:1], teachers) and len(trainings) == 3
     record_path(TEACHER).unlink()
-    assert runs.gather([STUDENT, other], train=False) == (students[:1], [])
+    assert gathering.gather([STUDENT, other], train=False) == (students[:1], [])
 
 
 def test_a_chain_of_teachers_ends_in_one(small_world):
     small = replace(STUDENT, precision="32-32-32", stages="one-stage", layers=(1,))
     taught_by_it = replace(STUDENT, teacher=small)
-    assert runs.full_teachers([taught_by_it, STUDENT, TEACHER]) == [TEACHER]
+    assert gathering.full_teachers([taught_by_it, STUDENT, TEACHER]) == [TEACHER]
 
 
 def test_a_run_is_trained_once_record_and_weights_are_there(small_world):

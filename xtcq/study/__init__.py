@@ -1,8 +1,10 @@
 """The study: experiments, their Records, the scales they run at, and the papers they stand beside."""
 
 from xtcq.study.experiment import Experiment
+from xtcq.study.gathering import full_teachers, gather, stored
 from xtcq.study.grid import notebook_grid
 from xtcq.study.profiles import Profile, load_profile
+from xtcq.study.queue import run_all
 from xtcq.study.records import (
     Record,
     RecordError,
@@ -14,7 +16,7 @@ from xtcq.study.records import (
     save_record,
     to_frame,
 )
-from xtcq.study.runs import full_teachers, gather, is_trained, load_student, run, run_all, stored
+from xtcq.study.runs import is_trained, load_student, run
 
 __all__ = [
     "Experiment",

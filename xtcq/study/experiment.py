@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
@@ -310,10 +311,14 @@ class Experiment:
             "adam_epsilon": ADAM_EPSILON,
         }
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of fields, settings and the number of the method."""
         return identity(self.to_dict(), self.settings, METHOD)
+
+    def __hash__(self) -> int:
+        """Hash of the digest, which is computed once: grids of nested experiments are looked up often."""
+        return hash(self.digest)
 
     def __str__(self) -> str:
         """A short label for progress lines: what differs from run to run of a chapter."""

@@ -297,7 +297,9 @@ _PROFILES = {
         grid_tasks=("mrpc", "sst2"),
         question_tasks=("squad-articles", "squad2-articles"),
         # "short" to "long" are what processor cores can pay for; they are no budgets of the papers.
-        budgets=MappingProxyType({"short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES),
+        budgets=MappingProxyType(
+            {"quarter": 250, "short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES
+        ),
         budget="short",
         # A sweep decides something where its best rate lies inside it. Of the paper's rates, 2e-5 to 5e-4, one stage
         # did best at the highest in short runs, so that the lowest makes way for one between the others.

@@ -1,4 +1,4 @@
-"""Run experiments: once each, resumable, side by side where asked."""
+"""Run an experiment: once, resumable, with what it needs before it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock
-from joblib import Parallel, delayed
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,7 +26,7 @@ from xtcq.encoder import load_encoder
 from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, old_records, record_path, runs_folder, save_record
+from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
 from xtcq.training import train
 from xtcq.training.allocated import allocate
@@ -38,7 +36,7 @@ from xtcq.training.settings import METHOD
 logger = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment) -> Record:
+def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Record:
     """Return the Record of an experiment, training only if there is none yet.
 
     A run that was interrupted goes on from its last checkpoint. Two processes that ask for the same experiment train it
@@ -47,6 +45,7 @@ def run(experiment: Experiment) -> Record:
     Args:
         experiment: what to run. Its teacher, and the run that it starts from, are trained first if their weights are
             not there.
+        pause: asked every few steps; once it says yes, the training stops with a checkpoint.
 
     Returns:
         The stored or the new Record.
@@ -57,167 +56,55 @@ def run(experiment: Experiment) -> Record:
             learned nothing or was trained on other data.
         FloatingPointError: if training diverges.
         OSError: if there is no space to save; the checkpoints before that stay.
+        Paused: if ``pause`` asked for it.
     """
     if record_path(experiment).exists():
         return load_record(record_path(experiment))
     regime.check(experiment)
-    _weights(experiment)
+    _weights(experiment, pause)
     return load_record(record_path(experiment))
-
-
-def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
-    """Run many experiments, teachers before students, and report every failure at the end.
-
-    Args:
-        experiments: the grid.
-        jobs: processes side by side on the one device; each gets its share of the processor's cores.
-
-    Returns:
-        Records in the order of the experiments.
-
-    Raises:
-        ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
-        RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
-            each failure.
-    """
-    experiments = list(experiments)
-    failures: dict[Experiment, str] = {}
-    waves = _waves(experiments)
-    for experiment in (experiment for wave in waves for experiment in wave):
-        regime.check(experiment)
-    for wave in waves:
-        ready = []
-        for experiment in wave:
-            if experiment in failures:
-                continue  # asked for itself, and needed by another: one failure is enough
-            lacking = [other for other in (experiment.teacher, experiment.start) if other in failures]
-            if lacking:
-                failures[experiment] = f"{experiment} ({experiment.digest}): not run, it needs {lacking[0].digest}"
-            else:
-                ready.append(experiment)
-        workers = max(1, min(jobs, len(ready)))
-        results = Parallel(n_jobs=workers)(delayed(_attempt)(experiment, workers) for experiment in ready)
-        failures |= {experiment: failure for experiment, failure in zip(ready, results, strict=True) if failure}
-    if failures:
-        total = len({experiment for wave in waves for experiment in wave})
-        raise RuntimeError(f"{len(failures)} of {total} runs failed:\n" + "\n".join(failures.values()))
-    return [run(experiment) for experiment in experiments]
-
-
-def stored(experiments: Iterable[Experiment]) -> list[Record]:
-    """Return the Records that exist; nothing is trained.
-
-    Args:
-        experiments: the grid.
-
-    Returns:
-        Records in the order of the experiments, those without one left out. Where there is only one of schema 1 it is
-        that: whoever shows it says so.
-
-    Raises:
-        RecordError: if a stored Record cannot be used.
-    """
-    found = (load_record(path) if (path := record_path(e)).exists() else old_records().get(e) for e in experiments)
-    return [record for record in found if record is not None]
-
-
-def gather(experiments: Iterable[Experiment], train: bool, jobs: int = 1) -> tuple[list[Record], list[Record]]:
-    """What a page is drawn from: the Records of its grid, and those of the teachers that students are measured against.
-
-    Args:
-        experiments: the grid.
-        train: train what has no Record, teachers included. Otherwise nothing is trained, and what is not there is left
-            out.
-        jobs: as for `run_all`.
-
-    Returns:
-        Records of the grid in its order, and of `full_teachers`.
-
-    Raises:
-        RecordError: if a stored Record cannot be used.
-        RuntimeError: as for `run_all`.
-    """
-    grid = list(experiments)
-    teachers = full_teachers(grid)
-    if not train:
-        return stored(grid), stored(teachers)
-    found = run_all([*grid, *teachers], jobs)
-    return found[: len(grid)], found[len(grid) :]
-
-
-def full_teachers(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """The experiments that fine-tune the full-precision models at the end of each chain of teachers, once each."""
-    found = []
-    for experiment in experiments:
-        while experiment.teacher is not None:
-            experiment = experiment.teacher
-            if experiment.teacher is None:
-                found.append(experiment)
-    return list(dict.fromkeys(found))
 
 
 def is_trained(experiment: Experiment) -> bool:
     """Whether the Record of an experiment and its weights are on this machine: `load_student` would train nothing."""
-    return _weights_path(experiment).exists() and record_path(experiment).exists()
+    return weights_path(experiment).exists() and record_path(experiment).exists()
 
 
-def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_student(
+    experiment: Experiment, pause: Callable[[], bool] = lambda: False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the trained model of an experiment, training it first if its weights are not there.
 
     Args:
         experiment: which one.
+        pause: as for `run`.
 
     Returns:
         The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
         that of the task.
     """
-    weights = _weights(experiment)
-    model, tokenizer = _skeleton(experiment)
+    weights = _weights(experiment, pause)
+    model, tokenizer = untrained(experiment)
     load_model(model, weights)
     # What it was trained on and no more: a packed copy cuts texts there too.
     tokenizer.model_max_length = task_spec(experiment.task).max_length
     return model.eval(), tokenizer
 
 
-def _attempt(experiment: Experiment, workers: int) -> str | None:
-    """Run one experiment in a worker process; a failure comes back as a line of text, so that the others go on."""
-    if workers > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("xtcq").setLevel(logging.INFO)
-    try:
-        os.environ["XTCQ_SIDE_BY_SIDE"] = str(workers)
-        run(experiment)
-    except Exception as error:  # any reason: the rest of a long grid must not be lost
-        logger.exception("failed: %s", experiment)
-        return f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
-    return None
-
-
-def _waves(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """Experiments without a Record, in waves: what a student needs, its teacher or start, is in an earlier one."""
-    waves: list[list[Experiment]] = []
-    pending = [e for e in dict.fromkeys(experiments) if not record_path(e).exists()]
-    while pending:
-        waves.insert(0, pending)
-        needed = dict.fromkeys(other for e in pending for other in (e.teacher, e.start) if other is not None)
-        pending = [other for other in needed if not _weights_path(other).exists()]
-    return waves
-
-
-def _weights_path(experiment: Experiment) -> Path:
+def weights_path(experiment: Experiment) -> Path:
+    """The file that holds, or will hold, the trained weights of an experiment on this machine."""
     return runs_folder() / experiment.digest / "student.safetensors"
 
 
-def _weights(experiment: Experiment) -> Path:
+def _weights(experiment: Experiment, pause: Callable[[], bool]) -> Path:
     """The trained weights' file, made if need be; a missing Record is written along the way."""
-    weights = _weights_path(experiment)
+    weights = weights_path(experiment)
     if is_trained(experiment):
         return weights
     weights.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(weights.parent.with_suffix(".lock")):
         if not is_trained(experiment):
-            record = _train(experiment, weights)
+            record = _train(experiment, weights, pause)
             # Weights of an experiment whose Record is already published leave that Record as it is.
             if not record_path(experiment).exists():
                 save_record(record)
@@ -225,13 +112,13 @@ def _weights(experiment: Experiment) -> Path:
     return weights
 
 
-def _train(experiment: Experiment, weights: Path) -> Record:
+def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> Record:
     teacher, layer_map = None, None
     if experiment.teacher is not None:
-        teacher, tokenizer = load_student(experiment.teacher)
+        teacher, tokenizer = load_student(experiment.teacher, pause)
         layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
-    start = load_file(_weights(experiment.start)) if experiment.start else None
-    student, tokenizer = _skeleton(experiment, teacher, start)
+    start = load_file(_weights(experiment.start, pause)) if experiment.start else None
+    student, tokenizer = untrained(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
@@ -264,6 +151,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         teacher=teacher,
         layer_map=layer_map,
         search=experiment.search,
+        pause=pause,
     )
     student.to("cpu")
     partial = weights.with_suffix(".partial")
@@ -281,7 +169,7 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         bitops=bitops(student),
         train_seconds=result.train_seconds,
         wall_seconds=result.wall_seconds,
-        device=_device(),
+        device=device_name(),
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
@@ -323,10 +211,19 @@ def _check_needed(experiment: Experiment, data: str) -> None:
         )
 
 
-def _skeleton(
+def untrained(
     experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The untrained student: the weights of its teacher or of the pre-trained encoder, reduced, replaced, quantized."""
+    """The student before its training: the weights of its teacher or of the encoder, reduced, replaced, quantized.
+
+    Args:
+        experiment: which one.
+        teacher: its teacher, trained; the encoder as published stands in for it.
+        start: trained weights that it begins with instead.
+
+    Returns:
+        The model and its tokenizer.
+    """
     model, tokenizer = _unquantized(experiment, teacher, start)
     if experiment.quantized or experiment.lora_rank:
         quantize(model, experiment.quantization)
@@ -366,10 +263,12 @@ def _size(model: PreTrainedModel) -> dict[str, float]:
     return asdict(model_size(model))
 
 
-def _device() -> str:
+def device_name() -> str:
+    """Name of the accelerator, or of the processor with the number of threads, as Records hold it."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    name = torch.cpu.get_capabilities().get("cpu_name", platform.machine())
+    return f"CPU {name}, {torch.get_num_threads()} threads"
 
 
 def _versions() -> dict[str, str]:

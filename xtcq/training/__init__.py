@@ -5,7 +5,7 @@ What is added is a loss that looks at a teacher, batches whose order survives an
 what every point of a curve cost.
 """
 
-from xtcq.training.plan import TrainingResult, train
+from xtcq.training.plan import Paused, TrainingResult, train
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
 from xtcq.training.trainer import DistillationTrainer
 
@@ -15,6 +15,7 @@ __all__ = [
     "WARMUP",
     "WEIGHT_DECAY",
     "DistillationTrainer",
+    "Paused",
     "TrainingResult",
     "train",
 ]

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,19 @@ from xtcq.training.history import CLOCKS, place_stage
 from xtcq.training.schedule import evaluation_steps, stage_steps
 from xtcq.training.search import SearchSettings
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
-from xtcq.training.trainer import DistillationTrainer, PlannedEvaluations, ProgressLine, predictions_path
+from xtcq.training.trainer import (
+    DistillationTrainer,
+    PauseWhen,
+    PlannedEvaluations,
+    ProgressLine,
+    predictions_path,
+)
 
 logger = logging.getLogger(__name__)
+
+
+class Paused(RuntimeError):
+    """A training was asked to stop before its end; it goes on from its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ def train(
     teacher: PreTrainedModel | None = None,
     layer_map: LayerMap | None = None,
     search: SearchSettings | None = None,
+    pause: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
@@ -99,6 +111,7 @@ def train(
         layer_map: the pairs of layers; the uniform map if left out.
         search: how the stage that explores learns bit-widths. It may end before its time, once all of them are frozen;
             the stages after it keep their length.
+        pause: asked at every step that is logged; once it says yes, a checkpoint is saved and `Paused` raised.
 
     Returns:
         The result.
@@ -108,6 +121,7 @@ def train(
             explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
             is too short for one step; if there are several devices.
         FloatingPointError: if the loss is no longer finite.
+        Paused: if ``pause`` asked for it.
     """
     _check_exploration(stages, search)
     _check_device()
@@ -129,9 +143,11 @@ def train(
                 student, stage, task, tokenizer, data, stage_folder, loss, teacher, steps,
                 {step - begins for step in due if begins < step <= begins + steps},
                 learning_rate=learning_rate, batch_size=batch_size, seed=seed + index, compute=compute,
-                search=search if stage.explores else None,
+                search=search if stage.explores else None, pause=pause,
             )  # fmt: skip
             trainer.go_on(newest_intact_checkpoint(stage_folder))
+            if trainer.paused:
+                raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
             _finish_stage(trainer, student, stage_folder)
         load_model(student, stage_folder / "last.safetensors")
         if stage.explores:
@@ -217,6 +233,7 @@ def _trainer(
     seed,
     compute,
     search,
+    pause,
 ) -> DistillationTrainer:
     spec = task.spec
     primary_split = next(iter(data["evaluation"]))
@@ -235,6 +252,7 @@ def _trainer(
         seed=seed,
         # Finite differences of a search would drown in the rounding of bfloat16.
         bf16=compute == "bf16" and not stage.explores,
+        tf32=None if on_cpu else compute == "tf32" and not stage.explores,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         remove_unused_columns=False,
@@ -261,7 +279,7 @@ def _trainer(
         eval_dataset=data["evaluation"],
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[PlannedEvaluations(due), ProgressLine(stage)],
+        callbacks=[PlannedEvaluations(due), ProgressLine(stage), PauseWhen(pause)],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from xtcq.distillation import DistillationLoss, Stage
 from xtcq.files import write_atomically
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.training.graphs import StepGraphs, uses_graphs
 from xtcq.training.history import CLOCKS
 from xtcq.training.search import Search, SearchSettings, begin_search
 
@@ -66,6 +67,7 @@ class DistillationTrainer(Trainer):
         self.distillation = distillation
         self.teacher = teacher.eval().to(self.args.device) if distillation else None
         self._parts: dict[str, Tensor] = {}
+        self._graphs: StepGraphs | None = None
         self._started = self._paused = 0.0
         self._earlier = dict.fromkeys(CLOCKS, 0.0)
         self._stopped_at: float | None = None
@@ -93,6 +95,9 @@ class DistillationTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass, followed by a step of the bit-widths where they are learned."""
+        if self.search_settings is None and uses_graphs(self.args):
+            model.train()
+            return self._replayed(model, self._prepare_inputs(inputs))
         if self.search is None:
             return super().training_step(model, inputs, num_items_in_batch)
         inputs = self._prepare_inputs(inputs)
@@ -107,6 +112,25 @@ class DistillationTrainer(Trainer):
         if self.search.finished:
             self.control.should_training_stop = self.control.should_log = self.control.should_evaluate = True
         return loss
+
+    def _replayed(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Forward and backward pass by CUDA graphs."""
+        if self._graphs is None:
+
+            def step(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+                sums, self._parts = self._parts, {}
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, inputs)
+                self.accelerator.backward(loss)
+                parts, self._parts = self._parts, sums
+                return parts | {"": loss.detach()}
+
+            self._graphs = StepGraphs(step, model.parameters())
+        results = self._graphs(inputs)
+        for name, value in results.items():
+            if name:
+                self._parts[name] = self._parts.get(name, 0) + value
+        return results[""]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, keeping the time of training steps apart from evaluation and saving."""
@@ -128,6 +152,12 @@ class DistillationTrainer(Trainer):
         load_model(self.model, f"{checkpoint}/{SAFE_WEIGHTS_NAME}")
         self.state = state
         self._begin_search()
+
+    @property
+    def paused(self) -> bool:
+        """Whether training stopped before its last step, and not because a search was over."""
+        over = self.search is not None and self.search.finished
+        return self.state.global_step < self.args.max_steps and not over
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate outside the training clock."""
@@ -246,6 +276,18 @@ class PlannedEvaluations(TrainerCallback):
             control.should_log = control.should_evaluate = control.should_save = True
         elif state.global_step == state.max_steps:
             control.should_log = True
+
+
+class PauseWhen(TrainerCallback):
+    """Save a checkpoint and stop once somebody asks for it, at a step that is logged: no mean is cut in two."""
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self.asked = asked
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Stop, unless the stage is over anyway."""
+        if control.should_log and state.global_step < state.max_steps and self.asked():
+            control.should_save = control.should_training_stop = True
 
 
 class ProgressLine(TrainerCallback):

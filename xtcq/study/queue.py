@@ -1,0 +1,198 @@
+"""Experiments side by side: a process for each, what a run needs before the run, and a failure costs one run."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+
+from xtcq.study import regime
+from xtcq.study.experiment import Experiment
+from xtcq.study.records import Record, records_folder
+from xtcq.study.runs import run, weights_path
+from xtcq.training import Paused
+
+logger = logging.getLogger(__name__)
+
+DONE, PAUSED, FAILED, FULL = "done", "paused", "failed", "no space"
+
+
+def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
+    """Run many experiments, teachers before students, and report every failure at the end.
+
+    Args:
+        experiments: the grid.
+        jobs: processes side by side on the one device; each gets its share of the processor's cores.
+
+    Returns:
+        Records in the order of the experiments.
+
+    Raises:
+        ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
+        RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
+            each failure.
+    """
+    experiments = list(experiments)
+    for experiment in with_needed(experiments):
+        regime.check(experiment)
+    ends = work_through(lambda: experiments, jobs)
+    if failures := [text for status, text in ends.values() if status != DONE]:
+        raise RuntimeError(f"{len(failures)} of {len(with_needed(experiments))} runs failed:\n" + "\n".join(failures))
+    return [run(experiment) for experiment in experiments]
+
+
+def needs(experiment: Experiment) -> list[Experiment]:
+    """Runs whose weights a run begins with or learns from."""
+    return [other for other in (experiment.teacher, experiment.start) if other is not None]
+
+
+def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Experiments without a Record, once each, and before each the runs that it needs and whose weights are not here.
+
+    Args:
+        experiments: in any order.
+
+    Returns:
+        What is to be trained, in an order in which it can be.
+    """
+    found: dict[Experiment, None] = {}
+    done = {path.stem for path in records_folder().glob("*.json")}
+    there = cache(lambda experiment: weights_path(experiment).exists())
+
+    def add(experiment: Experiment) -> None:
+        for other in needs(experiment):
+            if not there(other):
+                add(other)
+        found.setdefault(experiment)
+
+    for experiment in experiments:
+        if experiment not in found and experiment.digest not in done:
+            add(experiment)
+    return list(found)
+
+
+def work_through(
+    wanted: Callable[[], Sequence[Experiment]],
+    jobs: int | Callable[[int], int],
+    *,
+    may_start: Callable[[Experiment], bool] = lambda experiment: True,
+    deadline: float = float("inf"),
+    ended: Callable[[Experiment, str, str], None] = lambda experiment, status, text: None,
+) -> dict[Experiment, tuple[str, str]]:
+    """Train what has no Record, as many at a time as there may be, until nothing is left that can be.
+
+    A run that fails, or whose process is killed, leaves the others as they are; what needs it is not run. After a full
+    disk nothing more is started.
+
+    Args:
+        wanted: experiments, the most wanted first; asked again whenever a run may be started.
+        jobs: how many may run at a time, or what says it, given how many do; asked likewise. One alone runs in this
+            process.
+        may_start: whether there is time for a run.
+        deadline: second of `time.time` at which runs stop with a checkpoint.
+        ended: told of every end: the experiment, one of `DONE`, `PAUSED`, `FAILED`, `FULL`, and the reason.
+
+    Returns:
+        Ends by experiment, those included that were not run because of another's failure.
+    """
+    ends: dict[Experiment, tuple[str, str]] = {}
+    running: dict[Future, tuple[Experiment, ProcessPoolExecutor | None]] = {}
+    idle: list[ProcessPoolExecutor] = []
+
+    def finish(experiment: Experiment, status: str, text: str) -> None:
+        ends[experiment] = status, text
+        ended(experiment, status, text)
+
+    try:
+        while True:
+            limit = jobs(len(running)) if callable(jobs) else jobs
+            while len(running) < limit and not any(status == FULL for status, _ in ends.values()):
+                busy = {experiment for experiment, _ in running.values()}
+                chosen = _next(wanted(), ends, busy, may_start, finish)
+                if chosen is None:
+                    break
+                if jobs == 1:
+                    finish(chosen, *_attempt(chosen, 1, deadline))
+                    continue
+                pool = idle.pop() if idle else ProcessPoolExecutor(1, initializer=_begin, initargs=(limit,))
+                running[pool.submit(_attempt, chosen, limit, deadline)] = chosen, pool
+            if not running:
+                return ends
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                experiment, pool = running.pop(future)
+                try:
+                    end = future.result()
+                    idle.append(pool)
+                except BrokenProcessPool as error:
+                    pool.shutdown(wait=False, kill_workers=True)
+                    end = FAILED, f"{experiment} ({experiment.digest}): its process was killed: {error}"
+                finish(experiment, *end)
+    finally:
+        for pool in (*idle, *(pool for _, pool in running.values())):
+            pool.shutdown(wait=False, kill_workers=True)
+
+
+def _next(
+    wanted: Sequence[Experiment],
+    ends: dict[Experiment, tuple[str, str]],
+    busy: set[Experiment],
+    may_start: Callable[[Experiment], bool],
+    finish: Callable[[Experiment, str, str], None],
+) -> Experiment | None:
+    """The most wanted run that can start now; what needs a failed one is finished along the way."""
+    for experiment in with_needed(wanted):
+        if experiment in ends or experiment in busy:
+            continue
+        lacking = [other for other in needs(experiment) if not weights_path(other).exists()]
+        failed = [other for other in lacking if ends.get(other, (DONE,))[0] == FAILED]
+        if failed:
+            finish(experiment, FAILED, f"{experiment} ({experiment.digest}): not run, it needs {failed[0].digest}")
+        elif not lacking and may_start(experiment):
+            return experiment
+    return None
+
+
+def _begin(workers: int) -> None:
+    """Set a new process up for its share of the cores, and to end when its parent is gone."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+_at_work = threading.Event()
+
+
+def _end_with(parent: int) -> None:
+    while _at_work.is_set() or os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def _attempt(experiment: Experiment, workers: int, deadline: float) -> tuple[str, str]:
+    """Run one experiment, in a worker's process where there are several; a failure comes back as a line of text."""
+    parent = os.getppid()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("xtcq").setLevel(logging.INFO)
+    _at_work.set()
+    try:
+        os.environ["XTCQ_SIDE_BY_SIDE"] = str(workers)
+        # A run whose parent was killed saves what it has: whoever starts again goes on from there.
+        run(experiment, lambda: time.time() > deadline or os.getppid() != parent)
+    except Paused as pause:
+        return PAUSED, f"{experiment} ({experiment.digest}): {pause}"
+    except Exception as error:  # any reason: the rest of a long grid must not be lost
+        logger.exception("failed: %s", experiment)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        return FULL if full else FAILED, f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
+    finally:
+        _at_work.clear()
+    return DONE, ""
