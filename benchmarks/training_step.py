@@ -80,11 +80,13 @@ def make_step(
     return step
 
 
-def measure(tokens: int, batch_size: int, rounds: int, compiled: bool, device: torch.device) -> pd.DataFrame:
+def measure(
+    model: str, tokens: int, batch_size: int, rounds: int, compiled: bool, device: torch.device
+) -> pd.DataFrame:
     """Seconds of every variant in every round, one row a round."""
     # The variants share their code, and the compiler keeps few versions of one function.
     torch.compiler.reset()
-    encoder, _ = load_encoder("minilm-l6", 2)
+    encoder, _ = load_encoder(model, 2)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, encoder.config.vocab_size, (batch_size, tokens), generator=generator)
     batch = {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
@@ -100,6 +102,7 @@ def main(
     batch_size: int = 32,
     rounds: Annotated[int, typer.Option(min=1)] = 15,
     compile: Annotated[bool, typer.Option("--compile", help="with torch.compile")] = False,
+    model: Annotated[str, typer.Option(help="an encoder, by name or folder; its weights change no time")] = "minilm-l6",
     output: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
 ) -> None:
     """Print milliseconds and the ratio to distillation without quantizers."""
@@ -112,7 +115,7 @@ def main(
         "tokens": {},
     }
     for length in tokens:
-        seconds = measure(length, batch_size, rounds, compile, device)
+        seconds = measure(model, length, batch_size, rounds, compile, device)
         ratios = seconds.div(seconds[BASELINE], axis=0)
         table = pd.DataFrame(
             {

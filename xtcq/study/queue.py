@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import sys
@@ -195,4 +196,6 @@ def _attempt(experiment: Experiment, workers: int, deadline: float) -> tuple[str
         return FULL if full else FAILED, f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
     finally:
         _at_work.clear()
+        gc.collect()  # a Trainer is part of a cycle, and with it what it holds of a card's memory
+        torch.cuda.empty_cache()
     return DONE, ""

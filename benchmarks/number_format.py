@@ -1,0 +1,89 @@
+"""Does a score depend on the number format that a student and its teacher were trained in?
+
+Trains the same students twice, from teachers of the same format, and compares pair by pair: three tasks, one and two
+bits, three seeds.
+
+    python benchmarks/number_format.py run fp32 --jobs 2
+    python benchmarks/number_format.py run bf16 --jobs 2
+    python benchmarks/number_format.py report
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from scipy.stats import t as student_t
+
+from xtcq.study import Record, load_profile, load_record, to_frame
+from xtcq.study.archive import export_records
+from xtcq.study.study import Study, run_study
+from xtcq.training.number_format import VARIABLE, choose
+
+RESULTS = Path(__file__).parent / "results"
+TASKS, PRECISIONS, SEEDS, RATE = ("cola", "stsb", "mrpc"), ("1-1-8", "2-2-8"), (42, 111, 222), 2e-4
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def run(
+    compute: Annotated[str, typer.Argument(help="fp32, tf32 or bf16")],
+    tasks: Annotated[list[str], typer.Option("--task")] = list(TASKS),  # noqa: B006
+    jobs: int = 1,
+    deadline: Annotated[float, typer.Option(help="minutes from now")] = math.inf,
+    folder: Annotated[Path, typer.Option(help="of runs and Records")] = Path("runs") / "number_format",
+) -> None:
+    """Train what is missing in a format, and keep the Records as an archive among the results."""
+    os.environ |= {
+        VARIABLE: choose(compute),
+        "XTCQ_RECORDS": str(folder / compute / "records"),
+        "XTCQ_RUNS": str(folder / compute / "runs"),
+    }
+    scale = load_profile("mini")
+    grid = [
+        scale.student(task, precision=precision, stages="one-stage", learning_rate=RATE, seed=seed)
+        for seed, task, precision in product(SEEDS, tasks, PRECISIONS)
+    ]
+    study = Study([grid])
+    run_study(study, jobs, deadline, print)
+    print(export_records(study.records(), RESULTS / f"number_format-{compute}.zip"), "Records")
+
+
+@app.command()
+def report(first: str = "fp32", second: str = "bf16") -> None:
+    """Print the differences of best scores, pair by pair, beside the spread of seeds in one format."""
+    frames = []
+    for name in (first, second):
+        frame = to_frame(_records(RESULTS / f"number_format-{name}.zip"))
+        keys = ["task", "precision", "learning_rate", "seed"]
+        frames.append(frame.set_index(keys)[["score", "last", "device"]].add_suffix(f" {name}"))
+    pairs = frames[0].join(frames[1], how="inner").sort_index()
+    print(pairs.round(1).to_string())
+    rows = {}
+    for score in ("score", "last"):
+        ours, theirs = pairs[f"{score} {first}"], pairs[f"{score} {second}"]
+        groups = pd.DataFrame({"difference": theirs - ours, first: ours, second: theirs}).groupby(level=[0, 1])
+        for place, group in groups:
+            n, mean, sd = len(group), group["difference"].mean(), group["difference"].std()
+            half = student_t.ppf(0.975, n - 1) * sd / math.sqrt(n) if n > 1 else math.nan
+            spread = math.sqrt((group[first].var() + group[second].var()) / 2)
+            rows[(score, *place)] = {"pairs": n, "difference": mean, "plus or minus": half, "spread of seeds": spread}
+    print(pd.DataFrame(rows).T.round(2).to_string())
+
+
+def _records(archive: Path) -> list[Record]:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.unpack_archive(archive, folder)
+        return [load_record(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
+if __name__ == "__main__":
+    app()
