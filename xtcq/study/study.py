@@ -220,9 +220,15 @@ def run_study(
     counts = dict.fromkeys((DONE, PAUSED, FAILED, FULL), 0)
     paces: dict[str, list[float]] = defaultdict(list)
 
+    begun: dict[Experiment, float] = {}
+
     def in_time(experiment: Experiment) -> bool:
+        # A Record does not tell: it may be another machine's. A run that was begun before is counted in full.
         pace = statistics.median(paces[experiment.task]) if paces[experiment.task] else 0.0
-        return time.time() + experiment.steps * pace < deadline
+        fits = time.time() + experiment.steps * pace < deadline
+        if fits:
+            begun[experiment] = time.time()
+        return fits
 
     def ended(experiment: Experiment, status: str, text: str) -> None:
         counts[status] += 1
@@ -230,7 +236,7 @@ def run_study(
         if status == DONE:
             record = load_record(record_path(experiment))
             study.take(record)
-            paces[experiment.task].append(record.wall_seconds / experiment.steps)
+            paces[experiment.task].append((time.time() - begun[experiment]) / experiment.steps)
             what += f" {record.best[task_spec(experiment.task).primary_metric]:.1f}"
         left = study.left()
         minute = (time.time() - started) / 60
