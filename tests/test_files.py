@@ -1,4 +1,9 @@
-from xtcq.files import find_checkout, write_atomically
+import errno
+
+import pytest
+from safetensors import SafetensorError
+
+from xtcq.files import find_checkout, saving, write_atomically
 
 
 def test_text_is_replaced_whole_and_folders_are_made(tmp_path):
@@ -13,3 +18,32 @@ def test_checkout_is_found_from_below(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert find_checkout() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "reason"),
+    [
+        (OSError(errno.ENOSPC, "any text"), errno.ENOSPC, "No space left on device"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+            errno.ENOSPC,
+            "No space",
+        ),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), 28, "No space"),
+        (Exception("No space left on device (os error 28)"), errno.ENOSPC, "No space left on device"),
+        (SafetensorError("I/O error: Permission denied (os error 13)"), errno.EACCES, "Permission denied"),
+        (OSError("Not enough free space to write 8 bytes"), None, "Not enough free space to write 8 bytes"),
+    ],
+)
+def test_a_write_that_fails_is_named_whoever_wrote(error, number, reason):
+    with pytest.raises(OSError, match=f"{reason}.*; all of x is kept. Free some space and run again") as caught:
+        with saving("all of x is kept"):
+            raise error
+    assert caught.value.errno == number and caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), ValueError("x"), KeyboardInterrupt()])
+def test_what_is_no_failed_write_stays_as_it_is(error):
+    with pytest.raises(type(error)) as caught, saving("x"):
+        raise error
+    assert caught.value is error

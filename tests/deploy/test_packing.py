@@ -283,15 +283,16 @@ def test_only_packed_models_are_replaced(frozen_bert, tmp_path):
         save_packed(frozen_bert(), folder / "thesis.tex")
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), Exception("No space left on device (os error 28)")])
 @pytest.mark.parametrize("earlier", [False, True])
-def test_nothing_half_written_is_left(earlier, frozen_bert, word_tokenizer, tmp_path, monkeypatch):
+def test_nothing_half_written_is_left(earlier, error, frozen_bert, word_tokenizer, tmp_path, monkeypatch):
     folder = tmp_path / "m"
     if earlier:
         save_packed(frozen_bert(), folder)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
     def full_disk(*arguments, **options):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(type(word_tokenizer), "save_pretrained", full_disk)
     with pytest.raises(OSError, match="No space left on device; .*m was not changed. Free some space"):

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from xtcq.files import saving
+
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
         OSError: a file cannot be written (a full disk, say); the message names the folder.
     """
     check()
-    try:
+    with saving(f"{folder} was not changed"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
@@ -35,9 +37,6 @@ def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
             _replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(error.errno, f"{reason}; {folder} was not changed. Free some space, or choose another") from error
 
 
 def _replace(new: Path, folder: Path) -> None:

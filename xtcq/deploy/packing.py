@@ -57,10 +57,7 @@ def save_packed(
     _check_model(model)
     tensors = _packed(model, REST_DTYPES[rest])
     with whole_folder(folder, lambda: _check_target(folder)) as temporary:
-        try:
-            safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
-        except SafetensorError as error:
-            raise OSError(None, str(error)) from error
+        safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         (temporary / CONFIG_FILE).write_text(config.to_json_string(), encoding="utf-8")

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.allocation import SearchSpace
 from xtcq.distillation import LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
+from xtcq.files import whole_file
 from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
@@ -266,9 +267,8 @@ def _train(experiment: Experiment, weights: Path) -> Record:
         search=experiment.search,
     )
     student.to("cpu")
-    partial = weights.with_suffix(".partial")
-    save_model(student, partial)
-    os.replace(partial, weights)
+    with whole_file(weights) as temporary:
+        save_model(student, temporary)
     record = Record(
         experiment=experiment,
         settings=experiment.settings,
