@@ -1,8 +1,13 @@
 import errno
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 from safetensors import SafetensorError
 
+from xtcq import files
 from xtcq.files import find_checkout, saving, write_atomically
 
 
@@ -11,6 +16,28 @@ def test_text_is_replaced_whole_and_folders_are_made(tmp_path):
     write_atomically(path, "first")
     write_atomically(path, "é")
     assert path.read_text(encoding="utf-8") == "é" and list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_swept_and_no_more(tmp_path, killed_prefix):
+    path = tmp_path / "file.json"
+    others = [f".file.json.{socket.gethostname()}-{process}.abcdefgh" for process in (os.getpid(), os.getppid())]
+    others += [".file.json.elsewhere-1.abcdefgh", ".file.json.bak", f"{killed_prefix('other.json')}abcdefgh"]
+    for name in (*others, f"{killed_prefix('file.json')}abcdefgh"):
+        (tmp_path / name).write_text("half")
+    write_atomically(path, "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {"file.json", *others}
+
+
+def test_a_killed_writer_is_known_by_its_temporary_name(tmp_path):
+    code = """if True:
+        import os, pathlib, runpy, signal, sys
+        with runpy.run_path(sys.argv[1])["whole_file"](pathlib.Path("file.json")):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", code, files.__file__], cwd=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    write_atomically(tmp_path / "file.json", "whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_checkout_is_found_from_below(tmp_path, monkeypatch):

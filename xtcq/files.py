@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import re
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +64,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     """
     with saving(f"{target} was not changed"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target))
         os.close(handle)
         try:
             yield Path(name)
@@ -70,6 +72,41 @@ def whole_file(target: Path) -> Iterator[Path]:
             os.replace(name, target)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def temporary_prefix(target: Path) -> str:
+    """Return how temporary names beside `target` begin: with its own, the computer's and the process's.
+
+    What a killed process left there is removed, and what its `whole_folder` had moved aside is moved back. A process
+    of another computer may be alive, so its files stay.
+
+    Args:
+        target: what is about to be written; its folder exists.
+    """
+    ours = f".{target.name}.{socket.gethostname()}-"
+    for left in target.parent.iterdir():
+        writer = left.name.removeprefix(ours).partition(".")[0]
+        if not left.name.startswith(ours) or not writer.isdigit() or _is_alive(int(writer)):
+            continue
+        if left.suffix == ".old" and not target.exists():
+            left.rename(target)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    return f"{ours}{os.getpid()}."
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ def save_packed(
 
     Args:
         model: a BertModel, BertForSequenceClassification or BertForQuestionAnswering in float32 after `freeze`.
-        folder: new, empty, or an earlier packed model.
+        folder: new, empty, or an earlier packed model; or a symbolic link to one, which stays a link.
         rest: "fp32" keeps every output to the bit. "fp16" halves scales, steps, biases, LayerNorm, low-rank terms and
             whatever else is not packed: each such value moves by at most one part in 2048 (or by 3e-8, if that is
             more), and is turned back into float32 on loading.
