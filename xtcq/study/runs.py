@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor
@@ -43,7 +43,7 @@ def run(experiment: Experiment) -> Record:
     """Return the Record of an experiment, training only if there is none yet.
 
     A run that was interrupted goes on from its last checkpoint. Two processes that ask for the same experiment train it
-    once: the second waits for the first.
+    once: the second waits for the first, and logs what it waits for.
 
     Args:
         experiment: what to run. Its teacher, and the run that it starts from, are trained first if their weights are
@@ -60,6 +60,7 @@ def run(experiment: Experiment) -> Record:
         OSError: if there is no space to save; the checkpoints before that stay.
     """
     if record_path(experiment).exists():
+        _drop_checkpoints(experiment)
         return load_record(record_path(experiment))
     regime.check(experiment)
     _weights(experiment)
@@ -214,15 +215,24 @@ def _weights(experiment: Experiment) -> Path:
     """The trained weights' file, made if need be; a missing Record is written along the way."""
     weights = _weights_path(experiment)
     if is_trained(experiment):
+        _drop_checkpoints(experiment)
         return weights
     weights.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(weights.parent.with_suffix(".lock")):
+    lock = FileLock(weights.parent.with_suffix(".lock"))
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        logger.info(
+            "wait: %s (%s), another process trains it and holds %s", experiment, experiment.digest, lock.lock_file
+        )
+        held = lock.acquire()
+    with held:
         if not is_trained(experiment):
             record = _train(experiment, weights)
             # Weights of an experiment whose Record is already published leave that Record as it is.
             if not record_path(experiment).exists():
                 save_record(record)
-            _drop_checkpoints(weights.parent)
+            _drop_checkpoints(experiment)
     return weights
 
 
@@ -357,9 +367,11 @@ def _unquantized(
     return model, tokenizer
 
 
-def _drop_checkpoints(folder: Path) -> None:
-    for stage in folder.glob("stage-*"):
-        shutil.rmtree(stage)
+def _drop_checkpoints(experiment: Experiment) -> None:
+    """Delete the stages of a trained run. Another process may be doing so too, and one that was killed had not."""
+    if is_trained(experiment):
+        for stage in _weights_path(experiment).parent.glob("stage-*"):
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _size(model: PreTrainedModel) -> dict[str, float]:
