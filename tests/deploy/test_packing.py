@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequ
 
 from xtcq import load_packed, save_packed
 from xtcq.deploy import ModelCard
+from xtcq.deploy import folder as folders
 from xtcq.quantization import (
     ARCHITECTURES,
     FrozenLinear,
@@ -283,20 +284,72 @@ def test_only_packed_models_are_replaced(frozen_bert, tmp_path):
         save_packed(frozen_bert(), folder / "thesis.tex")
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), Exception("No space left on device (os error 28)")])
 @pytest.mark.parametrize("earlier", [False, True])
-def test_nothing_half_written_is_left(earlier, frozen_bert, word_tokenizer, tmp_path, monkeypatch):
+def test_nothing_half_written_is_left(earlier, error, frozen_bert, word_tokenizer, tmp_path, monkeypatch):
     folder = tmp_path / "m"
     if earlier:
         save_packed(frozen_bert(), folder)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
     def full_disk(*arguments, **options):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(type(word_tokenizer), "save_pretrained", full_disk)
     with pytest.raises(OSError, match="No space left on device; .*m was not changed. Free some space"):
         save_packed(frozen_bert("2-2-8"), folder, tokenizer=word_tokenizer)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_is_replaced_in_one_step(frozen_bert, tmp_path, monkeypatch):
+    for name in ("m", "n"):
+        (tmp_path / name).mkdir()
+    if not folders._exchange(tmp_path / "m", tmp_path / "n"):
+        pytest.skip("needs Linux and a file system that can swap two names")
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+
+    def no_name_for_a_moment(*paths):
+        raise AssertionError(f"{paths} was renamed")
+
+    monkeypatch.setattr(folders.os, "rename", no_name_for_a_moment)
+    save_packed(frozen_bert("2-2-8"), folder)
+    assert str(load_packed(folder).quant_config.precision) == "2-2-8"
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "n"}
+
+
+def test_a_folder_is_replaced_in_two_steps_elsewhere(frozen_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    save_packed(frozen_bert("2-2-8"), folder)
+    assert str(load_packed(folder).quant_config.precision) == "2-2-8"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_was_moved_aside_when_the_writer_was_killed_is_moved_back(
+    frozen_bert, word_tokenizer, tmp_path, monkeypatch, killed_prefix
+):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder.rename(tmp_path / f"{killed_prefix('m')}abcdefgh.old")
+    (tmp_path / f"{killed_prefix('m')}abcdefgh").mkdir()
+
+    def full_disk(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="m was not changed"):
+        patch.setattr(type(word_tokenizer), "save_pretrained", full_disk)
+        save_packed(frozen_bert("2-2-8"), folder, tokenizer=word_tokenizer)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_symbolic_link_stays_and_what_it_leads_to_is_replaced(frozen_bert, tmp_path):
+    link = tmp_path / "latest"
+    link.symlink_to("v1")
+    for precision in ("1-1-8", "2-2-8"):  # the first makes the folder
+        save_packed(frozen_bert(precision), link)
+        assert link.is_symlink() and str(load_packed(tmp_path / "v1").quant_config.precision) == precision
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "v1"}
 
 
 def test_the_safetensors_file_is_an_ordinary_one(frozen_bert, tmp_path):

@@ -1,9 +1,12 @@
 import json
+import logging
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
@@ -113,6 +116,42 @@ def test_two_who_ask_at_once_train_once(small_world, trainings):
     for thread in threads:
         thread.join()
     assert trainings == [TEACHER.digest] and results[0] == results[1]
+
+
+def test_who_waits_says_for_what(small_world, trainings, caplog):
+    first = run(TEACHER)
+    record_path(TEACHER).unlink()
+    lock = FileLock(small_world / "runs" / f"{TEACHER.digest}.lock")
+    waiting = threading.Thread(target=run, args=[TEACHER])
+    with caplog.at_level(logging.INFO, "xtcq"):
+        with lock:
+            waiting.start()
+            deadline = time.monotonic() + 20
+            while "wait: " not in caplog.text and time.monotonic() < deadline:
+                time.sleep(0.01)
+            save_record(first)
+        waiting.join()
+    assert f"wait: {TEACHER} ({TEACHER.digest}), another process trains it and holds {lock.lock_file}" in caplog.text
+    assert trainings == [TEACHER.digest]
+
+
+@pytest.mark.parametrize("ask", [run, load_student])
+def test_checkpoints_that_a_killed_run_left_are_dropped(small_world, trainings, ask):
+    run(TEACHER)
+    folder = small_world / "runs" / TEACHER.digest
+    (folder / "stage-0").mkdir()
+    (folder / "stage-0" / "best.safetensors").write_bytes(b"large")
+    ask(TEACHER)
+    assert not (folder / "stage-0").exists() and trainings == [TEACHER.digest]
+
+
+def test_checkpoints_of_weights_that_are_made_again_stay(small_world):
+    run(TEACHER)
+    folder = small_world / "runs" / TEACHER.digest
+    (folder / "student.safetensors").unlink()
+    (folder / "stage-0").mkdir()
+    run(TEACHER)
+    assert (folder / "stage-0").exists()
 
 
 def test_published_record_stays_when_only_the_weights_are_made_again(small_world, trainings):

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 from itertools import pairwise
@@ -221,6 +222,37 @@ def test_a_checkpoint_cut_off_half_way_is_passed_over(fit, interrupted, tmp_path
     _, result = fit(finetune(2))
     assert "is incomplete" in caplog.text and str(newest) in caplog.text
     assert result.history[-1]["step"] == 24
+
+
+def full_disk(*args, **kwargs):
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+
+def test_a_disk_that_is_full_at_a_checkpoint(fit, monkeypatch, tmp_path):
+    whole, _ = fit(finetune(2), folder="whole")
+    save, saved = torch.save, []
+
+    def fill(value, path, *args, **kwargs):
+        saved.append(path)
+        (full_disk if len(saved) > 6 else save)(value, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", fill)
+    expected = f"No space left on device; the checkpoints before step .* in {tmp_path}/cut/stage-0 are kept. Free some"
+    with pytest.raises(OSError, match=expected) as caught:
+        fit(finetune(2), folder="cut")
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    resumed, result = fit(finetune(2), folder="cut")
+    assert result.history[-1]["step"] == 24
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_stage(fit, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "save_model", full_disk)
+    with pytest.raises(OSError, match="No space left on device; the checkpoints in .*cut/stage-0 are kept. Free some"):
+        fit(finetune(2), folder="cut")
+    assert list((tmp_path / "cut" / "stage-0").glob("checkpoint-24"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(fit, tiny_bert):

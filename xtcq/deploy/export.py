@@ -14,7 +14,7 @@ from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
 from xtcq.deploy.packing import load_packed
 from xtcq.deploy.rebuild import MODELS
-from xtcq.deploy.whole_file import whole_file
+from xtcq.files import whole_file
 from xtcq.quantization import DynamicQuantizer, QuantEmbedding, SplitEmbedding, SplitLinear
 from xtcq.quantization.targets import find_encoder
 

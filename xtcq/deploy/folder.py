@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from xtcq.files import saving, temporary_prefix
+
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
     """Yield an empty folder beside `folder`, and rename it to `folder` if the block succeeds.
 
-    An earlier folder of that name stays whole until then, and stays if anything fails.
+    An earlier folder of that name stays whole until then, and stays if anything fails. A symbolic link stays too: what
+    it leads to is written.
 
     Args:
         folder: where the files shall be.
@@ -24,9 +28,10 @@ def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
         OSError: a file cannot be written (a full disk, say); the message names the folder.
     """
     check()
-    try:
+    folder = folder.resolve()
+    with saving(f"{folder} was not changed"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix(folder)))
         try:
             yield temporary
             # mkdtemp and safetensors leave everything readable for the owner alone.
@@ -35,16 +40,16 @@ def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
             _replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(error.errno, f"{reason}; {folder} was not changed. Free some space, or choose another") from error
 
 
 def _replace(new: Path, folder: Path) -> None:
     if not folder.exists():
         os.rename(new, folder)
         return
-    # A folder that is not empty cannot be replaced in one step: the old one steps aside.
+    if _exchange(new, folder):
+        return
+    # A folder that is not empty cannot be replaced in one step: the old one steps aside, where `temporary_prefix` finds
+    # it if this process is killed.
     old = new.with_name(f"{new.name}.old")
     os.rename(folder, old)
     try:
@@ -52,4 +57,14 @@ def _replace(new: Path, folder: Path) -> None:
     except OSError:
         os.rename(old, folder)
         raise
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, where the system and its file system can: Linux, and not over a network."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0

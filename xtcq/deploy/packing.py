@@ -35,7 +35,7 @@ def save_packed(
 
     Args:
         model: a BertModel, BertForSequenceClassification or BertForQuestionAnswering in float32 after `freeze`.
-        folder: new, empty, or an earlier packed model.
+        folder: new, empty, or an earlier packed model; or a symbolic link to one, which stays a link.
         rest: "fp32" keeps every output to the bit. "fp16" halves scales, steps, biases, LayerNorm, low-rank terms and
             whatever else is not packed: each such value moves by at most one part in 2048 (or by 3e-8, if that is
             more), and is turned back into float32 on loading.
@@ -57,10 +57,7 @@ def save_packed(
     _check_model(model)
     tensors = _packed(model, REST_DTYPES[rest])
     with whole_folder(folder, lambda: _check_target(folder)) as temporary:
-        try:
-            safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
-        except SafetensorError as error:
-            raise OSError(None, str(error)) from error
+        safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         (temporary / CONFIG_FILE).write_text(config.to_json_string(), encoding="utf-8")

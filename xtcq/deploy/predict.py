@@ -14,7 +14,7 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from xtcq.deploy.runtime import Runtime, TruncationWarning, first_empty
-from xtcq.deploy.whole_file import whole_file
+from xtcq.files import whole_file
 
 SUFFIXES = (".csv", ".parquet")
 # Rows that are read, tokenized and sorted by length together.

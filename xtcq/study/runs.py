@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.allocation import SearchSpace
 from xtcq.distillation import LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
+from xtcq.files import whole_file
 from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
@@ -40,7 +41,7 @@ def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Re
     """Return the Record of an experiment, training only if there is none yet.
 
     A run that was interrupted goes on from its last checkpoint. Two processes that ask for the same experiment train it
-    once: the second waits for the first.
+    once: the second waits for the first, and logs what it waits for.
 
     Args:
         experiment: what to run. Its teacher, and the run that it starts from, are trained first if their weights are
@@ -59,6 +60,7 @@ def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Re
         Paused: if ``pause`` asked for it.
     """
     if record_path(experiment).exists():
+        _drop_checkpoints(experiment)
         return load_record(record_path(experiment))
     regime.check(experiment)
     _weights(experiment, pause)
@@ -100,15 +102,24 @@ def _weights(experiment: Experiment, pause: Callable[[], bool]) -> Path:
     """The trained weights' file, made if need be; a missing Record is written along the way."""
     weights = weights_path(experiment)
     if is_trained(experiment):
+        _drop_checkpoints(experiment)
         return weights
     weights.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(weights.parent.with_suffix(".lock")):
+    lock = FileLock(weights.parent.with_suffix(".lock"))
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        logger.info(
+            "wait: %s (%s), another process trains it and holds %s", experiment, experiment.digest, lock.lock_file
+        )
+        held = lock.acquire()
+    with held:
         if not is_trained(experiment):
             record = _train(experiment, weights, pause)
             # Weights of an experiment whose Record is already published leave that Record as it is.
             if not record_path(experiment).exists():
                 save_record(record)
-            _drop_checkpoints(weights.parent)
+            _drop_checkpoints(experiment)
     return weights
 
 
@@ -154,9 +165,8 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         pause=pause,
     )
     student.to("cpu")
-    partial = weights.with_suffix(".partial")
-    save_model(student, partial)
-    os.replace(partial, weights)
+    with whole_file(weights) as temporary:
+        save_model(student, temporary)
     record = Record(
         experiment=experiment,
         settings=experiment.settings,
@@ -254,9 +264,11 @@ def _unquantized(
     return model, tokenizer
 
 
-def _drop_checkpoints(folder: Path) -> None:
-    for stage in folder.glob("stage-*"):
-        shutil.rmtree(stage)
+def _drop_checkpoints(experiment: Experiment) -> None:
+    """Delete the stages of a trained run. Another process may be doing so too, and one that was killed had not."""
+    if is_trained(experiment):
+        for stage in weights_path(experiment).parent.glob("stage-*"):
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _size(model: PreTrainedModel) -> dict[str, float]:

@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xtcq.hub import reading_hub
+
 
 def data_folder(*parts: str) -> Path | None:
     """Return the folder `parts` inside `$XTCQ_DATA`, or None if it or the variable is not there.
@@ -51,6 +53,9 @@ def read_parquet(path: Path, task: str, splits: Iterable[str]) -> pd.DataFrame:
 def read_hub(repository: str, parts: tuple[str, ...], split: str, task: str, remedy: str) -> pd.DataFrame:
     """Read one split from the hub, or from its local cache with `HF_HUB_OFFLINE=1`.
 
+    The package `datasets` asks a hub that does not answer several times. Each time has the limit of
+    `HF_HUB_DOWNLOAD_TIMEOUT`.
+
     Args:
         repository: Name of the data set on the hub.
         parts: Name of the configuration, if it has several.
@@ -67,12 +72,8 @@ def read_hub(repository: str, parts: tuple[str, ...], split: str, task: str, rem
         raise FileNotFoundError(
             f"no data for task {task!r}: reading the hub needs the package `datasets`; install it, or {remedy}"
         ) from error
-    try:
+    with reading_hub(f"no data for task {task!r}", repository, remedy):
         return datasets.load_dataset(repository, *parts, split=split).to_pandas()
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"no data for task {task!r}: {repository} cannot be read from the Hugging Face hub ({error}); {remedy}"
-        ) from error
 
 
 def how_to_get(repository: str, parts: tuple[str, ...], splits: Iterable[str], demos: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
-from xtcq.files import write_atomically
+from xtcq.files import saving, write_atomically
 from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import CLOCKS, place_stage
@@ -121,6 +121,7 @@ def train(
             explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
             is too short for one step; if there are several devices.
         FloatingPointError: if the loss is no longer finite.
+        OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
     """
     _check_exploration(stages, search)
@@ -288,18 +289,19 @@ def _trainer(
 def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder: Path) -> None:
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
     student.to("cpu")
-    save_model(student, folder / "last.safetensors")
-    if trainer.search is not None:
-        # No evaluation of an exploration is its best: the widths are those of its end.
-        report = trainer.search.report()
-        write_atomically(folder / "exploration.json", json.dumps(report))
-        logger.info(
-            "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",
-            *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
-        )
-    elif trainer.state.best_model_checkpoint:  # a short stage may see no evaluation
-        best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
-        shutil.copyfile(best, folder / "best.safetensors")
-    write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
+    with saving(f"the checkpoints in {folder} are kept"):
+        save_model(student, folder / "last.safetensors")
+        if trainer.search is not None:
+            # No evaluation of an exploration is its best: the widths are those of its end.
+            report = trainer.search.report()
+            write_atomically(folder / "exploration.json", json.dumps(report))
+            logger.info(
+                "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",
+                *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
+            )
+        elif trainer.state.best_model_checkpoint:  # a short stage may see no evaluation
+            best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
+            shutil.copyfile(best, folder / "best.safetensors")
+        write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

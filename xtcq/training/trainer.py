@@ -23,7 +23,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from xtcq.distillation import DistillationLoss, Stage
-from xtcq.files import write_atomically
+from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.training.graphs import StepGraphs, uses_graphs
 from xtcq.training.history import CLOCKS
@@ -225,7 +225,8 @@ class DistillationTrainer(Trainer):
             self.state.stateful_callbacks["search"] = self.search.state()
         # Saving a model of one file draws a bar of one step.
         transformers_logging.disable_progress_bar()
-        with self._clock_stopped():
+        kept = f"the checkpoints before step {self.state.global_step} in {self.args.output_dir} are kept"
+        with self._clock_stopped(), saving(kept):
             super()._save_checkpoint(*args, **kwargs)
 
     def _clocks(self) -> dict[str, float]:

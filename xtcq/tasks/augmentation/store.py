@@ -16,7 +16,7 @@ from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.encoder import load_masked_lm
-from xtcq.files import find_checkout
+from xtcq.files import find_checkout, whole_file
 from xtcq.tasks.augmentation.augment import Augmentation, augment
 from xtcq.tasks.augmentation.candidates import Candidates, Neighbours
 from xtcq.tasks.augmentation.masked_lm import MaskedLM
@@ -98,12 +98,8 @@ def augment_task(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerB
         frame = _read(path, task)
         if frame is None:
             frame = augment(task.train, task.spec.columns, source, tokenizer, settings)
-            partial = path.with_suffix(".partial")
-            try:
+            with whole_file(path) as partial:
                 frame.to_parquet(partial, index=False, write_page_checksum=True)
-                os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
     return dataclasses.replace(task, train=frame)
 
 
