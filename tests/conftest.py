@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from xtcq.study import experiment, records, runs
+from xtcq.study import experiment, records, runs, speed, study
 from xtcq.tasks import QuestionSpec, Task, TaskSpec
 
 
@@ -39,9 +39,10 @@ def every_task_is(monkeypatch):
     """Make every task of the study another one: its facts, and its data."""
 
     def replace(task: Task) -> None:
-        for module in (runs, records, experiment):
+        for module in (runs, records, experiment, speed, study):
             monkeypatch.setattr(module, "task_spec", lambda name: task.spec)
-        monkeypatch.setattr(runs, "load_task", lambda name: task)
+        for module in (runs, speed):
+            monkeypatch.setattr(module, "load_task", lambda name: task)
 
     return replace
 

@@ -100,3 +100,16 @@ def make_study(make_run):
         return records
 
     return build
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The experiments' folders that were really trained, in order."""
+    seen, original = [], runs.train
+
+    def counted(student, stages, task, tokenizer, folder, **options):
+        seen.append(folder.name)
+        return original(student, stages, task, tokenizer, folder, **options)
+
+    monkeypatch.setattr(runs, "train", counted)
+    return seen

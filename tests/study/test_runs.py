@@ -1,4 +1,3 @@
-import json
 import logging
 import threading
 import time
@@ -10,26 +9,13 @@ from filelock import FileLock
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
-from xtcq.study import Experiment, gathering, load_record, load_student, record_path, run, run_all, runs, stored
+from xtcq.study import Experiment, load_record, load_student, record_path, run, runs
 from xtcq.study.records import save_record
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
 STUDENT = Experiment(
     task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2, precision="1-1-8", stages="two-stage", teacher=TEACHER
 )
-
-
-@pytest.fixture
-def trainings(monkeypatch):
-    """The experiments' folders that were really trained, in order."""
-    seen, original = [], runs.train
-
-    def counted(student, stages, task, tokenizer, folder, **options):
-        seen.append(folder.name)
-        return original(student, stages, task, tokenizer, folder, **options)
-
-    monkeypatch.setattr(runs, "train", counted)
-    return seen
 
 
 def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings):
@@ -50,23 +36,6 @@ def test_predictions_are_those_of_the_student(small_world, word_task, word_token
     assert record.predictions["best"] == {"validation": "".join(map(str, predicted.tolist()))}
     right = sum(int(digit) == label for digit, label in zip(record.predictions["last"]["validation"], frame["label"]))
     assert record.last["accuracy"] == pytest.approx(100 * right / len(frame))
-
-
-def test_a_page_is_drawn_from_a_grid_and_its_teachers(small_world, trainings):
-    other = replace(STUDENT, seed=7)
-    assert gathering.gather([STUDENT, other], train=False) == ([], []) and not trainings
-    students, teachers = gathering.gather([STUDENT, other], train=True)
-    assert [r.experiment for r in students] == [STUDENT, other] and [r.experiment for r in teachers] == [TEACHER]
-    record_path(other).unlink()
-    assert gathering.gather([STUDENT, other], train=False) == (students[:1], teachers) and len(trainings) == 3
-    record_path(TEACHER).unlink()
-    assert gathering.gather([STUDENT, other], train=False) == (students[:1], [])
-
-
-def test_a_chain_of_teachers_ends_in_one(small_world):
-    small = replace(STUDENT, precision="32-32-32", stages="one-stage", layers=(1,))
-    taught_by_it = replace(STUDENT, teacher=small)
-    assert gathering.full_teachers([taught_by_it, STUDENT, TEACHER]) == [TEACHER]
 
 
 def test_a_run_is_trained_once_record_and_weights_are_there(small_world):
@@ -212,13 +181,6 @@ def test_student_starts_from_another_run(small_world, trainings, monkeypatch):
     assert run(one_bit).bitops * 2 == run(two_bit).bitops
 
 
-def test_a_grid_trains_what_a_student_starts_from_first(small_world, trainings):
-    small = replace(STUDENT, precision="32-32-32", layers=(1,))
-    student = replace(STUDENT, layers=(1,), start=small)
-    run_all([student])
-    assert trainings == [TEACHER.digest, small.digest, student.digest]
-
-
 def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, monkeypatch):
     large = replace(TEACHER, model="bert-base-uncased")
     run(large)
@@ -235,69 +197,6 @@ def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, m
         run(other)
     name = "bert.encoder.layer.0.attention.self.query.weight"
     torch.testing.assert_close(began[name], pretrained.state_dict()[name], rtol=0, atol=0)
-
-
-def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
-    original, failed = runs.train, []
-
-    def failing(student, stages, task, tokenizer, folder, *, learning_rate, **options):
-        if learning_rate > 1:
-            failed.append(folder.name)
-            raise FloatingPointError("the training loss is nan")
-        return original(student, stages, task, tokenizer, folder, learning_rate=learning_rate, **options)
-
-    monkeypatch.setattr(runs, "train", failing)
-    bad = Experiment(task="mrpc", epochs=2, learning_rate=2.0, evaluations=2)
-    with pytest.raises(
-        RuntimeError, match=f"1 of 2 runs failed:\n.*{bad.digest}.*FloatingPointError: the training loss"
-    ):
-        run_all([bad, TEACHER])
-    assert record_path(TEACHER).exists() and not record_path(bad).exists()
-
-    orphan = replace(STUDENT, teacher=bad)
-    with pytest.raises(
-        RuntimeError, match=f"2 of 3 runs failed:(\n.*)+{orphan.digest}.*: not run, it needs {bad.digest}"
-    ):
-        run_all([orphan, STUDENT])
-    assert record_path(STUDENT).exists()
-    failed.clear()
-    with pytest.raises(RuntimeError, match="2 of 2 runs failed"):
-        run_all([bad, orphan])
-    assert failed == [bad.digest]  # asked for and needed, tried once
-
-
-def test_grid_trains_teachers_first(small_world, trainings):
-    other = Experiment(**{**STUDENT.__dict__, "precision": "2-2-8"})
-    records = run_all([STUDENT, other])
-    assert trainings[0] == TEACHER.digest and sorted(trainings[1:]) == sorted([STUDENT.digest, other.digest])
-    assert [r.experiment for r in records] == [STUDENT, other]
-
-
-def test_stored_trains_nothing(small_world, trainings):
-    record = run(TEACHER)
-    assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
-
-
-def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small_world, trainings):
-    settings = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": AdaQATSettings(granularity="layer")}
-    for start in (run, lambda experiment: run_all([experiment])):
-        with pytest.raises(ValueError, match="steps"):
-            start(replace(STUDENT, **settings))
-    assert trainings == []
-
-
-def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
-    old = make_record(task="mrpc", precision="2-2-8")
-    fields = json.loads(old.to_json())
-    for name in ("settings", "method", "predictions", "compute", "data", "content", "exploration"):
-        del fields[name]
-    folder = folders / "records" / "schema-1"
-    folder.mkdir(parents=True)
-    (folder / "0.json").write_text(json.dumps(fields | {"schema": 1}))
-    (found,) = stored([old.experiment])
-    assert found.schema == 1 and found.best == old.best and found.predictions is None
-    save_record(old)
-    assert stored([old.experiment]) == [old]
 
 
 def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):

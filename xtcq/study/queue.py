@@ -44,11 +44,12 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
             each failure.
     """
     experiments = list(experiments)
-    for experiment in with_needed(experiments):
+    missing = with_needed(experiments)
+    for experiment in missing:
         regime.check(experiment)
     ends = work_through(lambda: experiments, jobs)
     if failures := [text for status, text in ends.values() if status != DONE]:
-        raise RuntimeError(f"{len(failures)} of {len(with_needed(experiments))} runs failed:\n" + "\n".join(failures))
+        raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures))
     return [run(experiment) for experiment in experiments]
 
 

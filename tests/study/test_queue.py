@@ -1,0 +1,123 @@
+import errno
+import os
+import shutil
+import time
+from dataclasses import replace
+
+import pytest
+
+from xtcq.adaqat import AdaQATSettings
+from xtcq.study import Experiment, load_record, queue, record_path, run, run_all, runs
+
+TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
+STUDENT = Experiment(
+    task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2, precision="1-1-8", stages="two-stage", teacher=TEACHER
+)
+
+
+def test_a_grid_trains_what_a_student_starts_from_first(small_world, trainings):
+    small = replace(STUDENT, precision="32-32-32", layers=(1,))
+    student = replace(STUDENT, layers=(1,), start=small)
+    run_all([student])
+    assert trainings == [TEACHER.digest, small.digest, student.digest]
+
+
+def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
+    original, failed = runs.train, []
+
+    def failing(student, stages, task, tokenizer, folder, *, learning_rate, **options):
+        if learning_rate > 1:
+            failed.append(folder.name)
+            raise FloatingPointError("the training loss is nan")
+        return original(student, stages, task, tokenizer, folder, learning_rate=learning_rate, **options)
+
+    monkeypatch.setattr(runs, "train", failing)
+    bad = Experiment(task="mrpc", epochs=2, learning_rate=2.0, evaluations=2)
+    with pytest.raises(
+        RuntimeError, match=f"1 of 2 runs failed:\n.*{bad.digest}.*FloatingPointError: the training loss"
+    ):
+        run_all([bad, TEACHER])
+    assert record_path(TEACHER).exists() and not record_path(bad).exists()
+
+    orphan = replace(STUDENT, teacher=bad)
+    with pytest.raises(
+        RuntimeError, match=f"2 of 3 runs failed:(\n.*)+{orphan.digest}.*: not run, it needs {bad.digest}"
+    ):
+        run_all([orphan, STUDENT])
+    assert record_path(STUDENT).exists()
+    failed.clear()
+    with pytest.raises(RuntimeError, match="2 of 2 runs failed"):
+        run_all([bad, orphan])
+    assert failed == [bad.digest]  # asked for and needed, tried once
+
+
+def test_grid_trains_teachers_first(small_world, trainings):
+    other = replace(STUDENT, precision="2-2-8")
+    records = run_all([STUDENT, other])
+    assert trainings[0] == TEACHER.digest and sorted(trainings[1:]) == sorted([STUDENT.digest, other.digest])
+    assert [r.experiment for r in records] == [STUDENT, other]
+
+
+def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small_world, trainings):
+    settings = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": AdaQATSettings(granularity="layer")}
+    for start in (run, lambda experiment: run_all([experiment])):
+        with pytest.raises(ValueError, match="steps"):
+            start(replace(STUDENT, **settings))
+    assert trainings == []
+
+
+def test_runs_are_side_by_side_and_a_killed_process_costs_one(folders, monkeypatch):
+    """In processes of their own; what they do is exchanged, so that nothing is trained."""
+
+    def attempt(experiment, workers, deadline):
+        import os
+        import signal
+
+        if experiment.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done", f"{workers} side by side in {os.getpid()}"
+
+    monkeypatch.setattr(queue, "_attempt", attempt)
+    grid = [replace(TEACHER, seed=seed) for seed in range(2)]
+    ends = queue.work_through(lambda: grid, 2)
+    assert [ends[experiment][0] for experiment in grid] == ["done", "failed"]
+    assert "its process was killed" in ends[grid[1]][1] and grid[1].digest in ends[grid[1]][1]
+    assert ends[grid[0]][1].startswith("2 side by side") and str(os.getpid()) not in ends[grid[0]][1]
+
+
+def test_after_a_full_disk_nothing_more_is_started(small_world, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs, "train", full)
+    ends = queue.work_through(lambda: [TEACHER, replace(TEACHER, seed=7)], 1)
+    assert [(e, status) for e, (status, _) in ends.items()] == [(TEACHER, queue.FULL)]
+
+
+def test_a_run_that_time_is_up_for_is_finished_by_the_next_call(small_world, monkeypatch):
+    """Metric by metric, weights included, as if nothing had happened."""
+    long = replace(TEACHER, epochs=8, evaluations=3)  # 96 steps, logged at every second one
+    undisturbed = run(long).history
+    weights = (small_world / "runs" / long.digest / "student.safetensors").read_bytes()
+    record_path(long).unlink()
+    shutil.rmtree(small_world / "runs")
+    for _ in range(4):
+        asked = iter(range(100))
+        monkeypatch.setattr(queue.time, "time", lambda asked=asked: next(asked))
+        ends = queue.work_through(lambda: [long], 1, deadline=9)  # the tenth time that it is looked at
+        assert ends[long][0] == queue.PAUSED and not record_path(long).exists()
+    monkeypatch.setattr(queue.time, "time", time.monotonic)
+    assert queue.work_through(lambda: [long], 1)[long][0] == queue.DONE
+    clocks = {"train_seconds", "wall_seconds"}
+
+    def timeless(history):
+        return [{name: value for name, value in point.items() if name not in clocks} for point in history]
+
+    assert timeless(load_record(record_path(long)).history) == timeless(undisturbed)
+    assert (small_world / "runs" / long.digest / "student.safetensors").read_bytes() == weights
+
+
+def test_what_is_needed_comes_before_what_needs_it(folders):
+    student = replace(STUDENT, seed=7)
+    taught = replace(STUDENT, start=student)
+    assert queue.with_needed([taught, STUDENT]) == [TEACHER, student, taught, STUDENT]

@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from xtcq.study import Experiment, RecordError, load_record, record_path, study
+from xtcq.study.records import save_record
+
+TEACHER = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, evaluations=1)
+GRID = [replace(TEACHER, learning_rate=rate, seed=seed) for rate in (1e-3, 2e-3, 3e-3) for seed in (1, 2)]
+
+
+@pytest.fixture
+def write_study(tmp_path):
+    """Write a study of a notebook with the given grid cell, and return its file."""
+
+    def write(entries=({"notebook": "one", "parameters": {"seeds": [1, 2]}},), grid="grid = []"):
+        for folder in ("notebooks", "workflow"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        cells = [
+            {"source": source, "metadata": {"tags": [tag]}}
+            for tag, source in (("parameters", "seeds: list = []\n"), ("grid", grid))
+        ]
+        (tmp_path / "notebooks" / "one.ipynb").write_text(json.dumps({"cells": cells}))
+        path = tmp_path / "workflow" / "study.json"
+        path.write_text(entries if isinstance(entries, str) else json.dumps(list(entries)))
+        return path
+
+    return write
+
+
+def test_a_file_names_notebooks_and_their_parameters(write_study, folders):
+    grid = (
+        "from xtcq.study import Experiment\n"
+        "grid = [Experiment(task='mrpc', epochs=1, learning_rate=1e-3, seed=seed) for seed in seeds]"
+    )
+    path = write_study(grid=grid)
+    assert [experiment.seed for experiment in study.read_study(path).left()] == [1, 2]
+    assert study.read_study(path, ["one"]).left() == study.read_study(path).left()
+
+
+@pytest.mark.parametrize(
+    ("entries", "only", "message"),
+    [
+        ("{", (), "is no study"),
+        ([{"notebook": "one"}], (), "is no study .*parameters"),
+        ([["one", {}]], (), "is no study"),
+        ([{"notebook": "one", "parameters": {"rates": []}}], (), "has no parameter rates"),
+        ([{"notebook": "one", "parameters": {}}], ("two",), "has no notebook two: it has one"),
+    ],
+)
+def test_a_file_that_is_no_study(write_study, entries, only, message):
+    with pytest.raises(ValueError, match=message):
+        study.read_study(write_study(entries), only)
+
+
+def test_everything_is_trained_and_said_line_by_line(small_world):
+    lines = []
+    chosen = study.Study([GRID])
+    counts = study.run_study(chosen, jobs=1, say=lines.append)
+    assert counts == {"done": 6, "paused": 0, "failed": 0, "no space": 0, "left": 0}
+    assert len(lines) == 6 and lines[0].endswith("left 5 runs, 60 steps") and lines[5].endswith("left 0 runs, 0 steps")
+    scores = {e: load_record(record_path(e)).best["accuracy"] for e in GRID}
+    seeds = [experiment.seed for experiment in GRID for line in lines[:3] if experiment.digest in line]
+    assert seeds == [1, 1, 1]  # one seed of every rate, then the best rate's other seed
+    best = max(GRID[::2], key=scores.__getitem__)
+    assert replace(best, seed=2).digest in lines[3]
+
+
+def test_records_of_before_count(small_world):
+    study.run_study(study.Study([GRID[:2]]), jobs=1)
+    assert study.Study([GRID]).left() == [GRID[2], GRID[4], GRID[3], GRID[5]]
+
+
+def test_a_failed_run_is_left_out_and_said(small_world, monkeypatch):
+    bad = replace(TEACHER, learning_rate=1e9)
+    lines = []
+    counts = study.run_study(study.Study([[bad, TEACHER]]), jobs=1, say=lines.append)
+    assert (counts["done"], counts["failed"], counts["left"]) == (1, 1, 1)
+    assert sum("failed" in line and bad.digest in line for line in lines) == 1
+
+
+def test_a_run_that_cannot_be_finished_in_time_is_not_begun(small_world, monkeypatch):
+    """The first one takes as long as it takes; after it there is time for a short one and not for a long one."""
+    long = replace(TEACHER, epochs=1e6, learning_rate=5e-4)
+    lines = []
+    counts = study.run_study(study.Study([[TEACHER], [long], [GRID[3]]]), jobs=1, minutes=2, say=lines.append)
+    assert counts["done"] == 2 and counts["left"] == 1 and long.digest not in "".join(lines)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_a_deadline_lies_ahead(folders, minutes):
+    with pytest.raises(ValueError, match="give a positive number"):
+        study.run_study(study.Study([]), minutes=minutes)
+
+
+def test_two_studies_in_one_folder(folders):
+    (folders / "runs").mkdir()
+    with FileLock(folders / "runs" / "study.lock"), pytest.raises(RuntimeError, match="another study works in .*runs"):
+        study.run_study(study.Study([GRID]))
+
+
+def test_a_damaged_record_is_named_before_anything_is_trained(folders):
+    record_path(TEACHER).parent.mkdir()
+    record_path(TEACHER).write_text("{")
+    with pytest.raises(RecordError, match=TEACHER.digest):
+        study.Study([[TEACHER]])
+
+
+def test_its_records_are_those_of_teachers_too(folders, make_record):
+    student = replace(TEACHER, stages="one-stage", precision="2-2-8", teacher=TEACHER)
+    for experiment in (TEACHER, student):
+        fields = {name: getattr(experiment, name) for name in ("epochs", "learning_rate", "evaluations")}
+        save_record(make_record(**fields | {"stages": experiment.stages, "precision": experiment.precision}
+                                | ({"teacher": TEACHER} if experiment is student else {})))  # fmt: skip
+    assert [record.experiment for record in study.Study([[student]]).records()] == [TEACHER, student]
+
+
+def test_an_estimate_counts_what_is_left(small_world):
+    student = replace(TEACHER, stages="one-stage", precision="2-2-8", teacher=TEACHER)
+    found = study.estimate(study.Study([[student]]))
+    assert (found.runs, found.steps) == (2, 24)
+    assert 0 < found.hours < 1 and found.bytes > 0 and found.free > 0
+
+
+@pytest.mark.parametrize(
+    ("percents", "running", "jobs"), [([0, 0], 0, 2), ([100, 0], 0, 1), ([100, 100], 0, 1), ([100, 20], 1, 2)]
+)
+def test_jobs_are_what_idle_cores_allow(monkeypatch, percents, running, jobs):
+    monkeypatch.setattr(study.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(psutil, "cpu_count", lambda **kwargs: 2)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: percents)
+    assert study.idle_jobs(running) == jobs
+
+
+def test_neither_jupyter_nor_datasets_are_needed():
+    code = (
+        "import sys; sys.modules['datasets'] = sys.modules['IPython'] = sys.modules['papermill'] = None\n"
+        "from xtcq.study import archive, study"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
