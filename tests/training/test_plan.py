@@ -1,3 +1,4 @@
+import copy
 import errno
 import json
 import math
@@ -11,8 +12,8 @@ from transformers import TrainerCallback
 from xtcq.distillation import finetune, one_stage, three_stage, two_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 from xtcq.tasks import encoding
+from xtcq.training import DistillationTrainer, train
 from xtcq.training import plan as training
-from xtcq.training import train
 
 
 @pytest.fixture
@@ -275,3 +276,57 @@ def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
     names = {path.name for path in (tmp_path / "run" / "stage-0").iterdir()}
     assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions"}
     assert json.loads((tmp_path / "run" / "stage-0" / "history.json").read_text())
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """No more than a number of examples go through a model at a time; returns the sizes that were tried."""
+    original, tried = DistillationTrainer.compute_loss, []
+
+    def install(most):
+        def limited(self, model, inputs, *args, **kwargs):
+            if model.training:
+                tried.append(len(inputs["input_ids"]))
+            if model.training and tried[-1] > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return original(self, model, inputs, *args, **kwargs)
+
+        monkeypatch.setattr(DistillationTrainer, "compute_loss", limited)
+        return tried
+
+    return install
+
+
+def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert, little_memory):
+    """Dropout apart, the steps are those of the whole batches: the same examples, the same number of steps."""
+    model = tiny_bert()
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    students = [copy.deepcopy(model) for _ in range(2)]
+    _, whole = fit(finetune(2), student=students[0], folder="whole")
+    tried = little_memory(2)
+    _, parts = fit(finetune(2), student=students[1], folder="parts")
+    assert whole.micro_batch is None and parts.micro_batch == 2
+    assert tried[:3] == [8, 4, 2]
+    assert [e["step"] for e in parts.history] == [e["step"] for e in whole.history]
+    for ours, theirs in zip(parts.history, whole.history, strict=True):
+        assert ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), rel=1e-3)
+    for ours, theirs in zip(students[1].parameters(), students[0].parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_of_a_loss_are_means_over_the_parts_of_a_batch(fit, teacher, tiny_bert, little_memory):
+    _, whole = fit(one_stage(1), student=student_of(tiny_bert()), teacher=teacher, folder="whole")
+    little_memory(4)
+    _, parts = fit(one_stage(1), student=student_of(tiny_bert()), teacher=teacher, folder="parts")
+    first = [next(e for e in result.history if "loss" in e) for result in (whole, parts)]
+    for name in ("loss", "loss_hidden", "loss_attention", "loss_logits"):
+        assert first[1][name] == pytest.approx(first[0][name], rel=0.05)
+
+
+def test_memory_for_nothing_at_all(fit, little_memory):
+    little_memory(0)
+    with pytest.raises(MemoryError, match="a batch of 1 examples does not fit into memory at stage 'fine-tune'"):
+        fit(finetune(1))

@@ -23,10 +23,14 @@ EXPECTED = {
     "training_peers-cpu": "training beside the peers",
     "quantizer_kernels-cpu": "quantizers alone, on a processor",
     "quantizer_kernels-cpu-compiled": "quantizers alone, compiled for a processor",
-    "quantizer_kernels-cuda": "quantizers alone, compiled for a GPU",
+    "quantizer_kernels-cuda": "quantizers alone, on a GPU",
+    "quantizer_kernels-cuda-compiled": "quantizers alone, compiled for a GPU",
     "training_step-cpu": "what quantization adds to a training step",
     "training_step-cpu-compiled": "the same, compiled for a processor",
-    "training_step-cuda": "the same, compiled for a GPU",
+    "training_step-cuda": "the same on a GPU, where every kernel is launched by itself",
+    "training_step-cuda-compiled": "the same, compiled for a GPU",
+    "step_parts-cpu": "where the time of a training step goes",
+    "side_by_side-cuda": "training steps a second of many processes on one GPU",
     "adaqat_step-cpu": "what learned bit-widths add to a training step",
     "augmentation-cpu": "sentences that augmentation makes",
 }
@@ -130,8 +134,8 @@ def comparisons(found: dict[str, Result]) -> pd.DataFrame:
         rows += _inference(found["inference-cpu"].data)
     if "training_peers-cpu" in found:
         rows += _training(found["training_peers-cpu"].data)
-    if "quantizer_kernels-cuda" in found:
-        rows += _kernels(found["quantizer_kernels-cuda"].data)
+    if "quantizer_kernels-cuda-compiled" in found:
+        rows += _kernels(found["quantizer_kernels-cuda-compiled"].data)
     for name, result in found.items():
         if name.startswith("training_step"):
             rows += _steps(result)
@@ -218,7 +222,7 @@ def _kernels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _steps(result: Result) -> Iterator[dict[str, Any]]:
     way = "compiled" if result.data["compiled"] else "interpreted"
-    place = "GPU" if result.name.endswith("cuda") else "CPU"
+    place = "GPU" if "cuda" in result.name else "CPU"
     for tokens, variants in result.data["tokens"].items():
         for name, row in variants.items():
             if "xtc" in name:

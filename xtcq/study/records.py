@@ -55,6 +55,8 @@ class Record:
         exploration: what a run found that gave every layer its own widths, and what that cost: the report of
             ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
             ``average`` is the mean of Nw * Na over all weights. None for other runs.
+        micro_batch: examples that went through at a time where a batch did not fit into memory, see
+            ``xtcq.training.TrainingResult``; it is only written there.
         schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
     """
 
@@ -76,6 +78,7 @@ class Record:
     compute: str | None = None
     data: str | None = None
     exploration: dict[str, Any] | None = None
+    micro_batch: int | None = None
     schema: int = SCHEMA
 
     @property
@@ -93,6 +96,8 @@ class Record:
         """Serialise, one line a field, with a digest over the whole content: a changed number is a changed digest."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"digest": self.digest, "experiment": self.experiment.to_dict()}
+        if self.micro_batch is None:
+            del fields["micro_batch"]
         fields["content"] = content_digest(fields)
         first = ("schema", "digest", "content", "experiment")
         order = (*first, *(name for name in fields if name not in first))
@@ -171,7 +176,7 @@ def load_record(path: Path) -> Record:
         )
     if type(schema) is not int or schema != SCHEMA:
         raise RecordError(f"{path} has schema {schema!r}, and this version reads schema {SCHEMA}. {again}")
-    names = [field.name for field in dataclasses.fields(Record)]
+    names = [field.name for field in dataclasses.fields(Record) if field.name != "micro_batch" or field.name in fields]
     if wrong := {"digest", "content", *names} ^ set(fields):
         raise RecordError(f"{path} lacks or has beyond a Record's fields: {', '.join(sorted(wrong))}. {again}")
     try:
@@ -252,6 +257,7 @@ _VALUES: dict[str, tuple[Any, float | None]] = {
     "commit": (str | None, None),
     "bitops": (int, 0),
     "side_by_side": (int, 1),
+    "micro_batch": (int | None, 1),
     "method": (int, 2),
     "train_seconds": (int | float, 0),
     "wall_seconds": (int | float, 0),
@@ -291,7 +297,7 @@ def _check(record: Record) -> None:
         raise ValueError(f"best is {record.best}, and the best evaluation of the history scores {max(scores)}")
     for name, (of, least) in _VALUES.items():
         value = getattr(record, name)
-        if not isinstance(value, of) or isinstance(value, bool) or (least is not None and value < least):
+        if not isinstance(value, of) or isinstance(value, bool) or (None not in (least, value) and value < least):
             wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
             at_least = "" if least is None else f" of at least {least}"
             raise ValueError(f"{name} is {value!r}, expected {wanted}{at_least}")

@@ -186,6 +186,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         compute=compute,
         data=data,
         exploration=_exploration(student, chosen or result.exploration),
+        micro_batch=result.micro_batch,
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
     logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)

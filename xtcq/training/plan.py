@@ -63,6 +63,8 @@ class TrainingResult:
         wall_seconds: the same with evaluations and checkpoints, loading left out.
         exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
             ``xtcq.allocation.FracBits.report``; None without one.
+        micro_batch: examples that went through the models at a time, where memory was too small for a whole batch:
+            gradients of its parts were averaged. None otherwise.
     """
 
     history: list[dict[str, Any]]
@@ -72,6 +74,7 @@ class TrainingResult:
     train_seconds: float
     wall_seconds: float
     exploration: dict[str, Any] | None = None
+    micro_batch: int | None = None
 
 
 def train(
@@ -121,6 +124,7 @@ def train(
             explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
             is too short for one step; if there are several devices.
         FloatingPointError: if the loss is no longer finite.
+        MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
     """
@@ -135,18 +139,26 @@ def train(
     history: list[dict[str, Any]] = []
     candidates: list[_Evaluation] = []
     exploration = None
+    parts = 1
     for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
         begins = sum(lengths[:index])
         loss = _distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
         stage_folder = folder / f"stage-{index}"
-        if not (stage_folder / "history.json").exists():
+        while not (stage_folder / "history.json").exists():
             trainer = _trainer(
                 student, stage, task, tokenizer, data, stage_folder, loss, teacher, steps,
                 {step - begins for step in due if begins < step <= begins + steps},
-                learning_rate=learning_rate, batch_size=batch_size, seed=seed + index, compute=compute,
+                learning_rate=learning_rate, batch_size=batch_size, parts=parts, seed=seed + index, compute=compute,
                 search=search if stage.explores else None, pause=pause,
             )  # fmt: skip
-            trainer.go_on(newest_intact_checkpoint(stage_folder))
+            try:
+                trainer.go_on(newest_intact_checkpoint(stage_folder))
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                parts = _smaller(parts, batch_size, stage, error)
+                del trainer  # and with it what it holds of the device's memory
+                continue
             if trainer.paused:
                 raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
             _finish_stage(trainer, student, stage_folder)
@@ -165,7 +177,10 @@ def train(
     load_model(student, best.stage_folder / "best.safetensors")
     times = {clock: history[-1][clock] for clock in CLOCKS}
     predictions = {"best": best.predictions(), "last": last.predictions()}
-    return TrainingResult(history, best.metrics, last.metrics, predictions, **times, exploration=exploration)
+    micro_batch = None if parts == 1 else batch_size // parts
+    return TrainingResult(
+        history, best.metrics, last.metrics, predictions, **times, exploration=exploration, micro_batch=micro_batch
+    )
 
 
 @dataclass(frozen=True)
@@ -206,6 +221,25 @@ def _check_device() -> None:
         )
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what a training failed for: torch has no class of its own for the processor's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def _smaller(parts: int, batch_size: int, stage: Stage, error: Exception) -> int:
+    """Into how many parts a batch is cut after it did not fit in so many."""
+    if stage.explores or batch_size % (2 * parts):
+        raise MemoryError(
+            f"a batch of {batch_size // parts} examples does not fit into memory at stage {stage.name!r}, and cannot "
+            f"be cut in two{' while bit-widths are learned' * stage.explores}: run less beside it, or a smaller model"
+        ) from error
+    logger.warning(
+        "out of memory: a batch of %d goes through in %d parts from here on (%s)",
+        batch_size, 2 * parts, str(error).partition("\n")[0],
+    )  # fmt: skip
+    return 2 * parts
+
+
 def _distillation_loss(stage, student, teacher, layer_map) -> DistillationLoss:
     if teacher is None:
         raise ValueError(
@@ -231,6 +265,7 @@ def _trainer(
     *,
     learning_rate,
     batch_size,
+    parts,
     seed,
     compute,
     search,
@@ -243,8 +278,9 @@ def _trainer(
         output_dir=str(folder),
         learning_rate=learning_rate * stage.lr_factor,
         max_steps=steps,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=64,
+        per_device_train_batch_size=batch_size // parts,
+        gradient_accumulation_steps=parts,
+        per_device_eval_batch_size=max(1, 64 // parts),
         lr_scheduler_type="linear",
         warmup_steps=WARMUP,
         weight_decay=WEIGHT_DECAY,

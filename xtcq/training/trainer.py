@@ -55,6 +55,8 @@ class DistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(compute_metrics=self._score, **kwargs)
+        # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
+        self.model_accepts_loss_kwargs = False
         parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
         if search is not None and max(parts) > 1:
             raise ValueError(
@@ -191,7 +193,7 @@ class DistillationTrainer(Trainer):
                     f"(learning rate {logs.get('learning_rate')}). Lower the learning rate; the last checkpoint before "
                     f"it is under {self.args.output_dir}."
                 )
-            steps = self.state.global_step - self._parts_since
+            steps = (self.state.global_step - self._parts_since) * self.args.gradient_accumulation_steps
             logs |= {f"loss_{name}": float(value) / steps for name, value in self._parts.items()}
             self._parts, self._parts_since = {}, self.state.global_step
         logs |= self._clocks()
@@ -216,7 +218,9 @@ class DistillationTrainer(Trainer):
             self.search = begin_search(self.search_settings, self.model, self.state.max_steps, saved)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        return _EpochSampler(self.args.train_batch_size, self.train_dataset.lengths, self.args.seed)
+        # The same batches, whether one goes through whole or in parts.
+        whole = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return _EpochSampler(whole, self.train_dataset.lengths, self.args.seed)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         if self.search is not None:
