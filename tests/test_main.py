@@ -113,3 +113,59 @@ def test_claims_needs_sound_records(tmp_path, monkeypatch):
     (tmp_path / "abc.json").write_text("{}")
     result = invoke("claims")
     assert result.exit_code == 1 and "abc.json has schema None" in result.stderr and "Traceback" not in result.output
+
+
+@pytest.fixture
+def a_study(tmp_path, monkeypatch):
+    """A study of two experiments, with folders of its own."""
+    for name in ("RECORDS", "RUNS"):
+        monkeypatch.setenv(f"XTCQ_{name}", str(tmp_path / name.lower()))
+    monkeypatch.delenv("XTCQ_COMPUTE", raising=False)
+    cells = {
+        "parameters": "rates: list = []",
+        "grid": "from xtcq.study import Experiment\n"
+        "grid = [Experiment(task='mrpc', epochs=1, learning_rate=rate) for rate in rates]",
+    }
+    for folder in ("notebooks", "workflow"):
+        (tmp_path / folder).mkdir()
+    content = {"cells": [{"source": text, "metadata": {"tags": [tag]}} for tag, text in cells.items()]}
+    (tmp_path / "notebooks" / "one.ipynb").write_text(json.dumps(content))
+    path = tmp_path / "workflow" / "study.json"
+    path.write_text(json.dumps([{"notebook": "one", "parameters": {"rates": [1e-4, 2e-4]}}]))
+    return path
+
+
+def test_study_lists_what_is_left_in_its_order(a_study):
+    result = invoke("study", "--source", a_study, "--dry-run")
+    assert result.exit_code == 0 and [line.split()[1] for line in result.stdout.splitlines()] == ["115", "115"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--deadline", "-5"), "the deadline is -5.0 minutes from now: give a positive number"),
+        (("--only", "two"), "has no notebook two: it has one"),
+        (("--compute", "int8"), "use one of auto, fp32, tf32, bf16"),
+        (("--source", "nowhere.json"), "nowhere.json"),
+    ],
+)
+def test_study_errors_are_one_line(a_study, arguments, message):
+    result = invoke("study", "--source", a_study, *arguments)
+    assert result.exit_code in (1, 2) and message in result.stderr and "Traceback" not in result.output
+
+
+def test_a_deadline_is_a_number(a_study):
+    assert invoke("study", "--source", a_study, "--deadline", "noon").exit_code == 2
+
+
+def test_records_travel_as_one_file(a_study, make_record_file, tmp_path, monkeypatch):
+    archive = tmp_path / "records.zip"
+    assert invoke("study", "import", archive).exit_code == 1
+    make_record_file(archive)
+    assert "1 new Records; 0 were here already" in invoke("study", "import", archive).stdout
+    assert "0 new Records; 1 were here already" in invoke("study", "import", archive).stdout
+    listed = invoke("study", "--source", a_study, "--dry-run").stdout.splitlines()
+    assert len(listed) == 1  # one is done
+    archive.write_bytes(archive.read_bytes()[:100])
+    result = invoke("study", "import", archive)
+    assert result.exit_code == 1 and "damaged or cut off" in result.stderr

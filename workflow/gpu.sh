@@ -23,6 +23,7 @@ fi
 
 case $what in
   benchmarks)
+    timeout 60 python3 benchmarks/side_by_side.py --processes 12 --compute bf16 --json "$out/side_by_side-cuda.json"
     timeout 60 python3 benchmarks/quantizer_kernels.py --device cuda --json "$out/quantizer_kernels-cuda.json"
     timeout 60 python3 benchmarks/training_step.py --json "$out/training_step-cuda.json"
     timeout 90 python3 benchmarks/quantizer_kernels.py --device cuda --compile \

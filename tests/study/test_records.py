@@ -81,7 +81,7 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"best": {"accuracy": "80", "f1": 80.0}}, "best is .*'80'.*, expected accuracy, f1 in per cent"),
         ({"best": {"accuracy": 1234.0, "f1": 80.0}}, "best is .*1234"),
         ({"bitops": -5}, "bitops is -5, expected int of at least 0"),
-        ({"compute": "int4"}, "compute is 'int4', expected one of fp32, bf16"),
+        ({"compute": "int4"}, "compute is 'int4', expected one of fp32, tf32, bf16"),
         (
             {"predictions": {"best": {"validation": "01"}, "last": {"validation": "01"}}},
             "of {'validation': 2} examples",
