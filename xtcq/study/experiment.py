@@ -311,14 +311,22 @@ class Experiment:
             "adam_epsilon": ADAM_EPSILON,
         }
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of fields, settings and the number of the method."""
-        return identity(self.to_dict(), self.settings, METHOD)
+        return identity(self._fields, self.settings, METHOD)
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return self.to_dict()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(json.dumps(self._fields))
 
     def __hash__(self) -> int:
-        """Hash of the digest, which is computed once: grids of nested experiments are looked up often."""
-        return hash(self.digest)
+        """Hash of the fields, nested ones included, computed once: grids are looked up often."""
+        return self._hash
 
     def __str__(self) -> str:
         """A short label for progress lines: what differs from run to run of a chapter."""
