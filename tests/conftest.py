@@ -1,6 +1,11 @@
+import gc
+import os
 import socket
 import subprocess
 import sys
+
+# Tiny models gain nothing from threads that wait for one another, and lose much where the cores have other work.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
@@ -11,6 +16,12 @@ from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceCl
 
 from xtcq.study import experiment, records, runs, speed, study
 from xtcq.tasks import QuestionSpec, Task, TaskSpec
+
+
+def pytest_collection_finish():
+    """Every training collects garbage, which takes a second where all that was imported is looked through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
