@@ -1,7 +1,12 @@
 import dataclasses
+import gc
+import os
 import socket
 import subprocess
 import sys
+
+# Tiny models gain nothing from threads that wait for one another, and lose much where the cores have other work.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
@@ -14,6 +19,12 @@ from xtcq.study import Experiment, Record, experiment, records, runs, speed, stu
 from xtcq.study.archive import export_records
 from xtcq.tasks import QuestionSpec, Task, TaskSpec, task_spec
 from xtcq.training.settings import METHOD
+
+
+def pytest_collection_finish():
+    """Every training collects garbage, which takes a second where all that was imported is looked through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

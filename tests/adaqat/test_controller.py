@@ -380,7 +380,7 @@ def test_the_report_says_what_a_short_search_lacked(learned):
 )
 def test_a_planted_need_is_found_in_a_model(learned, granularity, order, factor, needs):
     """The loss rises by half a unit for every bit that a group lacks; under more pressure, by as much more."""
-    model, batch = learned()
+    model, batch = learned(layers=1 if granularity == "network" else 2)
     under = {"lambda_weights": 0.02 * factor, "lambda_activations": 0.01 * factor}
     settings = AdaQATSettings(granularity=granularity, order=order, paired=False, **under)
     layers = {name: module for name, module in model.named_modules() if name in get_widths(model)}

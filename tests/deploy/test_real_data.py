@@ -22,7 +22,7 @@ from xtcq.study import serving
 from xtcq.tasks import Task, encode, load_task
 from xtcq.training import train
 
-TRAINED_ON, BATCH = 2_000, 32
+TRAINED_ON, BATCH = 640, 32
 
 
 @pytest.fixture(scope="module")

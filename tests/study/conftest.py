@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from xtcq.study import runs
+from xtcq.study import run, runs
 
 
 @pytest.fixture
@@ -21,6 +23,19 @@ def small_world(folders, monkeypatch, every_task_is, tiny_bert, word_task, word_
     monkeypatch.setattr(runs, "load_encoder", load_encoder)
     every_task_is(word_task)
     return folders
+
+
+@pytest.fixture
+def taught(small_world, request, tmp_path_factory):
+    """The small world after the module's `TEACHER` was trained, which is done once for all tests."""
+    teacher = request.module.TEACHER
+    kept = tmp_path_factory.getbasetemp() / teacher.digest
+    if kept.exists():
+        shutil.copytree(kept, small_world, dirs_exist_ok=True)
+    else:
+        run(teacher)
+        shutil.copytree(small_world, kept)
+    return small_world
 
 
 @pytest.fixture

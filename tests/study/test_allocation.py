@@ -59,7 +59,7 @@ def test_an_allocation_that_does_not_fit(fields, message):
         replace(STUDENT, **fields)
 
 
-def test_random_widths_are_trained_and_recorded(small_world):
+def test_random_widths_are_trained_and_recorded(taught):
     record = run(allocated(RANDOM))
     student, _ = load_student(allocated(RANDOM))
     space = SearchSpace.of(student)
@@ -71,7 +71,7 @@ def test_random_widths_are_trained_and_recorded(small_world):
     assert run(STUDENT).exploration is None
 
 
-def test_a_sensitivity_is_that_of_the_teachers_weights(small_world, word_task, word_tokenizer, tiny_bert):
+def test_a_sensitivity_is_that_of_the_teachers_weights(taught, word_task, word_tokenizer, tiny_bert):
     record = run(allocated(FISHER))
     teacher, _ = load_student(TEACHER)
     data = list(calibration_batches(word_task, word_tokenizer, 2, 0))
@@ -81,14 +81,12 @@ def test_a_sensitivity_is_that_of_the_teachers_weights(small_world, word_task, w
     assert record.exploration["passes"] == 4 and record.exploration["seconds"] > 0
 
 
-def test_a_run_that_goes_on_keeps_the_widths_that_it_began_with(small_world, monkeypatch):
+def test_a_run_that_goes_on_keeps_the_widths_that_it_began_with(taught, monkeypatch):
     original = runs.train
 
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "train", original)
-    run(TEACHER)
     monkeypatch.setattr(runs, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(allocated(FISHER))
@@ -98,7 +96,7 @@ def test_a_run_that_goes_on_keeps_the_widths_that_it_began_with(small_world, mon
     assert record.exploration["passes"] == 4
 
 
-def test_fracbits_explores_within_the_training_and_ends_at_its_budget(small_world):
+def test_fracbits_explores_within_the_training_and_ends_at_its_budget(taught):
     experiment = allocated(Allocation(method="fracbits", budget=12, share=0.25))
     plan = experiment.plan()
     assert [stage.explores for stage in plan] == [True, False]
@@ -113,11 +111,11 @@ def test_fracbits_explores_within_the_training_and_ends_at_its_budget(small_worl
     assert found["average"] == SearchSpace.of(student).average(get_widths(student)) <= 12
 
 
-def test_fracbits_goes_on_after_an_interruption_as_if_there_had_been_none(small_world, monkeypatch):
+def test_fracbits_goes_on_after_an_interruption_as_if_there_had_been_none(taught, monkeypatch):
     experiment = allocated(Allocation(method="fracbits", budget=12, share=0.75), evaluations=8)
     whole = run(experiment)
     record_path(experiment).unlink()
-    shutil.rmtree(small_world / "runs" / experiment.digest)
+    shutil.rmtree(taught / "runs" / experiment.digest)
     original, steps = FracBits.step, []
 
     def interrupted(self, *args):

@@ -54,7 +54,6 @@ def test_a_deviation_by_hand():
 
 SCALES = {
     "equal": np.ones,
-    "one to four": lambda tasks: np.geomspace(1, 4, tasks),
     "one to ten": lambda tasks: np.geomspace(1, 10, tasks),
 }
 NOISE = {
@@ -65,14 +64,14 @@ NOISE = {
 
 @pytest.mark.parametrize(("noise", "scales"), list(itertools.product(NOISE, SCALES)))
 def test_the_interval_holds_the_true_effect_in_95_of_100_studies(noise, scales):
-    for tasks, seeds in itertools.product((3, 4, 5, 8), (3, 4, 5)):
+    for tasks, seeds in itertools.product((3, 5, 8), (3, 5)):
         assert 93 <= coverage(NOISE[noise], SCALES[scales](tasks), seeds) <= 97, (tasks, seeds)
     # Two seeds decide nothing in the ledger; their interval is drawn, and need not be as good.
-    assert all(92 <= coverage(NOISE[noise], SCALES[scales](tasks), 2) <= 98 for tasks in (3, 4, 5, 8))
+    assert all(92 <= coverage(NOISE[noise], SCALES[scales](tasks), 2) <= 98 for tasks in (3, 8))
 
 
 def test_one_task_with_nearly_all_of_the_noise_is_the_hardest_case():
-    for tasks, seeds in itertools.product((3, 4, 5, 8), (3, 4, 5)):
+    for tasks, seeds in itertools.product((3, 8), (3, 5)):
         assert 91 <= coverage(NOISE["normal"], [1.0] * (tasks - 1) + [10.0], seeds) <= 96, (tasks, seeds)
 
 

@@ -27,7 +27,7 @@ def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings):
     assert record.train_seconds <= record.wall_seconds
 
 
-def test_predictions_are_those_of_the_student(small_world, word_task, word_tokenizer):
+def test_predictions_are_those_of_the_student(taught, word_task, word_tokenizer):
     record = run(STUDENT)
     frame = word_task.evaluation["validation"]
     batch = word_tokenizer(frame["sentence"].tolist(), padding=True, return_tensors="pt")
@@ -46,8 +46,7 @@ def test_a_run_is_trained_once_record_and_weights_are_there(small_world):
     assert not runs.is_trained(TEACHER)
 
 
-def test_a_teacher_of_other_data_is_refused(small_world, monkeypatch, word_task):
-    run(TEACHER)
+def test_a_teacher_of_other_data_is_refused(taught, monkeypatch, word_task):
     other = replace(word_task, train=word_task.train.iloc[::-1])
     monkeypatch.setattr(runs, "load_task", lambda name: other)
     with pytest.raises(ValueError, match=f"teacher {TEACHER.digest} was trained on mrpc data of digest .*same files"):
@@ -56,8 +55,7 @@ def test_a_teacher_of_other_data_is_refused(small_world, monkeypatch, word_task)
         run(replace(TEACHER, start=TEACHER))
 
 
-def test_a_teacher_at_chance_teaches_nobody(small_world, monkeypatch, word_task):
-    run(TEACHER)
+def test_a_teacher_at_chance_teaches_nobody(taught, monkeypatch, word_task):
     monkeypatch.setattr(runs, "has_learned", lambda spec, score: False)
     monkeypatch.setattr(runs, "task_spec", lambda name: replace(word_task.spec, synthetic=False))
     with pytest.raises(ValueError, match="no more than chance gives: train it longer or at another rate"):
@@ -132,7 +130,7 @@ def test_published_record_stays_when_only_the_weights_are_made_again(small_world
     assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
 
 
-def test_loaded_student_is_the_trained_one(small_world):
+def test_loaded_student_is_the_trained_one(taught):
     run(STUDENT)
     first, _ = load_student(STUDENT)
     again, _ = load_student(STUDENT)
@@ -140,14 +138,13 @@ def test_loaded_student_is_the_trained_one(small_world):
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_the_tokenizer_of_a_student_cuts_where_training_did(small_world, word_task, word_tokenizer):
+def test_the_tokenizer_of_a_student_cuts_where_training_did(taught, word_task, word_tokenizer):
     word_tokenizer.model_max_length = 512
     _, tokenizer = load_student(TEACHER)
     assert tokenizer.model_max_length == word_task.spec.max_length < 512
 
 
-def test_student_starts_from_its_teacher(small_world, monkeypatch):
-    run(TEACHER)
+def test_student_starts_from_its_teacher(taught, monkeypatch):
     teacher, _ = load_student(TEACHER)
     started = {}
 
@@ -162,7 +159,7 @@ def test_student_starts_from_its_teacher(small_world, monkeypatch):
         torch.testing.assert_close(started[name], value, rtol=0, atol=0)
 
 
-def test_student_starts_from_another_run(small_world, trainings, monkeypatch):
+def test_student_starts_from_another_run(taught, trainings, monkeypatch):
     two_bit = replace(STUDENT, precision="2-2-8", lora_rank=1, layers=(1,))
     one_bit = replace(two_bit, precision="1-1-8", start=two_bit)
     run(two_bit)

@@ -67,6 +67,7 @@ def test_an_exploration_that_its_budget_ends_keeps_the_widths_of_that_moment(fit
     student, result = fit(epochs=4)
     found = result.exploration
     assert found["ended"] == "budget" and found["steps"] == found["planned_steps"] == 24 == len(found["trace"])
+    assert json.loads(json.dumps(found)) == found
     assert {name: tuple(pair) for name, pair in found["widths"].items()} == get_widths(student)
     assert len(set(get_widths(student).values())) > 1
     assert evaluations(result) == [(0, 12), (0, 24), (1, 36), (1, 48)]
@@ -155,11 +156,6 @@ def test_refinement_may_distil(fit, tiny_bert):
     _, result = fit(refine=one_stage, student=student, teacher=teacher)
     parts = [{name for name in e if name.startswith("loss_")} for e in result.history if "loss" in e]
     assert parts[0] == set() and parts[-1] == {"loss_hidden", "loss_attention", "loss_logits"}
-
-
-def test_what_was_found_is_json(fit):
-    _, result = fit(epochs=2)
-    assert json.loads(json.dumps(result.exploration)) == result.exploration
 
 
 def test_a_plan_that_cannot_explore_is_refused(fit, tiny_bert, word_task, word_tokenizer, tmp_path):

@@ -331,7 +331,9 @@ def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[fl
     """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
     variances = []
     for name in SEEDS:
-        printed = tables.get(name) or Table(name)
+        if name not in tables:
+            tables[name] = Table(name)
+        printed = tables[name]
         for row in (row.removesuffix("42") for row in printed.rows if row.endswith("| 42")):
             values = [[printed.value(row + seed, m) for m in claim.effect.metrics] for seed in ("42", "111", "222")]
             variances.append(stdev(map(fmean, values)) ** 2)

@@ -322,7 +322,8 @@ class Experiment:
 
     @cached_property
     def _hash(self) -> int:
-        return hash(json.dumps(self._fields))
+        # Not that of a string, which is another one in every process: experiments are sent to workers.
+        return int(hashlib.sha256(json.dumps(self._fields).encode()).hexdigest()[:15], 16)
 
     def __hash__(self) -> int:
         """Hash of the fields, nested ones included, computed once: grids are looked up often."""

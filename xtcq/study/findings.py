@@ -12,9 +12,10 @@ from IPython.display import Markdown
 from xtcq.study import labels
 from xtcq.study.beside import PAPER_TEACHER, paper_score, tuned
 from xtcq.study.experiment import Experiment
+from xtcq.study.gathering import full_teachers
 from xtcq.study.labels import Label, as_text
 from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
-from xtcq.study.runs import full_teachers, is_trained
+from xtcq.study.runs import is_trained
 from xtcq.tasks import chance_level, has_learned, standard_error, task_spec
 
 
