@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
@@ -314,20 +314,7 @@ class Experiment:
     @property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of fields, settings and the number of the method."""
-        return identity(self._fields, self.settings, METHOD)
-
-    @cached_property
-    def _fields(self) -> dict[str, Any]:
-        return self.to_dict()
-
-    @cached_property
-    def _hash(self) -> int:
-        # Not that of a string, which is another one in every process: experiments are sent to workers.
-        return int(hashlib.sha256(json.dumps(self._fields).encode()).hexdigest()[:15], 16)
-
-    def __hash__(self) -> int:
-        """Hash of the fields, nested ones included, computed once: grids are looked up often."""
-        return self._hash
+        return _digest(self, tuple(self.settings.items()), METHOD)
 
     def __str__(self) -> str:
         """A short label for progress lines: what differs from run to run of a chapter."""
@@ -351,6 +338,12 @@ class Experiment:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")
         return " ".join(parts)
+
+
+@cache
+def _digest(experiment: Experiment, settings: tuple[tuple[str, Any], ...], method: int) -> str:
+    """`identity`, computed once: a study asks for those of a thousand runs before every start."""
+    return identity(experiment.to_dict(), dict(settings), method)
 
 
 def identity(fields: dict[str, Any], settings: dict[str, Any], method: int) -> str:
