@@ -130,7 +130,8 @@ def work_through(
                 running[pool.submit(_attempt, chosen, limit, deadline)] = chosen, pool
             if not running:
                 return ends
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            # Whether more may run by now is looked at every half a minute, where that can change.
+            for future in wait(running, 30 if callable(jobs) else None, FIRST_COMPLETED).done:
                 experiment, pool = running.pop(future)
                 try:
                     end = future.result()
