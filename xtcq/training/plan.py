@@ -27,6 +27,7 @@ from xtcq.files import saving, write_atomically
 from xtcq.tasks import Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import CLOCKS, place_stage
+from xtcq.training.memory import keep_freed_memory
 from xtcq.training.schedule import evaluation_steps, stage_steps
 from xtcq.training.search import SearchSettings
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
@@ -130,6 +131,7 @@ def train(
     """
     _check_exploration(stages, search)
     _check_device()
+    keep_freed_memory()
     data = {
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
