@@ -28,6 +28,17 @@ def test_attention_loss_is_the_mean_over_heads_and_real_pairs(mask):
     torch.testing.assert_close(attention_loss(student, teacher, mask), total / count)
 
 
+def test_gradients_are_those_of_the_mean_of_squares(mask):
+    for loss, shape, places in (
+        (hidden_loss, (2, 4, 5), mask.unsqueeze(-1).expand(2, 4, 5)),
+        (attention_loss, (2, 3, 4, 4), (mask.unsqueeze(2) * mask.unsqueeze(1)).unsqueeze(1).expand(2, 3, 4, 4)),
+    ):
+        student, teacher = torch.randn(shape, dtype=torch.float64, requires_grad=True), torch.randn(shape).double()
+        (gradient,) = torch.autograd.grad(loss(student, teacher, mask), student)
+        expected = 2 * (student - teacher) * places / places.sum()
+        torch.testing.assert_close(gradient, expected, rtol=1e-14, atol=0)
+
+
 def test_padding_changes_nothing(mask):
     student, teacher = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
     before = hidden_loss(student, teacher, mask)

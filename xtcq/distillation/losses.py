@@ -40,9 +40,8 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    difference = _wide(student) - _wide(teacher)
-    mask = mask.to(difference.dtype)
-    per_token = difference.square().mean(dim=-1)
+    per_token = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=-1)
+    mask = mask.to(per_token.dtype)
     return (per_token * mask).sum() / mask.sum()
 
 
@@ -60,9 +59,8 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    difference = _wide(student) - _wide(teacher)
-    mask = mask.to(difference.dtype)
-    per_pair = difference.square().mean(dim=1)
+    per_pair = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=1)
+    mask = mask.to(per_pair.dtype)
     real_pairs = mask.unsqueeze(2) * mask.unsqueeze(1)
     return (per_pair * real_pairs).sum() / real_pairs.sum()
 

@@ -145,4 +145,4 @@ class TernaryQuantizer(Quantizer):
         above = torch.gt(magnitude, threshold, out=torch.empty_like(magnitude))
         total = self._reduce(torch.sum, magnitude.mul_(above))
         scale = total / self._reduce(torch.sum, above).clamp_min(1)
-        return torch.sign(x, out=magnitude).mul_(above), scale, None
+        return above.copysign_(x), scale, None

@@ -24,9 +24,11 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import saving, write_atomically
-from xtcq.tasks import Task, encode
+from xtcq.tasks import QuestionSpec, Task, encode
 from xtcq.training.checkpoints import newest_intact_checkpoint
 from xtcq.training.history import CLOCKS, place_stage
+from xtcq.training.memory import keep_freed_memory
+from xtcq.training.remembered import RememberedTeacher
 from xtcq.training.schedule import evaluation_steps, stage_steps
 from xtcq.training.search import SearchSettings
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
@@ -130,6 +132,7 @@ def train(
     """
     _check_exploration(stages, search)
     _check_device()
+    keep_freed_memory()
     data = {
         "train": encode(task.train, task.spec, tokenizer),
         "evaluation": {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()},
@@ -319,12 +322,16 @@ def _trainer(
         callbacks=[PlannedEvaluations(due), ProgressLine(stage), PauseWhen(pause)],
     )
     trainer.remove_callback(PrinterCallback)
+    # Worth a pass of its own where every example is seen twice. On a GPU, reading which ones a batch has would wait.
+    if loss and on_cpu and not isinstance(spec, QuestionSpec) and steps * batch_size >= 2 * len(data["train"]):
+        trainer.teacher = RememberedTeacher(trainer.teacher, loss, data["train"], trainer.data_collator)
     return trainer
 
 
 def _finish_stage(trainer: DistillationTrainer, student: PreTrainedModel, folder: Path) -> None:
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest."""
     student.to("cpu")
+    trainer.teacher = None  # and what it remembers: the trainer itself waits for the garbage collector
     with saving(f"the checkpoints in {folder} are kept"):
         save_model(student, folder / "last.safetensors")
         if trainer.search is not None:

@@ -1,0 +1,120 @@
+import pytest
+import torch
+from transformers import DataCollatorWithPadding
+
+from xtcq.distillation import DistillationLoss, LayerMap, one_stage, two_stage
+from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.tasks import encode
+from xtcq.training import plan as training
+from xtcq.training import train
+from xtcq.training.remembered import RememberedTeacher
+
+ALL = ("hidden", "attention", "logits")
+
+
+@pytest.fixture
+def teacher(tiny_bert):
+    """Four layers that count their passes."""
+    model = use_score_attention(tiny_bert(layers=4)).eval()
+    model.seen = []
+    model.register_forward_pre_hook(
+        lambda module, args, inputs: module.seen.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    return model
+
+
+@pytest.fixture
+def remember(teacher, word_task, word_tokenizer):
+    examples = encode(word_task.train, word_task.spec, word_tokenizer)
+    collate = DataCollatorWithPadding(word_tokenizer)
+
+    def build(terms=ALL, **options):
+        loss = DistillationLoss(terms, LayerMap.uniform(2, 4))
+        return RememberedTeacher(teacher, loss, examples, collate, **options), loss
+
+    build.batch = {name: value for name, value in collate([examples[i] for i in range(24)]).items() if name != "labels"}
+    return build
+
+
+@pytest.mark.parametrize("limit", [0, 150_000, 2**30])
+@pytest.mark.parametrize("terms", [ALL, ("hidden", "attention"), ("attention",), ("logits",)])
+def test_the_loss_is_that_of_the_teacher(remember, teacher, tiny_bert, terms, limit):
+    remembered, loss = remember(terms, limit=limit)
+    wanted = {"output_hidden_states": loss.needs_hidden_states, "output_attentions": loss.needs_attentions}
+    student = use_score_attention(tiny_bert()).train()
+    output = student(**remember.batch, **wanted)
+    with torch.no_grad():
+        target = teacher(**remember.batch, **wanted)
+    mask = remember.batch["attention_mask"]
+    expected, _ = loss(output, target, mask)
+    assert expected > 0
+    for _ in range(2):
+        torch.testing.assert_close(loss(output, remembered(**remember.batch, **wanted), mask)[0], expected)
+    # The place of padding makes no difference either.
+    wider = {name: torch.nn.functional.pad(value, (0, 3)) for name, value in remember.batch.items()}
+    output, mask = student.eval()(**wider, **wanted), wider["attention_mask"]
+    with torch.no_grad():
+        target = teacher(**wider, **wanted)
+    torch.testing.assert_close(loss(output, remembered(**wider, **wanted), mask)[0], loss(output, target, mask)[0])
+
+
+def test_every_example_passes_once(remember, teacher):
+    remembered, _ = remember()
+    for _ in range(3):
+        remembered(**remember.batch)
+    assert teacher.seen == [32, 32, 32]
+
+
+def test_what_exceeds_the_limit_passes_every_time(remember, teacher):
+    # Three hidden states of 32 features and two layers' scores of two heads.
+    lengths = sorted(remember()[0]._examples.lengths)
+    sizes = [4 * (length * 3 * 32 + 2 * 2 * length**2 + 2) for length in lengths]
+    remembered, _ = remember(limit=sum(sizes[:40]))
+    remembered(**remember.batch)
+    assert len(remembered._rows) == len(set(remembered._rows)) <= 40
+    del teacher.seen[:]
+    remembered(**remember.batch)
+    (passed,) = teacher.seen
+    missing = [n for n in remember.batch["attention_mask"].sum(dim=1).tolist() if n > lengths[40]]
+    assert len(missing) <= passed < 24
+
+
+@pytest.fixture
+def fit(teacher, tiny_bert, word_task, word_tokenizer, tmp_path):
+    def run(plan, folder):
+        student = use_score_attention(quantize(tiny_bert(), QuantConfig("2-2-8")))
+        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "teacher": teacher}
+        return student, train(student, plan, word_task, word_tokenizer, tmp_path / folder, **options)
+
+    return run
+
+
+@pytest.mark.parametrize(("epochs", "passes"), [(1, 12), (2, 3)])
+def test_examples_that_are_seen_twice_are_remembered(fit, teacher, epochs, passes):
+    fit(one_stage(epochs), "run")
+    assert len(teacher.seen) == passes
+
+
+def test_students_learn_the_same(fit, monkeypatch):
+    ours, result = fit(two_stage(4), "remembered")
+    monkeypatch.setattr(training, "RememberedTeacher", lambda teacher, *_: teacher)
+    plain, expected = fit(two_stage(4), "plain")
+    losses, other = ([e["loss"] for e in found.history if "loss" in e] for found in (result, expected))
+    assert losses == pytest.approx(other, rel=1e-3)
+
+
+def test_an_interrupted_run_meets_the_same_outputs(fit, monkeypatch):
+    whole, _ = fit(one_stage(2), "whole")
+    step = training.DistillationTrainer.training_step
+
+    def stopped(trainer, *args):
+        if trainer.state.global_step == 20:
+            raise KeyboardInterrupt
+        return step(trainer, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.DistillationTrainer, "training_step", stopped)
+        fit(one_stage(2), "cut")
+    resumed, _ = fit(one_stage(2), "cut")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
