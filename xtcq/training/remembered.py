@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from xtcq.distillation import DistillationLoss
 from xtcq.tasks.dataset import EncodedDataset
 
+# Bytes for the runs of a machine together; each of those side by side has its share.
 LIMIT = 4 * 2**30
 
 
@@ -33,7 +35,7 @@ class RememberedTeacher:
         loss: what the outputs are for; its layer map says which layers are kept.
         examples: those of the training set, padded on the right by `collate`.
         collate: makes a batch of a list of examples.
-        limit: bytes that may be kept.
+        limit: bytes that may be kept; this run's share of `LIMIT` if left out.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class RememberedTeacher:
         loss: DistillationLoss,
         examples: EncodedDataset,
         collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]],
-        limit: int = LIMIT,
+        limit: int | None = None,
     ) -> None:
-        self._teacher, self._examples, self._collate, self._limit = teacher, examples, collate, limit
+        self._teacher, self._examples, self._collate = teacher, examples, collate
+        self._limit = LIMIT // int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")) if limit is None else limit
         layer_map = loss.layer_map
         self._wanted = {
             "hidden_states": sorted({layer for _, layer in layer_map.hidden}) if loss.needs_hidden_states else [],
