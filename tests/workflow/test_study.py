@@ -1,0 +1,172 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import plan
+import pytest
+import train
+from filelock import FileLock
+
+from xtcq.study import Experiment
+from xtcq.study.records import save_record
+from xtcq.study.study import read_study
+
+ROOT = Path(__file__).parents[2]
+STUDY = "workflow/demo.json"
+GRID = {"profile": "demo", "precisions": ["2-2-8"], "plans": ["one-stage", "two-stage"]}
+
+# Says what it was asked for, and leaves what a run leaves.
+STUB = """
+import sys
+from pathlib import Path
+digest, record, weights = sys.argv[2], Path(sys.argv[-1]), Path(sys.argv[sys.argv.index("--weights") + 1])
+for path in (record, weights):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.exists() or path.write_text(digest)
+with open("trained", "a") as file:
+    print(digest, file=file)
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A checkout with one notebook, and a study of a teacher and two students."""
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("notebooks", "book/published", "book/records"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks/kd-stages.ipynb", tmp_path / "notebooks")
+    (tmp_path / STUDY).write_text(json.dumps([{"notebook": "kd-stages", "parameters": GRID}]))
+    (tmp_path / "workflow/train.py").write_text(STUB)
+    for name in ("XTCQ_RECORDS", "XTCQ_RUNS", "XTCQ_DATA", "XTCQ_COMPUTE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def left():
+    """What the study lacks; snakemake gets the same without loading torch."""
+    plan.write_plan(Path(STUDY), Path("plan.json"))
+    Path("workflow/plan.py").write_text(
+        "import shutil\ndef write_plan(study, target, only):\n    target.parent.mkdir(exist_ok=True)\n"
+        "    shutil.copy('plan.json', target)\n"
+    )
+    return json.loads(Path("plan.json").read_text())["plan"]["left"]
+
+
+def snakemake(*arguments, check=True, config=f"study={STUDY}"):
+    command = [Path(sys.executable).with_name("snakemake"), "study", "--config", config, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert not check or ran.returncode == 0, ran.stderr
+    return ran
+
+
+def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
+    teacher, *students = left()
+    assert [teacher, *students] == [experiment.digest for experiment in read_study(Path(STUDY)).left()]
+    assert len(students) == 2
+    for digest, run in left().items():
+        assert run["needs"] == ([] if digest == teacher else [teacher]) and not run["recorded"]
+        assert Experiment.from_dict(run["experiment"]).digest == digest
+
+    Path(f"book/records/{teacher}.json").write_text("a Record")
+    assert {digest: run["recorded"] for digest, run in left().items()} == {
+        teacher: True,
+        students[0]: False,
+        students[1]: False,
+    }
+    Path(f"runs/{teacher}").mkdir(parents=True)
+    Path(f"runs/{teacher}/student.safetensors").write_text("weights")
+    assert list(left()) == students
+
+
+@pytest.mark.parametrize(
+    ("profile", "plugin", "said"),
+    [
+        ("slurm", "snakemake_executor_plugin_slurm", ["runtime=1440", "threads: 8"]),
+        ("kubernetes", "snakemake_executor_plugin_kubernetes", ["gpu_manufacturer=nvidia", "threads: 8"]),
+        ("gpus", "snakemake", ["tmpdir="]),
+    ],
+)
+def test_a_job_with_a_gpu_for_every_run(repository, profile, plugin, said):
+    pytest.importorskip(plugin, reason="pip install -e '.[cluster]'")
+    teacher, *students = left()
+    shown = snakemake("--dry-run", "--workflow-profile", f"workflow/profiles/{profile}").stdout
+    jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
+    assert len(jobs) == 3
+    found = {re.search(r"digest=(\w+)", job)[1]: job for job in jobs}
+    priorities = {digest: int(re.search(r"priority: (\d+)", job)[1]) for digest, job in found.items()}
+    assert sorted(priorities, key=priorities.get, reverse=True) == [teacher, *students]
+    assert next(iter(found)) == teacher, "snakemake lists what others need before them"
+    for digest, job in found.items():
+        assert "gpu=1" in job and all(words in job for words in said)
+        assert (f"runs/{teacher}/student.safetensors" in job.split("output:")[0]) == (digest != teacher)
+
+
+def test_runs_come_in_the_order_of_their_value(repository):
+    digests = list(left())
+    snakemake()
+    assert Path("trained").read_text().split() == digests
+    assert {path.stem for path in Path("book/records").iterdir()} == set(digests)
+
+
+def test_what_has_its_record_is_not_made_again(repository, make_record):
+    teacher, *students = left()
+    for digest in (teacher, students[0]):
+        fields = json.loads(Path("plan.json").read_text())["plan"]["left"][digest]["experiment"]
+        save_record(make_record(**fields))
+    before = {path: path.read_bytes() for path in Path("book/records").iterdir()}
+    assert [path.stem for path in before] in ([teacher, students[0]], [students[0], teacher])
+
+    # A fresh clone: Records without weights or any memory of how they were made, and a student that needs its teacher.
+    assert list(left()) == [teacher, students[1]]
+    snakemake()
+    assert Path("trained").read_text().split() == [teacher, students[1]]
+    assert {path: path.read_bytes() for path in before} == before
+
+    # The Records are older than the weights, and the workflow is another one; with weights there is nothing to train.
+    Path("book/records", f"{students[1]}.json").unlink()
+    Path("workflow/study.smk").write_text(Path("workflow/study.smk").read_text().replace("--processes", "--other"))
+    assert list(left()) == [students[1]]
+    snakemake()
+    assert Path("trained").read_text().split() == [teacher, students[1], students[1]]
+
+
+def test_two_studies_in_one_folder(repository):
+    left()
+    Path("runs").mkdir()
+    with FileLock("runs/study.lock"):
+        ran = snakemake(check=False)
+    assert ran.returncode != 0 and "another study works in runs" in ran.stderr
+    assert not Path("trained").exists()
+
+
+def test_a_study_that_is_not_named(repository):
+    ran = snakemake(check=False, config="profile=demo")
+    assert ran.returncode != 0 and "snakemake study --config study=workflow/study.json" in ran.stderr
+    Path("workflow/plan.py").write_text("def write_plan(*_):\n    raise ValueError('is no study')")
+    ran = snakemake(check=False)
+    assert ran.returncode != 0 and f"--config study={STUDY}: is no study" in ran.stderr
+
+
+def test_a_job_trains_where_snakemake_wants_its_files(repository, monkeypatch):
+    teacher, *_ = left()
+    asked = []
+    monkeypatch.setattr(
+        "xtcq.study.load_student", lambda experiment: asked.append((experiment.digest, dict(os.environ)))
+    )
+    paths = {"record": Path(f"copies/records/{teacher}.json"), "weights": Path(f"copies/runs/{teacher}/s.safetensors")}
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    train.main(Path("plan.json"), teacher, **paths, locks=Path("locks"), processes=2)
+    ((digest, environment),) = asked
+    assert digest == teacher
+    assert (environment["XTCQ_RECORDS"], environment["XTCQ_RUNS"]) == ("copies/records", "copies/runs")
+
+    text = Path("plan.json").read_text()
+    Path("plan.json").write_text(text.replace('"seed": 42', '"seed": 43'))
+    with pytest.raises(SystemExit, match=f"the plan has {teacher} where this machine's xtcq has"):
+        train.main(Path("plan.json"), teacher, **paths, locks=Path("locks"), processes=2)

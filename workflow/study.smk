@@ -1,0 +1,119 @@
+"""A job for every run of a study that is left; the Snakefile includes it where --config names a study."""
+
+from filelock import FileLock, Timeout
+from plan import write_plan
+
+# What the machine that starts the study has of these, its jobs have too.
+passed = [name for name in ("XTCQ_DATA", "XTCQ_COMPUTE") if name in os.environ]
+
+# Jobs read what the first process found left: another look would no longer find what is done by then.
+if workflow.is_main_process:
+    try:
+        write_plan(Path(config["study"]), Path("_build/study.json"), [config["notebook"]] if "notebook" in config else [])
+    except (ValueError, OSError) as error:
+        raise WorkflowError(f"--config study={config['study']}: {error}") from error
+
+
+# Files of the configuration also reach machines that share no file system with this one.
+configfile: "_build/study.json"
+
+
+envvars:
+    *passed,
+
+
+records, runs, left = (config["plan"][name] for name in ("records", "runs", "left"))
+places = {digest: place for place, digest in enumerate(left)}
+
+
+def digests(recorded):
+    # The rules match what is left and no other file, so nothing that is there can be found stale.
+    return "|".join(digest for digest, run in left.items() if run["recorded"] == recorded) or "none"
+
+
+def needed(wildcards):
+    found = left[wildcards.digest]["needs"]
+    return [name for digest in found for name in (f"{runs}/{digest}/student.safetensors", f"{records}/{digest}.json")]
+
+
+def priority(wildcards):
+    return len(left) - places[wildcards.digest]
+
+
+def threads_of_a_run():
+    # The cards of a machine share its cores evenly; on a cluster there is no limit of cards, and a job has all `cores`.
+    limit = workflow.global_resources.get("gpu")
+    return max(1, workflow.cores // max(1, limit and limit.value or 1))
+
+
+def processes(wildcards, threads):
+    return max(1, workflow.cores // threads)
+
+
+command = (
+    "{sys.executable} workflow/train.py _build/study.json {wildcards.digest} --processes {params.processes} "
+    f"--locks _build/logs/{edition} --weights {{output.weights}} --record"
+)
+
+
+onstart:
+    # Another study in the same folder would write a Record that a job here takes away to make it again.
+    if workflow.is_main_process:
+        Path(runs).mkdir(parents=True, exist_ok=True)
+        study_lock = FileLock(Path(runs, "study.lock"))
+        try:
+            study_lock.acquire(timeout=0)
+        except Timeout:
+            raise WorkflowError(
+                f"another study works in {runs} ({study_lock.lock_file} is locked): wait for it, or set XTCQ_RUNS"
+            ) from None
+
+
+localrules:
+    study,
+
+
+rule study:
+    input:
+        [f"{records}/{digest}.json" for digest, run in left.items() if not run["recorded"]],
+
+
+rule train:
+    input:
+        needed,
+    params:
+        processes=processes,
+    output:
+        record=f"{records}/{{digest}}.json",
+        weights=f"{runs}/{{digest}}/student.safetensors",
+    wildcard_constraints:
+        digest=digests(recorded=False),
+    log:
+        "_build/logs/study/{digest}.log",
+    priority: priority
+    threads: threads_of_a_run()
+    resources:
+        gpu=1,
+    shell:
+        command + " {output.record} > {log} 2>&1"
+
+
+# A run that has its Record, for its weights: the Record is no output, since Snakemake deletes outputs before a job.
+rule train_again:
+    input:
+        needed,
+        record=f"{records}/{{digest}}.json",
+    params:
+        processes=processes,
+    output:
+        weights=f"{runs}/{{digest}}/student.safetensors",
+    wildcard_constraints:
+        digest=digests(recorded=True),
+    log:
+        "_build/logs/study/{digest}.log",
+    priority: priority
+    threads: threads_of_a_run()
+    resources:
+        gpu=1,
+    shell:
+        command + " {input.record} > {log} 2>&1"
