@@ -4,12 +4,13 @@ from filelock import FileLock, Timeout
 from plan import write_plan
 
 # What the machine that starts the study has of these, its jobs have too.
-passed = [name for name in ("XTCQ_DATA", "XTCQ_COMPUTE") if name in os.environ]
+passed = [name for name in ("XTCQ_DATA", "XTCQ_COMPUTE", "XTCQ_COMMIT") if name in os.environ]
 
 # Jobs read what the first process found left: another look would no longer find what is done by then.
 if workflow.is_main_process:
+    only = [config["notebook"]] if "notebook" in config else []
     try:
-        write_plan(Path(config["study"]), Path("_build/study.json"), [config["notebook"]] if "notebook" in config else [])
+        write_plan(Path(config["study"]), Path("_build/study.json"), only)
     except (ValueError, OSError) as error:
         raise WorkflowError(f"--config study={config['study']}: {error}") from error
 
@@ -58,15 +59,14 @@ command = (
 
 onstart:
     # Another study in the same folder would write a Record that a job here takes away to make it again.
-    if workflow.is_main_process:
-        Path(runs).mkdir(parents=True, exist_ok=True)
-        study_lock = FileLock(Path(runs, "study.lock"))
-        try:
-            study_lock.acquire(timeout=0)
-        except Timeout:
-            raise WorkflowError(
-                f"another study works in {runs} ({study_lock.lock_file} is locked): wait for it, or set XTCQ_RUNS"
-            ) from None
+    Path(runs).mkdir(parents=True, exist_ok=True)
+    study_lock = FileLock(Path(runs, "study.lock"))
+    try:
+        study_lock.acquire(timeout=0)
+    except Timeout:
+        raise WorkflowError(
+            f"another study works in {runs} ({study_lock.lock_file} is locked): wait for it, or set another XTCQ_RUNS"
+        ) from None
 
 
 localrules:
