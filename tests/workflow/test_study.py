@@ -82,6 +82,8 @@ def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
     Path(f"runs/{teacher}").mkdir(parents=True)
     Path(f"runs/{teacher}/student.safetensors").write_text("weights")
     assert list(left()) == students
+    Path(f"book/records/{teacher}.json").unlink()
+    assert list(left()) == [teacher, *students], "weights without a Record are of no use"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, records_folder
-from xtcq.study.runs import run, weights_path
+from xtcq.study.runs import is_trained, run
 from xtcq.training import Paused
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def needs(experiment: Experiment) -> list[Experiment]:
 
 
 def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """Experiments without a Record, once each, and before each the runs that it needs and whose weights are not here.
+    """Experiments without a Record, once each, and before each the runs that it needs and that are not here whole.
 
     Args:
         experiments: in any order.
@@ -69,7 +69,7 @@ def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
     """
     found: dict[Experiment, None] = {}
     done = {path.stem for path in records_folder().glob("*.json")}
-    there = cache(lambda experiment: weights_path(experiment).exists())
+    there = cache(is_trained)
 
     def add(experiment: Experiment) -> None:
         for other in needs(experiment):
@@ -156,7 +156,7 @@ def _next(
     for experiment in with_needed(wanted):
         if experiment in ends or experiment in busy:
             continue
-        lacking = [other for other in needs(experiment) if not weights_path(other).exists()]
+        lacking = [other for other in needs(experiment) if not is_trained(other)]
         failed = [other for other in lacking if ends.get(other, (DONE,))[0] == FAILED]
         if failed:
             finish(experiment, FAILED, f"{experiment} ({experiment.digest}): not run, it needs {failed[0].digest}")
