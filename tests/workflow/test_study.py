@@ -95,7 +95,7 @@ def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
     ],
 )
 def test_a_job_with_a_gpu_for_every_run(repository, profile, plugin, said):
-    pytest.importorskip(plugin, reason="pip install -e '.[cluster]'")
+    pytest.importorskip(plugin, reason="pip install -e '.[cluster,kubernetes]'")
     teacher, *students = left()
     shown = snakemake("--dry-run", "--workflow-profile", f"workflow/profiles/{profile}").stdout
     jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
