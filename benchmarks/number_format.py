@@ -1,6 +1,6 @@
 """Does a score depend on the number format that a student and its teacher were trained in?
 
-Trains the same students twice, from teachers of the same format, and compares pair by pair: three tasks, one and two
+Trains the same students twice, from teachers of the same format, and compares pair by pair: four tasks, one and two
 bits, three seeds.
 
     python benchmarks/number_format.py run fp32 --jobs 2
@@ -28,7 +28,7 @@ from xtcq.study.study import Study, run_study
 from xtcq.training.number_format import VARIABLE, choose
 
 RESULTS = Path(__file__).parent / "results"
-TASKS, PRECISIONS, SEEDS, RATE = ("cola", "stsb", "mrpc"), ("1-1-8", "2-2-8"), (42, 111, 222), 2e-4
+TASKS, PRECISIONS, SEEDS, RATE = ("sst2", "cola", "stsb", "mrpc"), ("1-1-8", "2-2-8"), (42, 111, 222), 2e-4
 
 app = typer.Typer(help=__doc__)
 
