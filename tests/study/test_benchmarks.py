@@ -32,7 +32,7 @@ RESULTS = {
         "ways": {name: {"x xtcq": ratio, **QUARTILES, "file (MiB)": 90.0} for name, ratio in
                  [("xtcq", 1.0), ("deepspeed", 1.5), ("torchao", 1.1), ("deepspeed, padded to 128", 6.0)]},
     },
-    "quantizer_kernels-cuda": {
+    "quantizer_kernels-cuda-compiled": {
         "target": 2.0,
         "shapes": {"2 x 3": {"GB/s": 10.0, "functions": {"binary, xtcq, forward": {"x bound": 1.5},
                                                          "binary, DeepSpeed, forward": {"x bound": 9.0}}}},
@@ -88,7 +88,7 @@ def test_tables_and_machine_of_any_result(folder):
     assert tables["load"].loc["xtcq 1-1-8", "peak memory (MiB)"] == 500
     assert found["training_peers-cpu"].machine == "Processor 9, steps 30"
     assert [name for name, _ in found["training_peers-cpu"].tables()] == ["ways"]
-    assert [name for name, _ in found["quantizer_kernels-cuda"].tables()] == ["shapes 2 x 3 functions"]
+    assert [name for name, _ in found["quantizer_kernels-cuda-compiled"].tables()] == ["shapes 2 x 3 functions"]
 
 
 def test_what_is_missing_is_named(folder):
