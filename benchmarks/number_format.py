@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +20,8 @@ import pandas as pd
 import typer
 from scipy.stats import t as student_t
 
-from xtcq.study import Record, load_profile, load_record, to_frame
-from xtcq.study.archive import export_records
+from xtcq.study import load_profile, to_frame
+from xtcq.study.archive import export_records, read_archive
 from xtcq.study.study import Study, run_study
 from xtcq.training.number_format import VARIABLE, choose
 
@@ -62,7 +60,7 @@ def report(first: str = "fp32", second: str = "bf16") -> None:
     """Print the differences of best scores, pair by pair, beside the spread of seeds in one format."""
     frames = []
     for name in (first, second):
-        frame = to_frame(_records(RESULTS / f"number_format-{name}.zip"))
+        frame = to_frame(read_archive(RESULTS / f"number_format-{name}.zip"))
         keys = ["task", "precision", "learning_rate", "seed"]
         frames.append(frame.set_index(keys)[["score", "last", "device"]].add_suffix(f" {name}"))
     pairs = frames[0].join(frames[1], how="inner").sort_index()
@@ -77,12 +75,6 @@ def report(first: str = "fp32", second: str = "bf16") -> None:
             spread = math.sqrt((group[first].var() + group[second].var()) / 2)
             rows[(score, *place)] = {"pairs": n, "difference": mean, "plus or minus": half, "spread of seeds": spread}
     print(pd.DataFrame(rows).T.round(2).to_string())
-
-
-def _records(archive: Path) -> list[Record]:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.unpack_archive(archive, folder)
-        return [load_record(path) for path in sorted(Path(folder).glob("*.json"))]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from xtcq.training.graphs import StepGraphs
 
 SIZES = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 TOKENS, BATCH = (12, 20, 28, 52), 32
+WAIT = 300  # seconds for one that will not come
 
 
 def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
@@ -70,7 +71,7 @@ def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
 
         for number in range(4 * len(batches)):
             step(number)
-        barrier.wait()
+        barrier.wait(WAIT)
         start, number = time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
             step(number)
@@ -78,7 +79,7 @@ def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
             if device == "cuda":
                 torch.cuda.current_stream().synchronize()
         found[name] = number / (time.perf_counter() - start)
-        barrier.wait()
+        barrier.wait(WAIT)
     counts.put(found)
 
 
@@ -99,7 +100,7 @@ def main(
         started = [context.Process(target=worker, args=arguments) for _ in range(number)]
         for process in started:
             process.start()
-        rows[number] = pd.DataFrame([counts.get() for _ in started]).sum().round(1).to_dict()
+        rows[number] = pd.DataFrame([counts.get(timeout=WAIT) for _ in started]).sum().round(1).to_dict()
         for process in started:
             process.join()
     print(pd.DataFrame(rows).T.to_string())

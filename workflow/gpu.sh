@@ -5,11 +5,12 @@
 #   workflow/gpu.sh study FOLDER MINUTES [STUDY.json]
 #
 # FOLDER takes the results: JSON of the benchmarks; one archive of Records, which `python -m xtcq study import` reads.
-# XTCQ_DATA and XTCQ_MODELS say where data and encoder are.
+# XTCQ_DATA and XTCQ_MODELS say where data and encoder are; XTCQ_COMMIT names the commit in a copy without history.
 set -u
+what=$1
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.."
-what=$1 out=$2
-mkdir -p "$out"
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 # Checkpoints are written every few seconds here, and may be lost with the machine: memory will do.
 export XTCQ_RUNS=${XTCQ_RUNS:-/dev/shm/xtcq-runs}
@@ -33,5 +34,9 @@ case $what in
   study)
     python3 -m xtcq study --source "${4:-workflow/study.json}" --compute "${XTCQ_COMPUTE:-bf16}" \
       --jobs "${JOBS:-0}" --deadline "$3" --export "$out/records.zip"
+    ;;
+  *)
+    echo "error: $what is neither benchmarks nor study" >&2
+    exit 2
     ;;
 esac

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -106,8 +107,9 @@ def study(
     if context.invoked_subcommand:
         return
     _log()
-    from xtcq.study.study import default_study, read_study, run_study
-    from xtcq.study.study import estimate as estimate_study
+    from xtcq.study.archive import export_records
+    from xtcq.study.speed import estimate as estimate_study
+    from xtcq.study.study import default_study, idle_jobs, read_study, run_study
 
     try:
         _compute(compute)
@@ -117,14 +119,16 @@ def study(
                 typer.echo(f"{experiment.digest}  {experiment.steps:>6}  {experiment}")
             return
         if estimate:
-            found = estimate_study(chosen, jobs or 1)
+            found = estimate_study(chosen.left(), jobs or idle_jobs(0))
             typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in dataclasses.asdict(found).items()))
             return
-        counts = run_study(chosen, jobs, deadline)
-        if export is not None:
-            from xtcq.study.archive import export_records
-
-            typer.echo(f"{export}: {export_records(chosen.records(), export)} Records")
+        # Told to end, it ends by way of the export.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            counts = run_study(chosen, jobs, deadline)
+        finally:
+            if export is not None:
+                typer.echo(f"{export}: {export_records(chosen.records(), export)} Records")
     except (ValueError, OSError, RuntimeError) as error:
         raise _fail(error) from None
     typer.echo(", ".join(f"{number} {name}" for name, number in counts.items()))

@@ -35,8 +35,10 @@ def saving(kept: str) -> Iterator[None]:
         number = _error_number(error)
         if number is None and not isinstance(error, OSError):
             raise
-        reason = os.strerror(number) if number else str(error)
-        message = f"{reason}; {kept}. Free some space and run again, or choose another place"
+        full = number in (errno.ENOSPC, errno.EDQUOT)
+        reason = os.strerror(number) if full else str(error)
+        remedy = "Free some space" if full or number is None else "Put that right"
+        message = f"{reason}; {kept}. {remedy} and run again, or choose another place"
         raise (OSError(number, message) if number else OSError(message)) from error
 
 

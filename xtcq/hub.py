@@ -11,7 +11,9 @@ from huggingface_hub import constants, get_session
 
 @contextlib.contextmanager
 def reading_hub(wanted: str, repository: str, remedy: str) -> Iterator[None]:
-    """Read the hub in this block: no request in it waits for an answer longer than `HF_HUB_DOWNLOAD_TIMEOUT` says.
+    """Read the hub in this block: no request of its library waits longer than `HF_HUB_DOWNLOAD_TIMEOUT` says.
+
+    Files that are fetched by Xet, a program of its own, are not among those requests.
 
     Args:
         wanted: What is missing if the block fails, for the message.

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -71,6 +72,32 @@ def test_everything_is_trained_and_said_line_by_line(small_world):
     assert replace(best, seed=2).digest in lines[3]
 
 
+def test_a_teacher_that_is_only_a_record_is_trained_again_before_its_students(small_world):
+    """So it is in a fresh clone, or after an import: weights are not published."""
+    student = replace(TEACHER, stages="one-stage", precision="2-2-8", teacher=TEACHER)
+    study.run_study(study.Study([[TEACHER]]), jobs=1)
+    before = record_path(TEACHER).read_bytes()
+    shutil.rmtree(small_world / "runs")
+    counts = study.run_study(study.Study([[student]]), jobs=1)
+    assert (counts["done"], counts["left"]) == (2, 0)
+    assert load_record(record_path(student)).experiment == student
+    assert record_path(TEACHER).read_bytes() == before
+
+
+def test_a_rate_that_diverges_does_not_keep_the_seeds_waiting(folders):
+    chosen = study.Study([GRID])
+    chosen._scores = dict.fromkeys(GRID[:4:2], 80.0)
+    chosen.give_up(GRID[4])
+    assert chosen.by_value()[3] == GRID[1]
+
+
+def test_a_run_that_another_process_trains_is_not_waited_for_beyond_the_deadline(small_world):
+    (small_world / "runs").mkdir()
+    with FileLock(small_world / "runs" / f"{TEACHER.digest}.lock"):
+        counts = study.run_study(study.Study([[TEACHER]]), jobs=1, minutes=0.01)
+    assert (counts["paused"], counts["left"]) == (1, 1)
+
+
 def test_records_of_before_count(small_world):
     study.run_study(study.Study([GRID[:2]]), jobs=1)
     assert study.Study([GRID]).left() == [GRID[2], GRID[4], GRID[3], GRID[5]]
@@ -118,13 +145,6 @@ def test_its_records_are_those_of_teachers_too(folders, make_record):
         save_record(make_record(**fields | {"stages": experiment.stages, "precision": experiment.precision}
                                 | ({"teacher": TEACHER} if experiment is student else {})))  # fmt: skip
     assert [record.experiment for record in study.Study([[student]]).records()] == [TEACHER, student]
-
-
-def test_an_estimate_counts_what_is_left(small_world):
-    student = replace(TEACHER, stages="one-stage", precision="2-2-8", teacher=TEACHER)
-    found = study.estimate(study.Study([[student]]))
-    assert (found.runs, found.steps) == (2, 24)
-    assert 0 < found.hours < 1 and found.bytes > 0 and found.free > 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from xtcq.distillation import finetune, one_stage, three_stage, two_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 from xtcq.tasks import encoding
-from xtcq.training import DistillationTrainer, train
+from xtcq.training import DistillationTrainer, Paused, train
 from xtcq.training import plan as training
 
 
@@ -276,14 +276,14 @@ def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """No more than a number of examples go through a model at a time; returns the sizes that were tried."""
+    """From some step on, few examples go through a model at a time; returns the sizes that were tried."""
     original, tried = DistillationTrainer.compute_loss, []
 
-    def install(most):
+    def install(most, after=0):
         def limited(self, model, inputs, *args, **kwargs):
             if model.training:
                 tried.append(len(inputs["input_ids"]))
-            if model.training and tried[-1] > most:
+            if model.training and tried[-1] > most and len(tried) > after:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return original(self, model, inputs, *args, **kwargs)
 
@@ -293,8 +293,9 @@ def little_memory(monkeypatch):
     return install
 
 
-def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert, little_memory):
-    """Dropout apart, the steps are those of the whole batches: the same examples, the same number of steps."""
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert, little_memory, after):
+    """Dropout apart, the steps are those of the whole batches, from the first one on, and stay so after a stop."""
     model = tiny_bert()
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
     for module in model.modules():
@@ -302,10 +303,14 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert
             module.p = 0.0
     students = [copy.deepcopy(model) for _ in range(2)]
     _, whole = fit(finetune(2), student=students[0], folder="whole")
-    tried = little_memory(2)
+    tried = little_memory(2, after)
+    asked = iter(range(9))
+    with pytest.raises(Paused):
+        fit(finetune(2), student=students[1], folder="parts", pause=lambda: next(asked) == 8)
+    little_memory(8)  # there is room again
     _, parts = fit(finetune(2), student=students[1], folder="parts")
     assert whole.micro_batch is None and parts.micro_batch == 2
-    assert tried[:3] == [8, 4, 2]
+    assert [size for size in dict.fromkeys(tried) if size in (8, 4, 2)] == [8, 4, 2]
     assert [e["step"] for e in parts.history] == [e["step"] for e in whole.history]
     for ours, theirs in zip(parts.history, whole.history, strict=True):
         assert ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), rel=1e-3)

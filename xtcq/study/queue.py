@@ -20,11 +20,13 @@ from joblib.externals.loky import ProcessPoolExecutor
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, records_folder
-from xtcq.study.runs import is_trained, run
+from xtcq.study.runs import is_trained, make, run
 from xtcq.training import Paused
 
 logger = logging.getLogger(__name__)
 
+# Seconds that runs have after a deadline to come to a step that is logged, and to save a checkpoint.
+GRACE = 60
 DONE, PAUSED, FAILED, FULL = "done", "paused", "failed", "no space"
 
 
@@ -126,12 +128,16 @@ def work_through(
                 if jobs == 1:
                     finish(chosen, *_attempt(chosen, 1, deadline))
                     continue
-                pool = idle.pop() if idle else ProcessPoolExecutor(1, initializer=_begin, initargs=(limit,))
+                pool = idle.pop() if idle else ProcessPoolExecutor(1, initializer=_begin)
                 running[pool.submit(_attempt, chosen, limit, deadline)] = chosen, pool
             if not running:
                 return ends
-            # Whether more may run by now is looked at every half a minute, where that can change.
-            for future in wait(running, 30 if callable(jobs) else None, FIRST_COMPLETED).done:
+            if time.time() > deadline + GRACE:
+                for experiment, _ in running.values():
+                    finish(experiment, PAUSED, f"{experiment} ({experiment.digest}): stopped between two checkpoints")
+                return ends
+            # Whether more may run by now is looked at every now and then.
+            for future in wait(running, 15, FIRST_COMPLETED).done:
                 experiment, pool = running.pop(future)
                 try:
                     end = future.result()
@@ -165,13 +171,16 @@ def _next(
     return None
 
 
-def _begin(workers: int) -> None:
-    """Set a new process up for its share of the cores, and to end when its parent is gone."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
+# Of a worker: the study's process. Runs in that process itself do not look for another one above it.
+_parent: int | None = None
 _at_work = threading.Event()
+
+
+def _begin() -> None:
+    """Make a new process end when its parent is gone."""
+    global _parent
+    _parent = os.getppid()
+    threading.Thread(target=_end_with, args=(_parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
@@ -182,14 +191,15 @@ def _end_with(parent: int) -> None:
 
 def _attempt(experiment: Experiment, workers: int, deadline: float) -> tuple[str, str]:
     """Run one experiment, in a worker's process where there are several; a failure comes back as a line of text."""
-    parent = os.getppid()
+    if _parent is not None:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logging.getLogger("xtcq").setLevel(logging.INFO)
     _at_work.set()
     try:
         os.environ["XTCQ_SIDE_BY_SIDE"] = str(workers)
         # A run whose parent was killed saves what it has: whoever starts again goes on from there.
-        run(experiment, lambda: time.time() > deadline or os.getppid() != parent)
+        make(experiment, lambda: time.time() > deadline or _parent not in (None, os.getppid()))
     except Paused as pause:
         return PAUSED, f"{experiment} ({experiment.digest}): {pause}"
     except Exception as error:  # any reason: the rest of a long grid must not be lost

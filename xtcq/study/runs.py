@@ -29,7 +29,7 @@ from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
 from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
-from xtcq.training import train
+from xtcq.training import Paused, train
 from xtcq.training.allocated import allocate
 from xtcq.training.number_format import number_format
 from xtcq.training.settings import METHOD
@@ -62,8 +62,7 @@ def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Re
     if record_path(experiment).exists():
         _drop_checkpoints(experiment)
         return load_record(record_path(experiment))
-    regime.check(experiment)
-    _weights(experiment, pause)
+    make(experiment, pause)
     return load_record(record_path(experiment))
 
 
@@ -85,7 +84,7 @@ def load_student(
         The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
         that of the task.
     """
-    weights = _weights(experiment, pause)
+    weights = make(experiment, pause)
     model, tokenizer = untrained(experiment)
     load_model(model, weights)
     # What it was trained on and no more: a packed copy cuts texts there too.
@@ -98,12 +97,24 @@ def weights_path(experiment: Experiment) -> Path:
     return runs_folder() / experiment.digest / "student.safetensors"
 
 
-def _weights(experiment: Experiment, pause: Callable[[], bool]) -> Path:
-    """The trained weights' file, made if need be; a missing Record is written along the way."""
+def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Path:
+    """Make both the Record and the weights of an experiment, whatever of them is missing.
+
+    Args:
+        experiment: what to run.
+        pause: as for `run`.
+
+    Returns:
+        The file of the weights.
+
+    Raises:
+        RecordError, ValueError, FloatingPointError, OSError, Paused: as for `run`.
+    """
     weights = weights_path(experiment)
     if is_trained(experiment):
         _drop_checkpoints(experiment)
         return weights
+    regime.check(experiment)
     weights.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(weights.parent.with_suffix(".lock"))
     try:
@@ -112,7 +123,13 @@ def _weights(experiment: Experiment, pause: Callable[[], bool]) -> Path:
         logger.info(
             "wait: %s (%s), another process trains it and holds %s", experiment, experiment.digest, lock.lock_file
         )
-        held = lock.acquire()
+        while True:
+            try:
+                held = lock.acquire(timeout=2)
+                break
+            except Timeout:
+                if pause():
+                    raise Paused(f"another process still holds {lock.lock_file}") from None
     with held:
         if not is_trained(experiment):
             record = _train(experiment, weights, pause)
@@ -128,7 +145,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
     if experiment.teacher is not None:
         teacher, tokenizer = load_student(experiment.teacher, pause)
         layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
-    start = load_file(_weights(experiment.start, pause)) if experiment.start else None
+    start = load_file(make(experiment.start, pause)) if experiment.start else None
     student, tokenizer = untrained(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)

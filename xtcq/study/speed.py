@@ -1,9 +1,14 @@
-"""How long a training step takes on this machine, from a few that are taken for the purpose."""
+"""What is left of a study in steps, hours and bytes, from a few training steps that are taken for the purpose."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import psutil
 import torch
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
@@ -11,10 +16,65 @@ from transformers import DataCollatorWithPadding
 from xtcq.distillation import DistillationLoss, LayerMap
 from xtcq.quantization import use_score_attention
 from xtcq.study.experiment import Experiment
+from xtcq.study.records import runs_folder
 from xtcq.study.runs import untrained
 from xtcq.tasks import encode, load_task, task_spec
+from xtcq.training.number_format import VARIABLE, choose
 
 STEPS = 3
+# A run keeps its last and its best checkpoint, each with two moments a weight, and the weights of every stage.
+_COPIES_OF_WEIGHTS = 12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left of a study.
+
+    Attributes:
+        runs: without a Record, teachers to be trained again for their weights included.
+        steps: their optimizer steps.
+        hours: for all processes together. Steps are timed alone, launched one by one, on texts of median length;
+            evaluations, and what processes take from each other, come on top.
+        bytes: that their weights need in the folder of runs.
+        free: bytes that are free there.
+    """
+
+    runs: int
+    steps: int
+    hours: float
+    bytes: int
+    free: int
+
+
+def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
+    """Measure a few steps of every task, of a teacher and of a student, and count.
+
+    Args:
+        left: what is to be trained.
+        jobs: processes side by side.
+
+    Returns:
+        What that takes.
+    """
+    kinds = {(e.task, e.teacher is None): e for e in left}
+    jobs = min(jobs, psutil.cpu_count() or 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, (psutil.cpu_count() or 1) // jobs))
+    try:
+        seconds = {kind: measure_step(experiment) for kind, experiment in kinds.items()}
+    finally:
+        torch.set_num_threads(threads)
+    total = sum(e.steps * seconds[e.task, e.teacher is None] for e in left)
+    folder = runs_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    return Estimate(len(left), sum(e.steps for e in left), total / 3600 / jobs, _bytes(left, jobs), free)
+
+
+def _bytes(left: Sequence[Experiment], jobs: int) -> int:
+    models = {experiment.model: experiment for experiment in left}
+    sizes = {name: sum(p.nbytes for p in untrained(e)[0].parameters()) for name, e in models.items()}
+    return sum(sizes[e.model] for e in left) + jobs * _COPIES_OF_WEIGHTS * max(sizes.values(), default=0)
 
 
 def measure_step(experiment: Experiment) -> float:
@@ -45,10 +105,12 @@ def measure_step(experiment: Experiment) -> float:
     batch = {name: value.to(device) for name, value in batch.items()}
     student.to(device).train()
     optimizer = torch.optim.AdamW(student.parameters())
+    short = choose(os.environ.get(VARIABLE, "fp32")) == "bf16"
     times = []
     for _ in range(STEPS + 1):
         start = time.perf_counter()
-        output = student(**batch, output_hidden_states=True, output_attentions=loss is not None)
+        with torch.autocast(device, torch.bfloat16, enabled=short):
+            output = student(**batch, output_hidden_states=True, output_attentions=loss is not None)
         if loss is None:
             total = output.loss
         else:
@@ -58,5 +120,6 @@ def measure_step(experiment: Experiment) -> float:
         total.backward()
         optimizer.step()
         optimizer.zero_grad()
-        times.append(float(total.detach()) * 0 + time.perf_counter() - start)  # the value is waited for
+        total.item()  # is waited for
+        times.append(time.perf_counter() - start)
     return min(times[1:])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,15 +21,12 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.grid import notebook_grid
 from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, needs, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
-from xtcq.study.runs import untrained
-from xtcq.study.speed import measure_step
 from xtcq.study.value import by_value
 from xtcq.tasks import task_spec
 
 logger = logging.getLogger(__name__)
 
-# A run keeps its last and its best checkpoint, each with two moments a weight, and the weights of every stage.
-_COPIES_OF_WEIGHTS = 12
+_CARD_SHARE = 5 * 2**30  # of a card's memory for a process: its context, a small encoder's training, its graphs
 _BUSY = 0.7  # share of a core that other programs may use before it counts as taken
 
 
@@ -57,6 +52,10 @@ class Study:
     def take(self, record: Record) -> None:
         """Learn of a finished run: the best rates decide what comes next."""
         self._scores[record.experiment] = record.best[task_spec(record.experiment.task).primary_metric]
+
+    def give_up(self, experiment: Experiment) -> None:
+        """Learn of a failed run: no rate is worse, and the others' seeds need not wait for it."""
+        self._scores[experiment] = -math.inf
 
     def records(self) -> list[Record]:
         """Its Records, and those of the runs that they need."""
@@ -120,64 +119,16 @@ def default_study() -> Path:
     return root / "workflow" / "study.json"
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What is left of a study.
-
-    Attributes:
-        runs: without a Record, teachers to be trained again for their weights included.
-        steps: their optimizer steps.
-        hours: at this machine's speed, all processes together.
-        bytes: that their weights need in the folder of runs.
-        free: bytes that are free there.
-    """
-
-    runs: int
-    steps: int
-    hours: float
-    bytes: int
-    free: int
-
-
-def estimate(study: Study, jobs: int = 1) -> Estimate:
-    """Measure a few steps of every task and count.
-
-    Args:
-        study: which one.
-        jobs: processes side by side; the steps are timed alone, and shared cores are taken to be shared evenly.
-
-    Returns:
-        What is left to do.
-    """
-    left = study.left()
-    speeds = {experiment.task: experiment for experiment in left}
-    speeds = {task: measure_step(experiment) for task, experiment in speeds.items()}
-    seconds = sum(experiment.steps * speeds[experiment.task] for experiment in left)
-    if not torch.cuda.is_available():
-        jobs = min(jobs, psutil.cpu_count(logical=False) or jobs)
-    folder = runs_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    return Estimate(len(left), sum(e.steps for e in left), seconds / 3600 / jobs, _bytes(left, jobs), free)
-
-
-def _bytes(left: Sequence[Experiment], jobs: int) -> int:
-    sizes: dict[str, int] = {}
-    for experiment in left:
-        if experiment.model not in sizes:
-            sizes[experiment.model] = sum(p.nbytes for p in untrained(experiment)[0].parameters())
-    return sum(sizes[e.model] for e in left) + jobs * _COPIES_OF_WEIGHTS * max(sizes.values(), default=0)
-
-
 def idle_jobs(running: int) -> int:
     """How many runs the idle cores of this machine allow, given how many there are.
 
-    Other programs keep the cores that they use; one run is always allowed. On a CUDA device it is a process a core, one
-    kept for what feeds them.
+    Other programs keep the cores that they use; one run is always allowed. On a CUDA device it is a process a core, as
+    far as the card's memory goes.
     """
     cores = psutil.cpu_count() or 1
     if torch.cuda.is_available():
-        return max(1, cores - 1)
+        free, _ = torch.cuda.mem_get_info()
+        return max(1, min(cores - 1, running + int(free / _CARD_SHARE)))
     idle = sum(100 - percent for percent in psutil.cpu_percent(interval=1.0, percpu=True)) / 100
     return max(1, min(cores, running + math.floor(idle + 1 - _BUSY)))
 
@@ -223,10 +174,11 @@ def run_study(
     begun: dict[Experiment, float] = {}
 
     def in_time(experiment: Experiment) -> bool:
-        # A Record does not tell: it may be another machine's. A run that was begun before is counted in full.
+        # A Record does not tell: it may be another machine's.
         pace = statistics.median(paces[experiment.task]) if paces[experiment.task] else 0.0
         fits = time.time() + experiment.steps * pace < deadline
-        if fits:
+        # Nor does a run that goes on from a checkpoint.
+        if fits and not (runs_folder() / experiment.digest).exists():
             begun[experiment] = time.time()
         return fits
 
@@ -236,8 +188,11 @@ def run_study(
         if status == DONE:
             record = load_record(record_path(experiment))
             study.take(record)
-            paces[experiment.task].append((time.time() - begun[experiment]) / experiment.steps)
+            if experiment in begun:
+                paces[experiment.task].append((time.time() - begun[experiment]) / experiment.steps)
             what += f" {record.best[task_spec(experiment.task).primary_metric]:.1f}"
+        elif status == FAILED:
+            study.give_up(experiment)
         left = study.left()
         minute = (time.time() - started) / 60
         say(f"{minute:.1f} min  {status}  {what}; left {len(left)} runs, {sum(e.steps for e in left):,} steps")

@@ -6,6 +6,7 @@ to launch what it computes. Replayed, the same kernels run with the same random 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -89,8 +90,11 @@ class StepGraphs:
             try:
                 results = self._step(into)
                 torch._foreach_copy_(list(self._gradients.values()), [p.grad for p in self._gradients])
-            finally:
-                graph.capture_end()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):  # the capture failed as well, and is not the reason
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         torch.cuda.current_stream().wait_stream(self._stream)
         for parameter in self._parameters:
             parameter.grad = None

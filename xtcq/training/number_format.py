@@ -1,7 +1,8 @@
-"""The number format of a run's matrix products: float32, or a shorter one where the machine computes it faster.
+"""The number format of a student's matrix products: float32, or a shorter one where the machine computes it faster.
 
-It is a property of the run, like the device it runs on: parameters, scales of quantizers, losses and the optimizer's
-state are float32 in all of them. So is a stage that learns bit-widths: it compares two losses that are nearly equal.
+Its teacher computes in float32. The format is a property of the run, like the device it runs on: parameters, scales of
+quantizers, losses and the optimizer's state are float32 in all of them. So is a stage that learns bit-widths: it
+compares two losses that are nearly equal.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -66,7 +67,8 @@ class TrainingResult:
         exploration: what the stage that learned bit-widths found, see ``xtcq.adaqat.AdaQAT.report`` and
             ``xtcq.allocation.FracBits.report``; None without one.
         micro_batch: examples that went through the models at a time, where memory was too small for a whole batch:
-            gradients of its parts were averaged. None otherwise.
+            gradients of its parts were averaged, each with quantization ranges and means over tokens of its own. None
+            otherwise.
     """
 
     history: list[dict[str, Any]]
@@ -142,11 +144,14 @@ def train(
     history: list[dict[str, Any]] = []
     candidates: list[_Evaluation] = []
     exploration = None
-    parts = 1
+    # Kept beside the checkpoints: what goes on from them must cut its batches likewise.
+    cut = folder / "parts"
+    parts = int(cut.read_text()) if cut.exists() else 1
     for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
         begins = sum(lengths[:index])
         loss = _distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
         stage_folder = folder / f"stage-{index}"
+        began = copy.deepcopy(student.state_dict()) if not (stage_folder / "history.json").exists() else None
         while not (stage_folder / "history.json").exists():
             trainer = _trainer(
                 student, stage, task, tokenizer, data, stage_folder, loss, teacher, steps,
@@ -160,7 +165,9 @@ def train(
                 if not _out_of_memory(error):
                     raise
                 parts = _smaller(parts, batch_size, stage, error)
+                write_atomically(cut, str(parts))
                 del trainer  # and with it what it holds of the device's memory
+                student.load_state_dict(began)  # there may be no checkpoint yet to go on from
                 continue
             if trainer.paused:
                 raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
@@ -226,7 +233,9 @@ def _check_device() -> None:
 
 def _out_of_memory(error: BaseException) -> bool:
     """Whether memory is what a training failed for: torch has no class of its own for the processor's."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("allocate memory", "out of memory", "ALLOC_FAILED")
+    )
 
 
 def _smaller(parts: int, batch_size: int, stage: Stage, error: Exception) -> int:
@@ -283,7 +292,7 @@ def _trainer(
         max_steps=steps,
         per_device_train_batch_size=batch_size // parts,
         gradient_accumulation_steps=parts,
-        per_device_eval_batch_size=max(1, 64 // parts),
+        per_device_eval_batch_size=64,
         lr_scheduler_type="linear",
         warmup_steps=WARMUP,
         weight_decay=WEIGHT_DECAY,
