@@ -30,7 +30,7 @@ $(ENV): requirements.txt pyproject.toml
 	@touch $@
 
 test: $(ENV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 book: $(ENV)
 	$(BIN)/snakemake --config profile=demo jobs=2
