@@ -30,7 +30,7 @@ $(ENV): requirements.txt pyproject.toml
 	@touch $@
 
 test: $(ENV)
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 book: $(ENV)
 	$(BIN)/snakemake --config profile=demo jobs=2
