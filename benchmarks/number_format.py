@@ -20,8 +20,8 @@ import pandas as pd
 import typer
 from scipy.stats import t as student_t
 
-from xtcq.study import load_profile, to_frame
-from xtcq.study.archive import export_records, read_archive
+from xtcq.study import load_profile, load_record, records_folder, to_frame
+from xtcq.study.archive import export_records, import_records, read_archive
 from xtcq.study.study import Study, run_study
 from xtcq.training.number_format import VARIABLE, choose
 
@@ -39,20 +39,23 @@ def run(
     deadline: Annotated[float, typer.Option(help="minutes from now")] = math.inf,
     folder: Annotated[Path, typer.Option(help="of runs and Records")] = Path("runs") / "number_format",
 ) -> None:
-    """Train what is missing in a format, and keep the Records as an archive among the results."""
+    """Train what is missing in a format, and add the Records to those in the archive among the results."""
+    archive = RESULTS / f"number_format-{compute}.zip"
     os.environ |= {
         VARIABLE: choose(compute),
         "XTCQ_RECORDS": str(folder / compute / "records"),
         "XTCQ_RUNS": str(folder / compute / "runs"),
     }
+    if archive.exists():
+        import_records(archive)
     scale = load_profile("mini")
     grid = [
         scale.student(task, precision=precision, stages="one-stage", learning_rate=RATE, seed=seed)
         for seed, task, precision in product(SEEDS, tasks, PRECISIONS)
     ]
-    study = Study([grid])
-    run_study(study, jobs, deadline, print)
-    print(export_records(study.records(), RESULTS / f"number_format-{compute}.zip"), "Records")
+    run_study(Study([grid]), jobs, deadline, print)
+    found = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
+    print(export_records(found, archive), "Records")
 
 
 @app.command()

@@ -196,7 +196,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         bitops=bitops(student),
         train_seconds=result.train_seconds,
         wall_seconds=result.wall_seconds,
-        device=device_name(),
+        device=_device(),
         side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
         versions=_versions(),
         commit=_commit(),
@@ -293,8 +293,7 @@ def _size(model: PreTrainedModel) -> dict[str, float]:
     return asdict(model_size(model))
 
 
-def device_name() -> str:
-    """Name of the accelerator, or of the processor with the number of threads, as Records hold it."""
+def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     name = torch.cpu.get_capabilities().get("cpu_name", platform.machine())

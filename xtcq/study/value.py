@@ -25,7 +25,7 @@ def by_value(grids: Sequence[Sequence[Experiment]], score: Callable[[Experiment]
     Returns:
         All experiments, once each.
     """
-    keys: dict[Experiment, tuple[int, int]] = {}
+    keys: dict[Experiment, tuple[int, int, int]] = {}
     for number, grid in enumerate(grids):
         cells: dict[Experiment, list[Experiment]] = defaultdict(list)
         for experiment in grid:
