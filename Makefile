@@ -42,7 +42,7 @@ lint: $(ENV)
 	$(BIN)/ruff check .
 
 check: $(ENV)
-	$(BIN)/python -m xtcq check
+	$(BIN)/python -m xtcq_book check
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis .snakemake

@@ -22,9 +22,9 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from xtcq_book import published
 
 from xtcq.encoder import load_encoder
-from xtcq.study import published
 from xtcq.tasks import load_task
 from xtcq.tasks.augmentation import COPIES, Augmentation, Neighbours, augment
 

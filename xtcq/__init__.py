@@ -1,48 +1,108 @@
-"""xtcq: the library under a reproducibility book about compressing BERT to one and two bits."""
+"""Compress BERT to one and two bits: quantizers, distillation, learned bit-widths, packing.
 
-from xtcq.adaqat import AdaQAT, AdaQATSettings
-from xtcq.deploy import load_packed, save_packed
+What stands here is the method. The study of the book, `Experiment` and `run`, loads when it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from xtcq.adaqat import AdaQAT, AdaQATSettings, Replay, WidthSearch
+from xtcq.deploy import ModelCard, PackedModelError, load_packed, save_packed
 from xtcq.distillation import (
     DistillationLoss,
+    LayerMap,
+    Stage,
+    attention_loss,
     explore_then_refine,
+    finetune,
+    hidden_loss,
+    logit_loss,
     one_stage,
     reduce_layers,
+    select_layers,
     three_stage,
     two_stage,
 )
 from xtcq.quantization import (
+    BinaryQuantizer,
+    DynamicQuantizer,
+    LearnedClipQuantizer,
+    LSQQuantizer,
     Precision,
     QuantConfig,
+    QuantEmbedding,
+    QuantizedTensor,
+    Quantizer,
+    QuantLinear,
+    TernaryQuantizer,
     bitops,
+    cost_report,
     freeze,
     get_widths,
     model_size,
     quantize,
     set_widths,
+    use_score_attention,
 )
-from xtcq.study import Experiment, run
+
+if TYPE_CHECKING:
+    from xtcq.study import Experiment as Experiment
+    from xtcq.study import run as run
 
 __version__ = "0.1.0"
+
+# The study runs pandas, scikit-learn and the Trainer, which nobody needs for a quantizer.
+_STUDY = ("Experiment", "run")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _STUDY:
+        from xtcq import study
+
+        return getattr(study, name)
+    raise AttributeError(f"module 'xtcq' has no attribute {name!r}")
+
 
 __all__ = [
     "AdaQAT",
     "AdaQATSettings",
+    "BinaryQuantizer",
     "DistillationLoss",
+    "DynamicQuantizer",
     "Experiment",
+    "LSQQuantizer",
+    "LayerMap",
+    "LearnedClipQuantizer",
+    "ModelCard",
+    "PackedModelError",
     "Precision",
     "QuantConfig",
+    "QuantEmbedding",
+    "QuantLinear",
+    "QuantizedTensor",
+    "Quantizer",
+    "Replay",
+    "Stage",
+    "TernaryQuantizer",
+    "WidthSearch",
+    "attention_loss",
     "bitops",
+    "cost_report",
     "explore_then_refine",
+    "finetune",
     "freeze",
     "get_widths",
+    "hidden_loss",
     "load_packed",
+    "logit_loss",
     "model_size",
     "one_stage",
     "quantize",
     "reduce_layers",
     "run",
     "save_packed",
+    "select_layers",
     "set_widths",
     "three_stage",
     "two_stage",
+    "use_score_attention",
 ]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from xtcq_book.chapters import serving
 
 from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
 from xtcq.deploy.runtime import Runtime
 from xtcq.distillation import PLANS
 from xtcq.encoder import load_encoder
-from xtcq.study import serving
 from xtcq.tasks import Task, encode, load_task
 from xtcq.training import train
 

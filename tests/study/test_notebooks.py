@@ -10,19 +10,12 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
+from xtcq_book.chapters import augmented, benchmarks
+from xtcq_book.claims import table as claims_table
 
 from xtcq import tasks, training
 from xtcq.quantization.targets import LAYER_LINEARS
-from xtcq.study import (
-    augmented,
-    benchmarks,
-    claims_table,
-    full_teachers,
-    load_profile,
-    notebook_grid,
-    runs,
-    save_record,
-)
+from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_record
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 # These have no grid of their own, and say this where nothing is there.

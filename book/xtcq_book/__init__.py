@@ -1,0 +1,1 @@
+"""What the pages share: the papers' tables, the ledger of claims, scores, plots; and what single chapters need."""

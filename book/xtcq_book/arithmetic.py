@@ -1,0 +1,194 @@
+"""What recomputing a printed number needs: printed cells, the rounding they carry, and BERT's parameter counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+from xtcq.quantization import cost_report
+from xtcq_book import published
+
+MIB = 2**20
+MB = 10**6
+
+# These two tables drop trailing zeros ("91" stands for 91.00), so a column's precision is that of its longest cell.
+_ZEROS_DROPPED = ("xtc-c16", "xtc-c17")
+# Accuracies over few examples: XTC prints the number of examples (Table C.1), so the right answers can be counted.
+# AdaQAT-BERT does not name the measure of MRPC; its Table 4 says "Accuracy" of the whole row.
+_COUNTED = {"MRPC Acc": "MRPC", "MRPC": "MRPC", "RTE Acc": "RTE", "SST-2 Acc": "SST-2", "QNLI Acc": "QNLI"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One printed number beside its recomputed value; ``tolerance`` is what rounding explains.
+
+    ``recomputed`` is NaN where the printed number cannot be right and the right one is not known.
+    """
+
+    table: str
+    row: str
+    metric: str
+    printed: str
+    recomputed: float
+    tolerance: float
+    rule: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rounding explains the difference."""
+        return abs(float(self.printed) - self.recomputed) <= self.tolerance + 1e-9
+
+    @property
+    def digits(self) -> str:
+        """The recomputed value with two decimals more than are printed; "another" if it is only known to differ."""
+        if math.isnan(self.recomputed):
+            return "another"
+        return f"{self.recomputed:.{2 - _exponent(self.printed)}f}"
+
+
+class Table:
+    """The printed cells of one table, by row and metric."""
+
+    def __init__(self, name: str) -> None:
+        """Read the table; see `published.load` for the errors."""
+        frame = published.load(name)
+        self.name = name
+        self.rows: list[str] = list(dict.fromkeys(frame["row"]))
+        self.cells = dict(zip(zip(frame["row"], frame["metric"]), frame["printed"], strict=True))
+
+    def has(self, row: str, metric: str) -> bool:
+        """Whether the table prints this cell."""
+        return (row, metric) in self.cells
+
+    def metrics(self, row: str) -> list[str]:
+        """The metrics of one row, in the printed order."""
+        return [metric for name, metric in self.cells if name == row]
+
+    def value(self, row: str, metric: str) -> float:
+        """The printed number."""
+        return float(self.cells[row, metric])
+
+    def half_unit(self, row: str, metric: str) -> float:
+        """Half a unit of the last printed digit."""
+        texts = [self.cells[row, metric]]
+        if self.name in _ZEROS_DROPPED:
+            texts = [text for (_, column), text in self.cells.items() if column == metric]
+        return 0.5 * 10.0 ** min(_exponent(text) for text in texts)
+
+    def counted(self, row: str, metric: str) -> float | None:
+        """The accuracy of the nearest whole number of right answers, in per cent.
+
+        None for other measures, and where an answer changes less than the last printed digit, so that every printed
+        number is possible.
+        """
+        if metric not in _COUNTED:
+            return None
+        examples = table("xtc-c1").value("Dev data", _COUNTED[metric])
+        if 100 / examples <= 2 * self.half_unit(row, metric):
+            return None
+        return 100 * round(self.value(row, metric) * examples / 100) / examples
+
+    def check(
+        self, rule: str, row: str, metric: str, compute: Callable[..., float], *inputs: tuple[Table, str, str]
+    ) -> Check:
+        """Compute a cell from other cells.
+
+        Args:
+            rule: what is computed, in words.
+            row: row of the printed cell.
+            metric: metric of the printed cell.
+            compute: from the values of ``inputs`` to the cell's value.
+            inputs: cells as (table, row, metric).
+
+        Returns:
+            The check. Its tolerance is half a unit of the last printed digit plus what half a unit of each input
+            changes: the sum of these effects for up to three inputs, the root of the sum of squares for more, whose
+            roundings cannot be expected to act in one direction.
+        """
+        values = [other.value(*cell) for other, *cell in inputs]
+        halves = [other.half_unit(*cell) for other, *cell in inputs]
+        recomputed = compute(*values)
+        effects = []
+        for i, half in enumerate(halves):
+            moved = [compute(*values[:i], values[i] + step, *values[i + 1 :]) for step in (-half, half)]
+            effects.append(max(abs(value - recomputed) for value in moved))
+        spread = sum(effects) if len(effects) <= 3 else math.hypot(*effects)
+        tolerance = self.half_unit(row, metric) + spread
+        return Check(self.name, row, metric, self.cells[row, metric], recomputed, tolerance, rule)
+
+    def copies(self, row: str, other: Table, other_row: str, metrics: tuple[str, ...] = ()) -> Iterator[Check]:
+        """Hold a row against the same run in another table: equal digits, or equal after rounding to fewer.
+
+        Args:
+            row: the row here.
+            other: the other table.
+            other_row: the row there.
+            metrics: the metrics to compare; none for all that both rows print.
+        """
+        for metric in metrics or self.metrics(row):
+            if other.has(other_row, metric):
+                here, there = self.half_unit(row, metric), other.half_unit(other_row, metric)
+                tolerance = 0.0 if here == there else here + there
+                again, rule = other.value(other_row, metric), f"same run as {other.name}: {other_row}"
+                yield Check(self.name, row, metric, self.cells[row, metric], again, tolerance, rule)
+
+
+@cache
+def table(name: str) -> Table:
+    """The printed cells of a table, read once."""
+    return Table(name)
+
+
+def _exponent(text: str) -> int:
+    return int(Decimal(text).as_tuple().exponent)
+
+
+@dataclass(frozen=True)
+class Bert:
+    """Parameter counts of BERT-base-uncased with ``layers`` layers, without a task head."""
+
+    layers: int = 12
+    hidden: int = 768
+    intermediate: int = 3072
+    vocabulary: int = 30522
+    positions: int = 512
+    segments: int = 2
+
+    @property
+    def linears(self) -> int:
+        """Weights of the linear maps of encoder and pooler (73 matrices for 12 layers)."""
+        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate) + self.hidden**2
+
+    @property
+    def embeddings(self) -> tuple[int, int, int]:
+        """Weights of the word, segment and position embeddings."""
+        return self.vocabulary * self.hidden, self.segments * self.hidden, self.positions * self.hidden
+
+    @property
+    def matrices(self) -> int:
+        """All two-dimensional weights: what XTC counts in its sizes."""
+        return self.linears + sum(self.embeddings)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, biases and LayerNorm included."""
+        return self.matrices + self.layers * (9 * self.hidden + self.intermediate) + 3 * self.hidden
+
+    def mixed_bytes(self, weight_bits: float, word_bits: float) -> float:
+        """Bytes with quantized linear maps and word embedding; everything else takes 4 bytes."""
+        words = self.embeddings[0]
+        rest = self.parameters - self.linears - words
+        return (self.linears * weight_bits + words * word_bits) / 8 + 4 * rest
+
+
+@cache
+def xtc_model(layers: int, bits: int, lora_rank: int = 0) -> dict[str, float | int]:
+    """What ``cost_report`` finds for BERT-base at XTC's precisions: ``bits`` for weights and tokens, activations at 8.
+
+    Every page and check takes XTC's sizes from here, so that what a LoRA weight counts is written once, in
+    ``xtcq.quantization.cost``.
+    """
+    return cost_report("bert-base", f"{bits}-{bits}-{32 if bits == 32 else 8}", layers=layers, lora_rank=lora_rank)

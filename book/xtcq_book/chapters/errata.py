@@ -1,0 +1,287 @@
+"""The papers' arithmetic done again, from their own rows and from the architecture of BERT.
+
+Every printed number that follows from other numbers is a `Check`. It disagrees when printed and recomputed value differ
+by more than rounding explains: half a unit of the last printed digit plus what the rounding of the inputs adds (see
+`Table.check`). A copy of another number (best-of rows, runs printed in two tables) must carry the same digits. This
+file has the rules for XTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+import pandas as pd
+
+from xtcq_book import published
+from xtcq_book.arithmetic import Check, table, xtc_model
+from xtcq_book.chapters.errata_adaqat import adaqat_checks
+
+# The nine numbers that "Avg." is the mean of, found from the tables; "Avg. w/o CoLA" leaves out the first.
+NINE = (
+    "CoLA Mcc",
+    "MNLI-m Acc",
+    "MNLI-mm Acc",
+    "MRPC Acc",
+    "QNLI Acc",
+    "QQP Acc",
+    "RTE Acc",
+    "SST-2 Acc",
+    "STS-B Pear",
+)
+# Best-of rows choose a pair of measures by one of the two.
+CHOSEN_BY = {"MNLI-mm Acc": "MNLI-m Acc", "MRPC F1": "MRPC Acc", "QQP F1": "QQP Acc", "STS-B Spea": "STS-B Pear"}
+BEST, MEAN, STD, DIFFERENCE = "Best (above)", "Ave. above", "std above", "Difference"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A printed number that rounding does not explain; ``recomputed`` has two decimals more than ``printed``."""
+
+    table: str
+    row: str
+    metric: str
+    printed: str
+    recomputed: str
+    rule: str
+    likely_cause: str
+
+
+def checks() -> list[Check]:
+    """Every printed number that can be recomputed, rule by rule.
+
+    Raises:
+        ValueError: a malformed CSV file.
+        FileNotFoundError: a CSV file is missing.
+    """
+    table.cache_clear()  # The files may have changed since the last call.
+    rules = (
+        _averages,
+        _best_rows,
+        _repeats,
+        _chosen,
+        _seeds,
+        _drops,
+        _differences,
+        _counts,
+        _augmentation,
+        _sizes,
+        _lora,
+        _text,
+    )
+    return [check for rule in (*rules, adaqat_checks) for check in rule()]
+
+
+def disagreements() -> list[Disagreement]:
+    """The checks that fail, each with the cause that ``errata.csv`` gives for it (empty where it gives none).
+
+    Raises:
+        ValueError: a malformed CSV file.
+        FileNotFoundError: a CSV file is missing.
+    """
+    known = published.errata()
+    keys = zip(known["table"], known["row"], known["metric"], known["rule"], strict=True)
+    causes = dict(zip(keys, known["cause"], strict=True))
+    return [
+        Disagreement(
+            c.table, c.row, c.metric, c.printed, c.digits, c.rule, causes.get((c.table, c.row, c.metric, c.rule), "")
+        )
+        for c in checks()
+        if not c.agrees
+    ]
+
+
+def errata_frame(paper: str) -> pd.DataFrame:
+    """The disagreements of one paper as a table to read; rows that share table, numbers and cause are one line.
+
+    Args:
+        paper: `published.XTC` or `published.ADAQAT`.
+
+    Returns:
+        Columns ``place``, ``rows``, ``metric``, ``printed``, ``recomputed``, ``rule``, ``likely cause``.
+
+    Raises:
+        ValueError: another paper's name, or a malformed CSV file.
+    """
+    if paper not in (published.XTC, published.ADAQAT):
+        raise ValueError(f"paper is {paper!r}; expected {published.XTC!r} or {published.ADAQAT!r}")
+    order = [*published.tables(), *published.texts()]
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for d in sorted(disagreements(), key=lambda d: order.index(d.table)):
+        where = published.source(d.table)
+        if where.paper == paper:
+            place = "text" if d.table in published.texts() else where.place.partition(",")[0]
+            key = (place, d.metric, d.printed, d.recomputed, d.rule, d.likely_cause)
+            lines.setdefault(key, []).append(d.row)
+    columns = ["place", "rows", "metric", "printed", "recomputed", "rule", "likely cause"]
+    return pd.DataFrame([(key[0], "; ".join(rows), *key[1:]) for key, rows in lines.items()], columns=columns)
+
+
+def _averages() -> Iterator[Check]:
+    for name in published.tables():
+        t = table(name)
+        for row in t.rows:
+            if row.endswith((DIFFERENCE, STD)):
+                continue
+            for metric, parts in (("Avg.", NINE), ("Avg. w/o CoLA", NINE[1:])):
+                if t.has(row, metric):
+                    cells = ((t, row, part) for part in parts)
+                    yield t.check("mean of the row", row, metric, lambda *scores: fmean(scores), *cells)
+
+
+def _best_rows() -> Iterator[Check]:
+    for name in ("xtc-c2", "xtc-c3", "xtc-c4", "xtc-c11", "xtc-c12"):
+        t = table(name)
+        for row in t.rows:
+            group, _, last = row.rpartition(" | ")
+            if last != BEST:
+                continue
+            above = [other for other in t.rows if other.startswith(f"{group} | ") and other != row]
+            for metric in (m for m in t.metrics(row) if not m.startswith("Avg.")):
+                by = CHOSEN_BY.get(metric, metric)
+                best = max(t.value(other, by) for other in above)
+                tied = [t.value(other, metric) for other in above if t.value(other, by) == best]
+                printed = t.value(row, metric)
+                nearest = min(tied, key=lambda value: abs(value - printed))
+                yield Check(name, row, metric, t.cells[row, metric], nearest, 0.0, "best of the rows above")
+
+
+def _repeats() -> Iterator[Check]:
+    c4, c5, c6, c7, c8, c13, c14, c15, c16 = (table(f"xtc-c{number}") for number in (4, 5, 6, 7, 8, 13, 14, 15, 16))
+    for summary, full in (("xtc-c9", "xtc-c11"), ("xtc-c10", "xtc-c12")):
+        for row in table(summary).rows:
+            yield from table(summary).copies(row, table(full), f"{row} | {BEST}")
+    # The tasks without augmentation (Table C.1) are the same runs with and without it.
+    for row in c4.rows:
+        yield from c4.copies(row, table("xtc-c2"), row, ("MNLI-m Acc", "MNLI-mm Acc", "QQP F1", "QQP Acc"))
+    yield from c6.copies("BERT-base fp32", c5, "BERT-base | n/a")
+    yield from c6.copies("Skip-6", c5, "Skip-BERT6 | 5e-5")
+    for model in ("TinyBERT6", "MiniLM6-v2", "Skip-BERT6"):
+        yield from c7.copies(f"{model} | One", c5, f"{model.removesuffix('-v2')} | 5e-5")
+    for digit in (5, 4):
+        yield from c8.copies(f"XTC-BERT{digit} | 32", c5, f"Skip-BERT{digit} | 1e-4")
+    for ours, theirs in (("TinyBERT6", "TinyBERT6"), ("MiniLM6", "MiniLM6-v2")):
+        # The averages were taken before these tables' different rounding.
+        scores = tuple(metric for metric in c16.metrics(f"{ours} | fp32") if metric != "Avg.")
+        yield from c16.copies(f"{ours} | fp32", c7, f"{theirs} | Three", scores)
+    yield from c16.copies("SkipBERT6 | fp32", c7, "Skip-BERT6 | Three", ("Avg.",))
+    for count, digit in (("Five", 5), ("Four", 4)):
+        yield from c13.copies(f"{count} | 32", c8, f"XTC-BERT{digit} | 32")
+        for bits in (1, 2):
+            yield from c13.copies(f"{count} | {bits} | N", c8, f"XTC-BERT{digit} | {bits}")
+            yield from c14.copies(f"{bits}-bit SkipBERT{digit}", c13, f"{count} | {bits} | N")
+    for bits in (1, 2):
+        yield from c15.copies(f"{bits}-bit | N | BERTbase", c8, f"XTC-BERT6 | {bits}")
+
+
+def _chosen() -> Iterator[Check]:
+    """The floating-point students of Table C.8 are runs of Table C.5: the best of each depth is expected."""
+    t, runs = table("xtc-c8"), table("xtc-c5")
+    for digit in (6, 5, 4):
+        row = f"XTC-BERT{digit} | 32"
+        cells = ((runs, other, "Avg.") for other in runs.rows if other.startswith(f"Skip-BERT{digit} | "))
+        yield t.check("best average of Table C.5", row, "Avg.", max, *cells)
+
+
+def _seeds() -> Iterator[Check]:
+    rules = {MEAN: ("mean of the seeds", fmean), STD: ("population std of the seeds", pstdev)}
+    for t in (table("xtc-c16"), table("xtc-c17")):
+        for row in t.rows:
+            group, _, last = row.rpartition(" | ")
+            if last in rules:
+                rule, statistic = rules[last]
+                for m in t.metrics(row):
+                    seeds = ((t, f"{group} | {seed}", m) for seed in (42, 111, 222))
+                    yield t.check(rule, row, m, lambda *values, statistic=statistic: statistic(values), *seeds)
+
+
+def _drops() -> Iterator[Check]:
+    t = table("xtc-c8")
+    for row in (r for r in t.rows if t.has(r, "Acc. drop")):
+        reference = f"{row.partition(' | ')[0]} | 32"
+        cells = (t, row, "Avg."), (t, reference, "Avg.")
+        yield t.check("drop from the 32-bit row", row, "Acc. drop", lambda low, full: low - full, *cells)
+
+
+def _differences() -> Iterator[Check]:
+    t = table("xtc-c15")
+    for row in (r for r in t.rows if r.endswith(DIFFERENCE)):
+        group = row.removesuffix(DIFFERENCE)
+        for m in t.metrics(row):
+            cells = (t, f"{group}BERTbase", m), (t, f"{group}Skip-BERT6", m)
+            yield t.check("difference of the two rows", row, m, lambda large, small: large - small, *cells)
+
+
+def _counts() -> Iterator[Check]:
+    names = [f"xtc-c{number}" for number in range(2, 18)] + [f"adaqat-t{number}" for number in (3, 4, 5)]
+    for t in map(table, names):
+        for row in t.rows:
+            if not row.endswith((DIFFERENCE, MEAN, STD)):
+                for m in t.metrics(row):
+                    nearest = t.counted(row, m)
+                    if nearest is not None:
+                        yield t.check("whole number of right answers", row, m, lambda value=nearest: value)
+
+
+def _augmentation() -> Iterator[Check]:
+    t = table("xtc-c1")
+    for task in t.metrics("DA/noDA"):
+        cells = (t, "Train (DA)", task), (t, "Train (noDA)", task)
+        yield t.check("DA / noDA", "DA/noDA", task, lambda augmented, plain: augmented / plain, *cells)
+
+
+def printed_configurations() -> Iterator[tuple[str, str, int, int, bool]]:
+    """(table, row, layers, bits, with LoRA) of every row that prints a size."""
+    for row in table("xtc-c8").rows:
+        model, bits = row.split(" | ")
+        yield "xtc-c8", row, int(model[-1]), int(bits), False
+    for row in table("xtc-c13").rows:
+        count, bits, *lora = row.split(" | ")
+        yield "xtc-c13", row, {"Five": 5, "Four": 4}[count], int(bits), lora == ["Y"]
+    for row in table("xtc-c14").rows:
+        start, *end = row.split(" | ")
+        yield "xtc-c14", row, int(start[-1]), int((end or [start])[0][0]), row.endswith("LoRa1")
+    for row in (r for r in table("xtc-c15").rows if not r.endswith(DIFFERENCE)):
+        yield "xtc-c15", row, 6, int(row[0]), " | Y | " in row
+    yield "xtc-text", "Caption of Table C.2", 12, 1, False
+    yield "xtc-text", "Caption of Table C.3", 12, 2, False
+    yield "xtc-text", "Heading of Table C.7", 6, 32, False
+
+
+def _sizes() -> Iterator[Check]:
+    """Sizes as `cost_report` counts them; the rank of LoRA is 1."""
+    full = xtc_model(12, 32)["nominal_mib"]
+    for name, row, layers, bits, lora in printed_configurations():
+        t, size = table(name), xtc_model(layers, bits, int(lora))["nominal_mib"]
+        yield t.check("matrices at their bits, MiB", row, "Size MB", lambda size=size: size)
+        if t.has(row, "Size ratio"):
+            yield t.check("32-bit matrices / size", row, "Size ratio", lambda size=size: full / size)
+
+
+def _lora() -> Iterator[Check]:
+    """Section B.3: LoRA can boost performance when the training time is short, as under Budget-A."""
+    for t in (table("xtc-c9"), table("xtc-c10")):
+        for row in ("Budget-A | Y (DIM=1)", "Budget-A | Y (DIM=8)"):
+            cells = (t, row, "Avg."), (t, "Budget-A | N", "Avg.")
+            yield t.check("no lower than without LoRA", row, "Avg.", max, *cells)
+
+
+def _text() -> Iterator[Check]:
+    t, c14, c15 = table("xtc-text"), table("xtc-c14"), table("xtc-c15")
+    for row in (r for r in t.rows if r.startswith("B.3 | Budget")):
+        _, budget, bits, lora = row.split(" | ")
+        summary = table({"1-bit": "xtc-c9", "2-bit": "xtc-c10"}[bits])
+        yield from t.copies(row, summary, f"{budget} | {'N' if lora == 'without LoRa' else 'Y (DIM=8)'}")
+    for model in ("SkipBERT5", "SkipBERT4"):
+        before, after = (c14, f"1-bit {model}", "Avg."), (c14, f"1-bit {model} | 1-bit", "Avg.")
+        for metric, cell in (("Avg. before", before), ("Avg. after", after)):
+            if t.has(f"B.3 | {model}", metric):
+                yield t.check("Table C.14", f"B.3 | {model}", metric, lambda value: value, cell)
+        cells = after, before
+        yield t.check("difference in Table C.14", f"B.3 | {model}", "Avg. gain", lambda new, old: new - old, *cells)
+    for row, lora in (("B.4 | without LoRa", "N"), ("B.4 | with LoRa", "Y")):
+        for bits in ("1-bit", "2-bit"):
+            cells = tuple((c15, f"{bits} | {lora} | {teacher}", "Avg.") for teacher in ("BERTbase", "Skip-BERT6"))
+            rule = f"difference in Table C.15, {bits}"
+            yield t.check(rule, row, "Avg. gain", lambda large, small: large - small, *cells)

@@ -1,0 +1,401 @@
+"""Judges the ledger of claims: the papers' effects from their tables, ours from Records, a verdict by one rule."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from statistics import fmean, pstdev, stdev
+
+from xtcq.study.budgets import own_name
+from xtcq.study.records import Record, load_record, records_folder
+from xtcq_book import published
+from xtcq_book.arithmetic import Table
+from xtcq_book.claims import computed
+from xtcq_book.claims.evidence import GATES, Evidence, Setting, find_evidence, value
+from xtcq_book.claims.interval import LEVEL, Estimate, deviation, estimate, quantile
+from xtcq_book.claims.ledger import LEAST_SEEDS, Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
+from xtcq_book.claims.ledger_file import load_claims
+
+# At the papers' encoder and a budget of theirs; elsewhere; and what no interval can decide.
+REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
+SAME, OPPOSITE, NO_DIFFERENCE, UNDECIDED_HERE = "same here", "opposite here", "no difference seen", "undecided here"
+DEPENDS, CANNOT, NOT_RUN = "depends on the score", "cannot be tested here", "not run"
+VERDICTS = (
+    REPRODUCED, CONTRADICTED, UNDECIDED, SAME, OPPOSITE, NO_DIFFERENCE, UNDECIDED_HERE, DEPENDS, CANNOT, NOT_RUN,
+)  # fmt: skip
+DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
+PAPER_MODEL = "bert-base-uncased"
+PAPER_TASKS = 8
+# What the papers' own intervals say, besides "undecided".
+HOLDS, FAILS = "holds", "fails"
+ONE_SEED = "undecided (one seed)"
+# XTC's runs with three seeds.
+SEEDS = ("xtc-c16", "xtc-c17")
+_NOTHING = "nothing that was run passes the gates"
+_OPEN = "the interval holds the threshold, or zero"
+_NO_CONTROL = "its control arm was not run, or does not pass the gates"
+RULE = f"""\
+**Claim.** A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the
+effect is at least +*d*, *not less* at least -*d*, *not greater* at most +*d*, *less* at most -*d*. It also names the
+budget that it is about, or why it may be judged at any length.
+
+**Score.** *Best* is the highest value of the task's first metric over all evaluations of a plan; where widths are
+learned, of those after they were fixed. *Last* is the value at the end. Plans of equal length are evaluated at the
+same steps, and where one side learns its widths, the best of the other is one of the steps that both have. Every
+verdict is computed under both scores; where they disagree it is called **{DEPENDS}**.
+
+**Effect.** Records are paired by task and seed, and are equal in everything but what the claim compares. The effect
+is the mean over the tasks of the mean over the seeds. It is given in points, and as a share of the task's *lift*,
+what its teacher is above the majority class; *d* is then the same share of the mean lift. A verdict has to hold in
+both units, so that one task with a long scale cannot decide it. Beside it stands in how many tasks the effect has the
+sign of the mean. A claim about the widths that a search ends with is in bits: these have no score, no lift and no
+zero, and the verdict rests on the threshold alone.
+
+**Interval.** Tasks are a fixed set, and seeds are a sample: the {LEVEL:.0%} interval is Student's t, with the
+variance between seeds of each task and degrees of freedom after Welch and Satterthwaite. It is about these
+development sets, these teachers, and for students that begin with another run about that run. A second interval adds
+the variance of the development sets, from the predictions of both sides on the same examples; where that still says
+the same, the row is marked *also beyond these examples*. Predictions are stored at a run's own best and last
+evaluation: where another one counts as the best, the second interval is left out. For a claim about the spread over
+seeds the effect is the standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled
+over configurations, with the interval of a variance.
+
+**Gates.** {GATES} A claim is decided by three tasks, unless it says otherwise, and by {LEAST_SEEDS} seeds of each.
+One about the distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep
+the bound.
+
+**Words.** With BERT-base and, on every task, one of XTC's budgets for it: **{REPRODUCED}** if the whole interval lies
+on the claimed side of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other
+scale: **{SAME}**; **{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero;
+**{NO_DIFFERENCE}**, if it lies within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim
+is called **{CANNOT}**, with the reason, where nothing passes the gates or no control arm keeps the bound, and
+**{NOT_RUN}** where there are no Records. What needs no training is computed, and is **{REPRODUCED}** or
+**{CONTRADICTED}** whatever the scale. Encoders are never mixed. The papers' own effects are held against the same
+threshold. They give one seed a cell: XTC's get an interval from the deviations over three seeds that its Tables C.16
+and C.17 print for five other students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its
+column is *{ONE_SEED}*."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim beside the evidence.
+
+    Attributes:
+        claim: what is claimed.
+        paper_effect: in points, computed from the published tables; None for a claim in words or in a figure.
+        paper_interval: for other seeds; None where the paper has none.
+        paper_verdict: `HOLDS` or `FAILS`, by the same rule, or why it is open.
+        verdict: one of `VERDICTS`.
+        because: why nothing was decided; empty otherwise.
+        verdict_best, verdict_last: the word under each score; None where there is no effect.
+        best, last: effects under each score, in points or bits.
+        best_lift, last_lift: the same in per cent of the lift.
+        beyond: whether the verdict stays with the interval for other examples as well.
+        control: effect in points of the control arm under the best score.
+        evidence: what was compared and what was left out; None where nothing was.
+        model: the encoder.
+    """
+
+    claim: Claim
+    paper_effect: float | None
+    paper_interval: tuple[float, float] | None
+    paper_verdict: str
+    verdict: str
+    because: str = ""
+    verdict_best: str | None = None
+    verdict_last: str | None = None
+    best: Estimate | None = None
+    best_lift: Estimate | None = None
+    last: Estimate | None = None
+    last_lift: Estimate | None = None
+    beyond: bool = False
+    control: float | None = None
+    evidence: Evidence | None = None
+    model: str = ""
+
+    @property
+    def steps(self) -> list[int]:
+        """Lengths of the plans that were compared, in optimizer steps."""
+        return sorted({record.experiment.steps for record in self.evidence.students}) if self.evidence else []
+
+
+def judge_all() -> list[Judgement]:
+    """Judge the book's ledger by the Records of `records_folder`.
+
+    Returns:
+        One judgement a claim, in the ledger's order.
+
+    Raises:
+        ClaimError: a malformed ledger.
+        RecordError: a Record that cannot be used.
+        ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
+            not fit the development set.
+        FileNotFoundError: a published table is missing.
+    """
+    records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
+    tables: dict[str, Table] = {}
+    return [judge(claim, records, tables) for claim in load_claims()]
+
+
+def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | None = None) -> Judgement:
+    """Judge one claim by `RULE`.
+
+    Args:
+        claim: the claim.
+        records: any Records; those that do not bear on the claim are left aside.
+        tables: published tables read so far; filled on the way.
+
+    Returns:
+        The judgement.
+
+    Raises:
+        ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
+            not fit the development set.
+    """
+    opened = _paper(claim, {} if tables is None else tables)
+    test = claim.test
+    if isinstance(test, Computed):
+        effect = computed.VALUES[test.name]() - opened.paper_effect
+        verdict = REPRODUCED if claim.holds_at(effect) else CONTRADICTED
+        return replace(opened, verdict=verdict, best=Estimate(effect, (effect, effect), None, 1, 1))
+    if isinstance(test, Untestable):
+        return replace(opened, verdict=CANNOT, because=test.because)
+    if not (found := find_evidence(test, records)):
+        return opened
+    # The papers' own encoder speaks first, but not if it has too little to say.
+    of_model = {name: (_lack(claim, one) == "", name == PAPER_MODEL, len(one.settings)) for name, one in found.items()}
+    model = max(of_model, key=of_model.get)
+    evidence = found[model]
+    opened = replace(opened, model=model)
+    spread = isinstance(test, Spread)
+    return _judge_spread(claim, opened, evidence) if spread else _judge_contrast(claim, opened, evidence, records)
+
+
+def _judge_contrast(claim: Claim, opened: Judgement, evidence: Evidence, records: Sequence[Record]) -> Judgement:
+    test, arm = claim.test, None
+    if isinstance(test, Contrast) and test.control is not None:
+        arm = find_evidence(replace(test, plus=(test.control,), control=None), records).get(opened.model, Evidence())
+        evidence = evidence.only(arm.seeds, _NO_CONTROL)
+    # Too few to decide anything are shown all the same, with an interval if some have one.
+    for seeds, tasks in ((LEAST_SEEDS, claim.least_tasks), (2, 1)):
+        if len(enough := [task for task, found in evidence.seeds.items() if len(found) >= seeds]) >= tasks:
+            evidence = evidence.only(enough, f"fewer than {seeds} seeds")
+            break
+    judged = replace(opened, evidence=evidence)
+    if not evidence.settings:
+        return replace(judged, verdict=CANNOT, because=_NOTHING if arm is None or arm.settings else _NO_CONTROL)
+    judged = replace(judged, **_estimates(evidence))
+    if arm is not None:
+        of_tasks = arm.only(evidence.seeds, "")
+        missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in ("best", "last")]
+        judged = replace(judged, control=missed[0])
+        if not all(map(claim.holds_at, missed)):
+            because = f"the control arm, at {missed[0]:+.1f} points (last {missed[1]:+.1f}), misses the bound by itself"
+            return replace(judged, verdict=CANNOT, because=because)
+    return _with_words(claim, judged)
+
+
+def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgement:
+    judged = replace(opened, evidence=evidence)
+    if not evidence.settings:
+        return replace(judged, verdict=CANNOT, because=_NOTHING)
+    if lack := _lack(claim, evidence):
+        return replace(judged, verdict=UNDECIDED if _at_scale(judged) else UNDECIDED_HERE, because=lack)
+    configurations = [found for found in _configurations(claim, evidence) if len(found[0]) >= claim.least_tasks]
+    found = {}
+    for score in ("best", "last"):
+        variances, freedoms = [], []
+        for settings, seeds in configurations:
+            averages = [fmean(value(s.terms[seed][0][1], score) for s in settings) for seed in seeds]
+            variances.append(stdev(averages) ** 2 * len(settings) / PAPER_TASKS)
+            freedoms.append(len(seeds) - 1)
+        spread, bounds = deviation(variances, freedoms)
+        found[score] = Estimate(spread, bounds, None, len(variances), len(variances))
+    kept = [setting for settings, _ in configurations for setting in settings]
+    return _with_words(claim, replace(opened, evidence=Evidence(kept, evidence.gated), **found))
+
+
+def _configurations(claim: Claim, evidence: Evidence) -> list[tuple[list[Setting], list[int]]]:
+    """Settings of each configuration that have enough seeds in common, one a task, and these seeds."""
+    groups = defaultdict(list)
+    for setting in evidence.settings:
+        if len(setting.terms) >= LEAST_SEEDS:
+            groups[setting.group].append(setting)
+    common = [(settings, sorted(set.intersection(*(set(s.terms) for s in settings)))) for settings in groups.values()]
+    return [(settings, seeds) for settings, seeds in common if len(seeds) >= LEAST_SEEDS]
+
+
+def _lack(claim: Claim, evidence: Evidence) -> str:
+    """What evidence lacks to decide a claim; empty for nothing."""
+    if isinstance(claim.test, Spread):
+        tasks = max((len(settings) for settings, _ in _configurations(claim, evidence)), default=0)
+    else:
+        tasks = sum(len(seeds) >= LEAST_SEEDS for seeds in evidence.seeds.values())
+    shown = f"{tasks} task{'s' * (tasks != 1)} of {claim.least_tasks} with {LEAST_SEEDS} seeds each"
+    return "" if tasks >= claim.least_tasks else shown
+
+
+def _at_scale(judged: Judgement) -> bool:
+    """Whether the papers' encoder was trained for a budget of theirs, on every task the one for it."""
+    lengths = {(r.experiment.task, r.experiment.epochs) for r in judged.evidence.students or judged.evidence.records}
+    return judged.model == PAPER_MODEL and all(own_name(*length) for length in lengths)
+
+
+def _estimates(evidence: Evidence) -> dict[str, Estimate]:
+    """Effects under both scores, in points and in per cent of the lift; of what a search found, in bits alone."""
+    lifts, found = evidence.lifts, {}
+    for score in ("best", "last"):
+        effects = evidence.effects(score)
+        if evidence.settings[0].found is not None:
+            found[score] = estimate(effects)
+            continue
+        variances = evidence.example_variances(score)
+        shares = {task: [100 * one / lifts[task] for one in values] for task, values in effects.items()}
+        scaled = variances and {task: variance * (100 / lifts[task]) ** 2 for task, variance in variances.items()}
+        found |= {score: estimate(effects, variances), f"{score}_lift": estimate(shares, scaled)}
+    return found
+
+
+def _with_words(claim: Claim, judged: Judgement) -> Judgement:
+    """The judgement with its verdicts."""
+    lack = _lack(claim, judged.evidence)
+    at_scale, lift = _at_scale(judged), fmean(judged.evidence.lifts.values()) / 100
+
+    def word(score: str, part: str) -> str:
+        points, share = getattr(judged, score), getattr(judged, f"{score}_lift")
+        intervals = [getattr(points, part)]
+        if share is not None:
+            # A share of the lift in points of a task with the mean lift: the threshold stays what it is.
+            bounds = getattr(share, part)
+            intervals.append(bounds and tuple(lift * bound for bound in bounds))
+        words = {None if lack else _word(claim, bounds, at_scale) for bounds in intervals}
+        return (words.pop() if len(words) == 1 else None) or undecided
+
+    undecided = UNDECIDED if at_scale else UNDECIDED_HERE
+    words = [word(score, "seeds") for score in ("best", "last")]
+    beyond = [word(score, "both") for score in ("best", "last")]
+    verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
+    if verdict == undecided and not lack:
+        alone = _word(claim, judged.best.seeds, at_scale)
+        because = "decided in points, but not as a share of the lift" if alone else _OPEN
+    return replace(
+        judged,
+        verdict=verdict,
+        because=because,
+        verdict_best=words[0],
+        verdict_last=words[1],
+        beyond=verdict in DECIDED and beyond == words,
+    )
+
+
+def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:
+    """The word for an interval; None where it decides nothing."""
+    if bounds is None:
+        return None
+    if (held := _held(claim, bounds)) == UNDECIDED:
+        return None
+    if held == HOLDS:
+        return REPRODUCED if at_scale else SAME
+    if at_scale:
+        return CONTRADICTED
+    if isinstance(claim.test, Found):  # bits: there is no zero that a side would be opposite to
+        return OPPOSITE
+    if all(abs(bound) < claim.smallest_effect for bound in bounds):
+        return NO_DIFFERENCE
+    return OPPOSITE if bounds[0] * bounds[1] > 0 else None
+
+
+def _paper(claim: Claim, tables: dict[str, Table]) -> Judgement:
+    """The paper's side of a judgement, and that nothing was run."""
+    if isinstance(claim.effect, Stated):
+        return Judgement(claim, None, None, "no numbers", NOT_RUN)
+    effect = fmean(paper_effects(claim, tables).values())
+    if isinstance(claim.test, Computed):
+        return Judgement(claim, effect, None, "printed", NOT_RUN)
+    if isinstance(claim.test, Spread):
+        groups = [[_printed(claim, tables, *cell, claim.effect.metrics[0]) for cell in term.cells]
+                  for plus, _ in claim.effect.cases for term in plus]  # fmt: skip
+        spread, bounds = deviation([stdev(group) ** 2 for group in groups], [len(group) - 1 for group in groups])
+        return Judgement(claim, spread, bounds, _held(claim, bounds), NOT_RUN)
+    bounds = _borrowed(claim, effect, tables) if claim.paper == published.XTC else None
+    return Judgement(claim, effect, bounds, _held(claim, bounds) if bounds else ONE_SEED, NOT_RUN)
+
+
+def _held(claim: Claim, bounds: tuple[float, float]) -> str:
+    sides = {claim.holds_at(bound) for bound in bounds}
+    return UNDECIDED if len(sides) == 2 else HOLDS if sides.pop() else FAILS
+
+
+def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:
+    """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
+    variances = []
+    for name in SEEDS:
+        if name not in tables:
+            tables[name] = Table(name)
+        printed = tables[name]
+        for row in (row.removesuffix("42") for row in printed.rows if row.endswith("| 42")):
+            values = [[printed.value(row + seed, m) for m in claim.effect.metrics] for seed in ("42", "111", "222")]
+            variances.append(stdev(map(fmean, values)) ** 2)
+    weights: Counter[Rows] = Counter()
+    for plus, minus in claim.effect.cases:
+        for sign, side in ((+1, plus), (-1, minus)):
+            for term in side:
+                weights[term] += sign / len(claim.effect.cases)
+    variance = sum(weight**2 for weight in weights.values()) * fmean(variances)
+    half = quantile(2 * len(variances)) * variance**0.5
+    return effect - half, effect + half
+
+
+def paper_effects(claim: Claim, tables: dict[str, Table] | None = None) -> dict[str, float]:
+    """The paper's effect, metric by metric.
+
+    Args:
+        claim: the claim.
+        tables: published tables read so far; filled on the way.
+
+    Returns:
+        Points by metric, each the mean over the effect's cases; nothing for a claim without numbers.
+
+    Raises:
+        ValueError: a row or a metric does not exist (names claim, table and what there is), or a malformed table.
+    """
+    tables = {} if tables is None else tables
+    if isinstance(claim.effect, Stated):
+        return {}
+
+    def value(term: Rows, metric: str) -> float:
+        cells = [_printed(claim, tables, table, row, metric) for table, row in term.cells]
+        return {"best": max, "std": pstdev, None: fmean}[term.reduction](cells)
+
+    return {
+        metric: fmean(
+            sum(value(term, metric) for term in plus) - sum(value(term, metric) for term in minus)
+            for plus, minus in claim.effect.cases
+        )
+        for metric in claim.effect.metrics
+    }
+
+
+def _printed(claim: Claim, tables: dict[str, Table], name: str, pattern: str, metric: str) -> float:
+    if name not in tables:
+        tables[name] = Table(name)
+    table = tables[name]
+    rows = [row for row in table.rows if fnmatchcase(row, pattern)]
+    if not rows:
+        raise ValueError(f"claim {claim.id!r}: {name} has no row {pattern!r}; write one of {'; '.join(table.rows)}")
+    printing = [row for row in rows if table.has(row, metric)]
+    if len(printing) != 1:
+        known = sorted({known for row in rows for known in table.metrics(row)})
+        raise ValueError(
+            f"claim {claim.id!r}: {len(printing)} rows {pattern!r} of {name} print the metric {metric!r}, and one is "
+            f"expected; write a metric of {', '.join(known)}, or the whole row"
+        )
+    return table.value(printing[0], metric)
+
+
+def counts(judgements: Iterable[Judgement]) -> dict[str, int]:
+    """Number of claims by verdict, in the order of `VERDICTS`."""
+    found = [judgement.verdict for judgement in judgements]
+    return {verdict: found.count(verdict) for verdict in VERDICTS}

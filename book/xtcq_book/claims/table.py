@@ -1,0 +1,241 @@
+"""The judged ledger to read: as data, as a table of text, and as the table of its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from xtcq.tasks import task_spec
+from xtcq_book.claims.interval import Estimate
+from xtcq_book.claims.judging import DECIDED, Judgement, counts, judge_all
+from xtcq_book.claims.ledger import Computed, Found
+
+_WIDTHS = ("13em", "9em", "9em", "13em")
+_NO_LABELS = "the labels are not at hand"
+
+
+def as_data(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as JSON-able fields."""
+    claim, evidence = judgement.claim, judgement.evidence
+    trained = judgement.paper_effect is not None and not _computed(judgement)
+    return {
+        "id": claim.id,
+        "claim": claim.claim,
+        "source": claim.source,
+        "direction": claim.direction,
+        "smallest_effect": claim.smallest_effect,
+        "verdict": judgement.verdict,
+        "because": judgement.because,
+        "verdict_best": judgement.verdict_best,
+        "verdict_last": judgement.verdict_last,
+        "also_beyond_these_examples": judgement.beyond,
+        "unit": _unit(judgement),
+        "points": {"best": _estimate(judgement.best), "last": _estimate(judgement.last)},
+        "lift": {"best": _estimate(judgement.best_lift), "last": _estimate(judgement.last_lift)},
+        "control": judgement.control,
+        "paper_effect": judgement.paper_effect,
+        "paper_interval": judgement.paper_interval,
+        "paper_holds": claim.holds_at(judgement.paper_effect) if trained else None,
+        "paper_verdict": judgement.paper_verdict,
+        "paper_scale": claim.scale,
+        "model": judgement.model,
+        "tasks": {task: sorted(seeds) for task, seeds in evidence.seeds.items()} if evidence else {},
+        "steps": judgement.steps,
+        "compute": sorted({record.compute for record in evidence.records}) if evidence else [],
+        "mixed_compute": evidence.mixed if evidence else [],
+        "best_at_shared_steps": evidence.shortened if evidence else [],
+        "gated": evidence.gated if evidence else [],
+        "chapter": claim.chapter,
+    }
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    return estimate and {
+        "effect": estimate.effect,
+        "interval": estimate.seeds,
+        "interval_with_examples": estimate.both,
+        "same_sign": [estimate.agree, estimate.tasks],
+    }
+
+
+def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """The ledger as a table of text, one row a claim.
+
+    Args:
+        judgements: of one paper or of both.
+
+    Returns:
+        Columns ``id``, ``claim``, ``says``, ``source``, ``paper``, ``best`` and ``last`` (effects in points, each with
+        its interval; of what is computed the values, of a search the bits, which have no last), ``scale``,
+        ``verdict``, ``because`` and ``chapter``.
+    """
+    return pd.DataFrame(
+        {
+            "id": j.claim.id,
+            "claim": j.claim.claim,
+            "says": f"{j.claim.direction} {j.claim.smallest_effect:g}",
+            "source": j.claim.source,
+            "paper": _paper(j),
+            "best": f"{j.paper_effect + j.best.effect:.2f}" if _computed(j) else _effect(j.best) + " bits" * _found(j),
+            "last": _effect(None if _found(j) else j.last),
+            "scale": scale(j) or "–",
+            "verdict": j.verdict + " (also beyond these examples)" * j.beyond,
+            "because": j.because,
+            "chapter": j.claim.chapter,
+        }
+        for j in judgements
+    )
+
+
+def scale(*judgements: Judgement) -> str:
+    """Encoder, tasks, optimizer steps and seeds of what was compared; empty for nothing."""
+    compared = [j for j in judgements if j.evidence and j.evidence.settings]
+    if not compared:
+        return ""
+    tasks = {task: len(seeds) for j in compared for task, seeds in j.evidence.seeds.items()}
+    parts = [
+        ", ".join(sorted({j.model for j in compared})),
+        ", ".join(task_spec(task).title for task in sorted(tasks)),
+        _range([steps for j in compared for steps in j.steps], "step"),
+        _range([len(seeds) for j in compared for seeds in j.evidence.seeds.values()], "seed") + " a task",
+    ]
+    return ", ".join(parts)
+
+
+def _range(numbers: Sequence[int], unit: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}{f' to {high:,}' if high > low else ''} {unit}{'s' * (high > 1)}"
+
+
+def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str:
+    """What was decided, in a few lines for a landing page.
+
+    Args:
+        judgements: of both papers.
+        executed: the way from that page to the executed chapters.
+
+    Returns:
+        HTML: the number of claims by verdict with their scale, and those decided, each with its own.
+    """
+    trained = [j for j in judgements if not _computed(j)]
+    computed = [j for j in judgements if _computed(j)]
+    at = scale(*trained)
+    parts = [
+        f"<p>Of the {len(trained)} claims in the papers' tables that need training{f', with {at}' * bool(at)}: "
+        f"{_tally(trained)}. Of the {len(computed)} that can be computed: {_tally(computed)}.</p>"
+    ]
+    for verdict in DECIDED:
+        entries = "".join(
+            f'<li><a href="{executed}/{j.claim.chapter}.html">{escape(j.claim.claim)}</a> '
+            f"{verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} {_unit(j)}; paper {_paper(j, 1)}.</li>"
+            for j in trained
+            if j.verdict == verdict
+        )
+        parts += [f"<p><strong>{verdict.capitalize()}</strong>:</p><ul>{entries}</ul>"] * bool(entries)
+    return "\n".join(parts)
+
+
+def _tally(judgements: Iterable[Judgement]) -> str:
+    return ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items() if number) or "none"
+
+
+def chapter(name: str) -> Styler:
+    """What the papers claim about a chapter's subject, judged by all Records that bear on it.
+
+    Args:
+        name: of the notebook.
+
+    Returns:
+        An object that a notebook renders.
+    """
+    return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
+
+
+def show(judgements: Iterable[Judgement], name: str) -> Styler:
+    """The ledger for a page: four columns whose text wraps, and each row leads to its chapter.
+
+    Args:
+        judgements: of one paper.
+        name: tells the tables of a page apart.
+
+    Returns:
+        An object that a notebook renders.
+    """
+    frame = pd.DataFrame(
+        {
+            "claim": _lines(f'<strong id="{r.id}">{r.id}</strong>', escape(r.claim), small=r.says),
+            "verdict": _lines(
+                f"<strong>{r.verdict}</strong>", escape(r.because), small=f'<a href="{r.chapter}.html">{r.chapter}</a>'
+            ),
+            "paper": _lines(r.paper, j.paper_verdict, small=f"{r.source}<br>{escape(j.claim.scale)}"),
+            "ours": _lines(*_ours(j, r), small="" if r.scale == "–" else r.scale) + _left_out(j),
+        }
+        for j, r in ((j, next(to_frame([j]).itertuples())) for j in judgements)
+    )
+    cells = [("white-space", "normal"), ("text-align", "left"), ("vertical-align", "top"), ("padding", "0.4em 0.6em")]
+    widths = [{"selector": f"td.col{i}", "props": [("min-width", width)]} for i, width in enumerate(_WIDTHS)]
+    style = frame.style.hide(axis="index").set_uuid(name)
+    return style.set_table_styles([{"selector": "th, td", "props": cells}, *widths])
+
+
+def _ours(j: Judgement, row: Any) -> list[str]:
+    if j.last is None or _found(j):
+        return [row.best]
+    lines = [f"best {row.best}", f"last {row.last}"]
+    if j.best.both:
+        lines.append(f"best, for other examples too [{j.best.both[0]:+.2f}, {j.best.both[1]:+.2f}]")
+    elif j.best_lift:
+        early = ", ".join(j.evidence.shortened)
+        lines.append(
+            f"for other examples: {f'no predictions at the best shared step ({early})' if early else _NO_LABELS}"
+        )
+    if j.best_lift:
+        share = _points(j.best_lift.effect, j.best_lift.seeds, 1)
+        lines.append(f"{share} % of the lift; same sign in {j.best.agree} of {j.best.tasks} tasks")
+    if j.control is not None:
+        lines.append(f"control {j.control:+.2f}")
+    if j.evidence.mixed:
+        lines.append(f"number formats mixed: {', '.join(j.evidence.mixed)}")
+    return lines
+
+
+def _left_out(j: Judgement) -> str:
+    if not (j.evidence and j.evidence.gated):
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in j.evidence.gated)
+    return f"<details><summary>left out: {len(j.evidence.gated)}</summary><ul>{items}</ul></details>"
+
+
+def _lines(*lines: str, small: str) -> str:
+    return "<br>".join([line for line in lines if line] + [f"<small>{small}</small>"])
+
+
+def _computed(judgement: Judgement) -> bool:
+    return isinstance(judgement.claim.test, Computed)
+
+
+def _found(judgement: Judgement) -> bool:
+    return isinstance(judgement.claim.test, Found) and judgement.best is not None
+
+
+def _unit(judgement: Judgement) -> str:
+    return "bits" if isinstance(judgement.claim.test, Found) else "points"
+
+
+def _paper(j: Judgement, decimals: int = 2) -> str:
+    if j.paper_effect is None:
+        return "in words"
+    return f"{j.paper_effect:g}" if _computed(j) else _points(j.paper_effect, j.paper_interval, decimals)
+
+
+def _effect(estimate: Estimate | None, decimals: int = 2) -> str:
+    return "–" if estimate is None else _points(estimate.effect, estimate.seeds, decimals)
+
+
+def _points(effect: float, bounds: tuple[float, float] | None, decimals: int = 2) -> str:
+    spread = "" if bounds is None else " [{:+.{d}f}, {:+.{d}f}]".format(*bounds, d=decimals)
+    return f"{effect:+.{decimals}f}{spread}"

@@ -1,0 +1,167 @@
+"""Gates: what must hold before the book is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xtcq.study.grid import notebook_grid
+from xtcq.study.records import OLD_FOLDER, RecordError, load_record, old_records
+from xtcq_book import published
+from xtcq_book.arithmetic import Table
+from xtcq_book.claims.judging import paper_effects
+from xtcq_book.claims.ledger_file import ClaimError, load_claims
+
+# The role, which stands in a sentence, and the directive, which is a block.
+_GLUE = re.compile(
+    r"\{glue:[a-z]*\}`(?P<inline_page>[^`:]+)::(?P<inline_key>[^`:]+)(?::[^`]*)?`"
+    r"|^```\{glue(?::[a-z]+)?\} (?P<key>\S+)\n:doc: (?P<page>\S+)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a reader would stumble over.
+
+    Attributes:
+        file: where it is, relative to the checkout.
+        problem: what is wrong.
+        remedy: what to do.
+    """
+
+    file: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}: {self.problem}. {self.remedy}."
+
+
+def check_book(root: Path) -> list[Problem]:
+    """Hold the published edition against its templates and Records.
+
+    Args:
+        root: the checkout.
+
+    Returns:
+        Every problem found; none means that the book may be published.
+    """
+    problems: list[Problem] = []
+    for executed in sorted((root / "book" / "executed").glob("*.ipynb")):
+        problems += _check_notebook(root, executed)
+    for path in sorted((root / "book" / "records").glob("*.json")):
+        try:
+            load_record(path)
+        except RecordError as error:
+            problems.append(Problem(str(path.relative_to(root)), str(error).rstrip("."), "See above"))
+    try:
+        old_records(root / "book" / "records")
+    except RecordError as error:
+        problems.append(Problem(f"book/records/{OLD_FOLDER}", str(error).rstrip("."), "See above"))
+    for page in sorted((root / "book").rglob("*.md")):
+        problems += _check_glue(root, page)
+    if (root / "book" / "published").is_dir():
+        with _published_of(root):
+            # A malformed table would be reported again by every claim that is computed from it.
+            problems += list(_check_tables()) or list(_check_claims(root))
+    return problems
+
+
+@contextmanager
+def _published_of(root: Path) -> Iterator[None]:
+    before = os.environ.get("XTCQ_PUBLISHED")
+    os.environ["XTCQ_PUBLISHED"] = str(root / "book" / "published")
+    try:
+        yield
+    finally:
+        os.environ.pop("XTCQ_PUBLISHED")
+        if before is not None:
+            os.environ["XTCQ_PUBLISHED"] = before
+
+
+def _check_tables() -> Iterator[Problem]:
+    readers = {name: partial(published.load, name) for name in (*published.tables(), *published.texts())}
+    for name, read in (readers | {"errata": published.errata, "code-departures": published.departures}).items():
+        try:
+            read()
+        except (ValueError, OSError) as error:
+            yield Problem(f"book/published/{name}.csv", str(error).rstrip("."), "See above")
+
+
+def _check_claims(root: Path) -> Iterator[Problem]:
+    name = "book/claims.yaml"
+    try:
+        claims = load_claims(root / name)
+    except ClaimError as error:
+        yield Problem(name, str(error).rstrip("."), "See above")
+        return
+    tables: dict[str, Table] = {}
+    for claim in claims:
+        try:
+            paper_effects(claim, tables)
+        except ValueError as error:
+            yield Problem(name, str(error), "See above")
+
+
+def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
+    name = str(executed.relative_to(root))
+    template = root / "notebooks" / executed.name
+    again = f"Execute it again: snakemake --config profile=mini notebook={executed.stem} --forcerun execute"
+    if not template.exists():
+        yield Problem(name, f"its template notebooks/{executed.name} does not exist", "Delete the page or restore it")
+        return
+    notebook = json.loads(executed.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if notebook["metadata"].get("papermill", {}).get("exception") or any(
+        output["output_type"] == "error" for cell in code for output in cell["outputs"]
+    ):
+        yield Problem(name, "its execution failed", again)
+    own = [cell for cell in notebook["cells"] if "injected-parameters" not in cell["metadata"].get("tags", ())]
+    clean = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    if _sources(own, "code") != _sources(clean, "code"):
+        yield Problem(name, f"its code is not that of notebooks/{executed.name}", again)
+        return
+    if _sources(own, "markdown") != _sources(clean, "markdown"):
+        take_over = f"Take it over: python workflow/prose.py {executed.stem}"
+        yield Problem(name, f"its prose is not that of notebooks/{executed.name}", take_over)
+    if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
+        return
+    parameters: dict[str, Any] = notebook["metadata"].get("papermill", {}).get("parameters", {})
+    if not parameters.get("train", True):  # the page itself says which cells of its grid were not run
+        return
+    for experiment in notebook_grid(template, parameters):
+        if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
+            yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing", again)
+
+
+def _sources(cells: list[dict[str, Any]], kind: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
+
+
+def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
+    name = str(page.relative_to(root))
+    for found in _GLUE.finditer(page.read_text(encoding="utf-8")):
+        target, key = found["inline_page"] or found["page"], found["inline_key"] or found["key"]
+        notebook = (page.parent / target).resolve()
+        if not notebook.exists():
+            yield Problem(name, f"it takes {key!r} from {target}, which does not exist", "Execute that notebook")
+        elif key not in _glued(notebook):
+            yield Problem(name, f"{target} glues no {key!r}", "Correct the key, or glue it there and execute it again")
+
+
+def _glued(notebook: Path) -> set[str]:
+    return {
+        output["metadata"]["scrapbook"]["name"].removeprefix("application/papermill.record/")
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", ())
+        if "scrapbook" in output.get("metadata", {})
+    }

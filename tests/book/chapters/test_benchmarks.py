@@ -1,0 +1,113 @@
+import json
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+from xtcq_book.chapters import benchmarks
+
+QUARTILES = {"lower quartile": 1.0, "upper quartile": 2.0}
+
+
+def way(fp32, int8):
+    speeds = {"times as fast as PyTorch fp32": fp32, "times as fast as onnxruntime dynamic int8": int8}
+    spread = {f"{name}, {other}": value for name, value in QUARTILES.items() for other in benchmarks.INFERENCE}
+    return {"ms (median)": 5.0, **speeds, **spread}
+
+
+RESULTS = {
+    "inference-cpu": {
+        "device": "Processor 9",
+        "threads": 2,
+        "versions": {"torch": "2.13.0", "onnxruntime": "1.31.1"},
+        "batches": {"1x128": {"PyTorch fp32": way(1.0, 0.3), "xtcq 1-1-8": way(4.0, 0.9),
+                              "xtcq 2-2-8, matmulnbits": way(0.5, 0.1)}},
+        "load": {"PyTorch fp32": {"peak memory (MiB)": 900.0}, "xtcq 1-1-8": {"peak memory (MiB)": 500.0}},
+    },
+    "training_peers-cpu": {
+        "device": "Processor 9",
+        "steps": 30,
+        "targets": {"best peer, equal padding": 1.2, "deepspeed, padded to 128": 2.5},
+        "what": {"xtcq": "binary"},
+        "ways": {name: {"x xtcq": ratio, **QUARTILES, "file (MiB)": 90.0} for name, ratio in
+                 [("xtcq", 1.0), ("deepspeed", 1.5), ("torchao", 1.1), ("deepspeed, padded to 128", 6.0)]},
+    },
+    "quantizer_kernels-cuda-compiled": {
+        "target": 2.0,
+        "shapes": {"2 x 3": {"GB/s": 10.0, "functions": {"binary, xtcq, forward": {"x bound": 1.5},
+                                                         "binary, DeepSpeed, forward": {"x bound": 9.0}}}},
+    },
+    "training_step-cpu-compiled": {
+        "device": "Processor 9",
+        "compiled": True,
+        "tokens": {"16": {"KD": {"x KD": 1.0, **QUARTILES}, "KD + xtc 1-1-8": {"x KD": 1.12, **QUARTILES},
+                          "KD + adaqat 2-4-4": {"x KD": 3.0, **QUARTILES}}},
+    },
+    "adaqat_step-cpu": {
+        "device": "Processor 9",
+        "tokens": {"64": {"QAT": {"x QAT (mean over layers)": 1.0}, "network": {"x QAT (mean over layers)": 1.7},
+                          "layer, weights": {"x QAT (mean over layers)": 1.25}}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, data in RESULTS.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def test_ratios_stand_beside_their_targets(folder):
+    table = benchmarks.comparisons(benchmarks.read(folder))
+    found = {key: (row["ratio"], row["target"], row["met"]) for key, row in table.iterrows()}
+    assert found == {
+        ("inference", "1-1-8 at 1x128, times as fast as PyTorch fp32"): (4.0, 3.0, True),
+        ("inference", "1-1-8 at 1x128, times as fast as onnxruntime dynamic int8"): (0.9, 1.0, False),
+        ("training", "times as fast as best peer, equal padding (torchao)"): (1.1, 1.2, False),
+        ("training", "times as fast as deepspeed, padded to 128"): (6.0, 2.5, True),
+        ("quantizers", "binary, xtcq, forward, 2 x 3, multiples of the bound"): (1.5, 2.0, True),
+        ("step", "KD + xtc 1-1-8, compiled on a CPU, 16 tokens, times as long as KD alone"): (1.12, 1.1, False),
+        ("search", "layer, weights, 64 tokens, times as long as fixed bit-widths"): (1.25, 1.45, True),
+    }
+    text = benchmarks.verdict(table).data
+    assert text.startswith("- 4 of 7 targets are met.\n") and text.count("Missed") == 3
+    assert "(torchao): 1.10, and at least 1.2 is wanted" in text
+    (axes,) = benchmarks.against_targets(table).axes
+    assert [label.get_text() for label in axes.get_yticklabels()][0].startswith("inference: 1-1-8 at 1x128")
+    plt.close("all")
+
+
+def test_tables_and_machine_of_any_result(folder):
+    found = benchmarks.read(folder)
+    assert list(found) == list(RESULTS), "in the order of the page"
+    inference = found["inference-cpu"]
+    assert inference.machine == "Processor 9, 2 threads, torch 2.13.0, onnxruntime 1.31.1"
+    tables = dict(inference.tables())
+    assert list(tables) == ["batches 1x128", "load"]
+    assert tables["load"].loc["xtcq 1-1-8", "peak memory (MiB)"] == 500
+    assert found["training_peers-cpu"].machine == "Processor 9, steps 30"
+    assert [name for name, _ in found["training_peers-cpu"].tables()] == ["ways"]
+    assert [name for name, _ in found["quantizer_kernels-cuda-compiled"].tables()] == ["shapes 2 x 3 functions"]
+
+
+def test_what_is_missing_is_named(folder):
+    found = benchmarks.read(folder)
+    names = re.findall(r"`(.*)\.json`", benchmarks.missing(found).data)
+    assert names == [name for name in benchmarks.EXPECTED if name not in RESULTS]
+    assert benchmarks.verdict(benchmarks.comparisons({})).data.startswith("There is nothing to hold")
+    assert benchmarks.missing(dict.fromkeys(benchmarks.EXPECTED)).data == "All results are there."
+
+
+def test_damaged_results(folder):
+    (folder / "augmentation-cpu.json").write_text("{")
+    with pytest.raises(benchmarks.BenchmarkError, match="augmentation-cpu.json is no JSON .* run its script again"):
+        benchmarks.read(folder)
+    (folder / "augmentation-cpu.json").write_text("[]")
+    with pytest.raises(benchmarks.BenchmarkError, match="augmentation-cpu.json holds no JSON object"):
+        benchmarks.read(folder)
+
+
+def test_the_committed_results_can_be_shown():
+    found = benchmarks.read(benchmarks.results_folder())
+    assert found and all(list(result.tables()) and result.machine for result in found.values())
+    benchmarks.comparisons(found)

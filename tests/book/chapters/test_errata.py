@@ -1,0 +1,210 @@
+import shutil
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+from xtcq_book import arithmetic, published
+from xtcq_book.arithmetic import Bert
+from xtcq_book.chapters import errata
+
+
+@pytest.fixture(autouse=True)
+def fresh_tables():
+    arithmetic.table.cache_clear()
+    yield
+    arithmetic.table.cache_clear()
+
+
+@pytest.fixture
+def alter(tmp_path, monkeypatch):
+    """Change one printed value in a copy of the tables."""
+    folder = tmp_path / "published"
+    shutil.copytree(published.folder(), folder)
+    monkeypatch.setenv("XTCQ_PUBLISHED", str(folder))
+
+    def write(table, row, metric, value):
+        path = folder / f"{table}.csv"
+        lines = path.read_text().splitlines()
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{row},{metric},"))
+        lines[place] = f"{row},{metric},{value}"
+        path.write_text("\n".join(lines) + "\n")
+
+    return write
+
+
+def found():
+    return {(d.table, d.row, d.metric, d.printed, d.recomputed, d.rule) for d in errata.disagreements()}
+
+
+def test_the_disagreements_are_the_errata():
+    errata = published.errata()
+    listed = set(errata.drop(columns="cause").itertuples(index=False, name=None))
+    assert len(listed) == len(errata)
+    assert found() == listed
+
+
+def test_every_disagreement_has_a_cause():
+    assert all(d.likely_cause for d in errata.disagreements())
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "metric", "value", "seen_in"),
+    [
+        ("xtc-c5", "TinyBERT6 | 1e-4", "CoLA Mcc", "45.4", ("TinyBERT6 | 1e-4", "Avg.")),
+        (
+            "xtc-c2",
+            "Budget-B | Two-Stage | 1e-4",
+            "MRPC F1",
+            "90.8",
+            ("Budget-B | Two-Stage | Best (above)", "MRPC F1"),
+        ),
+        ("xtc-c11", "Budget-A | N | Best (above)", "STS-B Spea", "87.7", ("Budget-A | N", "STS-B Spea")),
+        ("xtc-c7", "Skip-BERT6 | One", "MRPC F1", "89.6", ("Skip-BERT6 | One", "MRPC F1")),
+        (
+            "xtc-c16",
+            "MiniLM6 | Budget-B | Three | 111",
+            "QQP F1",
+            "87.66",
+            ("MiniLM6 | Budget-B | Three | Ave. above", "QQP F1"),
+        ),
+        ("xtc-c17", "SkipBERT6 | Budget-B | Three | std above", "MNLI-mm Acc", "0.36", (None, "MNLI-mm Acc")),
+        ("xtc-c8", "TinyBERT6 | 2", "Acc. drop", "-0.67", ("TinyBERT6 | 2", "Acc. drop")),
+        ("xtc-c15", "1-bit | N | Difference", "RTE Acc", "-1.1", ("1-bit | N | Difference", "RTE Acc")),
+        ("xtc-c12", "Budget-A | N | 5e-4", "RTE Acc", "68.1", ("Budget-A | N | 5e-4", "RTE Acc")),
+        ("xtc-c13", "Five | 1 | Y", "Size ratio", "54.7", ("Five | 1 | Y", "Size ratio")),
+        ("xtc-c1", "DA/noDA", "RTE", "56.8", ("DA/noDA", "RTE")),
+        ("adaqat-t1", "AdaQAT without Distillation | Uniform | 2-4-4", "BitOPs 1e9", "0.648", (None, "BitOPs 1e9")),
+        ("adaqat-t3", "Q-BERT | MP-8-8 | 46.1/48.1", "Size MB (second)", "48.7", (None, "BitOPs 1e9 (second)")),
+        ("adaqat-t5", "Q-BERT | 8-8 | 4-32-8", "CR", "7.68", ("Q-BERT | 8-8 | 4-32-8", "CR")),
+        ("adaqat-t5", "Q-BERT | 8-8 | 4-32-8", "Embedding size MB", "12.21", (None, "Embedding size MB")),
+        ("adaqat-t4", "RTE", "Size MB", "34.28", ("RTE", "Size MB")),
+        ("adaqat-t4", "STS-B", "Bits W", "2.28", ("STS-B", "Bits W")),
+        ("adaqat-t4", "SST-2", "SST-2 Acc", "92.34", ("SST-2", "SST-2 Acc")),
+        (
+            "adaqat-t1",
+            "AdaQAT with Distillation | Mixed-precision | 2.08-4-3.93",
+            "SQuAD v2.0 EM",
+            "74.2",
+            (None, "SQuAD v2.0 EM"),
+        ),
+        (
+            "adaqat-t5",
+            "AdaQAT | 8-8 | 4-32-32",
+            "SQuAD v1.1 F1",
+            "90.56",
+            ("AdaQAT | 8-8 | 4-4-4", "SQuAD v1.1 F1"),
+        ),
+        ("xtc-c9", "Budget-A | Y (DIM=8)", "Avg.", "80.09", ("Budget-A | Y (DIM=8)", "Avg.")),
+        ("xtc-c8", "XTC-BERT5 | 32", "QNLI Acc", "91.7", ("XTC-BERT5 | 32", "QNLI Acc")),
+        ("xtc-c16", "TinyBERT6 | fp32", "RTE Acc", "70.4", ("TinyBERT6 | fp32", "RTE Acc")),
+    ],
+)
+def test_a_slip_of_transcription_is_seen(alter, table, row, metric, value, seen_in):
+    before = found()
+    alter(table, row, metric, value)
+    new = {(d[1], d[2]) for d in found() - before}
+    assert (seen_in[0] or row, seen_in[1]) in new
+
+
+def test_a_corrected_slip_leaves_the_list(alter):
+    before = found()
+    alter("xtc-text", "B.3 | SkipBERT5", "Avg. gain", "0.29")
+    assert {d[:3] for d in before - found()} == {("xtc-text", "B.3 | SkipBERT5", "Avg. gain")}
+
+
+def test_every_average_and_every_size_is_recomputed():
+    done = {(check.table, check.row, check.metric) for check in errata.checks()}
+    for name in published.tables():
+        frame = published.load(name)
+        cells = {(name, row, metric) for row, metric in zip(frame["row"], frame["metric"], strict=True)}
+        expected = {
+            cell for cell in cells if cell[2] in ("Avg.", "Avg. w/o CoLA", "Embedding size MB", "CR", "Acc. drop")
+        }
+        if name.startswith("xtc"):
+            expected |= {cell for cell in cells if cell[2] in ("Size MB", "Size ratio")}
+        assert expected <= done
+
+
+def test_tolerance_is_what_rounding_explains():
+    by_cell = {(c.table, c.row, c.metric, c.rule): c for c in errata.checks()}
+    average = by_cell["xtc-c2", "Budget-A | One-Stage | 2e-5", "Avg.", "mean of the row"]
+    assert average.recomputed == pytest.approx(723.0 / 9)
+    assert average.tolerance == pytest.approx(0.005 + 0.05 * 9**0.5 / 9)
+    drop = by_cell["xtc-c8", "XTC-BERT5 | 1", "Acc. drop", "drop from the 32-bit row"]
+    assert (drop.recomputed, drop.tolerance) == (pytest.approx(-1.84), pytest.approx(0.005 + 2 * 0.005))
+    assert by_cell["xtc-text", "B.3 | SkipBERT4", "Avg. gain", "difference in Table C.14"].agrees  # 0.28 against 0.27
+
+
+def test_tables_that_drop_trailing_zeros_keep_their_precision():
+    seeds = arithmetic.table("xtc-c16")
+    assert seeds.cells["SkipBERT6 | Budget-B | Three | 222", "QQP Acc"] == "91"
+    assert seeds.half_unit("SkipBERT6 | Budget-B | Three | 222", "QQP Acc") == pytest.approx(0.005)
+    assert seeds.half_unit("SkipBERT6 | Budget-B | Three | 222", "CoLA Mcc") == pytest.approx(0.05)
+
+
+def test_accuracies_are_whole_numbers_of_right_answers():
+    table = arithmetic.table("xtc-c3")
+    assert table.counted("Budget-C | One-Stage | 2e-5", "MRPC Acc") == pytest.approx(100 * 354 / 408)
+    assert table.counted("Budget-C | One-Stage | 2e-5", "RTE Acc") == pytest.approx(100 * 205 / 277)
+    assert table.counted("Budget-C | One-Stage | 2e-5", "CoLA Mcc") is None
+    # 100 / 5463 is 0.018: every number with one decimal is possible, not every one with two.
+    assert table.counted("Budget-C | One-Stage | 2e-5", "QNLI Acc") is None
+    assert arithmetic.table("adaqat-t4").counted("QNLI", "QNLI Acc") == pytest.approx(100 * 5011 / 5463)
+
+
+def test_a_number_that_is_only_known_to_be_wrong_disagrees():
+    check = arithmetic.Check("adaqat-t5", "row", "MNLI-m Acc", "84.57", float("nan"), 0.0, "rule")
+    assert not check.agrees and check.digits == "another"
+
+
+def scores(table, row):
+    """The printed scores of a row with one decimal; averages and sizes differ for other reasons."""
+    cells = arithmetic.table(table)
+    skipped = ("Avg.", "Avg. w/o CoLA", "Size MB", "Size ratio", "Acc. drop")
+    return {m: round(cells.value(row, m), 1) for m in cells.metrics(row) if m not in skipped}
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "elsewhere"),
+    [
+        ("xtc-c8", "XTC-BERT6 | 32", ("xtc-c5", "xtc-c7", "xtc-c16")),
+        ("xtc-c16", "SkipBERT6 | fp32", ("xtc-c5", "xtc-c7", "xtc-c8")),
+    ],
+)
+def test_a_row_that_is_called_a_run_of_its_own_is_in_no_other_table(table, row, elsewhere):
+    for name in elsewhere:
+        for other in arithmetic.table(name).rows:
+            theirs = scores(name, other)
+            same = [theirs[m] == score for m, score in scores(table, row).items() if m in theirs]
+            assert same and sum(same) < 8
+
+
+def test_the_gap_between_the_measures_of_squad_shows_the_misprint():
+    gaps = {}
+    for name in ("adaqat-t1", "adaqat-t5"):
+        cells = arithmetic.table(name)
+        for row in (r for r in cells.rows if cells.has(r, "SQuAD v2.0 EM")):
+            gaps[name, row] = cells.value(row, "SQuAD v2.0 F1") - cells.value(row, "SQuAD v2.0 EM")
+    odd = gaps.pop(("adaqat-t5", "AdaQAT | 2-4 | 4-32-32"))
+    assert odd == pytest.approx(1.88) and 77.86 - 74.98 == pytest.approx(1 + odd)
+    assert len(gaps) == 14 and min(gaps.values()) == pytest.approx(2.7) and max(gaps.values()) == pytest.approx(3.3)
+
+
+@pytest.mark.parametrize("layers", [12, 6])
+def test_parameter_counts_are_those_of_the_model(layers):
+    with torch.device("meta"):
+        model = BertModel(BertConfig(num_hidden_layers=layers))
+    matrices = {name: p.numel() for name, p in model.named_parameters() if p.dim() == 2}
+    bert = Bert(layers)
+    assert bert.parameters == sum(p.numel() for p in model.parameters())
+    assert bert.matrices == sum(matrices.values())
+    assert bert.linears == sum(n for name, n in matrices.items() if "embeddings" not in name)
+    assert bert.mixed_bytes(32, 32) == 4 * bert.parameters
+
+
+def test_the_page_has_every_disagreement_once():
+    frames = [errata.errata_frame(paper) for paper in (published.XTC, published.ADAQAT)]
+    assert sum(len(rows.split("; ")) for frame in frames for rows in frame["rows"]) == len(errata.disagreements())
+    assert frames[0]["place"].iloc[0] == "Table C.3" and frames[0]["place"].iloc[-1] == "text"
+    with pytest.raises(ValueError, match="'XTCs'"):
+        errata.errata_frame("XTCs")

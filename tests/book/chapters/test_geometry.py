@@ -1,0 +1,183 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from xtcq_book import labels
+from xtcq_book.chapters import geometry, plots_geometry
+
+from xtcq.quantization import QuantConfig, quantize
+from xtcq.study import load_profile, runs_folder, save_record
+
+
+@pytest.fixture
+def pair(tiny_bert):
+    """A full-precision model and a 1-bit student that began with its weights and was not trained."""
+    origin = tiny_bert(layers=2)
+    student = tiny_bert(layers=2)
+    student.load_state_dict(origin.state_dict())
+    return origin, quantize(student, QuantConfig("1-1-8"))
+
+
+def _query(model):
+    return model.bert.encoder.layer[0].attention.self.query
+
+
+def test_without_training_only_rounding_is_left(pair):
+    frame = geometry.distances(*pair)
+    assert len(frame) == 2 * 6 + 1
+    assert (frame[frame["layer"] == 0]["matrix"] == geometry.WORDS).all()
+    assert list(frame["matrix"][:6]) == ["query", "key", "value", "attention output", "intermediate", "output"]
+    assert (frame["latent"] == 0).all() and (frame["flipped"] == 0).all()
+    assert frame["binary"].to_list() == frame["untrained"].to_list()
+    weight = _query(pair[0]).weight.detach().double()
+    # |W - a sign W|^2 = |W|^2 - n a^2 with a the mean magnitude.
+    expected = math.sqrt(weight.square().sum() - weight.numel() * weight.abs().mean() ** 2)
+    assert frame["binary"][0] == pytest.approx(expected, rel=1e-5)
+    assert frame["norm"][0] == pytest.approx(weight.square().sum().sqrt().item(), rel=1e-5)
+    assert frame["relative untrained"][0] == pytest.approx(expected / weight.norm().item(), rel=1e-5)
+
+
+def test_what_training_moved_is_measured_where_it_moved(pair):
+    origin, student = pair
+    before = geometry.distances(origin, student)
+    with torch.no_grad():
+        # Three of the signs turn, and nothing else changes.
+        _query(student).weight[0, :3] *= -1
+    frame = geometry.distances(origin, student)
+    moved = _query(origin).weight.detach()[0, :3]
+    assert frame["latent"][0] == pytest.approx(2 * moved.norm().item(), rel=1e-5)
+    assert frame["flipped"][0] == pytest.approx(100 * 3 / _query(origin).weight.numel(), rel=1e-5)
+    assert frame["untrained"].to_list() == before["untrained"].to_list()
+    # The scale is the same, so each turned weight is now |w| + a from its origin instead of ||w| - a|.
+    scale = _query(origin).weight.detach().abs().mean()
+    grown = ((moved.abs() + scale) ** 2 - (moved.abs() - scale) ** 2).sum().item()
+    assert frame["binary"][0] ** 2 - before["binary"][0] ** 2 == pytest.approx(grown, rel=1e-3)
+    assert (frame["latent"][1:] == 0).all()
+
+
+def test_models_that_cannot_be_compared(pair, tiny_bert):
+    origin, student = pair
+    with pytest.raises(ValueError, match="13 matrices stand against 7"):
+        geometry.distances(tiny_bert(layers=1), student)
+    with pytest.raises(ValueError, match="query of layer 1 is not quantized"):
+        geometry.distances(origin, origin)
+
+
+def test_histograms_count_every_weight_of_a_part(pair):
+    _, student = pair
+    with torch.no_grad():
+        # Two scales, 0.25 and 0.75, in the matrices; the table's rows all have 0.5.
+        for block in student.bert.encoder.layer:
+            for module in (m for m in block.modules() if isinstance(m, torch.nn.Linear)):
+                module.weight.fill_(0.25)
+        _query(student).weight.fill_(-0.75)
+        student.bert.embeddings.word_embeddings.weight.fill_(0.5)
+    shapes = geometry.histograms(student, np.array([-1.0, -0.6, 0.0, 0.4, 1.0]))
+    shares = shapes.pivot(index="left", columns=["part", "weights"], values="share")
+    total = sum(m.weight.numel() for b in student.bert.encoder.layer for m in b.modules() if hasattr(m, "lora_u"))
+    query = 100 * _query(student).weight.numel() / total
+    assert shares["matrices", "binary"].to_list() == pytest.approx([query, 0, 100 - query, 0])
+    assert shares["word embedding", "latent"].to_list() == [0, 0, 0, 100]
+
+
+def test_the_counterpart_is_where_the_weights_come_from():
+    mini = load_profile("mini")
+    small = mini.small("mrpc", 3, "1-1-8")
+    assert geometry.counterpart(small) == mini.reduced("mrpc", 3)
+    deep = mini.student("mrpc", precision="1-1-8", stages="one-stage")
+    assert geometry.counterpart(deep) == mini.teacher("mrpc")
+    for other in (mini.reduced("mrpc", 3), mini.teacher("mrpc")):
+        with pytest.raises(ValueError, match="did not begin with the full-precision weights"):
+            geometry.counterpart(other)
+
+
+def test_weights_are_there_only_with_those_of_the_counterpart(folders, make_record):
+    student = load_profile("mini").student("mrpc", precision="1-1-8", stages="one-stage")
+    for experiment, there in ((student, False), (student.teacher, True)):
+        save_record(make_record(80.0, **vars(experiment)))
+        path = runs_folder() / experiment.digest / "student.safetensors"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert geometry.has_weights(student) is there
+
+
+@pytest.fixture
+def measured(pair, monkeypatch, make_record):
+    """Distances and histograms of two runs on one task: the second turned 3 signs and moved nothing else."""
+    origin, still = pair
+    with torch.no_grad():
+        # A breath, other in each matrix: ranks need values that differ.
+        for i, (_, _, module) in enumerate(geometry._matrices(still), start=1):
+            module.weight *= 1 + i * 1e-6
+    moved = quantize(type(origin)(origin.config), QuantConfig("1-1-8"))
+    moved.load_state_dict(still.state_dict())
+    with torch.no_grad():
+        _query(moved).weight[0, :3] *= -1
+    fields = {"precision": "1-1-8", "teacher": load_profile("mini").teacher("mrpc")}
+    first = make_record(80.0, task="mrpc", stages="one-stage", **fields)
+    second = make_record(81.0, task="mrpc", stages="three-stage", **fields)
+    # The weights are those of the best evaluation of the whole plan, whatever its stage.
+    for step, stage, score in ((20, 0, 60.0), (30, 0, 90.0), (40, 1, 65.0)):
+        metrics = {"accuracy": score, "f1": 1.0}
+        first.history.append({**first.history[0], "step": step, "stage": stage, "metrics": metrics})
+    models = {first.experiment: still, second.experiment: moved}
+    records = {record.experiment: record for record in (first, second)}
+    monkeypatch.setattr(geometry, "load_student", lambda e: (models.get(e, origin), None))
+    monkeypatch.setattr(geometry, "run", lambda e: records[e])
+    return geometry.measure(models, label=labels.plan)
+
+
+def test_runs_are_measured_with_the_step_of_their_best_evaluation(measured):
+    frame, shapes = measured
+    assert frame.groupby("run")["step"].first().to_dict() == {"one-stage": 30, "three-stage": 10}
+    assert set(frame["task"]) == set(shapes["task"]) == {"MRPC"}
+    table = geometry.summary(frame)
+    assert list(table.index) == [
+        ("MRPC", part, run) for part in ("matrices", geometry.WORDS) for run in ("one-stage", "three-stage")
+    ]
+    assert table.loc[("MRPC", "matrices", "one-stage"), "latent"] == pytest.approx(0, abs=1e-4)
+    inner = frame[(frame["run"] == "three-stage") & (frame["layer"] > 0)]
+    assert table.loc[("MRPC", "matrices", "three-stage"), "latent"] == pytest.approx(inner["latent"].sum() / 12)
+    row = table.loc[("MRPC", "matrices", "three-stage")]
+    assert row["binary %"] == pytest.approx(100 * inner["relative binary"].mean())
+    assert row["flipped %"] == pytest.approx(inner["flipped"].mean()) and row["step"] == 10
+
+
+def test_nothing_to_measure_is_said(measured):
+    apart, shapes = geometry.measure([], label=labels.plan)
+    for empty, full in zip((apart, shapes), measured, strict=True):
+        assert empty.empty and set(empty) == set(full)
+    assert list(geometry.summary(apart)) == list(geometry.summary(measured[0]))
+    assert geometry.findings(apart, shapes).data == "No student was measured."
+
+
+def test_sentences_say_which_run_is_farther(measured):
+    frame, shapes = measured
+    text = geometry.findings(*measured).data
+    query = frame[(frame["run"] == "three-stage") & (frame["matrix"] == "query") & (frame["layer"] == 1)].iloc[0]
+    assert text.startswith("- **MRPC, three-stage beside one-stage**: ")
+    latent = 100 * query["relative latent"] / 12
+    assert f"latent matrices lie {latent:.1f} % of the norm from full precision, against 0.0 %" in text
+    assert "farther in 1 of 12 matrices (rank correlation of the two runs over matrices" in text
+    assert f"Training turned {query['flipped'] / 12:.1f} % of the matrices' signs, against 0.0 %" in text
+    assert "MRPC, three-stage, along the layers:" in text and "largest in layer 1 and smallest in layer 2" in text
+
+
+def test_figures_show_every_point(measured):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    frame, shapes = measured
+    left, right = plots_geometry.distances(frame).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in left.get_lines()}
+    assert {name: len(points) for name, points in drawn.items()} == {"one-stage": 12, "three-stage": 12}
+    assert max(drawn["three-stage"]) == pytest.approx(100 * frame["relative latent"].max())
+    assert {line.get_label() for line in right.get_lines()} == {"one-stage", "three-stage", "without training"}
+    assert left.get_ylabel() == "distance (% of the norm)" and left.get_xlabel() == "layer"
+    panels = plots_geometry.histograms(shapes).axes
+    assert [axes.get_title() for axes in panels] == [
+        "matrices, latent weights", "matrices, binary weights",
+        "word embedding, latent weights", "word embedding, binary weights",
+    ]  # fmt: skip
+    plt.close("all")

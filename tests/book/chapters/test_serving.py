@@ -1,0 +1,93 @@
+import logging
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from xtcq_book.chapters import plots_serving, serving
+
+from xtcq import QuantConfig, freeze, quantize, reduce_layers, save_packed
+from xtcq.tasks import encode
+
+
+@pytest.fixture
+def served(tmp_path, tiny_bert, word_task, word_tokenizer):
+    """A teacher, its frozen 1-bit student, both on disk, and encoded examples."""
+    teacher = tiny_bert(layers=2).eval()
+    student = quantize(reduce_layers(teacher, (0, 1)), QuantConfig("1-1-8")).eval()
+    freeze(student)
+    packed = save_packed(student, tmp_path / "packed", tokenizer=word_tokenizer)
+    full = serving.save_full(teacher, word_tokenizer, tmp_path / "full")
+    examples = encode(word_task.evaluation["validation"], word_task.spec, word_tokenizer)
+    return teacher, student, packed, full, examples
+
+
+def test_ways_answer_the_same_question(served, tmp_path, word_tokenizer):
+    """Every way is measured on what it is named after, and rows come back in the order of the data."""
+    teacher, student, packed, _, examples = served
+    ways = serving.make_ways(teacher, packed, tmp_path, threads=1)
+    answers = {name: serving.answer(way, examples, word_tokenizer, rows=7) for name, way in ways.items()}
+    row = {name: torch.tensor([examples[5][name]]) for name in serving.INPUTS}
+    with torch.no_grad():
+        np.testing.assert_allclose(answers[serving.BASELINE][5], teacher(**row).logits[0], atol=1e-5)
+        np.testing.assert_allclose(answers[serving.OURS][5], student(**row).logits[0], atol=3e-4)
+    np.testing.assert_allclose(answers["onnxruntime fp32"], answers[serving.BASELINE], atol=1e-5)
+    for name in ("PyTorch dynamic int8", serving.PEER):
+        distance = np.abs(answers[name] - answers[serving.BASELINE]).max()
+        assert 1e-6 < distance < 0.05, f"{name} is quantized, and still the teacher"
+    seconds = serving.in_turns(ways, serving.make_batches(examples, word_tokenizer, 32), rounds=2)
+    assert seconds["rows"].tolist() == [32, 16] * 2 and (seconds[list(ways)] > 0).all(axis=None)
+
+
+def test_speeds_are_medians_over_turns():
+    times = {serving.BASELINE: [4.0, 8.0, 8.0], serving.PEER: [2.0, 2.0, 2.0], serving.OURS: [1.0, 1.0, 8.0]}
+    table = serving.speeds(pd.DataFrame(times | {"rows": [10, 10, 10]}))
+    ours = table.loc[serving.OURS]
+    assert (ours["ms"], ours["texts/s"]) == (1000.0, 10.0)
+    assert (ours[f"× {serving.BASELINE}"], ours[f"× {serving.PEER}"]) == (4.0, 2.0)
+    assert (ours["lower quartile"], ours["upper quartile"]) == (2.5, 6.0)
+    (axes, *_) = plots_serving.speed_bars({"1 text": table}).axes
+    assert [bar.get_width() for bar in axes.patches] == table[f"× {serving.BASELINE}"].tolist()
+    plt.close("all")
+
+
+def test_sizes_are_those_of_the_files(served):
+    teacher, student, packed, full, _ = served
+    table = serving.sizes(teacher, student, packed, full, "fp32")
+    file = (packed / "packed.safetensors").stat().st_size
+    assert table.loc["student, packed", "file"] == file / 2**20
+    assert table.loc["teacher, fp32", "times smaller"] == 1.0
+    assert table.loc["student, packed", "times smaller"] == (full / "model.safetensors").stat().st_size / file
+    seconds = serving.first_predictions(full, packed, "w3 w5", None, repeats=1)
+    assert list(seconds.index) == [serving.BASELINE, serving.OURS] and (seconds > 0).all()
+
+
+def test_agreement():
+    expected = np.array([[1.0, 0.0], [0.0, 0.01], [0.0, 2.0], [3.0, 0.0]])
+    found = expected + np.array([[0.0, 0.0], [0.02, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    result = serving.agreement(found, expected)
+    assert (result["rows"], result["other label"], result["median"]) == (4, 1, 0.0)
+    assert (result["widest margin"], result["maximum"]) == pytest.approx((0.01, 0.02))
+    assert serving.agreement(expected, expected)["widest margin"] == 0.0
+    regression = serving.agreement(found[:, :1], expected[:, :1])
+    assert (regression["other label"], regression["widest margin"]) == (0, 0.0)
+    assert regression["maximum"] == pytest.approx(0.02)
+
+
+def test_double_precision_is_the_same_model(served, word_tokenizer):
+    _, student, packed, _, examples = served
+    double = serving.load_float64(packed)
+    assert {value.dtype for value in double.state_dict().values() if value.is_floating_point()} == {torch.float64}
+    exact = serving.answer(serving.pytorch(double), examples, word_tokenizer)
+    assert exact.dtype == np.float64
+    near = serving.agreement(serving.answer(serving.pytorch(student), examples, word_tokenizer), exact)
+    assert near["median"] < 1e-4 and near["maximum"] > 0
+
+
+def test_tools_are_quiet_and_the_log_comes_back(served, tmp_path, caplog, capsys):
+    teacher, _, packed, _, _ = served
+    serving.make_ways(teacher, packed, tmp_path, threads=1)
+    assert not caplog.records and capsys.readouterr().err == ""
+    logging.getLogger("xtcq").warning("heard")
+    assert [record.message for record in caplog.records] == ["heard"]

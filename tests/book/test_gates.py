@@ -1,0 +1,181 @@
+import json
+import os
+import shutil
+
+import pytest
+from xtcq_book import published
+from xtcq_book.gates import check_book
+
+from xtcq.study import load_profile
+from xtcq.study.records import save_record
+
+GRID = "from xtcq.study import load_profile\ngrid = [load_profile('mini').teacher(task) for task in tasks]"
+
+
+def code(source, tags=(), outputs=()):
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}, "outputs": list(outputs)}
+
+
+def glued(key):
+    return {
+        "output_type": "display_data",
+        "data": {"text/plain": "81.2"},
+        "metadata": {"scrapbook": {"name": key, "mime_prefix": "application/papermill.record/"}},
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch, make_record):
+    """A checkout with one chapter, executed, and the Record it needs."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
+    record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
+    save_record(record)
+    parameters, grid = code("tasks: list = []", ["parameters"]), code(GRID, ["grid"])
+    injected = code("tasks = ['mrpc']", ["injected-parameters"])
+    result = code("glue('best', 81.2)", outputs=[glued("best")])
+    template = {"cells": [parameters, grid, code("glue('best', 81.2)")], "metadata": {}}
+    metadata = {"papermill": {"parameters": {"tasks": ["mrpc"]}}}
+    executed = {"cells": [parameters, injected, grid, result], "metadata": metadata}
+    for folder, notebook in (("notebooks", template), ("book/executed", executed)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "chapter.ipynb").write_text(json.dumps(notebook))
+    (tmp_path / "book" / "index.md").write_text("Best: {glue:text}`executed/chapter.ipynb::best:.1f`.")
+    block = "Found:\n\n```{glue} best\n:doc: executed/chapter.ipynb\n```\n"
+    (tmp_path / "book" / "block.md").write_text(block)
+    return tmp_path
+
+
+def change(path, edit):
+    notebook = json.loads(path.read_text())
+    edit(notebook)
+    path.write_text(json.dumps(notebook))
+
+
+def only(problems):
+    assert len(problems) == 1, problems
+    return str(problems[0])
+
+
+def test_a_sound_edition_passes(checkout):
+    assert check_book(checkout) == []
+
+
+def test_a_changed_template(checkout):
+    change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"][2].update(source="glue('best', 99)"))
+    assert "book/executed/chapter.ipynb: its code is not that of notebooks/chapter.ipynb. Execute it again" in only(
+        check_book(checkout)
+    )
+
+
+def test_changed_prose_needs_no_new_execution_but_must_be_taken_over(checkout):
+    prose = {"cell_type": "markdown", "source": "new words", "metadata": {}}
+    change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
+    assert "its prose is not that of notebooks/chapter.ipynb. Take it over: python workflow/prose.py chapter" in only(
+        check_book(checkout)
+    )
+    change(checkout / "book" / "executed" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
+    assert check_book(checkout) == []
+
+
+@pytest.mark.parametrize("how", ["flag", "output"])
+def test_a_failed_notebook(checkout, how):
+    def fail(notebook):
+        if how == "flag":
+            notebook["metadata"]["papermill"]["exception"] = True
+        else:
+            notebook["cells"][3]["outputs"].append({"output_type": "error"})
+
+    change(checkout / "book" / "executed" / "chapter.ipynb", fail)
+    assert "its execution failed" in only(check_book(checkout))
+
+
+def test_a_missing_record(checkout):
+    record = next((checkout / "book" / "records").iterdir())
+    record.unlink()
+    assert f"the Record {record.stem} of «mrpc 32-32-32 finetune" in only(check_book(checkout))
+
+
+def test_a_record_of_an_older_schema(checkout):
+    record = next((checkout / "book" / "records").iterdir())
+    record.write_text(record.read_text().replace('"schema": 2', '"schema": 0'))
+    assert "has schema 0" in only(check_book(checkout))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("index.md", "::best", "::worst", "chapter.ipynb glues no 'worst'"),
+        (
+            "index.md",
+            "chapter.ipynb",
+            "missing.ipynb",
+            "takes 'best' from executed/missing.ipynb, which does not exist",
+        ),
+        ("block.md", "} best", "} worst", "chapter.ipynb glues no 'worst'"),
+    ],
+)
+def test_a_glue_key_that_does_not_exist(checkout, name, old, new, message):
+    page = checkout / "book" / name
+    page.write_text(page.read_text().replace(old, new))
+    assert message in only(check_book(checkout))
+
+
+def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
+    next((checkout / "book" / "records").iterdir()).unlink()
+    parameters = {"tasks": ["mrpc"], "train": False}
+    change(
+        checkout / "notebooks" / "chapter.ipynb",
+        lambda n: n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+    )
+    change(
+        checkout / "book" / "executed" / "chapter.ipynb",
+        lambda n: (
+            n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+            n["metadata"]["papermill"].update(parameters=parameters),
+        ),
+    )
+    assert check_book(checkout) == []
+
+
+@pytest.fixture
+def papers(checkout):
+    """The checkout with the published tables and the ledger of claims."""
+    book = published.folder().parent
+    shutil.copytree(book / "published", checkout / "book" / "published")
+    shutil.copy(book / "claims.yaml", checkout / "book")
+    return checkout / "book"
+
+
+def test_sound_tables_and_claims_pass(papers):
+    before = dict(os.environ)
+    assert check_book(papers.parent) == []
+    assert os.environ == before
+
+
+@pytest.mark.parametrize("table", ["xtc-c6", "errata", "code-departures"])
+def test_a_malformed_table(papers, table):
+    path = papers / "published" / f"{table}.csv"
+    path.write_text(path.read_text() + "only one field\n")
+    message = only(check_book(papers.parent))
+    assert message.startswith(f"book/published/{table}.csv: ") and "filled fields" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("xtc-c6 / Top-6", "xtc-c6 / Top-7", "claim 'skip-beats-top': xtc-c6 has no row 'Top-7'"),
+        ("metrics: [Avg.]", "metrics: [Average]", "print the metric 'Average'"),
+        ("direction: greater", "direction: larger", "field 'direction' is 'larger'"),
+        ("claims:", "claims: [", "no YAML"),
+    ],
+)
+def test_a_claim_without_a_source(papers, old, new, message):
+    path = papers / "claims.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    problem = only(check_book(papers.parent))
+    assert problem.startswith("book/claims.yaml: ") and message in problem
+
+
+def test_a_missing_ledger(papers):
+    (papers / "claims.yaml").unlink()
+    assert "restore it from version control" in only(check_book(papers.parent))

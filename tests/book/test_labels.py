@@ -1,0 +1,107 @@
+import pytest
+from xtcq_book import labels
+
+from xtcq.study import Experiment, load_profile
+
+
+@pytest.fixture
+def mini():
+    return load_profile("mini")
+
+
+def test_each_label_reads_its_own_field(mini):
+    student = mini.student(
+        "sst2",
+        precision="2-4-8",
+        stages="three-stage",
+        learning_rate=5e-4,
+        lora_rank=8,
+        augmentation="neighbours",
+    )
+    found = {
+        label.__name__: label(student)
+        for label in (
+            labels.task,
+            labels.precision,
+            labels.bits,
+            labels.plan,
+            labels.rate,
+            labels.rank,
+            labels.augmentation,
+        )
+    }
+    assert found == {
+        "task": "SST-2",
+        "precision": "2-4-8",
+        "bits": 2,
+        "plan": "three-stage",
+        "rate": 5e-4,
+        "rank": 8,
+        "augmentation": "neighbours",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kept", "label"),
+    [
+        (None, "all 6"),
+        ((1, 3, 5), "skip 3"),
+        ((2, 5), "skip 2"),
+        ((3, 4, 5), "top 3"),
+        ((4, 5), "top 2"),
+        ((0, 1, 2), "bottom 3"),
+        ((0, 2, 5), "layers 0, 2, 5"),
+    ],
+)
+def test_layers_are_named_by_how_they_were_chosen(mini, kept, label):
+    assert labels.layers(mini.student("mrpc", stages="one-stage", layers=kept)) == label
+
+
+def test_layers_are_counted_in_the_pre_trained_encoder(mini):
+    half = mini.reduced("mrpc", 3)
+    # Its teacher's layers 0 and 2 are 1 and 5 of the encoder: what `skip` would choose of three is not meant.
+    student = mini.student("mrpc", stages="one-stage", teacher=half, layers=(0, 2))
+    assert labels.layers(student) == "layers 1, 5"
+    assert labels.layers(mini.student("mrpc", stages="one-stage", teacher=half)) == "skip 3"
+    assert labels.layers(load_profile("paper").reduced("mrpc", 6)) == "skip 6"
+    assert labels.layers(load_profile("paper").teacher("mrpc")) == "all 12"
+
+
+def test_the_teachers_layers_are_not_the_students(mini):
+    reduced = mini.reduced("mrpc", 3)
+    assert labels.teacher(reduced) == "all 6"
+    by_small = mini.student("mrpc", stages="one-stage", precision="1-1-8", teacher=reduced, start=reduced)
+    assert (labels.teacher(by_small), labels.layers(by_small)) == ("skip 3", "skip 3")
+
+
+def test_the_layers_of_a_teacher_with_another_encoder():
+    teacher = load_profile("paper").teacher("mrpc")
+    student = Experiment(
+        task="mrpc", epochs=3, learning_rate=1e-4, model="tinybert-l6", stages="one-stage", teacher=teacher
+    )
+    assert (labels.teacher(student), labels.layers(student)) == ("all 12", "all 6")
+
+
+def test_what_a_student_began_with(mini):
+    two_bit = mini.small("mrpc", 3, precision="2-2-8")
+    one_bit = mini.small("mrpc", 3, precision="1-1-8", start=two_bit)
+    begun = [labels.begun(experiment) for experiment in (mini.reduced("mrpc", 3), two_bit, one_bit)]
+    assert begun == ["teacher", "32-bit", "2-bit"]
+
+
+def test_labels_are_joined_in_their_order(mini):
+    student = mini.student("mrpc", precision="1-1-8", stages="one-stage", lora_rank=8)
+    assert labels.joined(labels.bits, labels.layers, labels.rank)(student) == "1, all 6, 8"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2e-5, "2e-5"), (1e-4, "1e-4"), (2.5e-4, "2.5e-4"), (0.0005, "5e-4"), (8, "8"), ("skip 3", "skip 3")],
+)
+def test_values_are_written_as_the_papers_print_them(value, text):
+    assert labels.as_text(value) == text
+
+
+def test_a_rate_in_a_joined_label_is_written_so(mini):
+    student = mini.student("mrpc", precision="1-1-8", stages="one-stage", learning_rate=2e-5)
+    assert labels.joined(labels.precision, labels.rate)(student) == "1-1-8, 2e-5"

@@ -1,0 +1,366 @@
+import dataclasses
+import math
+
+import pytest
+from xtcq_book import labels, paper_rows, scores
+
+from xtcq.study import load_profile
+from xtcq.tasks import task_spec
+
+
+@pytest.fixture
+def mini():
+    return load_profile("mini")
+
+
+@pytest.fixture
+def keys(mini):
+    return {
+        "W-E-A": labels.precision,
+        "budget": mini.budget_name,
+        "learning rate": labels.rate,
+        "plan": labels.plan,
+    }
+
+
+@pytest.fixture
+def teach(mini, make_record):
+    """A factory of teachers' Records."""
+    return lambda score, task="mrpc": _both_splits(make_record(score, **_fields(mini.teacher(task))))
+
+
+@pytest.fixture
+def learn(mini, make_record):
+    """A factory of students' Records."""
+    return lambda score, task="mrpc", **fields: _both_splits(
+        make_record(score, **_fields(mini.student(task, **fields)))
+    )
+
+
+def _both_splits(record):
+    """MNLI is evaluated on two splits, and its Records have both accuracies."""
+    if record.experiment.task != "mnli":
+        return record
+    return dataclasses.replace(
+        record,
+        **{which: getattr(record, which) | {"accuracy_mm": record.best["accuracy"]} for which in ("best", "last")},
+    )
+
+
+def _fields(experiment):
+    return {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}
+
+
+def test_paper_scores_are_the_printed_ones():
+    assert scores.paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "cola") == 57.3
+    assert scores.paper_score("xtc-c3", "Budget-A | Three-Stage | 5e-4", "stsb") == 84.4
+    assert scores.paper_score(*scores.PAPER_TEACHER, "mrpc") == 86.3
+    assert math.isnan(scores.paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "demo-pairs"))
+    assert scores.paper_score("xtc-c2", "Budget-A | One-Stage | 2e-5", "mrpc", "f1") == 88.8
+    assert scores.paper_score(*scores.PAPER_TEACHER, "stsb", "spearman") == 89.6
+    assert scores.paper_score(*scores.PAPER_TEACHER, "mnli", "accuracy_mm") == 85.6
+    assert scores.paper_score("adaqat-t2", "BERT_BASE | FP32", "squad1", "exact_match") == 81.5
+    assert scores.paper_score("adaqat-t2", "BERT_BASE | FP32", "squad1") == 88.7
+    # Table 3 of AdaQAT-BERT prints one number for QQP and does not say of which measure.
+    assert scores.paper_score("adaqat-t3", "BERT_BASE | FP32", "qqp") == 91.39
+    assert math.isnan(scores.paper_score("adaqat-t3", "BERT_BASE | FP32", "qqp", "f1"))
+    assert math.isnan(scores.paper_score("xtc-c2", "Budget-D | One-Stage | 2e-5", "cola"))
+
+
+def test_students_stand_beside_the_papers_difference(mini, keys, teach, learn):
+    cells = [("1-1-8", 1e-4, "B"), ("1-1-8", 1e-4, "short"), ("2-2-8", 3e-4, "A"), ("1-1-4", 1e-4, "A")]
+    students = [
+        learn(80.0 - i, precision=precision, stages="two-stage", learning_rate=rate, budget=budget)
+        for i, (precision, rate, budget) in enumerate(cells)
+    ]
+    table = scores.table(students, [teach(85.0)], keys, paper=paper_rows.stages(mini))
+    assert table["minus teacher"].tolist() == [-5.0, -6.0, -7.0, -8.0]
+    # MRPC Acc of C.2, Two-Stage at 1e-4: 85.8 in Budget-B and 85.5 in Budget-A, against the teacher's 86.3.
+    # The paper has no rate of 3e-4 and no four-bit activations.
+    expected = [85.8 - 86.3, 85.5 - 86.3, math.nan, math.nan]
+    assert table["paper minus teacher"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert table.index.names == ["task", "W-E-A", "budget", "learning rate", "plan"]
+    assert table.index[1] == ("MRPC", "1-1-8", "short", 1e-4, "two-stage")
+
+
+def test_scores_are_averaged_over_seeds(teach, learn):
+    one, two = {"precision": "1-1-8", "stages": "one-stage"}, {"precision": "2-2-8", "stages": "one-stage"}
+    students = [learn(78.0, seed=1, **one), learn(90.0, **two), learn(80.0, seed=2, **one), learn(85.0, seed=3, **one)]
+    students = [
+        dataclasses.replace(student, last=dict.fromkeys(student.last, last))
+        for student, last in zip(students, (70.0, 88.0, 74.0, 75.0), strict=True)
+    ]
+    table = scores.table(students, [teach(86.0)], {"bits": labels.bits})
+    assert table.index.to_list() == [("MRPC", 1), ("MRPC", 2)]
+    one_bit, two_bit = table.loc[("MRPC", 1)], table.loc[("MRPC", 2)]
+    # Squared deviations from the mean, 81: 9, 1 and 16.
+    assert one_bit["± seeds"] == pytest.approx(math.sqrt((9 + 1 + 16) / 3))
+    assert one_bit.drop("± seeds").to_dict() == {"best": 81.0, "seeds": 3, "last": 73.0, "minus teacher": -5.0}
+    assert two_bit.drop("± seeds").to_dict() == {"best": 90.0, "seeds": 1, "last": 88.0, "minus teacher": 4.0}
+    assert math.isnan(two_bit["± seeds"])
+
+
+def test_deviations_beside_the_printed_ones(mini, teach, make_record):
+    students = [
+        make_record(70.0 + seed, **_fields(mini.small("rte", 3, "1-1-8", stages=plan, learning_rate=2e-5, seed=seed)))
+        for plan in ("three-stage", "one-stage")
+        for seed in ((42, 111) if plan == "three-stage" else (42,))
+    ]
+    table = scores.table(
+        students,
+        [teach(75.0, "rte")],
+        {"plan": labels.plan},
+        paper=paper_rows.seeds,
+        deviations=lambda e: paper_rows.seeds(e, "std above"),
+    )
+    # RTE of C.16: 67.5 and 0.3; the teacher of C.5 has 72.2.
+    assert table["paper minus teacher"].to_list() == pytest.approx([67.5 - 72.2, math.nan], nan_ok=True)
+    assert table["paper ± seeds"].to_list() == pytest.approx([0.3, math.nan], nan_ok=True)
+
+
+def test_a_table_of_one_seed_says_nothing_of_seeds(teach, learn):
+    students = [learn(80.0, precision="1-1-8", stages="one-stage")]
+    table = scores.table(students, [teach(85.0)], {"bits": labels.bits})
+    assert table.columns.tolist() == ["best", "last", "minus teacher"]
+
+
+def test_every_task_has_its_own_teacher_and_metric(teach, learn):
+    student = learn(80.0, precision="1-1-8", stages="one-stage")
+    student = dataclasses.replace(student, best={"accuracy": 80.0, "f1": 88.0}, last={"accuracy": 79.0, "f1": 87.0})
+    teacher = dataclasses.replace(teach(85.0), best={"accuracy": 83.0, "f1": 91.0})
+    cola = learn(40.0, task="cola", precision="1-1-8", stages="one-stage")
+    table = scores.table([cola, student], [teacher, teach(50.0, "cola")], {"bits": labels.bits})
+    assert table.index.get_level_values("task").to_list() == ["CoLA", "MRPC"]
+    assert table["minus teacher"].to_list() == [-10.0, -3.0]
+    assert table["last"].to_list() == [40.0, 79.0]
+
+
+def test_tasks_that_come_mixed_stand_together(teach, learn):
+    students = [
+        learn(score, task=task, precision=precision, stages="one-stage")
+        for score, task, precision in [(80.0, "mrpc", "2-2-8"), (40.0, "cola", "2-2-8"), (70.0, "mrpc", "1-1-8")]
+    ]
+    table = scores.table(students, [teach(85.0), teach(50.0, "cola")], {"bits": labels.bits})
+    assert table["best"].to_dict() == {("MRPC", 2): 80.0, ("MRPC", 1): 70.0, ("CoLA", 2): 40.0}
+    assert table.index.to_list() == [("MRPC", 2), ("MRPC", 1), ("CoLA", 2)]
+
+
+@pytest.mark.parametrize("field", [{"lora_rank": 8}, {"budget": "A"}, {"stages": "two-stage"}, {"layers": (1, 3, 5)}])
+def test_keys_that_do_not_tell_runs_apart_are_refused(teach, learn, field):
+    fields = {"precision": "1-1-8", "stages": "one-stage"}
+    students = [learn(80.0, **fields), learn(70.0, **fields | {"seed": 7} | field)]
+    message = r"the keys \['bits'\] do not tell these runs apart: mrpc 1-1-8 .*; mrpc 1-1-8"
+    with pytest.raises(ValueError, match=message):
+        scores.table(students, [teach(85.0)], {"bits": labels.bits})
+
+
+def test_selections_of_layers_beside_the_papers(mini, make_record, teach):
+    rows = {"skip": "Skip-6", "top": "Top-6", "bottom": "Bottom-6"}
+    students = [make_record(80.0, **_fields(mini.reduced("mrpc", 3, selection))) for selection in rows]
+
+    def row(experiment):
+        selection = labels.layers(experiment).split()[0]
+        return None if selection == "bottom" else ("xtc-c6", rows[selection])
+
+    table = scores.table(students, [teach(85.0)], {"layers": labels.layers}, paper=row)
+    assert table.index.get_level_values("layers").to_list() == ["skip 3", "top 3", "bottom 3"]
+    # MRPC Acc of C.6: Skip-6 84.8, Top-6 85.3, the teacher 86.3.
+    assert table["paper minus teacher"].to_list() == pytest.approx([-1.5, -1.0, math.nan], nan_ok=True)
+
+
+def test_small_students_with_their_sizes(mini, make_record, teach):
+    sizes = {("1-1-8", 3): (4.0, 5.5), ("2-2-8", 2): (7.0, 8.5)}
+    students = []
+    for (precision, depth), (nominal, packed) in sizes.items():
+        record = make_record(60.0, **_fields(mini.small("rte", depth, precision)))
+        size = {"parameters": 10, "nominal_mib": nominal, "packed_mib": packed, "embedding_mb": 1.0}
+        students.append(dataclasses.replace(record, size=size))
+    table = scores.table(
+        students,
+        [teach(65.0, "rte")],
+        {"layers": labels.layers, "bits": labels.bits},
+        paper=lambda e: ("xtc-c8", f"XTC-BERT{2 * len(e.kept)} | {labels.bits(e)}"),
+        sizes=True,
+    )
+    # RTE Acc of C.8: six layers at 1 bit 68.6, four at 2 bits 69.0, the teacher 72.2.
+    assert table["paper minus teacher"].to_list() == pytest.approx([68.6 - 72.2, 69.0 - 72.2])
+    assert table["nominal MiB"].to_list() == [4.0, 7.0] and table["packed MiB"].to_list() == [5.5, 8.5]
+
+
+def test_tables_are_rendered_with_one_decimal_and_dashes(make_record):
+    table = scores.teachers([make_record(81.26, task="mrpc"), make_record(70.0, task="demo-pairs")])
+    assert table["paper"].iloc[:2].to_dict() == {("MRPC", "accuracy"): 86.3, ("MRPC", "f1"): 90.6}
+    assert table.iloc[2:].index.get_level_values("task").unique().to_list() == [task_spec("demo-pairs").title]
+    assert table["paper"].iloc[2:].isna().all()
+    html = scores.show(table, caption="scale").to_html()
+    assert "81.3" in html and "86.3" in html and "–" in html and "scale" in html
+
+
+def test_keys_that_never_change_are_said_once(keys, teach, learn):
+    students = [learn(80.0, precision="1-1-8", stages="one-stage", learning_rate=rate) for rate in (1e-4, 5e-4)]
+    html = scores.show(scores.table(students, [teach(85.0)], keys), caption="Ours.").to_html()
+    assert "Ours. Every row: task MRPC, W-E-A 1-1-8, budget short, plan one-stage." in html
+    assert "1e-4" in html and html.count("one-stage") == 1
+
+
+def test_second_metrics_stand_beside_the_papers(mini, teach, learn):
+    place = {"stages": "one-stage", "learning_rate": 2e-5, "budget": "A", "precision": "1-1-8"}
+    tasks = ("mrpc", "sst2", "mnli")
+    students, full = [learn(80.0, task=task, **place) for task in tasks], [teach(85.0, task) for task in tasks]
+    students[0] = dataclasses.replace(
+        students[0], best={"accuracy": 80.0, "f1": 88.0}, last={"accuracy": 79.0, "f1": 87.0}
+    )
+    full[0] = dataclasses.replace(full[0], best={"accuracy": 83.0, "f1": 91.0})
+    paper = paper_rows.stages(mini)
+    table = scores.table(students, full, {"bits": labels.bits}, paper=paper, second=True)
+    # SST-2 has one metric alone.
+    assert table.index.to_list() == [("MRPC", "f1", 1), ("MNLI", "accuracy_mm", 1)]
+    assert table.loc[("MRPC", "f1", 1)].drop("paper minus teacher").to_dict() == {
+        "best": 88.0,
+        "last": 87.0,
+        "minus teacher": -3.0,
+    }
+    # C.2 less C.5: MRPC F1 and MNLI-mm of Budget-A, one stage at 2e-5.
+    assert table["paper minus teacher"].to_list() == pytest.approx([88.8 - 90.6, 83.7 - 85.6])
+
+
+def test_exact_match_stands_beside_f1(mini, teach, learn):
+    student = learn(70.0, task="squad1", precision="2-2-8", stages="one-stage")
+    student = dataclasses.replace(student, best={"f1": 88.0, "exact_match": 80.0})
+    row = ("adaqat-t2", "BERT_BASE | FP32")
+    arguments = ([student], [teach(90.0, "squad1")], {"bits": labels.bits}, lambda experiment: row)
+    table = scores.table(*arguments, paper_teacher=row, second=True)
+    assert table.index.to_list() == [("SQuAD v1.1", "exact_match", 2)]
+    assert table["minus teacher"].to_list() == [-10.0] and table["paper minus teacher"].to_list() == [0.0]
+
+
+@pytest.fixture
+def glue(teach, learn):
+    """A function that makes students and teachers of some tasks, with scores that differ from task to task."""
+
+    def build(tasks, **fields):
+        fixed = {"precision": "1-1-8", "stages": "one-stage", "learning_rate": 2e-5, "budget": "A"}
+        students = [learn(60.0 + i, task=task, **fixed | fields) for i, task in enumerate(tasks)]
+        return students, [teach(80.0, task) for task in tasks]
+
+    return build
+
+
+def test_the_average_of_all_tasks_stands_beside_the_printed_one(mini, glue):
+    eight = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
+    students, teachers = glue(eight)
+    table = scores.averages(students, teachers, {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    assert table.index.to_list() == [(1, "GLUE average")]
+    row = table.iloc[0]
+    # Nine numbers: MNLI's 61 counts twice.
+    assert row["best"] == pytest.approx((sum(range(60, 68)) + 61) / 9)
+    assert row["minus teacher"] == pytest.approx(row["best"] - 80.0)
+    printed = scores.published.load("xtc-c2").set_index(["row", "metric"])["value"]
+    assert row["paper"] == printed["Budget-A | One-Stage | 2e-5", "Avg."]
+    assert row["paper minus teacher"] == pytest.approx(row["paper"] - 83.95)
+
+
+def test_a_mean_over_the_tasks_that_both_have(mini, glue):
+    students, teachers = glue(("mrpc", "cola", "sst2", "demo-pairs"))
+    table = scores.averages(students, teachers[:2] + teachers[3:], {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    # SST-2 has no teacher here, and demo-pairs is no task of GLUE.
+    assert table.index.to_list() == [(1, "mean of 2 tasks: MRPC, CoLA")]
+    row = table.iloc[0]
+    mrpc = scores.paper_score("xtc-c2", "Budget-A | One-Stage | 2e-5", "mrpc")
+    assert row["best"] == 60.5 and row["minus teacher"] == -19.5
+    assert row["paper"] == pytest.approx((mrpc + 44.6) / 2)
+    assert row["paper minus teacher"] == pytest.approx((mrpc + 44.6) / 2 - (86.3 + 59.7) / 2)
+
+
+def test_an_average_where_the_paper_has_no_row(mini, glue):
+    students, teachers = glue(("mrpc", "cola"), learning_rate=3e-4)
+    table = scores.averages(students, teachers, {"bits": labels.bits}, paper=paper_rows.stages(mini))
+    assert (
+        table["best"].to_list() == [60.5] and table["paper"].isna().all() and table["paper minus teacher"].isna().all()
+    )
+    assert scores.averages(students[:1], teachers, {"bits": labels.bits}).empty
+
+
+def test_the_average_of_teachers(glue):
+    _, teachers = glue(("mrpc", "cola"))
+    table = scores.averages(teachers, None, {"encoder": lambda e: e.model}, paper=lambda e: scores.PAPER_TEACHER)
+    assert table.columns.to_list() == ["best", "last", "paper"]
+    assert table.iloc[0].to_dict() == {"best": 80.0, "last": 80.0, "paper": pytest.approx((86.3 + 59.7) / 2)}
+
+
+def test_differences_beside_the_printed_ones(mini, make_record):
+    full = "full teacher"
+    keys = {"bits": labels.bits, "rank": labels.rank, "teacher": lambda e: full if e.teacher.kept is None else "small"}
+    students = []
+    for task, gain in (("cola", 4.0), ("mrpc", 2.0)):
+        for seed in (1, 2, 3):
+            fields = {"precision": "2-2-8", "lora_rank": 1, "seed": seed}
+            by_large = mini.small(task, 3, **fields)
+            by_small = mini.student(task, teacher=mini.reduced(task, 3), stages="one-stage", **fields)
+            students.append(make_record(70.0 + seed, **_fields(by_small)))
+            if seed < 3:
+                students.append(make_record(70.0 + gain + 2 * seed, **_fields(by_large)))
+    found = scores.differences(
+        students, keys, "teacher", "small", paper=paper_rows.teacher_size, printed=paper_rows.teacher_difference
+    )
+    # Seeds 1 and 2 have both: gains of 1 and 2 points above the task's.
+    cola, accuracy, f1, mean = (found.iloc[i] for i in range(4))
+    assert found.index[0] == ("CoLA", "matthews", 2, 1, full) and cola[["difference", "pairs"]].to_list() == [5.5, 2]
+    # C.15 prints -0.9 with the sign wrong: its rows are 55.2 and 54.3.
+    assert cola["printed"] == -0.9 and cola["paper"] == pytest.approx(0.9)
+    assert accuracy["difference"] == 3.5 and accuracy["paper"] == pytest.approx(86.0 - 86.0)
+    assert f1.name[1] == "f1" and f1["paper"] == pytest.approx(90.3 - 90.4) and f1["printed"] == -0.1
+    assert mean.name == ("mean of 2 tasks: CoLA, MRPC", "", 2, 1, full)
+    assert (
+        mean["difference"] == 4.5 and mean["paper"] == pytest.approx(0.45) and mean["printed"] == pytest.approx(-0.45)
+    )
+
+
+def test_the_printed_difference_of_averages(mini, make_record):
+    keys = {"teacher": lambda e: "full" if e.teacher.kept is None else "small"}
+    students = []
+    for task in ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"):
+        by_small = mini.student(task, teacher=mini.reduced(task, 3), stages="one-stage", precision="1-1-8")
+        pair = make_record(70.0, **_fields(by_small)), make_record(71.0, **_fields(mini.small(task, 3, "1-1-8")))
+        students += map(_both_splits, pair)
+    found = scores.differences(
+        students, keys, "teacher", "small", paper=paper_rows.teacher_size, printed=paper_rows.teacher_difference
+    )
+    mean = found.loc[("GLUE average", "", "full")]
+    assert mean.to_dict() == {"difference": 1.0, "pairs": 1, "paper": pytest.approx(81.71 - 81.40), "printed": 0.31}
+
+
+def test_the_best_of_rates(learn):
+    rates = (5e-5, 1e-4)
+    runs = {(5e-5, 1): 70.0, (5e-5, 2): 78.0, (1e-4, 1): 72.0, (1e-4, 2): 74.0, (1e-4, 3): 90.0, (5e-4, 1): 99.0}
+    fields = {"precision": "1-1-8", "stages": "one-stage"}
+    students = [learn(score, learning_rate=rate, seed=seed, **fields) for (rate, seed), score in runs.items()]
+    # A configuration that lacks a rate.
+    students.append(learn(95.0, learning_rate=1e-4, lora_rank=8, **fields))
+    chosen = scores.tuned(students, rates)
+    # Over the seeds that both rates have: means of 74 and 73.
+    assert [(r.experiment.learning_rate, r.experiment.seed) for r in chosen] == [(5e-5, 1), (5e-5, 2)]
+    assert scores.tuned([], rates) == []
+
+
+def test_without_records_there_are_columns(mini, keys, teach, learn):
+    empty = [
+        scores.teachers([]),
+        scores.table([], [], keys, paper=paper_rows.stages(mini), sizes=True),
+        scores.table([], [], keys, second=True),
+        scores.averages([], [], keys, paper=paper_rows.stages(mini)),
+        scores.differences([], keys, "plan", "one-stage", paper=paper_rows.stages(mini)),
+    ]
+    for table in empty:
+        assert table.empty and len(table.columns) and table.index.names[-1] is not None
+        assert "It is empty" in scores.show(table, "Scale.").to_html()
+    student = learn(80.0, precision="1-1-8", stages="one-stage")
+    assert math.isnan(scores.table([student], [], keys)["minus teacher"].iloc[0])
+
+
+def test_a_sweep_is_one_row_a_task(make_record):
+    sweep = [make_record(70.0 + i, learning_rate=rate) for i, rate in enumerate((1e-4, 5e-5))]
+    frame = scores.rates([*sweep, make_record(90.0, task="sst2")])
+    assert frame.index.tolist() == ["MRPC", "SST-2"] and frame.columns.tolist() == ["5e-5", "1e-4"]
+    assert frame.loc["MRPC"].tolist() == [71.0, 70.0] and frame.loc["SST-2", "1e-4"] == 90.0
+    assert scores.rates([]).empty
