@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from xtcq.adaqat.search import MOST_ETA, PUBLISHED_ETA
-from xtcq.quantization import STEPS
+from xtcq.quantization import RESCALING
 
 # From the finest to the coarsest; a kind and a block of BERT are about equally many.
 GRANULARITIES = ("layer", "kind", "block", "network")
@@ -17,7 +17,7 @@ _CHOICES = {
     "order": ("paper", "published"),
     "counts": ("cycles", "crossings"),
     "pressure": ("mean", "bitops"),
-    "steps": STEPS,
+    "steps": RESCALING,
 }
 
 

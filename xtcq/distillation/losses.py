@@ -17,7 +17,7 @@ from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 from xtcq.distillation.layer_map import LayerMap
-from xtcq.quantization.tensor import compute_dtype
+from xtcq.quantization import compute_dtype
 
 TERMS = ("hidden", "attention", "logits")
 

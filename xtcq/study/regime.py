@@ -10,8 +10,7 @@ import pandas as pd
 from xtcq.adaqat import ACTIVATIONS, GRANULARITIES, WEIGHTS, AdaQATSettings, WidthSearch, begin, departures
 from xtcq.adaqat import needed_steps as steps_of
 from xtcq.encoder import encoder_depth, encoder_width
-from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 from xtcq.training.schedule import stage_steps

@@ -1,7 +1,7 @@
 """Claims of the papers that need no training: sizes and bit operations, computed by the code of this package.
 
 Each value is a ratio between two models. *Nominal* counts what the paper counts. *Packed* counts the bytes that
-``xtcq.deploy.save_packed`` writes for either model, which is what a reader can put on a disk.
+``xtcq.packing.save_packed`` writes for either model, which is what a reader can put on a disk.
 """
 
 from __future__ import annotations
