@@ -52,6 +52,16 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
         FileNotFoundError: there is no packed model in the folder.
         PackedModelError: the packed model is damaged; see ``load_packed``.
         OSError: the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from transformers import BertConfig, BertModel
+        >>> from xtcq import QuantConfig, freeze, quantize
+        >>> from xtcq.deploy.export import export_onnx
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
+        >>> export_onnx(model, f"{tempfile.mkdtemp()}/model.onnx").name
+        'model.onnx'
     """
     path = Path(path).absolute()
     graph = build_graph(load_packed(model) if isinstance(model, (str, Path)) else model, weights)
