@@ -178,7 +178,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         compute=compute,
         teacher=teacher,
         layer_map=layer_map,
-        search=experiment.search,
+        search=experiment.search if experiment.adaqat is None else regime.search_settings(experiment),
         pause=pause,
     )
     student.to("cpu")
@@ -202,7 +202,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         commit=_commit(),
         compute=compute,
         data=data,
-        exploration=_exploration(student, chosen or result.exploration),
+        exploration=_exploration(experiment, student, chosen or result.exploration),
         micro_batch=result.micro_batch,
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
@@ -210,8 +210,12 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
     return record
 
 
-def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The report of what chose the widths, with what they cost per weight."""
+def _exploration(
+    experiment: Experiment, student: PreTrainedModel, report: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The report of what chose the widths, with what they cost per weight, and of AdaQAT what it lacked."""
+    if report and experiment.adaqat is not None:
+        report = regime.judged(experiment, report)
     return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
 
 
