@@ -14,7 +14,7 @@ from xtcq.adaqat import AdaQATSettings
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
 from xtcq.study.experiment import WIDTHS, Experiment
 from xtcq_book import published
-from xtcq_book.chapters.errata import NINE
+from xtcq_book.arithmetic import NINE
 from xtcq_book.claims import computed
 from xtcq_book.claims.ledger import (
     DIRECTIONS,
