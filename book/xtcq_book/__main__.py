@@ -16,7 +16,7 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """The ledger: every claim of the papers, its effect there and here, and a verdict by one rule."""
-    from xtcq_book.claims.judging import counts, judge_all
+    from xtcq_book.claims.judge import counts, judge_all
     from xtcq_book.claims.table import as_data, to_frame
 
     try:

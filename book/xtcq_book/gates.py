@@ -15,9 +15,7 @@ from typing import Any
 from xtcq.study.grid import notebook_grid
 from xtcq.study.records import OLD_FOLDER, RecordError, load_record, old_records
 from xtcq_book import published
-from xtcq_book.arithmetic import Table
-from xtcq_book.claims.judging import paper_effects
-from xtcq_book.claims.ledger_file import ClaimError, load_claims
+from xtcq_book.claims.ledger import ClaimError, load_claims
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -104,10 +102,9 @@ def _check_claims(root: Path) -> Iterator[Problem]:
     except ClaimError as error:
         yield Problem(name, str(error).rstrip("."), "See above")
         return
-    tables: dict[str, Table] = {}
     for claim in claims:
         try:
-            paper_effects(claim, tables)
+            claim.paper_effect()
         except ValueError as error:
             yield Problem(name, str(error), "See above")
 

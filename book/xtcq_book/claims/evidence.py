@@ -178,7 +178,8 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     """
     # Records of schema 1 have no predictions, and were scored by another rule.
     usable = [r for r in records if r.predictions is not None and not task_spec(r.experiment.task).synthetic]
-    bearing = [r for r in usable if _matches(r.experiment, test.where)]
+    where = dict(test.where) | ({"budget": test.length} if test.length else {})
+    bearing = [r for r in usable if _matches(r.experiment, where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
     key, setting = _unseeded, _seeds
     if isinstance(test, Contrast):
@@ -278,7 +279,7 @@ def _seeds(test: Spread | Found, group: list[Record], teachers: Teachers) -> Set
             f"runs of one seed begin with several others, and which of them is not said: «{group[0].experiment}»"
         )
     better = fmean(value(record, "best") for [(_, record)] in runs.values())
-    found = test.name if isinstance(test, Found) else None
+    found = test.found if isinstance(test, Found) else None
     return replace(_gated(runs, better, teachers), group=_configuration(group[0].experiment), found=found)
 
 

@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import Estimate
-from xtcq_book.claims.judging import DECIDED, Judgement, counts, judge_all
+from xtcq_book.claims.judge import DECIDED, Judgement, counts, judge_all
 from xtcq_book.claims.ledger import Computed, Found
 
 _WIDTHS = ("13em", "9em", "9em", "13em")

@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from xtcq_book.arithmetic import MIB, Bert
+from xtcq_book.arithmetic import MIB
 from xtcq_book.chapters import cost, errata, sizes
 
 from xtcq.study import load_profile
@@ -12,15 +12,15 @@ def printed():
     return sizes.printed_sizes()
 
 
-def test_every_printed_size_is_computed_again(printed):
+def test_every_printed_size_is_computed_again(printed, bert):
     assert len(printed) == 17 and not printed.index.duplicated().any()
     row = printed.loc[(6, 1, 0)]
     assert (row["tables"], row["printed"], row["printed ratio"]) == ("C.8, C.15", 8.0, 52.3)
-    assert row["nominal"] == pytest.approx(Bert(6).matrices / 8 / MIB)
+    assert row["nominal"] == pytest.approx(bert(6).matrices / 8 / MIB)
     assert row["printed - nominal"] == pytest.approx(8.0 - row["nominal"])
     full = printed.loc[(6, 32, 0)]
-    assert full["packed"] == pytest.approx(4 * Bert(6).parameters / MIB)
-    assert full["packed ratio"] == pytest.approx(Bert(12).parameters / Bert(6).parameters)
+    assert full["packed"] == pytest.approx(4 * bert(6).parameters / MIB)
+    assert full["packed ratio"] == pytest.approx(bert(12).parameters / bert(6).parameters)
 
 
 def test_the_rule_behind_a_size_is_found(printed):
@@ -33,7 +33,7 @@ def test_the_rule_behind_a_size_is_found(printed):
     assert rules[6, 1, 1] == rules[4, 2, 1] == "matrices at their bits"
 
 
-def test_the_nominal_size_counts_lora_by_the_reading_that_gives_most_printed_numbers(printed):
+def test_the_nominal_size_counts_lora_by_the_reading_that_gives_most_printed_numbers(printed, bert):
     """Sizes of LoRA by hand: 13,824 weights a layer at rank 1."""
     readings = sizes.lora_readings(printed)
     fitting = readings["all"].str.partition(" of ")[0].astype(int)
@@ -46,16 +46,16 @@ def test_the_nominal_size_counts_lora_by_the_reading_that_gives_most_printed_num
     assert printed.loc[(4, 1, 1), "printed ratio"] == 2 * printed.loc[(4, 2, 1), "printed ratio"]
     for layers in (6, 5, 4):
         for bits, width in ((1, 2), (2, 4)):
-            size = Bert(layers).matrices * bits / 8 + width * 13_824 * layers
+            size = bert(layers).matrices * bits / 8 + width * 13_824 * layers
             assert printed.loc[(layers, bits, 1), "nominal"] == pytest.approx(size / MIB)
 
 
 def test_errata_and_page_have_the_same_computed_sizes(printed):
     nominal = {f"{size:.3f}" for size in printed["nominal"]}
-    listed = {d.recomputed for d in errata.disagreements() if d.rule == "matrices at their bits, MiB"}
+    listed = {d.recomputed for d in errata.disagreements().itertuples() if d.rule == "matrices at their bits, MiB"}
     assert len(listed) > 3 and listed <= nominal
     assert {row["printed"] for _, row in printed[printed["rule"] != "matrices at their bits"].iterrows()} == {
-        float(d.printed) for d in errata.disagreements() if d.rule == "matrices at their bits, MiB"
+        float(d.printed) for d in errata.disagreements().itertuples() if d.rule == "matrices at their bits, MiB"
     }
 
 

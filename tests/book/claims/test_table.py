@@ -2,8 +2,8 @@ import dataclasses
 import re
 
 import pytest
-from xtcq_book.claims.judging import CANNOT, NOT_RUN, SAME, judge, judge_all
-from xtcq_book.claims.ledger_file import load_claims
+from xtcq_book.claims.judge import CANNOT, NOT_RUN, SAME, judge, judge_all
+from xtcq_book.claims.ledger import load_claims
 from xtcq_book.claims.table import as_data, chapter, headline, show, to_frame
 
 from xtcq.study.records import save_record

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from statistics import fmean, pstdev, stdev
+from statistics import fmean, stdev
 
 from xtcq.study.budgets import own_name
 from xtcq.study.records import Record, load_record, records_folder
 from xtcq_book import published
-from xtcq_book.arithmetic import Table
 from xtcq_book.claims import computed
 from xtcq_book.claims.evidence import GATES, Evidence, Setting, find_evidence, value
-from xtcq_book.claims.interval import LEVEL, Estimate, deviation, estimate, quantile
-from xtcq_book.claims.ledger import LEAST_SEEDS, Claim, Computed, Contrast, Found, Rows, Spread, Stated, Untestable
-from xtcq_book.claims.ledger_file import load_claims
+from xtcq_book.claims.interval import LEVEL, Estimate, deviation, estimate
+from xtcq_book.claims.ledger import LEAST_SEEDS, Claim, Computed, Contrast, Found, Spread, Untestable, load_claims
 
 # At the papers' encoder and a budget of theirs; elsewhere; and what no interval can decide.
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
@@ -31,8 +28,6 @@ PAPER_TASKS = 8
 # What the papers' own intervals say, besides "undecided".
 HOLDS, FAILS = "holds", "fails"
 ONE_SEED = "undecided (one seed)"
-# XTC's runs with three seeds.
-SEEDS = ("xtc-c16", "xtc-c17")
 _NOTHING = "nothing that was run passes the gates"
 _OPEN = "the interval holds the threshold, or zero"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
@@ -135,17 +130,15 @@ def judge_all() -> list[Judgement]:
         FileNotFoundError: a published table is missing.
     """
     records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
-    tables: dict[str, Table] = {}
-    return [judge(claim, records, tables) for claim in load_claims()]
+    return [judge(claim, records) for claim in load_claims()]
 
 
-def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | None = None) -> Judgement:
+def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
     """Judge one claim by `RULE`.
 
     Args:
         claim: the claim.
         records: any Records; those that do not bear on the claim are left aside.
-        tables: published tables read so far; filled on the way.
 
     Returns:
         The judgement.
@@ -154,14 +147,14 @@ def judge(claim: Claim, records: Sequence[Record], tables: dict[str, Table] | No
         ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
             not fit the development set.
     """
-    opened = _paper(claim, {} if tables is None else tables)
+    opened = _paper(claim)
     test = claim.test
     if isinstance(test, Computed):
-        effect = computed.VALUES[test.name]() - opened.paper_effect
+        effect = computed.VALUES[test.computed]() - opened.paper_effect
         verdict = REPRODUCED if claim.holds_at(effect) else CONTRADICTED
         return replace(opened, verdict=verdict, best=Estimate(effect, (effect, effect), None, 1, 1))
     if isinstance(test, Untestable):
-        return replace(opened, verdict=CANNOT, because=test.because)
+        return replace(opened, verdict=CANNOT, because=test.untestable)
     if not (found := find_evidence(test, records)):
         return opened
     # The papers' own encoder speaks first, but not if it has too little to say.
@@ -307,92 +300,24 @@ def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> s
     return OPPOSITE if bounds[0] * bounds[1] > 0 else None
 
 
-def _paper(claim: Claim, tables: dict[str, Table]) -> Judgement:
+def _paper(claim: Claim) -> Judgement:
     """The paper's side of a judgement, and that nothing was run."""
-    if isinstance(claim.effect, Stated):
+    effect = claim.paper_effect()
+    if effect is None:
         return Judgement(claim, None, None, "no numbers", NOT_RUN)
-    effect = fmean(paper_effects(claim, tables).values())
     if isinstance(claim.test, Computed):
         return Judgement(claim, effect, None, "printed", NOT_RUN)
+    bounds = None
     if isinstance(claim.test, Spread):
-        groups = [[_printed(claim, tables, *cell, claim.effect.metrics[0]) for cell in term.cells]
-                  for plus, _ in claim.effect.cases for term in plus]  # fmt: skip
-        spread, bounds = deviation([stdev(group) ** 2 for group in groups], [len(group) - 1 for group in groups])
-        return Judgement(claim, spread, bounds, _held(claim, bounds), NOT_RUN)
-    bounds = _borrowed(claim, effect, tables) if claim.paper == published.XTC else None
+        effect, bounds = claim.effect.pooled_deviation()
+    elif claim.paper == published.XTC:
+        bounds = claim.effect.borrowed_interval()
     return Judgement(claim, effect, bounds, _held(claim, bounds) if bounds else ONE_SEED, NOT_RUN)
 
 
 def _held(claim: Claim, bounds: tuple[float, float]) -> str:
     sides = {claim.holds_at(bound) for bound in bounds}
     return UNDECIDED if len(sides) == 2 else HOLDS if sides.pop() else FAILS
-
-
-def _borrowed(claim: Claim, effect: float, tables: dict[str, Table]) -> tuple[float, float]:
-    """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three."""
-    variances = []
-    for name in SEEDS:
-        if name not in tables:
-            tables[name] = Table(name)
-        printed = tables[name]
-        for row in (row.removesuffix("42") for row in printed.rows if row.endswith("| 42")):
-            values = [[printed.value(row + seed, m) for m in claim.effect.metrics] for seed in ("42", "111", "222")]
-            variances.append(stdev(map(fmean, values)) ** 2)
-    weights: Counter[Rows] = Counter()
-    for plus, minus in claim.effect.cases:
-        for sign, side in ((+1, plus), (-1, minus)):
-            for term in side:
-                weights[term] += sign / len(claim.effect.cases)
-    variance = sum(weight**2 for weight in weights.values()) * fmean(variances)
-    half = quantile(2 * len(variances)) * variance**0.5
-    return effect - half, effect + half
-
-
-def paper_effects(claim: Claim, tables: dict[str, Table] | None = None) -> dict[str, float]:
-    """The paper's effect, metric by metric.
-
-    Args:
-        claim: the claim.
-        tables: published tables read so far; filled on the way.
-
-    Returns:
-        Points by metric, each the mean over the effect's cases; nothing for a claim without numbers.
-
-    Raises:
-        ValueError: a row or a metric does not exist (names claim, table and what there is), or a malformed table.
-    """
-    tables = {} if tables is None else tables
-    if isinstance(claim.effect, Stated):
-        return {}
-
-    def value(term: Rows, metric: str) -> float:
-        cells = [_printed(claim, tables, table, row, metric) for table, row in term.cells]
-        return {"best": max, "std": pstdev, None: fmean}[term.reduction](cells)
-
-    return {
-        metric: fmean(
-            sum(value(term, metric) for term in plus) - sum(value(term, metric) for term in minus)
-            for plus, minus in claim.effect.cases
-        )
-        for metric in claim.effect.metrics
-    }
-
-
-def _printed(claim: Claim, tables: dict[str, Table], name: str, pattern: str, metric: str) -> float:
-    if name not in tables:
-        tables[name] = Table(name)
-    table = tables[name]
-    rows = [row for row in table.rows if fnmatchcase(row, pattern)]
-    if not rows:
-        raise ValueError(f"claim {claim.id!r}: {name} has no row {pattern!r}; write one of {'; '.join(table.rows)}")
-    printing = [row for row in rows if table.has(row, metric)]
-    if len(printing) != 1:
-        known = sorted({known for row in rows for known in table.metrics(row)})
-        raise ValueError(
-            f"claim {claim.id!r}: {len(printing)} rows {pattern!r} of {name} print the metric {metric!r}, and one is "
-            f"expected; write a metric of {', '.join(known)}, or the whole row"
-        )
-    return table.value(printing[0], metric)
 
 
 def counts(judgements: Iterable[Judgement]) -> dict[str, int]:
