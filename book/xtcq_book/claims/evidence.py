@@ -18,22 +18,10 @@ import numpy as np
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record
 from xtcq.tasks import least_score, task_spec
-from xtcq.tasks.metrics import LEAST_MATTHEWS, LEAST_SCORE
 from xtcq_book.claims.examples import influence, majority
 from xtcq_book.claims.ledger import LEAST_SEEDS, READINGS, TEACHER, Contrast, Found, Selector, Spread
 
 LEAST_RATES = 3
-GATES = f"""\
-A pair counts only if its teacher and the better of its two sides, by the best score in the mean over seeds, are more
-than two standard errors above always answering the most frequent class; without such a class above {LEAST_SCORE:g},
-and on CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}. Where the learning rate is tuned, each side takes the
-best of its own rates, {LEAST_RATES} or more, and it may be neither the lowest nor the highest of them. It is chosen
-by the seeds that all rates of the side have, mostly a single one. The score of a seed that chose is too good by what
-choosing gains, so it does not count where at least {LEAST_SEEDS} others are left. Where there are fewer all count,
-which favours the side whose rates are more alike, by up to 0.3 of a seed's deviation. Learned widths count only if
-their search ran in the paper's regime. Runs with other data, or by another method of training, are never paired;
-those in another number format are, and are marked. Records without predictions, and generated tasks, count for
-nothing. What is left out is listed with its reason."""
 
 
 @dataclass(frozen=True)

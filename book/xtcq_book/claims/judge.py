@@ -11,8 +11,8 @@ from xtcq.study.budgets import own_name
 from xtcq.study.records import Record, load_record, records_folder
 from xtcq_book import published
 from xtcq_book.claims import computed
-from xtcq_book.claims.evidence import GATES, Evidence, Setting, find_evidence, value
-from xtcq_book.claims.interval import LEVEL, Estimate, deviation, estimate
+from xtcq_book.claims.evidence import Evidence, Setting, find_evidence, value
+from xtcq_book.claims.interval import Estimate, deviation, estimate
 from xtcq_book.claims.ledger import LEAST_SEEDS, Claim, Computed, Contrast, Found, Spread, Untestable, load_claims
 
 # At the papers' encoder and a budget of theirs; elsewhere; and what no interval can decide.
@@ -31,46 +31,6 @@ ONE_SEED = "undecided (one seed)"
 _NOTHING = "nothing that was run passes the gates"
 _OPEN = "the interval holds the threshold, or zero"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
-RULE = f"""\
-**Claim.** A claim names a direction and the smallest effect of interest *d*, in points. *Greater* says that the
-effect is at least +*d*, *not less* at least -*d*, *not greater* at most +*d*, *less* at most -*d*. It also names the
-budget that it is about, or why it may be judged at any length.
-
-**Score.** *Best* is the highest value of the task's first metric over all evaluations of a plan; where widths are
-learned, of those after they were fixed. *Last* is the value at the end. Plans of equal length are evaluated at the
-same steps, and where one side learns its widths, the best of the other is one of the steps that both have. Every
-verdict is computed under both scores; where they disagree it is called **{DEPENDS}**.
-
-**Effect.** Records are paired by task and seed, and are equal in everything but what the claim compares. The effect
-is the mean over the tasks of the mean over the seeds. It is given in points, and as a share of the task's *lift*,
-what its teacher is above the majority class; *d* is then the same share of the mean lift. A verdict has to hold in
-both units, so that one task with a long scale cannot decide it. Beside it stands in how many tasks the effect has the
-sign of the mean. A claim about the widths that a search ends with is in bits: these have no score, no lift and no
-zero, and the verdict rests on the threshold alone.
-
-**Interval.** Tasks are a fixed set, and seeds are a sample: the {LEVEL:.0%} interval is Student's t, with the
-variance between seeds of each task and degrees of freedom after Welch and Satterthwaite. It is about these
-development sets, these teachers, and for students that begin with another run about that run. A second interval adds
-the variance of the development sets, from the predictions of both sides on the same examples; where that still says
-the same, the row is marked *also beyond these examples*. Predictions are stored at a run's own best and last
-evaluation: where another one counts as the best, the second interval is left out. For a claim about the spread over
-seeds the effect is the standard deviation of the average over tasks, as it would be over {PAPER_TASKS} tasks, pooled
-over configurations, with the interval of a variance.
-
-**Gates.** {GATES} A claim is decided by three tasks, unless it says otherwise, and by {LEAST_SEEDS} seeds of each.
-One about the distance to the teacher needs a control arm: students without what is claimed, trained alike, that keep
-the bound.
-
-**Words.** With BERT-base and, on every task, one of XTC's budgets for it: **{REPRODUCED}** if the whole interval lies
-on the claimed side of the threshold, **{CONTRADICTED}** if it lies on the other, else **{UNDECIDED}**. At any other
-scale: **{SAME}**; **{OPPOSITE}**, if the interval lies on the other side of the threshold and of zero;
-**{NO_DIFFERENCE}**, if it lies within *d* of zero where a difference is claimed; else **{UNDECIDED_HERE}**. A claim
-is called **{CANNOT}**, with the reason, where nothing passes the gates or no control arm keeps the bound, and
-**{NOT_RUN}** where there are no Records. What needs no training is computed, and is **{REPRODUCED}** or
-**{CONTRADICTED}** whatever the scale. Encoders are never mixed. The papers' own effects are held against the same
-threshold. They give one seed a cell: XTC's get an interval from the deviations over three seeds that its Tables C.16
-and C.17 print for five other students, as if all its runs deviated like these; AdaQAT-BERT prints no seeds, and its
-column is *{ONE_SEED}*."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +94,7 @@ def judge_all() -> list[Judgement]:
 
 
 def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
-    """Judge one claim by `RULE`.
+    """Judge one claim by the rule that opens the page of the claims.
 
     Args:
         claim: the claim.

@@ -1,14 +1,18 @@
 import dataclasses
 import json
 import math
+import re
 from functools import cache
 from statistics import stdev
 
 import pandas as pd
 import pytest
+from xtcq_book import published
 from xtcq_book.arithmetic import table
 from xtcq_book.claims import examples
 from xtcq_book.claims.computed import VALUES
+from xtcq_book.claims.evidence import LEAST_RATES
+from xtcq_book.claims.interval import LEVEL
 from xtcq_book.claims.judge import (
     CANNOT,
     CONTRADICTED,
@@ -17,21 +21,24 @@ from xtcq_book.claims.judge import (
     NOT_RUN,
     ONE_SEED,
     OPPOSITE,
+    PAPER_TASKS,
     REPRODUCED,
     SAME,
     UNDECIDED,
     UNDECIDED_HERE,
+    VERDICTS,
     counts,
     judge,
     judge_all,
 )
-from xtcq_book.claims.ledger import Computed, load_claims
+from xtcq_book.claims.ledger import LEAST_SEEDS, Computed, load_claims
 from xtcq_book.claims.paper import Stated
 from xtcq_book.claims.table import as_data, show, to_frame
 
 from xtcq.study import Experiment
 from xtcq.study.budgets import paper_passes
 from xtcq.study.records import save_record
+from xtcq.tasks.metrics import LEAST_MATTHEWS, LEAST_SCORE
 
 
 @cache
@@ -53,6 +60,20 @@ def study(*gains, spread=0.1):
     """Gains on as many tasks as numbers are given, in three seeds around each of them."""
     tasks = ("mrpc", "sst2", "rte", "stsb", "cola")
     return {task: [gain - spread, gain, gain + spread] for task, gain in zip(tasks, gains, strict=False)}
+
+
+def test_the_rule_on_the_page_has_the_words_and_numbers_of_the_code():
+    cells = json.loads((published.folder().parents[1] / "notebooks/claims.ipynb").read_text())["cells"]
+    words = next(" ".join("".join(c["source"]).split()) for c in cells if "## The rule" in c["source"][0])
+    assert set(re.findall(r"\*\*([a-z][^*]+)\*\*", words)) == set(VERDICTS) and f"*{ONE_SEED}*" in words
+    for said in (
+        f"the {100 * LEVEL:.0f} % interval",
+        f"without such a class above {LEAST_SCORE:g}, and on CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}",
+    ):
+        assert said in words
+    assert (LEAST_RATES, LEAST_SEEDS, PAPER_TASKS) == (3, 3, 8)
+    for said in ("its own rates, three or more", "by three seeds of each", "over eight tasks"):
+        assert said in words
 
 
 def _holds(judgement):
