@@ -22,7 +22,6 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
-
 _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 

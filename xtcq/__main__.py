@@ -171,8 +171,7 @@ def pack(
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
     """Pack the trained student of an experiment into a folder that load_packed reads."""
-    from xtcq.deploy import ModelCard, save_packed
-    from xtcq.deploy.card import ENCODERS
+    from xtcq.packing import ENCODERS, ModelCard, save_packed
     from xtcq.quantization import freeze
     from xtcq.study import load_record, load_student, record_path
     from xtcq.tasks import task_spec

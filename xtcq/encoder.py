@@ -183,7 +183,9 @@ def _find(name: str) -> Path:
             "once with a connection to the hub"
         )
         with reading_hub(f"no files for model {name!r}", published.repository, remedy):
-            folder = Path(snapshot_download(published.repository, revision=published.revision, allow_patterns=_HUB_FILES))
+            folder = Path(
+                snapshot_download(published.repository, revision=published.revision, allow_patterns=_HUB_FILES)
+            )
     if published.sha256 is not None:
         _check_digest(folder / _WEIGHTS, name, published)
     return folder

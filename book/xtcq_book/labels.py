@@ -7,8 +7,7 @@ from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
 from xtcq.encoder import encoder_depth
-from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 

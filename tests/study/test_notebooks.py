@@ -14,7 +14,7 @@ from xtcq_book.chapters import augmented, benchmarks
 from xtcq_book.claims import table as claims_table
 
 from xtcq import tasks, training
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS
 from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_record
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))

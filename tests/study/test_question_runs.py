@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from xtcq.deploy import load_packed, save_packed
+from xtcq.packing import load_packed, save_packed
 from xtcq.quantization import freeze
 from xtcq.study import Experiment, load_student, run, runs
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from xtcq.allocation.sensitivity import METRICS
 from xtcq.allocation.space import check_range
-from xtcq.quantization import STEPS, Precision
+from xtcq.quantization import RESCALING, Precision
 
 # What each method reads, besides method, budget and range.
 _READS = {
@@ -59,7 +59,7 @@ class Allocation:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        for name, choices in (("method", METHODS), ("metric", METRICS), ("steps", STEPS)):
+        for name, choices in (("method", METHODS), ("metric", METRICS), ("steps", RESCALING)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}")
         check_range(self.least, self.most)

@@ -28,8 +28,7 @@ from xtcq.adaqat import (
     pressures,
 )
 from xtcq.encoder import encoder_depth, encoder_width
-from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 from xtcq.training.schedule import stage_steps

@@ -12,7 +12,7 @@ from IPython.display import Markdown
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from xtcq.quantization.targets import find_encoder
+from xtcq.quantization import find_encoder
 from xtcq.study.experiment import Experiment
 from xtcq.study.runs import is_trained, load_student, run
 from xtcq.tasks import task_spec

@@ -19,10 +19,10 @@ from onnxruntime.quantization import quantize_dynamic
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from xtcq.deploy import load_packed
 from xtcq.deploy.export import INPUTS, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
-from xtcq.quantization import FrozenEmbedding, FrozenLinear, model_size
+from xtcq.packing import load_packed
+from xtcq.quantization import FrozenLayer, model_size
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -106,7 +106,7 @@ def load_float64(packed: Path) -> PreTrainedModel:
     """The frozen model of a packed folder, computing in double precision: how far is float32 from the exact sums?"""
     model = load_packed(packed).double()
     for module in model.modules():
-        if isinstance(module, (FrozenLinear, FrozenEmbedding)):
+        if isinstance(module, FrozenLayer):
             module.dtype = torch.float64
     return model
 

@@ -5,12 +5,12 @@ from torch import nn
 
 from xtcq.quantization import (
     BinaryQuantizer,
+    DynamicQuantizer,
     FrozenLinear,
     LearnedClipQuantizer,
     LSQQuantizer,
     QuantConfig,
-    SplitEmbedding,
-    SplitLinear,
+    SplitLayer,
     TernaryQuantizer,
     bitops,
     freeze,
@@ -55,7 +55,7 @@ def test_small_weights_of_one_sign_keep_the_latent_sum():
 def test_halves_share_one_quantized_input():
     torch.manual_seed(0)
     linear = nn.Linear(20, 6)
-    split = SplitLinear.from_float(linear, LearnedClipQuantizer(8))
+    split = SplitLayer.from_float(linear, input_quantizer=LearnedClipQuantizer(8))
     x = torch.randn(4, 20)
     expected = LearnedClipQuantizer(8)(x) @ TernaryQuantizer()(linear.weight).T + linear.bias
     torch.testing.assert_close(split(x), expected)
@@ -67,9 +67,9 @@ def test_a_split_model_is_the_ternary_one(tiny_bert, padded_batch):
     ternary = quantize(tiny_bert().eval(), QuantConfig("2-2-8", recipe="binarybert"))
     split = quantize(tiny_bert().eval(), CONFIG)
     torch.testing.assert_close(split(**padded_batch).logits, ternary(**padded_batch).logits, rtol=1e-3, atol=1e-4)
-    assert isinstance(split.bert.pooler.dense, SplitLinear)
-    assert isinstance(split.bert.embeddings.word_embeddings, SplitEmbedding)
-    assert not isinstance(split.classifier, SplitLinear)
+    assert isinstance(split.bert.pooler.dense, SplitLayer)
+    assert isinstance(split.bert.embeddings.word_embeddings, SplitLayer)
+    assert not isinstance(split.classifier, SplitLayer)
 
 
 def test_which_activations_are_asymmetric(tiny_bert):
@@ -117,3 +117,52 @@ def test_a_checkpoint_loads_into_a_fresh_split_model(tiny_bert, padded_batch, tm
 def test_no_low_rank_terms_beside_halves():
     with pytest.raises(ValueError, match="splits 1-bit weights in two, which has no low-rank term"):
         QuantConfig("1-1-8", recipe="binarybert", lora_rank=1)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_values_are_clipped_and_then_dynamic(symmetric):
+    torch.manual_seed(0)
+    x = 3 * torch.randn(40, 7)
+    quantizer = LearnedClipQuantizer(8, symmetric, initial=1.5)
+    with torch.no_grad():
+        quantizer.bounds[1] = 2.0
+    expected = DynamicQuantizer(8, symmetric)(x.clamp(-1.5, 2.0))
+    torch.testing.assert_close(quantizer(x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(quantizer(x), quantizer.quantize(x).dequantize(), rtol=0, atol=0)
+
+
+def test_a_bound_learns_from_what_it_clips():
+    x = torch.tensor([-3.0, -2.0, 0.5, 1.0, 4.0, 5.0], requires_grad=True)
+    quantizer = LearnedClipQuantizer(8)
+    grad = torch.tensor([1.0, 10.0, 100.0, 1000.0, 3.0, 4.0])
+    quantizer(x).backward(grad)
+    # Below -2.5 lies the first value, above 2.5 the last two; a larger bound moves the clipped value outwards.
+    assert quantizer.bounds.grad.tolist() == [-1.0, 7.0]
+    assert x.grad.tolist() == [0.0, 10.0, 100.0, 1000.0, 0.0, 0.0]
+
+
+def test_bounds_stay_on_their_sides_of_zero():
+    quantizer = LearnedClipQuantizer(8)
+    with torch.no_grad():
+        quantizer.bounds.copy_(torch.tensor([-1.0, -2.0]))
+    assert quantizer(torch.tensor([-9.0, 9.0])).tolist() == pytest.approx([-1.0, 2.0], rel=1e-2)
+
+
+def test_state_survives_a_checkpoint_and_short_types():
+    quantizer, again = LearnedClipQuantizer(8, initial=1.0), LearnedClipQuantizer(8)
+    again.load_state_dict(quantizer.state_dict())
+    x = torch.tensor([-2.0, 0.3, 2.0], dtype=torch.bfloat16)
+    torch.testing.assert_close(again(x), quantizer(x), rtol=0, atol=0)
+    assert again(x).dtype == torch.bfloat16 and again(x).abs().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"bits": 1}, "expects an integer from 2 to 8"),
+        ({"bits": 8, "initial": 0.0}, "initial is 0.0, expected a positive bound"),
+    ],
+)
+def test_impossible_settings(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LearnedClipQuantizer(**arguments)

@@ -1,4 +1,7 @@
+import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,9 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
-from xtcq import load_packed, save_packed
-from xtcq.deploy import ModelCard
-from xtcq.deploy import folder as folders
+from xtcq import files, load_packed, save_packed
 from xtcq.quantization import (
     ARCHITECTURES,
     FrozenLinear,
@@ -32,6 +33,13 @@ MODELS = {
     "adaqat mixed": {"precision": "4-4-4", "recipe": "adaqat", "bits": (1, 2, 3, 5, 8)},
     "questions": {"precision": "1-1-8", "kind": "BertForQuestionAnswering", "num_labels": 2},
     "bare": {"precision": "2-2-8", "recipe": "ternarybert", "kind": "BertModel"},
+}
+# SHA-256 of all codes, scales and parameters of the folders in packed_before.zip, which an earlier version packed.
+PACKED_BEFORE = {
+    "xtc": "d2c41447a30346e1fdd82d5769fb0c4a1d7e4fd92620cd88c081af330a50f2a5",
+    "ternarybert": "2ce30cd1b311cd64b855f9d89c5c916b208f4200839eff7223ad63b1fd6a50c6",
+    "binarybert": "3752cebc7ba45610ee23b8ebd7c2feabace1ab5c60bddc76a5bcd2042bcbcd76",
+    "adaqat": "eac3dcd93b678123468dff889997787d751f68f04951b411cd56124b35e2800f",
 }
 models = pytest.mark.parametrize("which", MODELS.values(), ids=MODELS)
 
@@ -58,6 +66,21 @@ def test_the_loaded_model_says_the_same_of_itself(which, frozen_bert, tmp_path):
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key].dtype == value.dtype and torch.equal(found[key], value), key
+
+
+def test_folders_that_were_packed_before_load_to_the_same_bits(tmp_path):
+    archive = Path(__file__).with_name("packed_before.zip")
+    shutil.unpack_archive(archive, tmp_path)
+    assert {folder.name for folder in tmp_path.iterdir()} == PACKED_BEFORE.keys()
+    for name, expected in PACKED_BEFORE.items():
+        model = load_packed(tmp_path / name)
+        found = hashlib.sha256()
+        for key, value in sorted(model.state_dict().items()):
+            found.update(f"{key} {value.dtype} {tuple(value.shape)}".encode() + value.numpy().tobytes())
+        assert found.hexdigest() == expected
+        rest = "fp16" if name == "xtc" else "fp32"
+        again = save_packed(model, tmp_path / "again" / name, rest=rest)
+        assert (again / WEIGHTS).read_bytes() == (tmp_path / name / WEIGHTS).read_bytes()
 
 
 def test_layers_of_a_mixed_model_have_their_own_bits(frozen_bert, tmp_path):
@@ -155,60 +178,6 @@ def test_transformers_does_not_take_codes_for_a_checkpoint(frozen_bert, tmp_path
         BertForSequenceClassification.from_pretrained(folder)
 
 
-def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
-    card = ModelCard(
-        task="Words",
-        metrics={"accuracy": 91.25},
-        evaluated_on="48 sentences",
-        teacher="words 32-32-32",
-        base_model="google-bert/bert-base-uncased",
-        licence="apache-2.0",
-    )
-    model = frozen_bert(lora_rank=1)
-    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer, card=card)
-    text = (folder / "README.md").read_text()
-    for line in (
-        "license: apache-2.0",
-        "base_model: google-bert/bert-base-uncased",
-        "pipeline_tag: text-classification",
-        "| task | Words |",
-        "| teacher | words 32-32-32 |",
-        "| accuracy | 91.2 |",
-        "| low-rank term | rank 1 |",
-        f"| nominal size, as the papers count | {model_size(model).nominal_mib:.2f} MiB |",
-        f"| size of the file | {(folder / WEIGHTS).stat().st_size / MIB:.2f} MiB",
-    ):
-        assert line in text, text
-
-
-def test_the_card_of_a_mixed_model_has_the_averages(frozen_bert, tmp_path):
-    model = frozen_bert(**MODELS["adaqat mixed"])
-    widths = [layer.weight_format["bits"] for layer in model.modules() if isinstance(layer, FrozenLinear)]
-    text = (save_packed(model, tmp_path / "m") / "README.md").read_text()
-    assert f"# BertForSequenceClassification at {sum(widths) / 13:.3g}-4-4\n" in text
-
-
-@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "BertForQuestionAnswering"])
-def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkeypatch, kind):
-    questions = kind == "BertForQuestionAnswering"
-    model = frozen_bert(kind=kind, num_labels=2 if questions else 3)
-    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
-    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(folder)
-    names = {}
-    exec(code, names)
-    if questions:
-        assert names["outputs"].start_logits.shape == names["outputs"].end_logits.shape
-    else:
-        assert names["outputs"].logits.shape == (1, 3)
-
-
-def test_the_card_without_facts_does_not_invent_them(frozen_bert, tmp_path):
-    text = (save_packed(frozen_bert(), tmp_path / "m") / "README.md").read_text()
-    assert "| task | not stated |" in text and "| licence | not stated |" in text
-    assert "license:" not in text and "Scores" not in text and "AutoTokenizer" not in text
-
-
 def plain(frozen_bert):
     return BertModel(BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, vocab_size=9))
 
@@ -304,21 +273,21 @@ def test_nothing_half_written_is_left(earlier, error, frozen_bert, word_tokenize
 def test_a_folder_is_replaced_in_one_step(frozen_bert, tmp_path, monkeypatch):
     for name in ("m", "n"):
         (tmp_path / name).mkdir()
-    if not folders._exchange(tmp_path / "m", tmp_path / "n"):
+    if not files._exchange(tmp_path / "m", tmp_path / "n"):
         pytest.skip("needs Linux and a file system that can swap two names")
     folder = save_packed(frozen_bert(), tmp_path / "m")
 
     def no_name_for_a_moment(*paths):
         raise AssertionError(f"{paths} was renamed")
 
-    monkeypatch.setattr(folders.os, "rename", no_name_for_a_moment)
+    monkeypatch.setattr(files.os, "rename", no_name_for_a_moment)
     save_packed(frozen_bert("2-2-8"), folder)
     assert str(load_packed(folder).quant_config.precision) == "2-2-8"
     assert {path.name for path in tmp_path.iterdir()} == {"m", "n"}
 
 
 def test_a_folder_is_replaced_in_two_steps_elsewhere(frozen_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     folder = save_packed(frozen_bert(), tmp_path / "m")
     save_packed(frozen_bert("2-2-8"), folder)
     assert str(load_packed(folder).quant_config.precision) == "2-2-8"

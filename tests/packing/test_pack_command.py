@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from xtcq import Experiment, load_packed
 from xtcq.__main__ import app
-from xtcq.deploy.card import ENCODERS
 from xtcq.encoder import _PUBLISHED
+from xtcq.packing import ENCODERS
 from xtcq.study import runs
 
 

@@ -1,95 +1,96 @@
-"""What a recipe quantizes, and how: the papers' schemes as values."""
+"""What a recipe quantizes, and how: the papers' schemes as one quantizer factory for each slot of a model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from xtcq.quantization.dynamic import DynamicQuantizer
+from xtcq.quantization.binarybert import LearnedClipQuantizer
 from xtcq.quantization.lsq import LSQQuantizer
-from xtcq.quantization.pact import LearnedClipQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
-from xtcq.quantization.quantizers import BinaryQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization.quantizers import BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
+
+WeightFactory = Callable[[int, int], Quantizer]
+ActivationFactory = Callable[[int], Quantizer]
 
 
-@dataclass(frozen=True)
+def closed_form_weights(granularity: str, clip: float | None = None) -> WeightFactory:
+    """Return a factory of quantizers by closed formula: binary, ternary, and dynamic from 3 bits on.
+
+    Args:
+        granularity: ``"tensor"`` or ``"row"``.
+        clip: as in ``Quantizer``.
+
+    Returns:
+        A function of the bits and the number of rows.
+    """
+
+    def build(bits: int, rows: int) -> Quantizer:
+        if bits == 1:
+            return BinaryQuantizer(granularity, clip)
+        if bits == 2:
+            return TernaryQuantizer(granularity, clip)
+        return DynamicQuantizer(bits, granularity=granularity, clip=clip)
+
+    return build
+
+
+def learned_weights(granularity: str) -> WeightFactory:
+    """Return a factory of quantizers with learned steps, one a tensor or, for ``"row"``, one a row."""
+    return lambda bits, rows: LSQQuantizer(bits, granularity=granularity, rows=rows if granularity == "row" else None)
+
+
+def learned_clips(symmetric: bool, signed: bool) -> ActivationFactory:
+    """Return BinaryBERT's factory: learned clips above four bits, learned steps below."""
+    return lambda bits: LearnedClipQuantizer(bits, symmetric) if bits > 4 else LSQQuantizer(bits, signed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One paper's scheme. The six linear layers of every encoder layer are quantized by all of them.
 
     Attributes:
-        name: as in `QuantConfig`.
-        learned: step sizes are learned (LSQ) instead of measured at every call.
-        embedding_granularity: of the embedding tables; weights always have one scale per matrix.
-        activation_granularity: of the inputs of linear layers and of the attention operands.
-        clip: bound of the clipped straight-through rule, or None for the identity rule.
+        name: as in ``QuantConfig``.
+        weight: makes the quantizer of a linear layer's weight, from its bits and its number of rows.
+        table: makes that of an embedding table, likewise.
+        input: makes that of a linear layer's input, from its bits.
+        activated_input: that of the input of the second feed-forward matrix; as ``input`` where None.
+        operand: that of q, k and v; None leaves the operands of attention alone.
+        probabilities: that of the attention probabilities; as ``operand`` where None.
         binary: one bit is part of the scheme.
-        pooler: the pooler is quantized like the other linear layers.
-        operands: q, k, v and the attention probabilities are quantized.
         splits: one bit means that the ternary weight is split into two binary ones.
-        learned_clip: activations of more than four bits are clipped at learned bounds, and others have learned steps.
+        pooler: the pooler is quantized like the other linear layers.
         counts_all_matrices: the paper's nominal size counts every 2-D weight at the quantized width and nothing else
             (XTC), instead of what stays in floating point at 32 bits (TernaryBERT, AdaQAT-BERT).
         source: where the choices come from.
+
+    Examples:
+        >>> from xtcq.quantization import RECIPES
+        >>> RECIPES["xtc"].weight(1, 768)
+        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
 
     name: str
-    learned: bool
-    embedding_granularity: str
-    activation_granularity: str
-    clip: float | None
-    binary: bool
-    pooler: bool
-    operands: bool
-    counts_all_matrices: bool
-    source: str
+    weight: WeightFactory
+    table: WeightFactory
+    input: ActivationFactory
+    activated_input: ActivationFactory | None = None
+    operand: ActivationFactory | None = None
+    probabilities: ActivationFactory | None = None
+    binary: bool = True
     splits: bool = False
-    learned_clip: bool = False
-
-    def weight_quantizer(self, bits: int) -> Quantizer | None:
-        """Return a new quantizer for the weight of a linear layer; None at 32 bits."""
-        return self._weights(bits, "tensor")
-
-    def embedding_quantizer(self, bits: int) -> Quantizer | None:
-        """Return a new quantizer for an embedding table; None at 32 bits."""
-        return self._weights(bits, self.embedding_granularity)
-
-    def activation_quantizer(self, bits: int, role: str = "input") -> Quantizer | None:
-        """Return a new quantizer for an activation; None at 32 bits.
-
-        Args:
-            bits: width.
-            role: ``"input"`` of a linear layer, or q, k or v; ``"activated"`` for the input of the second feed-forward
-                matrix; ``"probabilities"`` for those of attention. Only a recipe with learned clips tells them apart.
-        """
-        if bits == FLOAT_BITS:
-            return None
-        if self.learned_clip and bits > 4:
-            return LearnedClipQuantizer(bits, symmetric=role == "input")
-        if self.learned or self.learned_clip:
-            signed = not (self.learned_clip and role == "probabilities")
-            return LSQQuantizer(bits, signed=signed, granularity=self.activation_granularity)
-        return DynamicQuantizer(bits, granularity=self.activation_granularity, clip=self.clip)
-
-    def _weights(self, bits: int, granularity: str) -> Quantizer | None:
-        if bits == FLOAT_BITS:
-            return None
-        if self.learned:
-            return LSQQuantizer(bits, granularity=granularity)
-        if bits == 1:
-            return BinaryQuantizer(granularity, self.clip)
-        if bits == 2:
-            return TernaryQuantizer(granularity, self.clip)
-        return DynamicQuantizer(bits, granularity=granularity, clip=self.clip)
+    pooler: bool
+    counts_all_matrices: bool = False
+    source: str
 
 
 XTC = Recipe(
     name="xtc",
-    learned=False,
-    embedding_granularity="row",
-    activation_granularity="token",
-    clip=None,
-    binary=True,
+    weight=closed_form_weights("tensor"),
+    table=closed_form_weights("row"),
+    input=partial(DynamicQuantizer, granularity="token"),
     pooler=False,
-    operands=False,
     counts_all_matrices=True,
     source="DeepSpeed's XTC: DeepSpeedExamples compression/bert/config/XTC/ds_config_W1A8_Qgroup1_fp32.json and "
     "DeepSpeed deepspeed/compression/basic_layer.py (one scale per matrix, one per embedding row, one per token)",
@@ -97,44 +98,36 @@ XTC = Recipe(
 
 TERNARYBERT = Recipe(
     name="ternarybert",
-    learned=False,
-    embedding_granularity="row",
-    activation_granularity="tensor",
-    clip=2.5,
+    weight=closed_form_weights("tensor", clip=2.5),
+    table=closed_form_weights("row", clip=2.5),
+    input=partial(DynamicQuantizer, clip=2.5),
+    operand=partial(DynamicQuantizer, clip=2.5),
     binary=False,
     pooler=True,
-    operands=True,
-    counts_all_matrices=False,
     source="TernaryBERT transformer/utils_quant.py (QuantizeLinear, QuantizeEmbedding, clip_val 2.5) and "
     "transformer/modeling_quant.py (q, k, v, probabilities, pooler)",
 )
 
 ADAQAT = Recipe(
     name="adaqat",
-    learned=True,
-    embedding_granularity="tensor",
-    activation_granularity="tensor",
-    clip=None,
-    binary=True,
+    weight=learned_weights("tensor"),
+    table=learned_weights("tensor"),
+    input=LSQQuantizer,
     pooler=True,
-    operands=False,
-    counts_all_matrices=False,
     source="AdaQAT-BERT section 3 and its transformer/utils_quant.py (signed LSQ per tensor, 73 linear layers with "
     "the pooler); its code also quantizes q, k, v and probabilities with 8 dynamic bits, which the paper does not say",
 )
 
 BINARYBERT = Recipe(
     name="binarybert",
-    learned=False,
-    embedding_granularity="row",
-    activation_granularity="tensor",
-    clip=None,
-    binary=True,
-    pooler=True,
-    operands=True,
-    counts_all_matrices=False,
+    weight=closed_form_weights("tensor"),
+    table=closed_form_weights("row"),
+    input=learned_clips(symmetric=True, signed=True),
+    activated_input=learned_clips(symmetric=False, signed=True),
+    operand=learned_clips(symmetric=True, signed=True),
+    probabilities=learned_clips(symmetric=False, signed=False),
     splits=True,
-    learned_clip=True,
+    pooler=True,
     source="BinaryBERT transformer/utils_quant.py and transformer/binary_model_init.py: ternary weights that are split "
     "into two binary ones, learned clips (symmetric for q, k, v and most inputs, asymmetric for probabilities and the "
     "input of the second feed-forward matrix), learned steps at four bits. BinaryBERT splits a student of half the "
@@ -150,12 +143,17 @@ class QuantConfig:
 
     Attributes:
         precision: bit-widths; a string is parsed.
-        recipe: "xtc", "ternarybert", "binarybert" or "adaqat".
+        recipe: ``"xtc"``, ``"ternarybert"``, ``"binarybert"`` or ``"adaqat"``.
         lora_rank: rank of the low-rank terms of all quantized linear layers, 0 for none (XTC appendix B.3: 1 or 8).
 
     Raises:
         ValueError: precision not understood, recipe unknown, rank negative, without quantized weights or beside split
             ones, or one bit asked of a recipe that has none.
+
+    Examples:
+        >>> from xtcq import QuantConfig
+        >>> QuantConfig("1-1-8", lora_rank=1).precision
+        Precision(weights=1, embeddings=(1, 32, 32), activations=8)
     """
 
     precision: Precision

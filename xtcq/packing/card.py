@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from huggingface_hub import ModelCardData
 from torch import nn
 
-from xtcq.quantization import get_widths, model_size
+from xtcq.quantization import model_size, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
 MIB = 2**20
-# The encoders of `xtcq.encoder`, as their own model cards name them.
+# The encoders of ``xtcq.encoder``, as their own model cards name them.
 ENCODERS = {
     "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
     "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
@@ -54,7 +54,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
     Args:
         card: what the model cannot say itself.
         model: the frozen model.
-        rest: "fp32" or "fp16", as in `save_packed`.
+        rest: "fp32" or "fp16", as in ``save_packed``.
         file_bytes: size of the packed file.
         has_tokenizer: whether the folder holds one.
 
@@ -99,8 +99,9 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
 
 def _precision(model: nn.Module) -> str:
     """The precision; where widths were learned, with their averages without regard to sizes, as AdaQAT-BERT prints."""
-    precision, widths = model.quant_config.precision, list(get_widths(model).values())
-    if not model.quant_config.scheme.learned or set(widths) <= {(precision.weights, precision.activations)}:
+    precision = model.quant_config.precision
+    widths = [(layer.bits, layer.input_bits) for layer in quantized_layers(model).values() if layer.input_bits]
+    if set(widths) <= {(precision.weights, precision.activations)}:
         return str(precision)
     weights, activations = (f"{sum(bits) / len(widths):.3g}" for bits in zip(*widths, strict=True))
     if precision.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):

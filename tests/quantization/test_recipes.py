@@ -1,8 +1,10 @@
 import dataclasses
 
 import pytest
+import torch
 
-from xtcq.quantization import RECIPES, Precision, QuantConfig
+from xtcq.quantization import RECIPES, Precision, QuantConfig, freeze, quantize
+from xtcq.quantization.recipes import learned_weights
 
 
 def test_a_string_is_parsed():
@@ -53,7 +55,7 @@ def test_errors(arguments, message):
 )
 def test_weight_and_table_quantizers_of_the_recipes(recipe, bits, weight, table):
     scheme = RECIPES[recipe]
-    for quantizer, expected in ((scheme.weight_quantizer(bits), weight), (scheme.embedding_quantizer(bits), table)):
+    for quantizer, expected in ((scheme.weight(bits, 7), weight), (scheme.table(bits, 7), table)):
         described = quantizer.describe()
         assert (described["quantizer"], described["granularity"], described["clip"]) == expected
         assert described["bits"] == bits
@@ -64,11 +66,17 @@ def test_weight_and_table_quantizers_of_the_recipes(recipe, bits, weight, table)
     [("xtc", "dynamic", "token"), ("ternarybert", "dynamic", "tensor"), ("adaqat", "lsq", "tensor")],
 )
 def test_activation_quantizers_of_the_recipes(recipe, quantizer, granularity):
-    described = RECIPES[recipe].activation_quantizer(4).describe()
+    described = RECIPES[recipe].input(4).describe()
     assert (described["quantizer"], described["granularity"], described["bits"]) == (quantizer, granularity, 4)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_32_bits_are_no_quantizer(recipe):
-    scheme = RECIPES[recipe]
-    assert (scheme.weight_quantizer(32), scheme.embedding_quantizer(32), scheme.activation_quantizer(32)) == (None,) * 3
+def test_a_recipe_may_learn_one_step_a_row(tiny_bert, padded_batch, monkeypatch):
+    rows = learned_weights("row")
+    recipe = dataclasses.replace(RECIPES["adaqat"], name="rows", weight=rows, table=rows)
+    monkeypatch.setitem(RECIPES, "rows", recipe)
+    model = quantize(tiny_bert().eval(), QuantConfig("3-4-8", recipe="rows"))
+    with torch.no_grad():
+        expected = model(**padded_batch).logits
+    layer, table = model.bert.encoder.layer[0].intermediate.dense, model.bert.embeddings.word_embeddings
+    assert layer.weight_quantizer.step.shape == (128, 1) and table.weight_quantizer.step.shape == (101, 1)
+    assert torch.equal(freeze(model)(**padded_batch).logits, expected)

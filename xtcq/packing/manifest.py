@@ -28,15 +28,15 @@ class PackedModelError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The content of `quantization_map.json`, beside format, version and its own digest.
+    """The content of ``quantization_map.json``, beside format, version and its own digest.
 
     Attributes:
-        precision: notation for `Precision.parse`.
-        recipe: name of the recipe, as in `QuantConfig`.
-        lora_rank: as in `QuantConfig`.
+        precision: notation for ``Precision.parse``.
+        recipe: name of the recipe, as in ``QuantConfig``.
+        lora_rank: as in ``QuantConfig``.
         rest: "fp32" or "fp16", how everything but the codes is stored.
-        files: name to `bytes` and `sha256`, for every file whose content decides what the model computes.
-        modules: what `quantization_map` returns for the model.
+        files: name to ``bytes`` and ``sha256``, for every file whose content decides what the model computes.
+        modules: what ``quantization_map`` returns for the model.
     """
 
     precision: str
@@ -47,14 +47,14 @@ class Manifest:
     modules: dict[str, dict[str, Any]]
 
     def to_json(self) -> str:
-        """Serialise; `digest` is the SHA-256 of the text with 64 zeros in its place."""
+        """Serialise; ``digest`` is the SHA-256 of the text with 64 zeros in its place."""
         fields = {"format": FORMAT, "version": VERSION, "digest": _NO_DIGEST} | dataclasses.asdict(self)
         text = json.dumps(fields, indent=1) + "\n"
         return text.replace(_NO_DIGEST, _sha256(text.encode()), 1)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read and check the map in `folder`.
+        """Read and check the map in ``folder``.
 
         Raises:
             FileNotFoundError: there is none.
@@ -88,7 +88,7 @@ class Manifest:
         return manifest
 
     def read_file(self, folder: Path, name: str) -> bytes:
-        """Return the content of one of `files`, checked against its digest.
+        """Return the content of one of ``files``, checked against its digest.
 
         Raises:
             FileNotFoundError: the file is missing.
@@ -116,7 +116,7 @@ class Manifest:
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Return the entry of `Manifest.files` for a file."""
+    """Return the entry of ``Manifest.files`` for a file."""
     data = path.read_bytes()
     return {"bytes": len(data), "sha256": _sha256(data)}
 
