@@ -252,7 +252,9 @@ def test_one_width_for_the_network_needs_one_start(learned):
         controller(model, granularity="network")
     assert controller(model, granularity="kind").groups[-1] == [12]  # the pooler shares its width with none
     assert controller(model).search.weights[-1].value == 5.0
-    with pytest.raises(ValueError, match="steps is 0, expected the number of exploration steps"):
+    with pytest.raises(
+        ValueError, match="steps is 0, expected an integer of at least 1: the number of exploration steps"
+    ):
         controller(model, length=0)
 
 

@@ -17,6 +17,7 @@ from xtcq.adaqat.replay import Replay
 from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
 from xtcq.adaqat.selection import choose, narrowed, reduction_error
 from xtcq.adaqat.settings import AdaQATSettings
+from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
 
 
@@ -65,8 +66,7 @@ class AdaQAT:
     ) -> None:
         """Find the quantizers and start from their widths."""
         self.settings = settings = settings or AdaQATSettings()
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps is {steps!r}, expected the number of exploration steps, at least 1")
+        check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
         _check(model, layers)
         self.names = list(layers)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
 from xtcq.adaqat.search import MOST_ETA, PUBLISHED_ETA
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.quantization import STEPS
 
 # From the finest to the coarsest; a kind and a block of BERT are about equally many.
@@ -87,26 +87,22 @@ class AdaQATSettings:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}")
-        for name, least, most in (("least", 1, 8), ("most", 1, 8), ("oscillations", 1, math.inf)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                upper = "" if most == math.inf else f" and at most {most}"
-                raise ValueError(f"{name} is {value!r}, expected an integer of at least {least}{upper}")
+            check_choice(name, getattr(self, name), choices)
+        for name, most in (("least", 8), ("most", 8), ("oscillations", None)):
+            check_integer(name, getattr(self, name), 1, most)
         if self.least > self.most:
             raise ValueError(
                 f"least is {self.least} and most is {self.most}: no bit-width is in that range, swap the two"
             )
         for name in ("lambda_weights", "lambda_activations", "eta"):
             if getattr(self, name) is not None or name != "eta":
-                object.__setattr__(self, name, _positive(name, getattr(self, name)))
+                object.__setattr__(self, name, check_positive(name, getattr(self, name)))
         if self.eta is not None and self.eta > MOST_ETA:
             raise ValueError(
                 f"eta is {self.eta!r}, expected at most {MOST_ETA:g} (the published code has {PUBLISHED_ETA}): a "
                 "greater rate jumps over widths. Plan more steps, or fewer widths by a coarser granularity"
             )
-        share = _positive("share", self.share)
+        share = check_positive("share", self.share)
         if share >= 1:
             raise ValueError(
                 f"share is {self.share!r}: exploration cannot be as long as the whole training or longer, since "
@@ -133,9 +129,3 @@ class AdaQATSettings:
             given = sorted(fields) if isinstance(fields, dict) else fields
             raise ValueError(f"AdaQAT settings are {known}, all optional; got {given}")
         return cls(**fields)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} is {value!r}, expected a positive number")
-    return float(value)
