@@ -9,12 +9,9 @@ import pandas as pd
 
 from xtcq.adaqat import ACTIVATIONS, GRANULARITIES, WEIGHTS, AdaQATSettings, WidthSearch, begin, departures
 from xtcq.adaqat import needed_steps as steps_of
-from xtcq.encoder import encoder_depth, encoder_width
 from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
 from xtcq.study.experiment import Experiment
-from xtcq.tasks import task_spec
-from xtcq.training.schedule import stage_steps
+from xtcq.training.settings import stage_steps
 
 NEEDS = (2, 3, 4)
 # What a bit less than the need costs in a planted search, in units of the loss; half a nat is one bad answer in a few.
@@ -149,10 +146,5 @@ def _paper(experiment: Experiment, granularity: str | None = None) -> AdaQATSett
 
 def student_layers(experiment: Experiment) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
     """Return start widths and numbers of weights of a student's linear layers, known without building it."""
-    depth = encoder_depth(experiment.model) if experiment.kept is None else len(experiment.kept)
-    width, precision = encoder_width(experiment.model), Precision.parse(experiment.precision)
-    matrices = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
-    sizes = {f"encoder.layer.{i}.{name}": size * width**2 for i in range(depth) for name, size in matrices.items()}
-    if task_spec(experiment.task).head != "questions":  # such a model has no pooler
-        sizes["pooler.dense"] = width**2
-    return dict.fromkeys(sizes, (precision.weights, precision.activations)), sizes
+    precision = Precision.parse(experiment.precision)
+    return dict.fromkeys(experiment.matrices, (precision.weights, precision.activations)), experiment.matrices

@@ -22,7 +22,7 @@ TEACHER = "teacher"
 # Fewest seeds of a task that decide anything.
 LEAST_SEEDS = 3
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
-READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
+READINGS = {"kept": ("layers",), "budget": ("epochs",), "width_source": ("adaqat", "allocation")}
 
 
 @dataclass(frozen=True)

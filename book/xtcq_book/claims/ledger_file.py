@@ -12,7 +12,7 @@ import yaml
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
-from xtcq.study.experiment import WIDTHS, Experiment
+from xtcq.study.experiment import WIDTH_SOURCES, Experiment
 from xtcq_book import published
 from xtcq_book.chapters.errata import NINE
 from xtcq_book.claims import computed
@@ -240,7 +240,7 @@ def _canonical(field: str, name: str, value: Any) -> Any:
     # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
     if name == "kept" and (value is None or isinstance(value, list)):
         return value and tuple(value)
-    if (name == "budget" and value in BUDGET_NAMES) or (name == "widths" and value in WIDTHS):
+    if (name == "budget" and value in BUDGET_NAMES) or (name == "width_source" and value in WIDTH_SOURCES):
         return value
     if name.startswith("adaqat."):
         setting = name.removeprefix("adaqat.")
