@@ -254,3 +254,15 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
     (folder / "config.json").write_text('{"model_type": "distilbert"}')
     with pytest.raises(ValueError, match="holds a model of type 'distilbert', expected 'bert'"):
         load_classifier(folder)
+
+
+def test_without_its_weights_an_encoder_is_its_configuration(tiny, published):
+    shutil.copy(published / "tokenizer.json", tiny)
+    expected = load_encoder(str(tiny), 3)[0]
+    (tiny / "model.safetensors").unlink()
+    model, tokenizer = load_encoder(str(tiny), 3, pretrained=False)
+    assert {name: value.shape for name, value in model.state_dict().items()} == {
+        name: value.shape for name, value in expected.state_dict().items()
+    }
+    assert model.config.problem_type == expected.config.problem_type and not model.training
+    assert tokenizer.vocab_size == 30522

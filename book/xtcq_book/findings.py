@@ -12,7 +12,7 @@ from IPython.display import Markdown
 from xtcq.study.experiment import Experiment
 from xtcq.study.gathering import full_teachers
 from xtcq.study.records import OLD_SCHEMA, Record, history_frame, to_frame
-from xtcq.study.runs import is_trained
+from xtcq.study.students import is_trained
 from xtcq.tasks import chance_level, has_learned, standard_error, task_spec
 from xtcq_book import labels
 from xtcq_book.labels import Label, as_text

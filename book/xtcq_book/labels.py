@@ -62,8 +62,8 @@ def tables(experiment: Experiment) -> str:
 
 
 def widths(experiment: Experiment) -> str:
-    """Where bit-widths come from, see ``Experiment.widths``; uniform ones with their bits: ``"uniform 2-4"``."""
-    return f"uniform {linears(experiment)}" if experiment.widths == "uniform" else experiment.widths
+    """Where bit-widths come from, see ``Experiment.width_source``; uniform ones with their bits: ``"uniform 2-4"``."""
+    return f"uniform {linears(experiment)}" if experiment.width_source == "uniform" else experiment.width_source
 
 
 def search(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from xtcq.adaqat import Replay, narrowed
 from xtcq.quantization import QuantConfig, QuantLinear, quantize
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record
-from xtcq.study.runs import load_student
+from xtcq.study.runs import trained_student
 from xtcq.tasks import encode, load_task
 from xtcq_book import labels, published
 from xtcq_book.findings import bullets
@@ -211,7 +211,7 @@ def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4
         Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and the
         ``standard error`` of the mean.
     """
-    model, tokenizer = load_student(teacher)
+    model, tokenizer = trained_student(teacher)
     quantize(model, QuantConfig(precision, "adaqat"))
     task = load_task(teacher.task)
     transformers.set_seed(seed)

@@ -120,7 +120,7 @@ def store(make_record):
 
     def build(experiment, old=False):
         record = make_record(80.0, **vars(experiment))
-        if experiment.adaqat or experiment.allocation:
+        if experiment.adaqat:
             record = dataclasses.replace(record, exploration=_exploration())
         path = save_record(record)
         if old:

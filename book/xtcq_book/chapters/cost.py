@@ -47,7 +47,7 @@ def records_of(profile: Profile) -> list[Record]:
     synthetic = task_spec(profile.tasks[0]).synthetic
 
     def of_profile(records: Iterable[Record]) -> list[Record]:
-        uniform = [r for r in records if r.experiment.widths == "uniform"]
+        uniform = [r for r in records if r.experiment.width_source == "uniform"]
         return [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
 
     new = (load_record(path) for path in sorted(records_folder().glob("*.json")))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from xtcq.quantization import find_encoder
 from xtcq.study.experiment import Experiment
-from xtcq.study.runs import is_trained, load_student, run
+from xtcq.study.runs import run, trained_student
+from xtcq.study.students import is_trained
 from xtcq.tasks import task_spec
 from xtcq_book import labels
 from xtcq_book.findings import bullets
@@ -136,8 +137,8 @@ def measure(
     """
     apart, shapes = [], []
     for experiment in experiments:
-        student, _ = load_student(experiment)
-        origin, _ = load_student(counterpart(experiment))
+        student, _ = trained_student(experiment)
+        origin, _ = trained_student(counterpart(experiment))
         names = {"task": labels.task(experiment), "run": as_text(label(experiment))}
         apart.append(pd.DataFrame(names, index=[0]).merge(distances(origin, student), how="cross"))
         apart[-1].insert(2, "step", _best_step(experiment))
@@ -245,6 +246,6 @@ def _norm(matrix: Tensor) -> float:
 
 
 def _best_step(experiment: Experiment) -> int:
-    """Where the weights of `load_student` come from: the best evaluation."""
+    """Where the weights of a trained student come from: the best evaluation."""
     metric = task_spec(experiment.task).primary_metric
     return max(run(experiment).evaluations, key=lambda point: point["metrics"][metric])["step"]

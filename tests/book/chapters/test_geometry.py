@@ -123,7 +123,7 @@ def measured(pair, monkeypatch, make_record):
         first.history.append({**first.history[0], "step": step, "stage": stage, "metrics": metrics})
     models = {first.experiment: still, second.experiment: moved}
     records = {record.experiment: record for record in (first, second)}
-    monkeypatch.setattr(geometry, "load_student", lambda e: (models.get(e, origin), None))
+    monkeypatch.setattr(geometry, "trained_student", lambda e: (models.get(e, origin), None))
     monkeypatch.setattr(geometry, "run", lambda e: records[e])
     return geometry.measure(models, label=labels.plan)
 
