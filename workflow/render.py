@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 import yaml
+from browser_engine import build_in
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 DEMO_NOTICE = (
@@ -94,7 +95,9 @@ def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="whi
     """Render the book to _build/html."""
     root = Path(__file__).resolve().parents[1]
     try:
-        page = build(root, stage(root, edition))
+        source = stage(root, edition)
+        build_in(source, cache=root / "_build")
+        page = build(root, source)
     except StagingError as error:
         raise SystemExit(f"error: {error}") from None
     except subprocess.CalledProcessError:
