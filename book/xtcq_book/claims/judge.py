@@ -23,6 +23,7 @@ VERDICTS = (
     REPRODUCED, CONTRADICTED, UNDECIDED, SAME, OPPOSITE, NO_DIFFERENCE, UNDECIDED_HERE, DEPENDS, CANNOT, NOT_RUN,
 )  # fmt: skip
 DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
+SCORES = ("best", "last")
 PAPER_MODEL = "bert-base-uncased"
 PAPER_TASKS = 8
 # What the papers' own intervals say, besides "undecided".
@@ -31,6 +32,21 @@ ONE_SEED = "undecided (one seed)"
 _NOTHING = "nothing that was run passes the gates"
 _OPEN = "the interval holds the threshold, or zero"
 _NO_CONTROL = "its control arm was not run, or does not pass the gates"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A claim under one score.
+
+    Attributes:
+        points: the effect, in points; in bits of what a search found.
+        lift: the same in per cent of the lift; None where there is none.
+        verdict: the word for it; None for what is computed.
+    """
+
+    points: Estimate
+    lift: Estimate | None = None
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +60,7 @@ class Judgement:
         paper_verdict: `HOLDS` or `FAILS`, by the same rule, or why it is open.
         verdict: one of `VERDICTS`.
         because: why nothing was decided; empty otherwise.
-        verdict_best, verdict_last: the word under each score; None where there is no effect.
-        best, last: effects under each score, in points or bits.
-        best_lift, last_lift: the same in per cent of the lift.
+        best, last: the same under each score; None where there is no effect.
         beyond: whether the verdict stays with the interval for other examples as well.
         control: effect in points of the control arm under the best score.
         evidence: what was compared and what was left out; None where nothing was.
@@ -59,12 +73,8 @@ class Judgement:
     paper_verdict: str
     verdict: str
     because: str = ""
-    verdict_best: str | None = None
-    verdict_last: str | None = None
-    best: Estimate | None = None
-    best_lift: Estimate | None = None
-    last: Estimate | None = None
-    last_lift: Estimate | None = None
+    best: Scored | None = None
+    last: Scored | None = None
     beyond: bool = False
     control: float | None = None
     evidence: Evidence | None = None
@@ -112,7 +122,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
     if isinstance(test, Computed):
         effect = computed.VALUES[test.computed]() - opened.paper_effect
         verdict = REPRODUCED if claim.holds_at(effect) else CONTRADICTED
-        return replace(opened, verdict=verdict, best=Estimate(effect, (effect, effect), None, 1, 1))
+        return replace(opened, verdict=verdict, best=Scored(Estimate(effect, (effect, effect), None, 1, 1)))
     if isinstance(test, Untestable):
         return replace(opened, verdict=CANNOT, because=test.untestable)
     if not (found := find_evidence(test, records)):
@@ -142,7 +152,7 @@ def _judge_contrast(claim: Claim, opened: Judgement, evidence: Evidence, records
     judged = replace(judged, **_estimates(evidence))
     if arm is not None:
         of_tasks = arm.only(evidence.seeds, "")
-        missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in ("best", "last")]
+        missed = [fmean(map(fmean, of_tasks.effects(score).values())) for score in SCORES]
         judged = replace(judged, control=missed[0])
         if not all(map(claim.holds_at, missed)):
             because = f"the control arm, at {missed[0]:+.1f} points (last {missed[1]:+.1f}), misses the bound by itself"
@@ -158,14 +168,14 @@ def _judge_spread(claim: Claim, opened: Judgement, evidence: Evidence) -> Judgem
         return replace(judged, verdict=UNDECIDED if _at_scale(judged) else UNDECIDED_HERE, because=lack)
     configurations = [found for found in _configurations(claim, evidence) if len(found[0]) >= claim.least_tasks]
     found = {}
-    for score in ("best", "last"):
+    for score in SCORES:
         variances, freedoms = [], []
         for settings, seeds in configurations:
             averages = [fmean(value(s.terms[seed][0][1], score) for s in settings) for seed in seeds]
             variances.append(stdev(averages) ** 2 * len(settings) / PAPER_TASKS)
             freedoms.append(len(seeds) - 1)
         spread, bounds = deviation(variances, freedoms)
-        found[score] = Estimate(spread, bounds, None, len(variances), len(variances))
+        found[score] = Scored(Estimate(spread, bounds, None, len(variances), len(variances)))
     kept = [setting for settings, _ in configurations for setting in settings]
     return _with_words(claim, replace(opened, evidence=Evidence(kept, evidence.gated), **found))
 
@@ -196,18 +206,18 @@ def _at_scale(judged: Judgement) -> bool:
     return judged.model == PAPER_MODEL and all(own_name(*length) for length in lengths)
 
 
-def _estimates(evidence: Evidence) -> dict[str, Estimate]:
+def _estimates(evidence: Evidence) -> dict[str, Scored]:
     """Effects under both scores, in points and in per cent of the lift; of what a search found, in bits alone."""
     lifts, found = evidence.lifts, {}
-    for score in ("best", "last"):
+    for score in SCORES:
         effects = evidence.effects(score)
         if evidence.settings[0].found is not None:
-            found[score] = estimate(effects)
+            found[score] = Scored(estimate(effects))
             continue
         variances = evidence.example_variances(score)
         shares = {task: [100 * one / lifts[task] for one in values] for task, values in effects.items()}
         scaled = variances and {task: variance * (100 / lifts[task]) ** 2 for task, variance in variances.items()}
-        found |= {score: estimate(effects, variances), f"{score}_lift": estimate(shares, scaled)}
+        found[score] = Scored(estimate(effects, variances), estimate(shares, scaled))
     return found
 
 
@@ -215,32 +225,25 @@ def _with_words(claim: Claim, judged: Judgement) -> Judgement:
     """The judgement with its verdicts."""
     lack = _lack(claim, judged.evidence)
     at_scale, lift = _at_scale(judged), fmean(judged.evidence.lifts.values()) / 100
+    undecided = UNDECIDED if at_scale else UNDECIDED_HERE
 
-    def word(score: str, part: str) -> str:
-        points, share = getattr(judged, score), getattr(judged, f"{score}_lift")
-        intervals = [getattr(points, part)]
-        if share is not None:
+    def word(scored: Scored, part: str) -> str:
+        intervals = [getattr(scored.points, part)]
+        if scored.lift is not None:
             # A share of the lift in points of a task with the mean lift: the threshold stays what it is.
-            bounds = getattr(share, part)
+            bounds = getattr(scored.lift, part)
             intervals.append(bounds and tuple(lift * bound for bound in bounds))
         words = {None if lack else _word(claim, bounds, at_scale) for bounds in intervals}
         return (words.pop() if len(words) == 1 else None) or undecided
 
-    undecided = UNDECIDED if at_scale else UNDECIDED_HERE
-    words = [word(score, "seeds") for score in ("best", "last")]
-    beyond = [word(score, "both") for score in ("best", "last")]
-    verdict, because = words[0] if words[0] == words[1] else DEPENDS, lack
+    both = (judged.best, judged.last)
+    best, last = (replace(scored, verdict=word(scored, "seeds")) for scored in both)
+    verdict, because = best.verdict if best.verdict == last.verdict else DEPENDS, lack
     if verdict == undecided and not lack:
-        alone = _word(claim, judged.best.seeds, at_scale)
+        alone = _word(claim, best.points.seeds, at_scale)
         because = "decided in points, but not as a share of the lift" if alone else _OPEN
-    return replace(
-        judged,
-        verdict=verdict,
-        because=because,
-        verdict_best=words[0],
-        verdict_last=words[1],
-        beyond=verdict in DECIDED and beyond == words,
-    )
+    beyond = verdict in DECIDED and {word(scored, "both") for scored in both} == {verdict}
+    return replace(judged, verdict=verdict, because=because, best=best, last=last, beyond=beyond)
 
 
 def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:

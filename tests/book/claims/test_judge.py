@@ -131,27 +131,32 @@ def test_the_words_at_another_scale_than_the_papers(claim, make_study, gains, ve
     judgement = judge(claim, make_study(gains))
     assert (judgement.verdict, judgement.paper_verdict) == (verdict, "holds")
     if gains:
-        assert judgement.verdict_best == judgement.verdict_last == verdict
-        assert judgement.best.effect == pytest.approx(sum(map(sum, gains.values())) / sum(map(len, gains.values())))
+        assert judgement.best.verdict == judgement.last.verdict == verdict
+        assert judgement.best.points.effect == pytest.approx(
+            sum(map(sum, gains.values())) / sum(map(len, gains.values()))
+        )
 
 
 def test_why_nothing_is_decided(claim, make_study):
     # Up to a fifth of the threshold below it, and zero inside: no threshold is held, and no side of zero is taken.
     judgement = judge(claim, make_study(study(-0.1, -0.2, -0.3, spread=0.4)))
-    assert judgement.best.seeds[0] < -0.3 and 0 < judgement.best.seeds[1] < 0.3
+    assert judgement.best.points.seeds[0] < -0.3 and 0 < judgement.best.points.seeds[1] < 0.3
     assert (judgement.verdict, judgement.because) == (UNDECIDED_HERE, "the interval holds the threshold, or zero")
 
 
 def test_one_seed_of_three_tasks_decides_nothing(claim, make_study):
     judgement = judge(claim, make_study({"mrpc": [-1.0], "rte": [0.1], "sst2": [0.2]}))
-    assert (judgement.best.seeds, judgement.best.agree) == (None, 1)
+    assert (judgement.best.points.seeds, judgement.best.points.agree) == (None, 1)
     assert judgement.because == "0 tasks of 3 with 3 seeds each"
 
 
 def test_two_tasks_are_shown_without_a_verdict(claim, make_study):
     judgement = judge(claim, make_study(study(1.0, 1.2) | {"rte": [-9.0]}))
     assert (judgement.verdict, judgement.because) == (UNDECIDED_HERE, "2 tasks of 3 with 3 seeds each")
-    assert judgement.best.effect == pytest.approx(1.1) and judgement.best.seeds[0] < 1.1 < judgement.best.seeds[1]
+    assert (
+        judgement.best.points.effect == pytest.approx(1.1)
+        and judgement.best.points.seeds[0] < 1.1 < judgement.best.points.seeds[1]
+    )
     html = show([judgement], name="x").to_html()
     assert "best +1.10 [" in html and "2 tasks of 3" in html and "minilm-l6, MRPC, SST-2, " in html
     assert "<li>rte: fewer than 2 seeds</li>" in html and "3 seeds a task" in html
@@ -200,8 +205,8 @@ def test_no_worse_is_the_same_where_there_is_no_difference(make_study):
 def test_a_verdict_that_holds_under_one_score_only(claim, make_study):
     gains = study(1.0, 1.2, 1.4)
     judgement = judge(claim, make_study(gains, last=study(0.0, 0.1, -0.1, spread=0.9)))
-    assert (judgement.verdict, judgement.verdict_best) == (DEPENDS, SAME)
-    assert judgement.verdict_last == UNDECIDED_HERE and not judgement.beyond
+    assert (judgement.verdict, judgement.best.verdict) == (DEPENDS, SAME)
+    assert judgement.last.verdict == UNDECIDED_HERE and not judgement.beyond
     assert judge(claim, make_study(gains, last=study(-1, -1, -1))).verdict == DEPENDS
 
 
@@ -219,28 +224,28 @@ def test_one_stage_against_three_at_1_bit_under_both_scores(make_run):
                     last = best + 0.01 * seed if stages == "one-stage" else best - 40
                     records.append(make_run(best + 0.01 * seed, last, **fields))
     judgement = judge(claim, records)
-    assert judgement.best.effect == pytest.approx(0.2) and judgement.last.effect == pytest.approx(40.22)
-    assert (judgement.verdict, judgement.verdict_best, judgement.verdict_last) == (SAME, SAME, SAME)
+    assert judgement.best.points.effect == pytest.approx(0.2) and judgement.last.points.effect == pytest.approx(40.22)
+    assert (judgement.verdict, judgement.best.verdict, judgement.last.verdict) == (SAME, SAME, SAME)
     worse = dataclasses.replace(claim, direction="greater", smallest_effect=1.0)
     judgement = judge(worse, records)
-    assert (judgement.verdict, judgement.verdict_best, judgement.verdict_last) == (DEPENDS, NO_DIFFERENCE, SAME)
+    assert (judgement.verdict, judgement.best.verdict, judgement.last.verdict) == (DEPENDS, NO_DIFFERENCE, SAME)
 
 
 def test_a_long_scale_of_one_task_does_not_decide(claim, make_study, make_run):
     """Points and share of the lift have to agree: STS-B has 85 points of lift, MRPC 16.6."""
     gains = {"stsb": [6.0, 6.1, 6.2], "mrpc": [-1.0, -1.1, -0.9], "rte": [-1.0, -1.1, -0.9]}
     judgement = judge(claim, make_study(gains))
-    assert judgement.best.seeds[0] > 0.3 > judgement.best_lift.effect
+    assert judgement.best.points.seeds[0] > 0.3 > judgement.best.lift.effect
     lift = {"stsb": 85, "mrpc": 85 - 100 * 279 / 408, "rte": 85 - 100 * 146 / 277}
     shares = [100 * values[0] / lift[task] for task, values in gains.items()]
-    assert judgement.best_lift.effect == pytest.approx(sum(shares) / 3, abs=0.2)
-    assert judgement.verdict == UNDECIDED_HERE and judgement.best.agree == 1
+    assert judgement.best.lift.effect == pytest.approx(sum(shares) / 3, abs=0.2)
+    assert judgement.verdict == UNDECIDED_HERE and judgement.best.points.agree == 1
     assert judgement.because == "decided in points, but not as a share of the lift"
 
 
 def test_also_beyond_these_examples(claim, make_study, monkeypatch):
     gains = study(3.0, 4.0, 5.0)
-    assert judge(claim, make_study(gains)).best.both is None
+    assert judge(claim, make_study(gains)).best.points.both is None
 
     def judged(gains, errors):
         monkeypatch.setattr(examples, "_examples", lambda task: pd.DataFrame({"label": [0]}))
@@ -251,7 +256,7 @@ def test_also_beyond_these_examples(claim, make_study, monkeypatch):
 
     near = judged(gains, 5.0)
     # Influences of 10 points on 408 examples, the same for all seeds, over three tasks: a standard error of 0.29.
-    assert near.best.both[1] - near.best.effect == pytest.approx(1.96 * 10 / math.sqrt(408 * 3), rel=0.1)
+    assert near.best.points.both[1] - near.best.points.effect == pytest.approx(1.96 * 10 / math.sqrt(408 * 3), rel=0.1)
     assert near.verdict == SAME and near.beyond
     far = judged(gains, 200.0)
     assert far.verdict == SAME and not far.beyond
@@ -282,7 +287,7 @@ def test_one_bit_at_half_the_depth_beside_one_bit_at_full_depth(make_run):
     judgement = judge(claim_of("reduced-1bit-costs-more-than-at-full-depth"), records)
     # At full depth one bit loses 4 against the teacher, at half the depth 2 against 32 bits.
     assert judgement.verdict == OPPOSITE and judgement.evidence.gated == []
-    assert judgement.best.effect == pytest.approx(-2.0, abs=0.2)
+    assert judgement.best.points.effect == pytest.approx(-2.0, abs=0.2)
     assert {r.experiment.kept for r in judgement.evidence.students} == {None, (1, 3, 5)}
     # Both depths are settings of the claim about 2 bits, whose control arm the 32-bit students are that train on.
     judgement = judge(claim_of("reduced-2bit-within-one-point"), records)
@@ -363,7 +368,7 @@ def test_a_spread_over_seeds(make_run):
 
     # Every average moves by one point a seed: a deviation of 1, over eight tasks of 1 / sqrt(2).
     four = judge(claim, students(list(budget), 1.0))
-    assert four.best.effect == pytest.approx(1 / math.sqrt(2)) and four.verdict == OPPOSITE
+    assert four.best.points.effect == pytest.approx(1 / math.sqrt(2)) and four.verdict == OPPOSITE
     assert judge(claim, students(list(budget), 0.1)).verdict == SAME
     two = judge(claim, students(list(budget)[:2], 1.0))
     assert (two.verdict, two.because) == (UNDECIDED_HERE, "2 tasks of 3 with 3 seeds each")
@@ -375,7 +380,7 @@ def test_what_is_computed_needs_no_records_and_no_scale(monkeypatch):
     for value, verdict in ((32.04, REPRODUCED), (31.94, CONTRADICTED)):
         monkeypatch.setitem(VALUES, claim.test.computed, lambda value=value: value)
         judgement = judge(claim, [])
-        assert (judgement.verdict, judgement.best.effect) == (verdict, pytest.approx(value - 32.0))
+        assert (judgement.verdict, judgement.best.points.effect) == (verdict, pytest.approx(value - 32.0))
 
 
 def test_encoders_are_judged_apart(claim, make_study):
