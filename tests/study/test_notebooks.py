@@ -10,10 +10,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
-from xtcq_book.chapters import augmented, benchmarks
+from xtcq_book.chapters import benchmarks
 from xtcq_book.claims import table as claims_table
 
-from xtcq import tasks, training
+from xtcq import encoder, tasks, training
 from xtcq.quantization import LAYER_LINEARS
 from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_record
 
@@ -23,7 +23,7 @@ SAID = {
     "benchmarks": "`inference-cpu.json`, answers of a packed BERT-base on a processor, is missing.",
     "claims": "xtc-claims",
     "compress-your-own": "there is no packed student",
-    "cost": "None of these runs has a Record.",
+    "cost": "none of these runs has a Record.",
     "errata": "disagree",  # nothing of it is measured
     "from-scratch": "",  # all of it is the method
 }
@@ -86,8 +86,9 @@ def page(shell, folders, monkeypatch, word_task):
         raise AssertionError(f"with train=False this was trained: {arguments[0]}")
 
     # What is added to a task is made of its data and an encoder, which a test does not have.
-    monkeypatch.setattr(augmented, "load_task", lambda name: word_task)
-    monkeypatch.setattr(augmented, "_augmented", lambda *_: word_task)
+    monkeypatch.setattr(tasks, "load_task", lambda name: word_task)
+    monkeypatch.setattr(tasks, "load_augmented_task", lambda *_: word_task)
+    monkeypatch.setattr(encoder, "load_encoder", lambda *_: (None, None))
     monkeypatch.setattr(benchmarks, "results_folder", lambda: folders)
     # What is judged is on the page of claims.
     monkeypatch.setattr(claims_table, "chapter", lambda name: name)

@@ -13,8 +13,7 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, encoder_width, model_names
-from xtcq.quantization import Precision, QuantConfig
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets
 from xtcq.tasks import QuestionSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
