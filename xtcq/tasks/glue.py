@@ -5,6 +5,8 @@ prints under "Train (noDA)" and "Dev data". Column names are those of the Huggin
 first metric of a task is one that enters XTC's average.
 """
 
+from __future__ import annotations
+
 from xtcq.tasks.spec import TaskSpec
 
 

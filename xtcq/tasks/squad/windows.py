@@ -23,11 +23,11 @@ class EncodedQuestions(EncodedDataset):
     """Windows of the questions of one split; one window is one example.
 
     Args:
-        inputs: Inputs of the model by name, one array a window.
-        windows: Where each window's word pieces lie in its context.
-        questions: Position in the frame of every window's question, rising.
-        frame: The questions.
-        spec: The task.
+        inputs: inputs of the model by name, one array a window.
+        windows: where each window's word pieces lie in its context.
+        questions: position in the frame of every window's question, rising.
+        frame: the questions.
+        spec: the task.
     """
 
     def __init__(
@@ -79,23 +79,23 @@ class EncodedQuestions(EncodedDataset):
 
 
 def encode_questions(frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
-    """Encode the questions of one split as `[CLS] question [SEP] part of the context [SEP]`.
+    """Encode the questions of one split as ``[CLS] question [SEP] part of the context [SEP]``.
 
-    A context is cut into windows that fill `spec.max_length` and overlap by `spec.stride` word pieces. The label of a
-    window is the first and the last piece of the question's first answer; a window that does not hold the whole
+    A context is cut into windows that fill ``spec.max_length`` and overlap by ``spec.stride`` word pieces. The label of
+    a window is the first and the last piece of the question's first answer; a window that does not hold the whole
     answer, and a question without one, has the label [CLS], position 0, for both.
 
     Args:
-        frame: Questions with the columns `question`, `context` and `answers`, as
-            `xtcq.tasks.squad.data.checked_questions` returns them.
-        spec: The task.
-        tokenizer: A fast BERT tokenizer.
+        frame: questions with the columns ``question``, ``context`` and ``answers``, as
+            ``xtcq.tasks.squad.data.checked_questions`` returns them.
+        spec: the task.
+        tokenizer: a fast BERT tokenizer.
 
     Returns:
         The windows in the order of the questions, those of one question from left to right.
 
     Raises:
-        ValueError: If a question is so long that a window has no more of its context than two windows share, or a
+        ValueError: if a question is so long that a window has no more of its context than two windows share, or a
             context has no word piece.
     """
     questions = frame["question"].tolist()
