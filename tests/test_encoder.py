@@ -130,7 +130,9 @@ def test_names():
     assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6")
     with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased, tiny"):
         load_encoder("bert-large", 2)
-    with pytest.raises(ValueError, match="num_labels is 0; give the number of classes, or 1 for regression"):
+    with pytest.raises(
+        ValueError, match="num_labels is 0, expected an integer of at least 1; give the number of classes"
+    ):
         load_encoder("minilm-l6", 0)
 
 
