@@ -130,7 +130,9 @@ def test_names():
     assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6")
     with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased, tiny"):
         load_encoder("bert-large", 2)
-    with pytest.raises(ValueError, match="num_labels is 0; give the number of classes, or 1 for regression"):
+    with pytest.raises(
+        ValueError, match="num_labels is 0, expected an integer of at least 1; give the number of classes"
+    ):
         load_encoder("minilm-l6", 0)
 
 
@@ -248,8 +250,8 @@ def test_without_its_weights_an_encoder_is_its_configuration(tiny, published):
     expected = load_encoder(str(tiny), 3)[0]
     (tiny / "model.safetensors").unlink()
     model, tokenizer = load_encoder(str(tiny), 3, pretrained=False)
-    assert {name: value.shape for name, value in model.state_dict().items()} == {
-        name: value.shape for name, value in expected.state_dict().items()
+    assert {name: (value.shape, value.dtype) for name, value in model.state_dict().items()} == {
+        name: (value.shape, value.dtype) for name, value in expected.state_dict().items()
     }
     assert model.config.problem_type == expected.config.problem_type and not model.training
     assert tokenizer.vocab_size == 30522

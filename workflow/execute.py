@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from xtcq.files import whole_file
+
 
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare, a value of another type, or a template that declares badly."""
@@ -203,9 +205,8 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
-    complete = output.with_suffix(".tmp")
-    nbformat.write(notebook, complete)
-    complete.replace(output)
+    with whole_file(output) as temporary:
+        nbformat.write(notebook, temporary)
     partial.unlink()
     return output
 

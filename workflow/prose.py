@@ -8,6 +8,8 @@ from typing import Annotated
 import nbformat
 import typer
 
+from xtcq.files import whole_file
+
 
 def take_over(template: Path, page: Path) -> bool:
     """Gives a page all cells of its template but those of code, which it must have already.
@@ -37,9 +39,8 @@ def take_over(template: Path, page: Path) -> bool:
     changed = [cell.source for cell in cells] != [cell.source for cell in notebook.cells]
     if changed:
         notebook.cells = cells
-        complete = page.with_suffix(".tmp")
-        nbformat.write(notebook, complete)
-        complete.replace(page)
+        with whole_file(page) as temporary:
+            nbformat.write(notebook, temporary)
     return changed
 
 

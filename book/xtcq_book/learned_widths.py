@@ -50,8 +50,8 @@ def table(records: list[Record], by: Label = labels.widths) -> pd.DataFrame:
         sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen``, the share of
         learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
         of the exploration; ``ended`` by all widths being frozen or by the budget; ``η`` and ``reach`` of the search;
-        ``paper's regime``, whether it was in that, see ``xtcq.adaqat.departures``; reports of before say nothing of it,
-        and were not.
+        ``paper's regime``, whether it was in that, see ``xtcq.study.regime.judged``; reports of before say nothing of
+        it, and were not.
     """
     rows = {}
     for record in records:

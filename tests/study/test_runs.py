@@ -209,6 +209,9 @@ def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):
     student, _ = load_student(experiment)
     assert get_widths(student) == found and len(set(found.values())) > 1
     assert record.bitops == bitops(student) and record.exploration["ended"] == "budget"
+    # So short a search runs at the greatest rate that a study allows, and says what it lacked.
+    assert (record.exploration["eta"], record.exploration["reach"]) == (1.0, 0.5)
+    assert not record.exploration["in_regime"] and record.exploration["departures"]
     assert [entry["stage_name"] for entry in record.history if "metrics" in entry] == ["explore", "fine-tune"]
     # A run that begins with these weights has its own widths.
     uniform = replace(experiment, adaqat=None, precision="3-4-5", start=experiment)

@@ -12,8 +12,8 @@ from xtcq.tasks import encoding
 from xtcq.training import DistillationTrainer, TrainSettings, train
 from xtcq.training import plan as training
 
-SETTINGS = AdaQATSettings(lambda_weights=0.2, lambda_activations=0.2, short=True)
-QUICK = AdaQATSettings(lambda_weights=10.0, lambda_activations=10.0, granularity="network", short=True)
+SETTINGS = AdaQATSettings(lambda_weights=0.2, lambda_activations=0.2)
+QUICK = AdaQATSettings(lambda_weights=10.0, lambda_activations=10.0, granularity="network")
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         evaluations=experiment.evaluations,
         epoch_steps=experiment.epoch_steps,
         compute=compute,
-        adaqat=experiment.adaqat,
+        adaqat=None if experiment.adaqat is None else regime.search_settings(experiment),
         side_by_side=side_by_side,
     )
     result = train(
@@ -158,7 +158,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         experiment=experiment,
         settings=experiment.settings,
         method=METHOD,
-        **vars(result) | {"exploration": _exploration(student, result.exploration)},
+        **vars(result) | {"exploration": _exploration(experiment, student, result.exploration)},
         size=asdict(model_size(student)),
         bitops=bitops(student),
         side_by_side=side_by_side,
@@ -171,10 +171,13 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
     return record
 
 
-def _exploration(student: PreTrainedModel, report: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The report of AdaQAT, with what its widths cost per weight."""
+def _exploration(
+    experiment: Experiment, student: PreTrainedModel, report: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """The report of AdaQAT, with what its widths cost per weight, and what it lacked."""
     if report is None:
         return None
+    report = regime.judged(experiment, report)
     sizes = {name: student.get_submodule(name).weight.numel() for name in report["widths"]}
     products = {name: weights * inputs for name, (weights, inputs) in get_widths(student).items()}
     return report | {"average": sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())}
