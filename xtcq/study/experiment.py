@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
+from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, encoder_width, model_names
 from xtcq.quantization import Precision, QuantConfig
 from xtcq.quantization.targets import LAYER_LINEARS
@@ -232,6 +232,11 @@ class Experiment:
         if self.layers is None or below is None:
             return below if self.layers is None else self.layers
         return tuple(below[layer] for layer in self.layers)
+
+    @property
+    def layer_map(self) -> LayerMap | None:
+        """The pairs of layers that are compared where the student has some of its teacher's; None for all, evenly."""
+        return LayerMap.kept(self.layers) if self.layers else None
 
     @property
     def matrices(self) -> dict[str, int]:

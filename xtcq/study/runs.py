@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtcq.distillation import LayerMap
 from xtcq.encoder import load_encoder
 from xtcq.files import whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
@@ -111,10 +110,7 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
 
 
 def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
-    teacher, layer_map = None, None
-    if experiment.teacher is not None:
-        teacher, _ = trained_student(experiment.teacher, pause)
-        layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
+    teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     start = load_file(make(experiment.start, pause)) if experiment.start else None
     student, tokenizer = build_student(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
@@ -148,7 +144,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         weights.parent,
         settings,
         teacher=teacher,
-        layer_map=layer_map,
+        layer_map=experiment.layer_map,
         pause=pause,
     )
     student.to("cpu")
