@@ -1,7 +1,7 @@
 """Renders the book to _build/html, in the edition asked for.
 
-The published edition is what is committed; the demo edition is the same tree with the notebooks of the demo profile
-laid over it. Both are built from a staged copy with the layout of the repository, so that a page has the same path
+The published edition is what is committed; another edition is the same tree with the notebooks of its profile laid over
+it. Both are built from a staged copy with the layout of the repository, so that a page has the same path
 in the book, in the repository and behind its Colab button.
 """
 
@@ -19,19 +19,24 @@ DEMO_NOTICE = (
     "Demo edition: the chapters were executed on small tasks that the project generates itself. "
     "They show that everything runs; they measure nothing about the papers."
 )
-EXECUTE = {"demo": "make book", "published": "snakemake --config profile=mini"}
+Edition = Literal["demo", "paper", "published"]
+EXECUTE = {
+    "demo": "make book",
+    "paper": "snakemake --config profile=paper",
+    "published": "snakemake --config profile=mini",
+}
 
 
 class StagingError(RuntimeError):
     """A page of the table of contents that is not there."""
 
 
-def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
+def stage(root: Path, edition: Edition) -> Path:
     """Copies what the book is built from to `_build/source`.
 
     Args:
         root: the repository.
-        edition: `published` takes `book/executed` as it is; `demo` lays `_build/executed/demo` over it.
+        edition: `published` takes `book/executed` as it is; another lays `_build/executed/<edition>` over it.
 
     Returns:
         The staged folder.
@@ -47,9 +52,9 @@ def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     if edition == "demo":
         config.setdefault("html", {})["announcement"] = DEMO_NOTICE
-        for page in (root / "_build" / "executed" / "demo").glob("*.ipynb"):
-            (source / "book" / "executed").mkdir(exist_ok=True)
-            shutil.copy2(page, source / "book" / "executed")
+    for page in (root / "_build" / "executed" / edition).glob("*.ipynb"):
+        (source / "book" / "executed").mkdir(exist_ok=True)
+        shutil.copy2(page, source / "book" / "executed")
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
     if missing:
@@ -90,7 +95,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="which executed notebooks")]) -> None:
+def main(edition: Annotated[Edition, typer.Option(help="which executed notebooks")]) -> None:
     """Render the book to _build/html."""
     root = Path(__file__).resolve().parents[1]
     try:

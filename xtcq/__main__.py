@@ -58,7 +58,7 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
     compute: Annotated[str, typer.Option(help=COMPUTE)] = "",
     dry_run: Annotated[bool, typer.Option(help="only list the experiments and whether their Record exists")] = False,
-    weights: Annotated[bool, typer.Option("--weights", help="train also what has a Record, and no weights here")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="train also what has only a Record here")] = False,
 ) -> None:
     """Train what has no Record yet. Interrupted runs go on from their checkpoint."""
     _log()
@@ -179,7 +179,6 @@ def pack(
     from xtcq.deploy.card import ENCODERS
     from xtcq.quantization import freeze
     from xtcq.study import load_record, record_path, trained_student
-    from xtcq.tasks import task_spec
 
     try:
         experiments = _experiments(source, None, "{}")
@@ -191,7 +190,7 @@ def pack(
         model, tokenizer = trained_student(experiment)
         record = load_record(record_path(experiment))
         card = ModelCard(
-            task=task_spec(experiment.task).title,
+            task=experiment.spec.title,
             metrics=record.best,
             evaluated_on="development set, on which the best of several evaluations was chosen",
             teacher=None if experiment.teacher is None else str(experiment.teacher),

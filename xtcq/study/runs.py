@@ -20,7 +20,7 @@ from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, save_record
 from xtcq.study.students import build_student, is_trained, load_student, weights_path
-from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
+from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task
 from xtcq.training import Paused, TrainSettings, train
 from xtcq.training.number_format import number_format
 from xtcq.training.settings import METHOD
@@ -116,7 +116,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
-    spec = task_spec(experiment.task)
+    spec = experiment.spec
     compute = number_format(weights.parent)
     logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
     task = load_task(experiment.task)
@@ -196,7 +196,7 @@ def _check_needed(experiment: Experiment, data: str) -> None:
             )
     if experiment.teacher is None:
         return
-    if not (spec := task_spec(experiment.task)).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
+    if not (spec := experiment.spec).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
         raise ValueError(
             f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "
             "no more than chance gives: train it longer or at another rate before any student"

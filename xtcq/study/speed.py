@@ -17,7 +17,7 @@ from xtcq.quantization import use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import runs_folder
 from xtcq.study.students import build_student
-from xtcq.tasks import encode, load_task, task_spec
+from xtcq.tasks import encode, load_task
 from xtcq.training import distillation_loss
 from xtcq.training.number_format import VARIABLE, choose
 
@@ -73,7 +73,8 @@ def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
 
 def _bytes(left: Sequence[Experiment], jobs: int) -> int:
     models = {experiment.model: experiment for experiment in left}
-    sizes = {name: sum(p.nbytes for p in build_student(e, pretrained=False)[0].parameters()) for name, e in models.items()}
+    built = {name: build_student(experiment, pretrained=False)[0] for name, experiment in models.items()}
+    sizes = {name: sum(parameter.nbytes for parameter in model.parameters()) for name, model in built.items()}
     return sum(sizes[e.model] for e in left) + jobs * _COPIES_OF_WEIGHTS * max(sizes.values(), default=0)
 
 
@@ -92,7 +93,7 @@ def measure_step(experiment: Experiment) -> float:
     if distilling := [stage for stage in experiment.plan() if stage.distils]:
         teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0].to(device).eval())
         loss = distillation_loss(distilling[-1], use_score_attention(student), teacher, experiment.layer_map)
-    spec = task_spec(experiment.task)
+    spec = experiment.spec
     data = encode(load_task(experiment.task).train, spec, tokenizer)
     middle = sorted(range(len(data)), key=data.lengths.__getitem__)[len(data) // 2 :][: spec.batch_size]
     collate = DataCollatorWithPadding(tokenizer)
