@@ -28,8 +28,9 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
 
     The graph takes ``input_ids``, ``attention_mask`` and ``token_type_ids``, int64 [batch, tokens] with both axes free,
     and gives ``logits`` (question answering: ``start_logits`` and ``end_logits``; a bare BertModel:
-    ``last_hidden_state`` and ``pooler_output``). Weights are multiplied as integers, by activations that are quantized as in training, and those
-    sums are exact. LayerNorm, GELU, softmax and the products of attention are in floating point.
+    ``last_hidden_state`` and ``pooler_output``). Weights are multiplied as integers, by activations that are quantized
+    as in training, and those sums are exact. LayerNorm, GELU, softmax and the products of attention are in floating
+    point.
 
     The frozen model adds up the same products in floating point, so a value between two levels of the next quantizer
     may fall to the other side, and then it moves by a level. That is why logits differ by more than rounding: by as
