@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import nbformat
 import typer
 import yaml
+from browser_engine import build_in
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 DEMO_NOTICE = (
@@ -126,7 +127,9 @@ def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="whi
     """Render the book to _build/html."""
     root = Path(__file__).resolve().parents[1]
     try:
-        page = build(root, stage(root, edition))
+        source = stage(root, edition)
+        build_in(source, cache=root / "_build")
+        page = build(root, source)
     except StagingError as error:
         raise SystemExit(f"error: {error}") from None
     except subprocess.CalledProcessError:

@@ -171,10 +171,9 @@ def pack(
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
     """Pack the trained student of an experiment into a folder that load_packed reads."""
-    from xtcq.deploy import ModelCard, save_packed
-    from xtcq.deploy.card import ENCODERS
+    from xtcq.packing import ENCODERS, ModelCard, save_packed
     from xtcq.quantization import freeze
-    from xtcq.study import load_record, load_student, record_path
+    from xtcq.study import load_record, record_path, trained_student
     from xtcq.tasks import task_spec
 
     try:
@@ -184,7 +183,7 @@ def pack(
         (experiment,) = experiments
         if not experiment.quantized:
             raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
-        model, tokenizer = load_student(experiment)
+        model, tokenizer = trained_student(experiment)
         record = load_record(record_path(experiment))
         card = ModelCard(
             task=task_spec(experiment.task).title,

@@ -12,11 +12,11 @@ from transformers import BertModel, PreTrainedModel
 
 from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
-from xtcq.deploy.packing import load_packed
-from xtcq.deploy.rebuild import MODELS
 from xtcq.files import whole_file
-from xtcq.quantization import DynamicQuantizer, QuantEmbedding, SplitEmbedding, SplitLinear
-from xtcq.quantization.targets import find_encoder
+from xtcq.packing import load_packed
+from xtcq.packing.packed import MODELS
+from xtcq.quantization import DynamicQuantizer, SplitLayer, find_encoder, quantized_layers
+from xtcq.quantization.precision import FLOAT_BITS
 
 WEIGHTS = ("int8", "matmulnbits")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -188,10 +188,10 @@ def _check(model: PreTrainedModel) -> None:
     kind = type(model).__name__
     if kind not in MODELS:
         raise ValueError(f"{kind} cannot run as integers: use one of {', '.join(MODELS)}")
-    for name, module in model.named_modules():
-        if isinstance(module, QuantEmbedding) or getattr(module, "weight_quantizer", None) is not None:
+    for name, layer in quantized_layers(model).items():
+        if layer.bits < FLOAT_BITS and not layer.is_frozen:
             raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
-        if isinstance(module, (SplitLinear, SplitEmbedding)):
+        if isinstance(layer, SplitLayer):
             raise ValueError(
                 f"{name} was split in two binary halves by recipe 'binarybert', which has no integer graph: run the "
                 "model from load_packed, or train with recipe 'xtc'"

@@ -11,9 +11,9 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from xtcq.deploy.activations import Bytes, dequantize, quantize_activation
-from xtcq.deploy.bits import CodeFormat, pack_bits
 from xtcq.deploy.graph import Graph
-from xtcq.quantization import FrozenEmbedding, FrozenLinear, Quantizer
+from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
+from xtcq.quantization import CodeFormat, FrozenEmbedding, FrozenLayer, FrozenLinear, Quantizer
 
 _ONE = np.float32(1)
 # A processor without a dot product of bytes adds two products of an unsigned and a signed byte in 16 bits, and
@@ -78,13 +78,13 @@ class IntegerLayers:
         if not isinstance(table, FrozenEmbedding):
             return graph("Gather", _array(table.weight), ids)
         _check_symmetric(table)
-        coding = _byte_aligned(CodeFormat.of(table.weight_format))
+        coding = _byte_aligned(table.code_format)
         per_byte = 5 if coding.ternary else 8 // coding.bits
         every_byte = torch.arange(243 if coding.ternary else 256, dtype=torch.uint8)[:, None]
-        values = coding.unpack(every_byte, per_byte).numpy().astype(np.float32)
+        values = unpack_codes(every_byte, coding, per_byte).numpy().astype(np.float32)
         if table.scale.dim() == 0:
             values *= table.scale.item()
-        found = graph("Gather", coding.pack(table.codes).numpy(), ids)
+        found = graph("Gather", pack_codes(table.codes, coding).numpy(), ids)
         rows = graph("Gather", values, graph("Cast", found, to=TensorProto.INT32))
         rows = graph("Reshape", rows, np.array([0, 0, -1]))
         if table.embedding_dim % per_byte:
@@ -171,7 +171,7 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _check_symmetric(layer: FrozenLinear | FrozenEmbedding) -> None:
+def _check_symmetric(layer: FrozenLayer) -> None:
     if layer.zero_point is not None:
         raise ValueError(
             f"{layer} has codes with a zero point, which cannot run as integers: use a symmetric quantizer"

@@ -13,7 +13,7 @@ import pandas as pd
 from transformers import AutoTokenizer, BatchEncoding, BertForSequenceClassification, PreTrainedTokenizerBase
 
 from xtcq.deploy.export import INPUTS, build_graph
-from xtcq.deploy.packing import load_packed
+from xtcq.packing import load_packed
 
 
 class TruncationWarning(UserWarning):

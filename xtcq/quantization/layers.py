@@ -1,24 +1,195 @@
-"""Linear and embedding layers that fake-quantize in training."""
+"""Layers with quantized weights: fake-quantized ones, which are trained, and frozen ones, which hold integers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xtcq.quantization.codes import CodeFormat, QuantizedTensor
+from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
-from xtcq.quantization.tensor import QuantizedTensor
 
 
-class QuantLinear(nn.Linear):
-    """`nn.Linear` with quantized input and weight, and an optional low-rank term in full precision.
+class QuantizedLayer(nn.Module, ABC):
+    """What every layer with a quantized weight knows of itself; freezing, costs, widths and packing ask for no more.
+
+    Attributes:
+        kind: "linear", "embedding", or "split" for one whose weight is the sum of two.
+        is_frozen: whether the weight is held as integers.
+    """
+
+    kind: str
+    is_frozen: bool = False
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weight: [rows, columns]."""
+
+    @property
+    @abstractmethod
+    def weight_format(self) -> dict[str, object] | None:
+        """Settings of the weight's quantizer, see ``Quantizer.describe``; None for a weight in floating point."""
+
+    @property
+    @abstractmethod
+    def code_format(self) -> CodeFormat | None:
+        """Which codes the weight has; None for a weight in floating point."""
+
+    @abstractmethod
+    def freeze(self) -> QuantizedLayer:
+        """Return the layer with integers for weights; one whose weight stays in floating point returns itself."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight; 32 in floating point."""
+        return FLOAT_BITS if self.code_format is None else self.code_format.bits
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of what a weight is multiplied by; 0 for a table, whose rows are only looked up."""
+        return 0
+
+    @property
+    def numel(self) -> int:
+        """Number of weights."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed codes; 0 for a weight in floating point, which is no code."""
+        return 0 if self.code_format is None else self.code_format.packed_bytes(self.numel)
+
+    @property
+    def scales(self) -> int:
+        """Number of scales and zero points."""
+        if self.weight_format is None:
+            return 0
+        groups = 1 if self.weight_format["granularity"] == "tensor" else self.shape[0]
+        return groups if self.weight_format.get("symmetric", True) else 2 * groups
+
+    def describe(self) -> dict[str, object]:
+        """Return the layer's entry in ``quantization_map``."""
+        return {"kind": self.kind, "frozen": self.is_frozen, "weight": self.weight_format}
+
+
+class _Trained(QuantizedLayer):
+    """A layer with a floating-point weight and its quantizer, or None."""
+
+    weight: Tensor
+    weight_quantizer: Quantizer | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape)
+
+    @property
+    def weight_format(self) -> dict[str, object] | None:
+        return None if self.weight_quantizer is None else self.weight_quantizer.describe()
+
+    @property
+    def code_format(self) -> CodeFormat | None:
+        return None if self.weight_quantizer is None else self.weight_quantizer.code_format
+
+    def quantized_weight(self) -> QuantizedTensor:
+        """Return the weight [rows, columns] as integer codes; ``weight_quantizer`` must not be None."""
+        return self.weight_quantizer.quantize(self.weight)
+
+
+class FrozenLayer(QuantizedLayer):
+    """An integer weight in the buffers ``codes``, ``scale`` and ``zero_point`` (None where there is none).
+
+    Memory is saved, time is not: the weight is turned back into floating point at every call.
+
+    Args:
+        layer: a fake-quantized layer.
+    """
+
+    is_frozen = True
+
+    def __init__(self, layer: _Trained) -> None:
+        super().__init__()
+        weight = layer.quantized_weight()
+        self.register_buffer("codes", weight.codes)
+        self.register_buffer("scale", weight.scale)
+        self.register_buffer("zero_point", weight.zero_point)
+        self.dtype = weight.dtype
+        self._weight_format, self._code_format = layer.weight_format, layer.code_format
+        self.training = layer.training
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weight: [rows, columns]."""
+        return tuple(self.codes.shape)
+
+    @property
+    def weight_format(self) -> dict[str, object]:
+        """Settings of the quantizer that made the codes."""
+        return self._weight_format
+
+    @property
+    def code_format(self) -> CodeFormat:
+        """Which codes the weight has."""
+        return self._code_format
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in floating point, computed anew at every access."""
+        return self.quantized_weight().dequantize()
+
+    def quantized_weight(self) -> QuantizedTensor:
+        """Return the integer weight."""
+        return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
+
+    def freeze(self) -> Self:
+        """Return the layer, which is frozen."""
+        return self
+
+    def extra_repr(self) -> str:
+        """Return the shape and the format for ``repr``."""
+        return f"{', '.join(map(str, self.shape))}, {self.weight_format}"
+
+
+class _Linear(QuantizedLayer):
+    """What a linear layer does with its input, whichever form its weight has."""
+
+    kind = "linear"
+    bias: Tensor | None
+    input_quantizer: Quantizer | None
+    lora_u: Tensor | None
+    lora_v: Tensor | None
+
+    @property
+    def input_bits(self) -> int:
+        return FLOAT_BITS if self.input_quantizer is None else self.input_quantizer.bits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [..., in_features] to [..., out_features]."""
+        if self.input_quantizer is not None:
+            x = self.input_quantizer(x)
+        y = F.linear(x, self._values(), self.bias)
+        return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
+
+    @abstractmethod
+    def _values(self) -> Tensor:
+        """Return the weight [out, in] on its levels."""
+
+    def describe(self) -> dict[str, object]:
+        inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
+        return {**super().describe(), "input": inputs, "lora_rank": 0 if self.lora_u is None else self.lora_u.shape[1]}
+
+
+class QuantLinear(_Linear, _Trained, nn.Linear):
+    """``nn.Linear`` with quantized input and weight, and an optional low-rank term in full precision.
 
     With x~ and W~ the quantized input and weight, y = x~ W~^T + b + (x~ U) V: the effective weight is W~ + (U V)^T of
     XTC's equation 2, and the low-rank term sees the input that the quantized weight sees. V starts at zero, so adding
     the term does not change the first output; U starts uniform in +-1/sqrt(in_features). The paper leaves the start
-    open. The bias stays in floating point. The state-dict keys `weight` and `bias` are those of `nn.Linear`.
+    open. The bias stays in floating point. The state-dict keys ``weight`` and ``bias`` are those of ``nn.Linear``.
 
     Args:
         in_features: size of the input's last dimension.
@@ -26,9 +197,19 @@ class QuantLinear(nn.Linear):
         bias: whether there is a bias.
         weight_quantizer: quantizer of the weight [out, in], or None to leave it in floating point.
         input_quantizer: quantizer of the input [..., in], or None.
-        lora_rank: rank r of `lora_u` [in, r] and `lora_v` [r, out]; 0 for none.
-        device: as in `nn.Linear`.
-        dtype: as in `nn.Linear`.
+        lora_rank: rank r of ``lora_u`` [in, r] and ``lora_v`` [r, out]; 0 for none.
+        device: as in ``nn.Linear``.
+        dtype: as in ``nn.Linear``.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import BinaryQuantizer, DynamicQuantizer, QuantLinear
+        >>> layer = QuantLinear(8, 3, weight_quantizer=BinaryQuantizer(), input_quantizer=DynamicQuantizer(8))
+        >>> layer.bits, layer.input_bits, layer.packed_bytes
+        (1, 8, 3)
+        >>> x = torch.randn(5, 8)
+        >>> torch.equal(layer.freeze()(x), layer(x))
+        True
     """
 
     def __init__(
@@ -43,7 +224,6 @@ class QuantLinear(nn.Linear):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Build the layer; the arguments are described above."""
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.weight_quantizer = weight_quantizer
         self.input_quantizer = input_quantizer
@@ -60,7 +240,7 @@ class QuantLinear(nn.Linear):
         input_quantizer: Quantizer | None = None,
         lora_rank: int = 0,
     ) -> Self:
-        """Return a quantized layer that shares `linear`'s parameters."""
+        """Return a quantized layer that shares ``linear``'s parameters."""
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -74,17 +254,12 @@ class QuantLinear(nn.Linear):
             layer._add_low_rank(lora_rank)
         return layer.train(linear.training)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `x` [..., in_features] to [..., out_features]."""
-        if self.input_quantizer is not None:
-            x = self.input_quantizer(x)
-        weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
-        y = F.linear(x, weight, self.bias)
-        return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
+    def _values(self) -> Tensor:
+        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
 
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the weight [out, in] as integer codes; `weight_quantizer` must not be None."""
-        return self.weight_quantizer.quantize(self.weight)
+    def freeze(self) -> FrozenLinear | Self:
+        """Return the integer form of the layer, or the layer itself if its weight stays in floating point."""
+        return self if self.weight_quantizer is None else FrozenLinear(self)
 
     def _add_low_rank(self, rank: int) -> None:
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
@@ -93,19 +268,55 @@ class QuantLinear(nn.Linear):
         self.lora_v = nn.Parameter(torch.zeros(rank, self.out_features, **like))
 
 
-class QuantEmbedding(nn.Embedding):
-    """`nn.Embedding` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
+class FrozenLinear(FrozenLayer, _Linear):
+    """``QuantLinear`` with an integer weight; its output is that of the fake-quantized layer to the bit.
 
-    The state-dict key `weight` is that of `nn.Embedding`.
+    The input quantizer, the bias and the low-rank term are kept, and shared with the layer that it comes from.
+
+    Args:
+        layer: a fake-quantized layer.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import QuantLinear, TernaryQuantizer
+        >>> frozen = QuantLinear(4, 2, weight_quantizer=TernaryQuantizer()).freeze()
+        >>> frozen.codes.dtype, frozen.scale.shape
+        (torch.int8, torch.Size([]))
+    """
+
+    def __init__(self, layer: QuantLinear) -> None:
+        super().__init__(layer)
+        self.out_features, self.in_features = self.shape
+        for name in ("bias", "lora_u", "lora_v"):
+            self.register_parameter(name, getattr(layer, name))
+        self.input_quantizer = layer.input_quantizer
+
+    def _values(self) -> Tensor:
+        return self.weight
+
+
+class QuantEmbedding(_Trained, nn.Embedding):
+    """``nn.Embedding`` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
+
+    The state-dict key ``weight`` is that of ``nn.Embedding``.
 
     Args:
         num_embeddings: number of rows.
         embedding_dim: size of a row.
-        padding_idx: as in `nn.Embedding`.
+        padding_idx: as in ``nn.Embedding``.
         weight_quantizer: quantizer of the table [num_embeddings, embedding_dim].
-        device: as in `nn.Embedding`.
-        dtype: as in `nn.Embedding`.
+        device: as in ``nn.Embedding``.
+        dtype: as in ``nn.Embedding``.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import QuantEmbedding, TernaryQuantizer
+        >>> table = QuantEmbedding(10, 8, weight_quantizer=TernaryQuantizer("row"))
+        >>> table(torch.tensor([[3, 3, 7]])).shape, table.scales
+        (torch.Size([1, 3, 8]), 10)
     """
+
+    kind = "embedding"
 
     def __init__(
         self,
@@ -117,16 +328,15 @@ class QuantEmbedding(nn.Embedding):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Build the layer; the arguments are described above."""
         super().__init__(num_embeddings, embedding_dim, padding_idx, device=device, dtype=dtype)
         self.weight_quantizer = weight_quantizer
 
     @classmethod
     def from_float(cls, embedding: nn.Embedding, weight_quantizer: Quantizer) -> Self:
-        """Return a quantized layer that shares `embedding`'s table.
+        """Return a quantized layer that shares ``embedding``'s table.
 
         Raises:
-            ValueError: the embedding renormalises rows (`max_norm`) or has sparse gradients.
+            ValueError: the embedding renormalises rows (``max_norm``) or has sparse gradients.
         """
         if embedding.max_norm is not None or embedding.sparse or embedding.scale_grad_by_freq:
             raise ValueError(
@@ -144,9 +354,39 @@ class QuantEmbedding(nn.Embedding):
         return layer.train(embedding.training)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Map `ids` [...] to rows [..., embedding_dim]."""
+        """Map ``ids`` [...] to rows [..., embedding_dim]."""
         return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
 
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the table [num_embeddings, embedding_dim] as integer codes."""
-        return self.weight_quantizer.quantize(self.weight)
+    def freeze(self) -> FrozenEmbedding:
+        """Return the integer form of the table."""
+        return FrozenEmbedding(self)
+
+
+class FrozenEmbedding(FrozenLayer):
+    """``QuantEmbedding`` with an integer table; only the rows that are looked up are turned into floating point.
+
+    Args:
+        layer: a fake-quantized table.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import BinaryQuantizer, QuantEmbedding
+        >>> table, ids = QuantEmbedding(10, 8, weight_quantizer=BinaryQuantizer("row")), torch.tensor([4, 9])
+        >>> torch.equal(table.freeze()(ids), table(ids))
+        True
+    """
+
+    kind = "embedding"
+
+    def __init__(self, layer: QuantEmbedding) -> None:
+        super().__init__(layer)
+        self.num_embeddings, self.embedding_dim = self.shape
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ``ids`` [...] to rows [..., embedding_dim]."""
+        scale, zero_point = (
+            # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
+            values if values is None or values.dim() == 0 else values[ids]
+            for values in (self.scale, self.zero_point)
+        )
+        return QuantizedTensor(self.codes[ids], scale, zero_point, self.dtype).dequantize()

@@ -16,13 +16,15 @@ from xtcq.study.records import (
     save_record,
     to_frame,
 )
-from xtcq.study.runs import is_trained, load_student, run
+from xtcq.study.runs import run, trained_student
+from xtcq.study.students import build_student, is_trained, load_student
 
 __all__ = [
     "Experiment",
     "Profile",
     "Record",
     "RecordError",
+    "build_student",
     "full_teachers",
     "gather",
     "history_frame",
@@ -39,4 +41,5 @@ __all__ = [
     "save_record",
     "stored",
     "to_frame",
+    "trained_student",
 ]

@@ -11,26 +11,30 @@ from functools import cache
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.allocation import METHODS, Allocation
 from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, encoder_width, model_names
-from xtcq.quantization import Precision, QuantConfig
+from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets
 from xtcq.tasks import QuestionSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
-from xtcq.training.schedule import stage_steps
-from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY
+from xtcq.training.settings import (
+    ADAM_EPSILON,
+    MAX_GRAD_NORM,
+    METHOD,
+    WARMUP,
+    WEIGHT_DECAY,
+    stage_steps,
+)
 
 AUGMENTATIONS = ("none", *SOURCES)
 # What a reader calls the widths that AdaQAT learns, by granularity.
 _LEARNED = {"layer": "learned", "kind": "learned by kind", "block": "learned by block", "network": "learned for all"}
-WIDTHS = ("uniform", *_LEARNED.values(), *METHODS)
+WIDTH_SOURCES = ("uniform", *_LEARNED.values(), "allocated")
 # Fields that may be given as dicts, as they stand in a Record.
 _NESTED = {
     "teacher": lambda: Experiment,
     "start": lambda: Experiment,
     "adaqat": lambda: AdaQATSettings,
-    "allocation": lambda: Allocation,
 }
 
 
@@ -59,9 +63,8 @@ class Experiment:
         evaluations: evaluations over the whole plan. More of them find a higher best score.
         adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
             ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``.
-        allocation: another method than AdaQAT that gives every layer its widths; the recipe is ``"adaqat"``. FracBits
-            explores as AdaQAT does and starts from ``precision``; where widths are chosen before training,
-            ``precision`` names the largest one.
+        allocation: bits of the weights and of the inputs of matrices, by name, which somebody chose before this
+            training; the recipe is ``"adaqat"``. What it does not name has the widths of ``precision``.
 
     A dict of fields in place of a teacher, a start or settings is turned into them.
 
@@ -84,7 +87,7 @@ class Experiment:
     start: Experiment | None = None
     augmentation: str = "none"
     adaqat: AdaQATSettings | None = None
-    allocation: Allocation | None = None
+    allocation: dict[str, tuple[int, int]] | None = dataclasses.field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling."""
@@ -140,15 +143,22 @@ class Experiment:
         if self.allocation is None:
             return
         if self.adaqat is not None:
-            raise ValueError("adaqat and allocation both choose the widths of the layers: leave one of them out.")
+            raise ValueError("adaqat and allocation both give the matrices their widths: leave one of them out.")
         if self.recipe != "adaqat":
-            raise ValueError(f"recipe {self.recipe!r} has one width for all layers: an allocation needs 'adaqat'.")
-        self.allocation.check_precision(self.quantization.precision)
-        if self.allocation.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
+            raise ValueError(f"recipe {self.recipe!r} has one width for all matrices: an allocation needs 'adaqat'.")
+        if not isinstance(self.allocation, dict) or not self.allocation:
             raise ValueError(
-                "a sensitivity is measured on trained weights, and this student has neither a teacher of its own "
-                "encoder nor a start: give one."
+                f"allocation is {self.allocation!r}: give a dict from matrix to (bits of its weights, bits of its "
+                "inputs), as get_widths(model) returns it, or None."
             )
+        if unknown := sorted(set(self.allocation) - set(self.matrices)):
+            raise ValueError(
+                f"allocation names {unknown[0]!r}, and the matrices of this student are {', '.join(self.matrices)}."
+            )
+        for name, pair in self.allocation.items():
+            if len(pair) != 2 or not all(type(bits) is int and 1 <= bits <= 8 for bits in pair):
+                raise ValueError(f"allocation gives {name} {pair!r}: expected two integers from 1 to 8.")
+        object.__setattr__(self, "allocation", {name: tuple(pair) for name, pair in self.allocation.items()})
 
     def _check_teacher(self) -> None:
         distils = any(stage.distils for stage in self.plan())
@@ -223,11 +233,21 @@ class Experiment:
         return tuple(below[layer] for layer in self.layers)
 
     @property
-    def widths(self) -> str:
-        """Where bit-widths come from, one of ``WIDTHS``: uniform, AdaQAT's by granularity, an allocation's method."""
+    def matrices(self) -> dict[str, int]:
+        """Numbers of weights of the student's linear layers by name, known without building it."""
+        depth = encoder_depth(self.model) if self.kept is None else len(self.kept)
+        shares = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
+        sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(depth) for name, share in shares.items()}
+        if task_spec(self.task).head != "questions":  # such a model has no pooler
+            sizes["bert.pooler.dense"] = 1
+        return {name: share * encoder_width(self.model) ** 2 for name, share in sizes.items()}
+
+    @property
+    def width_source(self) -> str:
+        """Where bit-widths come from, one of ``WIDTH_SOURCES``; what AdaQAT learns is told apart by granularity."""
         if self.adaqat is not None:
             return _LEARNED[self.adaqat.granularity]
-        return "uniform" if self.allocation is None else self.allocation.method
+        return "uniform" if self.allocation is None else "allocated"
 
     @property
     def budget(self) -> str | None:
@@ -244,17 +264,10 @@ class Experiment:
         """Whether anything at all has fewer than 32 bits."""
         return Precision.parse(self.precision) != Precision.parse("32-32-32")
 
-    @property
-    def search(self) -> AdaQATSettings | Allocation | None:
-        """How widths are learned in the first part of the training; None where they are known before it."""
-        explores = self.allocation is not None and self.allocation.explores
-        return self.allocation if explores else self.adaqat
-
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""
         plan = PLANS[self.stages]
-        search = self.search
-        return plan(self.epochs) if search is None else explore_then_refine(plan, self.epochs, search.share)
+        return plan(self.epochs) if self.adaqat is None else explore_then_refine(plan, self.epochs, self.adaqat.share)
 
     @property
     def epoch_steps(self) -> int:
@@ -279,7 +292,7 @@ class Experiment:
         """Build an experiment from parsed JSON.
 
         Args:
-            fields: as ``to_dict`` gives them; ``teacher``, ``start``, ``adaqat`` and ``allocation`` may be nested.
+            fields: as ``to_dict`` gives them; ``teacher``, ``start`` and ``adaqat`` may be nested.
 
         Returns:
             The experiment.
@@ -333,7 +346,8 @@ class Experiment:
         if self.augmentation != "none":
             parts.append(f"augmented by {self.augmentation}")
         if self.allocation is not None:
-            parts.append(f"widths {self.allocation}")
+            weights, inputs = (sum(side) / len(side) for side in zip(*self.allocation.values(), strict=True))
+            parts.append(f"allocated {weights:.2f}-{inputs:.2f} bits on average")
         if self.teacher is not None and self.teacher.kept is not None:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")

@@ -260,6 +260,34 @@ class _Sketch(Profile):
         )
 
 
+class _Paper(Profile):
+    """The scale of the papers, with what differs by task and by kind of run: lengths, rates, sentences, evaluations."""
+
+    def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
+        return _evaluated(super().teacher(task, seed, **fields), budgets.EVALUATION[task], fields)
+
+    def student(self, task: str, **fields: Any) -> Experiment:
+        adaqat = fields.get("recipe") == "adaqat"
+        small = "layers" in fields or fields.get("model", self.model) != self.model
+        own = {"budget": budgets.NAMES[-1] if small else self.budget}
+        if adaqat:
+            own = {"budget": self.width_budget, "learning_rate": self.teacher_learning_rate}
+        elif task in budgets.AUGMENTED_ROWS:
+            own["augmentation"] = "masked-lm"
+        fields = own | fields
+        if small and "precision" not in fields and "epochs" not in fields and fields["budget"] in budgets.NAMES:
+            fields["epochs"] = budgets.paper_passes(task, fields["budget"], reduced=True)
+        every = budgets.EVALUATION[task] if adaqat else budgets.XTC_EVALUATION
+        return _evaluated(super().student(task, **fields), every, fields)
+
+
+def _evaluated(experiment: Experiment, every: int, fields: Mapping[str, Any]) -> Experiment:
+    """The experiment with an evaluation every so many steps, unless its number was asked for."""
+    if "evaluations" in fields:
+        return experiment
+    return dataclasses.replace(experiment, evaluations=max(1, round(experiment.steps / every)))
+
+
 _PROFILES = {
     "demo": Profile(
         name="demo",
@@ -324,20 +352,20 @@ _PROFILES = {
         evaluations=6,
         scale="MiniLM-L6 (22.7 M parameters) on real tasks: GLUE, and articles of SQuAD's validation split",
     ),
-    "paper": Profile(
+    "paper": _Paper(
         name="paper",
         model="bert-base-uncased",
         tasks=GLUE,
         grid_tasks=GLUE,
         question_tasks=("squad1", "squad2"),
-        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 75_000}),
+        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 160_000}),
         budget="A",
         learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
         depths=(6, 5, 4),
         small_learning_rates=(5e-5, 1e-4, 5e-4),
         reduced_learning_rate=1e-4,
-        small_encoders=("tinybert-l6",),
+        small_encoders=("tinybert-l6", "minilm-l6-768"),
         teacher_epochs=3.0,
         # Three epochs of the largest task, MNLI: no limit.
         teacher_steps=40_000,
@@ -345,14 +373,14 @@ _PROFILES = {
         teacher_sweep_rates=(),
         teacher_rates=MappingProxyType({}),
         width_tasks=GLUE,
-        # Half of it is enough for the 146 widths of BERT-base; budgets of XTC are not, for the smaller tasks.
+        # What the 146 widths of BERT-base need at the rate of the published code, and a third of it to refine.
         width_budget="widths",
         width_long_budget="widths",
         width_granularity="layer",
-        width_share=0.5,
+        width_share=0.75,
         width_short=False,
         oscillations=10,
-        evaluations=20,
+        evaluations=1,  # for each so many steps, see _Paper
         scale="BERT-base (109 M parameters) on GLUE",
     ),
 }

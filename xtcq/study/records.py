@@ -52,9 +52,8 @@ class Record:
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
         data: digest of the task's data, see ``xtcq.tasks.data_digest``.
-        exploration: what a run found that gave every layer its own widths, and what that cost: the report of
-            ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
-            ``average`` is the mean of Nw * Na over all weights. None for other runs.
+        exploration: what a run found that learned bit-widths: the report of ``xtcq.AdaQAT``, and as ``average`` the
+            mean of Nw * Na over all weights. None for other runs.
         micro_batch: examples that went through at a time where a batch did not fit into memory, see
             ``xtcq.training.TrainingResult``; it is only written there.
         schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
@@ -89,7 +88,7 @@ class Record:
     @property
     def evaluations(self) -> list[dict[str, Any]]:
         """Entries of the history with the metrics that a best one is chosen from."""
-        first = 1 if self.experiment.search is not None else 0
+        first = 0 if self.experiment.adaqat is None else 1
         return [entry for entry in self.history if "metrics" in entry and entry["stage"] >= first]
 
     def to_json(self) -> str:

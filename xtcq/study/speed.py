@@ -17,7 +17,7 @@ from xtcq.distillation import DistillationLoss, LayerMap
 from xtcq.quantization import use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import runs_folder
-from xtcq.study.runs import untrained
+from xtcq.study.students import build_student
 from xtcq.tasks import encode, load_task, task_spec
 from xtcq.training.number_format import VARIABLE, choose
 
@@ -73,7 +73,7 @@ def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
 
 def _bytes(left: Sequence[Experiment], jobs: int) -> int:
     models = {experiment.model: experiment for experiment in left}
-    sizes = {name: sum(p.nbytes for p in untrained(e)[0].parameters()) for name, e in models.items()}
+    sizes = {name: sum(p.nbytes for p in build_student(e)[0].parameters()) for name, e in models.items()}
     return sum(sizes[e.model] for e in left) + jobs * _COPIES_OF_WEIGHTS * max(sizes.values(), default=0)
 
 
@@ -87,8 +87,8 @@ def measure_step(experiment: Experiment) -> float:
         Seconds a step, the least of `STEPS`.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    student, tokenizer = untrained(experiment)
-    teacher = untrained(experiment.teacher)[0] if experiment.teacher else None
+    student, tokenizer = build_student(experiment)
+    teacher = build_student(experiment.teacher)[0] if experiment.teacher else None
     loss = None
     for stage in experiment.plan():
         if stage.distils:

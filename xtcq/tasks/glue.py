@@ -1,8 +1,8 @@
 """The eight GLUE tasks as XTC trains them.
 
 Lengths and batch sizes are those of XTC, Section B.2 and Table C.1; row counts are the official ones that Table C.1
-prints under "Train (noDA)" and "Dev data". Column names are those of the Hugging Face release `nyu-mll/glue`. The
-first metric of a task is the one that enters XTC's average, see `xtcq.tasks.metrics.glue_average`.
+prints under "Train (noDA)" and "Dev data". Column names are those of the Hugging Face release ``nyu-mll/glue``. The
+first metric of a task is one that enters XTC's average.
 """
 
 from xtcq.tasks.spec import TaskSpec

@@ -1,7 +1,7 @@
-"""GLUE's metrics and XTC's average of them, all in per cent."""
+"""GLUE's metrics, and from which score on a model has learned something; all in per cent."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +9,6 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from xtcq.tasks.spec import TaskSpec
-
-GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
-    "cola": ("matthews",),
-    "mnli": ("accuracy", "accuracy_mm"),
-    "mrpc": ("accuracy",),
-    "qnli": ("accuracy",),
-    "qqp": ("accuracy",),
-    "rte": ("accuracy",),
-    "sst2": ("accuracy",),
-    "stsb": ("pearson",),
-}
 
 
 def _correlation(statistic: Callable[..., tuple[float, float]]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -53,7 +42,7 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
         labels: True labels of shape (examples,).
 
     Returns:
-        One value per key of `spec.metrics`, in per cent. F1 is that of class 1.
+        One value per key of ``spec.metrics``, in per cent. F1 is that of class 1.
 
     Raises:
         ValueError: If shapes do not fit the task, there is no example, or a logit is not finite.
@@ -117,7 +106,7 @@ def least_score(spec: TaskSpec, chance: float) -> float:
 
     Args:
         spec: The task.
-        chance: Its `chance_level`, in per cent.
+        chance: Its ``chance_level``, in per cent.
 
     Returns:
         Per cent: two (binomial) standard errors above chance, or a fixed value where that is 0.
@@ -128,36 +117,6 @@ def least_score(spec: TaskSpec, chance: float) -> float:
 
 
 def has_learned(spec: TaskSpec, score: float) -> bool:
-    """Whether a score of the primary metric, in per cent, lies above `least_score`; True where chance is unknown."""
+    """Whether a score of the primary metric, in per cent, lies above ``least_score``; True where chance is unknown."""
     chance = chance_level(spec)
     return chance is None or score > least_score(spec, chance)
-
-
-def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:
-    """Average GLUE results the way XTC's tables do.
-
-    XTC's "Avg." (Tables C.2 to C.17) is the mean of nine numbers: CoLA Matthews correlation, MNLI matched and
-    mismatched accuracy (two numbers), MRPC accuracy, QNLI accuracy, QQP accuracy, RTE accuracy, SST-2 accuracy and
-    STS-B Pearson correlation. "Avg. w/o CoLA" is the mean of the other eight, `without=("cola",)`. The rule is not
-    stated in the paper; it was recovered from the rows of those tables. F1 and Spearman do not enter.
-
-    Args:
-        results: Metrics in per cent per task; MNLI holds `"accuracy"` and `"accuracy_mm"`. Further tasks and metrics
-            are ignored.
-        without: GLUE tasks to leave out.
-
-    Returns:
-        The mean, in per cent.
-
-    Raises:
-        ValueError: If `without` names something that is not a GLUE task or leaves nothing, or a number is missing.
-    """
-    left_out = set(without)
-    if unknown := left_out - GLUE_NUMBERS.keys():
-        raise ValueError(f"cannot leave out {sorted(unknown)}: the GLUE tasks are {', '.join(GLUE_NUMBERS)}")
-    wanted = [(task, metric) for task, metrics in GLUE_NUMBERS.items() if task not in left_out for metric in metrics]
-    if not wanted:
-        raise ValueError("no task is left to average; leave out fewer tasks")
-    if missing := [f"{task} {metric}" for task, metric in wanted if metric not in results.get(task, {})]:
-        raise ValueError(f"the GLUE average needs {', '.join(missing)}; add them or name the tasks in `without`")
-    return float(np.mean([results[task][metric] for task, metric in wanted]))

@@ -6,7 +6,7 @@ what every point of a curve cost.
 """
 
 from xtcq.training.plan import Paused, TrainingResult, train
-from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, TrainSettings
 from xtcq.training.trainer import DistillationTrainer
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "WEIGHT_DECAY",
     "DistillationTrainer",
     "Paused",
+    "TrainSettings",
     "TrainingResult",
     "train",
 ]

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from xtcq.quantization.architectures import architecture
+from xtcq.quantization import architecture
 from xtcq_book.arithmetic import MB, MIB, Check, adaqat_model, table
 
 _BASE = "BERT_BASE | FP32"

@@ -30,7 +30,7 @@ from pydantic_core import ArgsKwargs
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
-from xtcq.study.experiment import WIDTHS, Experiment
+from xtcq.study.experiment import WIDTH_SOURCES, Experiment
 from xtcq_book import published
 from xtcq_book.claims.computed import VALUES
 from xtcq_book.claims.paper import Effect, Stated
@@ -42,7 +42,7 @@ TEACHER = "teacher"
 # Fewest seeds of a task that decide anything.
 LEAST_SEEDS = 3
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
-READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
+READINGS = {"kept": ("layers",), "budget": ("epochs",), "width_source": ("adaqat", "allocation")}
 
 # A field that the file has and these have not is a slip.
 _CONFIG = ConfigDict(extra="forbid")
@@ -67,7 +67,7 @@ def _as_stored(path: str, value: Any) -> Any:
     # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
     if name == "kept" and (value is None or isinstance(value, list | tuple)):
         return value and tuple(value)
-    if (name == "budget" and value in BUDGET_NAMES) or (name == "widths" and value in WIDTHS):
+    if (name == "budget" and value in BUDGET_NAMES) or (name == "width_source" and value in WIDTH_SOURCES):
         return value
     try:
         if name.startswith("adaqat."):

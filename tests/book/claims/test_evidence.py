@@ -7,7 +7,6 @@ import pytest
 from xtcq_book.claims import examples, ledger
 from xtcq_book.claims.evidence import find_evidence
 
-from xtcq.allocation import Allocation
 from xtcq.study import Experiment
 from xtcq.study.budgets import paper_passes
 from xtcq.study.records import old_records
@@ -325,9 +324,9 @@ def test_students_of_two_encoders_speak_for_their_teachers(student, make_run):
 
 
 def test_widths_that_are_allocated_are_compared_with_uniform_ones(student, teachers):
-    test = Contrast({}, ({"widths": ("fracbits",)},), ({"widths": ("uniform",)},))
+    test = Contrast({}, ({"width_source": ("allocated",)},), ({"width_source": ("uniform",)},))
     fields = {"recipe": "adaqat", "precision": "4-4-4"}
-    found = [student(81.0, allocation=Allocation(method="fracbits", budget=16.0), **fields), student(80.0, **fields)]
+    found = [student(81.0, allocation={"bert.pooler.dense": (2, 4)}, **fields), student(80.0, **fields)]
     assert only(find_evidence(test, found + teachers)).effects("best") == {"mrpc": [1.0]}
 
 
@@ -400,7 +399,7 @@ def test_what_a_search_found(student, teachers):
 class TestSharedEvaluations:
     """Learned widths are fixed on the way, so that a learned student is evaluated later and fewer times."""
 
-    TEST = Contrast({}, ({"widths": ("learned",)},), ({"widths": ("uniform",)},))
+    TEST = Contrast({}, ({"width_source": ("learned",)},), ({"width_source": ("uniform",)},))
 
     def pair(self, student, uniform, **fields):
         """A student evaluated at the steps 40 and 60 after its widths were fixed, a uniform one at 20, 40 and 60."""
@@ -431,11 +430,11 @@ class TestSharedEvaluations:
 
     def test_a_teacher_and_a_run_of_another_length_keep_all_of_theirs(self, student, teachers):
         learned, _ = self.pair(student, (80.0, 77.0, 75.0))
-        against = Contrast({}, ({"widths": ("learned",)},), ("teacher",))
+        against = Contrast({}, ({"width_source": ("learned",)},), ("teacher",))
         assert only(find_evidence(against, [learned, *teachers])).effects("best") == {"mrpc": [78.0 - 86.0]}
         _, longer = self.pair(student, (80.0, 77.0, 75.0), epochs=9)
         lengths = Contrast(
-            {}, ({"widths": ("learned",), "epochs": (3.0,)},), ({"widths": ("uniform",), "epochs": (9.0,)},)
+            {}, ({"width_source": ("learned",), "epochs": (3.0,)},), ({"width_source": ("uniform",), "epochs": (9.0,)},)
         )
         assert only(find_evidence(lengths, [learned, longer, *teachers])).effects("best") == {"mrpc": [-2.0]}
 

@@ -51,7 +51,7 @@ def test_every_claim_about_learned_widths_pins_the_papers_search():
     for claim in load_claims():
         selectors = [claim.test.where] if isinstance(claim.test, Found) else getattr(claim.test, "selectors", [])
         for selector in selectors:
-            if "learned" in selector.get("widths", ()):
+            if "learned" in selector.get("width_source", ()):
                 searches[claim.id] = {name: value for name, value in selector.items() if name.startswith("adaqat.")}
     assert len(searches) == 7 and all(search == paper for search in searches.values())
 

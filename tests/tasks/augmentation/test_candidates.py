@@ -48,38 +48,9 @@ def test_many_words_are_looked_up_in_pieces(piece_tokenizer):
         assert proposal == [words[likeness[words.index(word)].argmax()]]
 
 
-def test_vectors_from_a_file(tmp_path, neighbours, piece_tokenizer):
-    path = tmp_path / "glove.txt"
-    lines = ["cat 1 0", "dog 2 0.1", "bird 1 1", "red 0 1", "42 5 5"]
-    path.write_text("\n".join(lines))
-    assert Neighbours.from_file(path).digest == neighbours.digest
-    assert Neighbours.from_file(path, limit=2).words == ["cat", "dog"]
-    assert Neighbours.from_file(path, limit=2).digest != neighbours.digest
-
-
-def test_words_that_are_no_text_are_left_out(tmp_path):
-    path = tmp_path / "glove.txt"
-    path.write_bytes(b"cat 1 0\ncaf\xe9 1 1\na\xc2\xa0b 1 1\ndog 0 1\n")
-    assert Neighbours.from_file(path).words == ["cat", "dog"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("cat 1 0\ndog 1 x", "glove.txt, line 2: could not convert string to float"),
-        ("cat 1 0\ndog 1", "glove.txt, line 2: 1 values, expected 2"),
-        ("cat", "glove.txt, line 1: 0 values, expected at least 1"),
-        ("cat 1 0\n\ndog 1 0", "glove.txt, line 2: 0 values, expected 2"),
-        ("cat 1 0\ndog 1 nan", "glove.txt, line 2: a value is not finite"),
-        ("", "glove.txt is empty"),
-        ("42 1 0", "none of the 1 words has letters only"),
-    ],
-)
-def test_a_file_that_is_no_vectors(tmp_path, text, message):
-    path = tmp_path / "glove.txt"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        Neighbours.from_file(path)
+def test_words_without_letters_are_no_words():
+    with pytest.raises(ValueError, match="none of the 1 words has letters only"):
+        Neighbours(["42"], VECTORS[:1])
 
 
 def test_vectors_that_do_not_fit_the_words():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
@@ -81,44 +80,6 @@ class Neighbours:
                 f"{len(table):,}: give the tokenizer that the encoder was trained with"
             )
         return cls(words, table[[vocabulary[word] for word in words]].numpy())
-
-    @classmethod
-    def from_file(cls, path: Path, limit: int = 100_000) -> Self:
-        """Read vectors in GloVe's text format: a word and its numbers on each line.
-
-        Args:
-            path: the file.
-            limit: read the first lines only, which are the most frequent words; TinyBERT reads 100,000. A word that is
-                not of lower-case letters is left out.
-
-        Returns:
-            The neighbours.
-
-        Raises:
-            ValueError: if a line has another number of values or something that is no finite number, with file and
-                line; if the file is empty.
-            OSError: if the file cannot be read.
-        """
-        words, rows = [], []
-        # A word in another encoding is none of letters, so it need not be read right.
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in zip(range(1, limit + 1), lines, strict=False):
-                # Blanks only: GloVe has words with other white space inside.
-                word, *values = line.rstrip().split(" ")
-                try:
-                    row = np.array(values, dtype=np.float32)
-                    if not np.isfinite(row).all():
-                        raise ValueError("a value is not finite")
-                except ValueError as error:
-                    raise ValueError(f"{path}, line {number}: {error}; write a word and numbers after it") from None
-                if not row.size or (rows and row.size != rows[0].size):
-                    expected = rows[0].size if rows else "at least 1"
-                    raise ValueError(f"{path}, line {number}: {row.size} values, expected {expected}")
-                words.append(word)
-                rows.append(row)
-        if not words:
-            raise ValueError(f"{path} is empty: write a word and its numbers on each line")
-        return cls(words, np.array(rows))
 
     @property
     def digest(self) -> str:
