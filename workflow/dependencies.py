@@ -1,12 +1,17 @@
-"""Which files of the project a notebook runs: what its cells import, and whatever that imports in turn."""
+"""What the page of a notebook depends on: its code, the modules that this imports, and whatever those import in turn.
+
+Nothing here runs a notebook or needs Jupyter: a workflow asks it of every notebook whenever it starts.
+"""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Packages that notebooks import from the checkout, and where they stand in it.
 PACKAGES = {"xtcq": Path("xtcq"), "xtcq_book": Path("book/xtcq_book")}
@@ -15,6 +20,19 @@ _COMPUTED = ("import_module", "__import__")
 
 class _UnknownImport(Exception):
     """An import whose module is not known before it runs."""
+
+
+def code_digest(notebook: Path) -> str:
+    """SHA-256 over the code cells of a notebook, without the cell that papermill injects.
+
+    A template and what was executed from it have the same digest, whatever was written in Markdown since.
+
+    Args:
+        notebook: a template or an executed page.
+    """
+    own = [cell for cell in _code(notebook) if "injected-parameters" not in cell["metadata"].get("tags", ())]
+    sources = ["".join(cell["source"]) for cell in own]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def modules(notebook: Path, root: Path = Path()) -> list[Path]:
@@ -32,8 +50,7 @@ def modules(notebook: Path, root: Path = Path()) -> list[Path]:
         name that is computed.
     """
     files = {name: path for package in PACKAGES for name, path in _files(package, root)}
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    lines = [line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines()]
+    lines = [line for cell in _code(notebook) for line in "".join(cell["source"]).splitlines()]
     # A line for the shell or for IPython imports nothing, but may be all that stands in a block.
     python = [" " * (len(line) - len(line.lstrip())) + "pass" if line.lstrip()[:1] in "!%" else line for line in lines]
     walk = _Walk(files)
@@ -42,6 +59,11 @@ def modules(notebook: Path, root: Path = Path()) -> list[Path]:
     except (_UnknownImport, SyntaxError):
         return sorted(files.values())
     return sorted(files[name] for name in walk.found)
+
+
+def _code(notebook: Path) -> list[dict[str, Any]]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
 
 
 def _files(package: str, root: Path) -> Iterator[tuple[str, Path]]:

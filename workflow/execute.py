@@ -1,7 +1,6 @@
 """Executes one notebook: parameters checked before a kernel starts, a page only if every cell succeeded."""
 
 import ast
-import hashlib
 import itertools
 import json
 import logging
@@ -29,21 +28,6 @@ _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare, a value of another type, or a template that declares badly."""
-
-
-def template_digest(notebook: Path) -> str:
-    """SHA-256 over the code cells of a notebook, without the cell that papermill injects.
-
-    A template and what was executed from it have the same digest, whatever was written in Markdown since. It reads
-    plain JSON, so that nothing of Jupyter is needed to compare the two.
-    """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
-    ]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def _type_of(annotation: str) -> TypeAdapter:

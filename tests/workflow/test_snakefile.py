@@ -1,4 +1,3 @@
-import inspect
 import json
 import os
 import shutil
@@ -6,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import execute
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -40,22 +38,19 @@ def repository(tmp_path):
 
 
 # What is executed does not matter to what is stale, and a kernel takes seconds: cells run without one.
-WITHOUT_A_KERNEL = f"""
-import contextlib, hashlib, io, json, sys
+WITHOUT_A_KERNEL = """
+import contextlib, io, json, sys
 from pathlib import Path
 
-{inspect.getsource(execute.template_digest)}
-
-if __name__ == "__main__":
-    template, page, _, _, _, parameters = sys.argv[1:]
-    notebook, names, said = json.loads(Path(template).read_text()), {{}}, io.StringIO()
-    with contextlib.redirect_stdout(said):
-        for number, cell in enumerate(cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
-            exec("".join(cell["source"]), names)
-            names.update(json.loads(parameters) if number == 0 else {{}})
-    notebook["cells"][-1]["outputs"] = [{{"text": said.getvalue().splitlines(keepends=True)}}]
-    Path(page).parent.mkdir(parents=True, exist_ok=True)
-    Path(page).write_text(json.dumps(notebook))
+template, page, _, _, _, parameters = sys.argv[1:]
+notebook, names, said = json.loads(Path(template).read_text()), {}, io.StringIO()
+with contextlib.redirect_stdout(said):
+    for number, cell in enumerate(cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
+        exec("".join(cell["source"]), names)
+        names.update(json.loads(parameters) if number == 0 else {})
+notebook["cells"][-1]["outputs"] = [{"text": said.getvalue().splitlines(keepends=True)}]
+Path(page).parent.mkdir(parents=True, exist_ok=True)
+Path(page).write_text(json.dumps(notebook))
 """
 
 
