@@ -31,18 +31,19 @@
     return made;
   }
 
-  // Runs what a button asks for, once at a time; what fails is said in the page.
+  // Runs what a button asks for, one thing at a time; what fails is said in the page. The button is not really disabled,
+  // which would take the keyboard's focus from it, and the page not aria-busy, which would silence its status.
   async function busy(pressed, action) {
-    if (root.getAttribute("aria-busy") === "true") return;
-    root.setAttribute("aria-busy", "true");
-    pressed.disabled = true;
+    if ("busy" in root.dataset) return;
+    root.dataset.busy = "";
+    pressed.setAttribute("aria-disabled", "true");
     try {
       await action();
     } catch (error) {
       status.textContent = `That did not work: ${error.message}`;
     }
-    pressed.disabled = false;
-    root.removeAttribute("aria-busy");
+    pressed.removeAttribute("aria-disabled");
+    delete root.dataset.busy;
   }
 
   async function start() {
@@ -65,6 +66,7 @@
         status.textContent = `Loading ${model.precision} …`;
         await add(model);
         wanted.remove();
+        text.focus();
         await classify();
       });
       more.append(wanted);
