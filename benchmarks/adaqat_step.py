@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQAT, AdaQATSettings, narrowed
-from xtcq.adaqat.search import Coordinate
+from xtcq.adaqat.widths import Coordinate
 from xtcq.quantization import ARCHITECTURES, QuantConfig, quantize
 from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY
 
@@ -39,7 +39,7 @@ class Turns(AdaQAT):
     """Chooses as ever, and then perturbs one layer after the other; its widths hardly move."""
 
     def __init__(self, model: PreTrainedModel, role: str) -> None:
-        super().__init__(model, AdaQATSettings(eta=1e-12, short=True), steps=1)
+        super().__init__(model, AdaQATSettings(eta=1e-12), steps=1)
         for width in self.search.weights:
             width.frozen = role == ACTIVATIONS
         self._turns = cycle(range(len(self.names)))
@@ -66,7 +66,7 @@ def make_step(name: str, architecture: str, batch: dict[str, Tensor]) -> Callabl
     if name in LAYERWISE:
         adaqat = Turns(student, LAYERWISE[name])
     else:
-        adaqat = AdaQAT(student, AdaQATSettings(eta=1e-12, granularity="network", short=True), steps=1)
+        adaqat = AdaQAT(student, AdaQATSettings(eta=1e-12, granularity="network"), steps=1)
 
     def step() -> None:
         if name in (BASELINE, "two more whole passes"):

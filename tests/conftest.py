@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from xtcq.quantization import QuantConfig, QuantLinear, freeze, quantize
-from xtcq.study import Experiment, Record, experiment, records, run, runs, speed, study
+from xtcq.study import Experiment, Record, experiment, run, runs, speed, students
 from xtcq.study.archive import export_records
 from xtcq.tasks import QuestionSpec, Task, TaskSpec, task_spec
 from xtcq.training.settings import METHOD
@@ -61,8 +61,7 @@ def every_task_is(monkeypatch):
     """Make every task of the study another one: its facts, and its data."""
 
     def replace(task: Task) -> None:
-        for module in (runs, records, experiment, speed, study):
-            monkeypatch.setattr(module, "task_spec", lambda name: task.spec)
+        monkeypatch.setattr(experiment, "task_spec", lambda name: task.spec)
         for module in (runs, speed):
             monkeypatch.setattr(module, "load_task", lambda name: task)
 
@@ -212,7 +211,7 @@ def make_record():
         experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
         spec = task_spec(experiment.task)
         metrics = dict.fromkeys(spec.metrics, score)
-        place = {"stage": int(experiment.search is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
+        place = {"stage": int(experiment.adaqat is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
         point = place | {"train_seconds": 5.0, "wall_seconds": 6.0, "metrics": metrics}
         answer = [""] if spec.head == "questions" else [0.0] if spec.is_regression else "0"
         made = {split: answer * spec.rows[split] for split in spec.evaluation_splits}
@@ -300,10 +299,11 @@ def folders(tmp_path, monkeypatch):
 def small_world(folders, monkeypatch, every_task_is, tiny_bert, word_task, word_tokenizer):
     """Every model is a tiny BERT and every task the word task: real training in a second."""
 
-    def load_encoder(name, num_labels, head="classifier"):
+    def load_encoder(name, num_labels, head="classifier", pretrained=True):
         return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
 
-    monkeypatch.setattr(runs, "load_encoder", load_encoder)
+    for module in (runs, students):
+        monkeypatch.setattr(module, "load_encoder", load_encoder)
     every_task_is(word_task)
     return folders
 
@@ -326,9 +326,9 @@ def trainings(monkeypatch):
     """The experiments' folders that were really trained, in order."""
     seen, original = [], runs.train
 
-    def counted(student, stages, task, tokenizer, folder, **options):
+    def counted(student, stages, task, tokenizer, folder, *settings, **options):
         seen.append(folder.name)
-        return original(student, stages, task, tokenizer, folder, **options)
+        return original(student, stages, task, tokenizer, folder, *settings, **options)
 
     monkeypatch.setattr(runs, "train", counted)
     return seen

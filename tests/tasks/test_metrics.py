@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from xtcq.tasks import chance_level, compute_metrics, glue_average, has_learned, least_score, task_spec
+from xtcq.tasks import chance_level, compute_metrics, has_learned, least_score, task_spec
 
 # Labels 1 1 1 1 0 0, predictions 1 1 1 0 1 0: TP 3, FN 1, FP 1, TN 1.
 LABELS = np.array([1, 1, 1, 1, 0, 0])
@@ -70,50 +70,6 @@ def test_a_diverged_model_is_named():
     logits[2, 0] = np.nan
     with pytest.raises(ValueError, match="'mrpc' hold 1 values that are not finite.*lower learning rate"):
         compute_metrics(task_spec("mrpc"), logits, LABELS)
-
-
-def results(cola, mnli, mnli_mm, mrpc, qnli, qqp, rte, sst2, stsb):
-    return {
-        "cola": {"matthews": cola},
-        "mnli": {"accuracy": mnli, "accuracy_mm": mnli_mm},
-        "mrpc": {"accuracy": mrpc[1], "f1": mrpc[0]},
-        "qnli": {"accuracy": qnli},
-        "qqp": {"accuracy": qqp[1], "f1": qqp[0]},
-        "rte": {"accuracy": rte},
-        "sst2": {"accuracy": sst2},
-        "stsb": {"pearson": stsb[0], "spearman": stsb[1]},
-    }
-
-
-@pytest.mark.parametrize(
-    ("row", "average", "without_cola"),
-    # XTC, Table C.2: Budget-A One-Stage 2e-5, Budget-A Two-Stage 5e-4, Budget-C One-Stage 2e-5.
-    [
-        (results(44.6, 83.1, 83.7, (88.8, 83.1), 91.1, (87.4, 90.7), 66.1, 92.8, (87.8, 87.5)), 80.33, 84.80),
-        (results(16.2, 74.9, 76.4, (89.7, 84.8), 87.8, (85.0, 89.0), 68.2, 91.6, (86.2, 86.5)), 75.01, 82.36),
-        (results(57.3, 84.1, 84.0, (90.7, 86.5), 91.0, (88.2, 91.2), 74.0, 93.1, (89.2, 88.8)), 83.38, 86.64),
-    ],
-)
-def test_average_of_printed_rows(row, average, without_cola):
-    # Printed figures are rounded to 0.1 before averaging, so the printed average may be off by a hundredth and a half.
-    assert glue_average(row) == pytest.approx(average, abs=0.015)
-    assert glue_average(row, without=("cola",)) == pytest.approx(without_cola, abs=0.015)
-
-
-def test_average_of_a_part_needs_that_part_only():
-    rest = ("mnli", "qnli", "qqp", "rte", "sst2", "cola")
-    assert glue_average({"mrpc": {"accuracy": 80.0}, "stsb": {"pearson": 90.0}}, without=rest) == 85.0
-
-
-def test_average_names_what_is_missing():
-    row = results(1, 1, 1, (1, 1), 1, (1, 1), 1, 1, (1, 1))
-    del row["mnli"]["accuracy_mm"], row["rte"]
-    with pytest.raises(ValueError, match="needs mnli accuracy_mm, rte accuracy; add them or name the tasks"):
-        glue_average(row)
-    with pytest.raises(ValueError, match=r"cannot leave out \['wnli'\]: the GLUE tasks are cola"):
-        glue_average(row, without=("wnli",))
-    with pytest.raises(ValueError, match="no task is left to average"):
-        glue_average(row, without=("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"))
 
 
 def test_two_standard_errors_above_the_majority():

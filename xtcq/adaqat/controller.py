@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xtcq.adaqat.groups import ENDS, begin, departures, held, partition
+from xtcq.adaqat.groups import ENDS, begin, held, partition
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.search import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
-from xtcq.adaqat.selection import choose, narrowed, reduction_error
 from xtcq.adaqat.settings import AdaQATSettings
+from xtcq.adaqat.widths import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
+from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
 
 
@@ -29,30 +29,36 @@ class AdaQAT:
     U - 1 is the published code's choice too. At the lower bound the pass still runs at one bit less, so that a width
     that is needed bounces off; at one bit there is nothing less, and only the hardware loss counts.
 
-    With `settings.paired` the second pass has the dropout masks of the first, begins at the encoder layer that it
+    With ``settings.paired`` the second pass has the dropout masks of the first, begins at the encoder layer that it
     changes, and leaves the random state as the first pass left it. Without, it is a whole pass with masks of its own.
-
-        adaqat = AdaQAT(model, AdaQATSettings(), steps=1000)
-        for batch in batches:
-            with adaqat.observe():
-                loss = model(**batch).loss
-                loss.backward()
-            adaqat.step(loss, lambda: model(**batch).loss)
-            optimizer.step()
-
-    Layers that share a width (`AdaQATSettings.granularity`) lose the bit together, and the pass begins at the first of
-    them.
+    Layers that share a width (``AdaQATSettings.granularity``) lose the bit together, and the pass begins at the first
+    of them.
 
     Args:
-        model: quantized by recipe `adaqat`, weights and activations; its widths are the start.
+        model: quantized by recipe ``adaqat``, weights and activations; its widths are the start.
         settings: the paper's by default.
-        steps: length of the exploration.
-        state: a `state` to go on from, bit for bit; the model must have its state dict of that moment already.
+        steps: length of the exploration, in optimizer steps.
+        state: a ``state`` to go on from, bit for bit; the model must have its state dict of that moment already.
 
     Raises:
         ValueError: nothing is quantized, or not with learned steps; the start is out of the range, or not one pair of
-            widths for layers that share them; steps not positive, or fewer than the search needs, unless
-            `settings.short`; the state has other layers or widths than the model.
+            widths for layers that share them; steps not positive; the state has other layers or widths than the model.
+
+    >>> import torch
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> from xtcq import AdaQAT, AdaQATSettings, QuantConfig, quantize
+    >>> sizes = {"vocab_size": 50, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> model = BertForSequenceClassification(BertConfig(num_hidden_layers=1, **sizes))
+    >>> model = quantize(model, QuantConfig("4-4-4", "adaqat"))
+    >>> batch = {"input_ids": torch.tensor([[1, 2, 3]]), "labels": torch.tensor([1])}
+    >>> adaqat = AdaQAT(model, AdaQATSettings(granularity="network"), steps=1000)
+    >>> for _ in range(3):
+    ...     with adaqat.observe():
+    ...         loss = model(**batch).loss
+    ...         loss.backward()
+    ...     adaqat.step(loss, lambda: model(**batch).loss)  # and then the optimizer's step
+    >>> [entry[:3] for entry in adaqat.report()["trace"]]  # step, role, group; each with its fractional width
+    [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0], [2, 0, 0], [2, 1, 0]]
     """
 
     def __init__(
@@ -65,8 +71,7 @@ class AdaQAT:
     ) -> None:
         """Find the quantizers and start from their widths."""
         self.settings = settings = settings or AdaQATSettings()
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps is {steps!r}, expected the number of exploration steps, at least 1")
+        check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
         _check(model, layers)
         self.names = list(layers)
@@ -81,8 +86,7 @@ class AdaQAT:
         start = {name: pair for name, pair in get_widths(model).items() if name in layers}
         _check_range(start, self._held, settings)
         sizes = {name: layer.weight.numel() for name, layer in layers.items()}
-        self.search = begin(settings if state is None else replace(settings, short=True), start, sizes, steps)
-        self.needed = self.search.length().steps(self.search.eta)
+        self.search = begin(settings, start, sizes)
         if state is not None:
             self._load(state)
         self._errors: dict[int, Tensor] = {}
@@ -94,7 +98,7 @@ class AdaQAT:
 
     @contextmanager
     def observe(self) -> Iterator[None]:
-        """Surround the training forward pass whose loss `step` is given; the backward pass may be inside too."""
+        """Surround the training forward pass whose loss ``step`` is given; the backward pass may be inside too."""
         self._errors = {}
         with ExitStack() as stack:
             if self.settings.paired and not self.finished:
@@ -109,7 +113,7 @@ class AdaQAT:
         """Move the widths of this step; before the optimizer changes the weights.
 
         Args:
-            loss: L(U), of the pass inside `observe`.
+            loss: L(U), of the pass inside ``observe``.
             evaluate: runs the model once more on the same batch and returns the loss; called without gradient.
 
         Raises:
@@ -134,7 +138,7 @@ class AdaQAT:
 
     def state(self) -> dict[str, Any]:
         """Everything that a step changes, JSON-able; the bit-widths in use are in the model's state dict."""
-        return {"needed": self.needed, **self.search.state()}
+        return self.search.state()
 
     def _load(self, state: Mapping[str, Any]) -> None:
         if any(len(state[role]) != len(self.groups) for role in ROLES):
@@ -142,7 +146,6 @@ class AdaQAT:
                 f"the state has {len(state[WEIGHTS])} weight widths, {type(self._model).__name__} has "
                 f"{len(self.groups)}: give the settings and the model that it was saved with"
             )
-        self.needed = state["needed"]
         self.search.load_state(state)
         for role in ROLES:
             for group, width in enumerate(getattr(self.search, role)):
@@ -158,17 +161,16 @@ class AdaQAT:
         """What was found, JSON-able.
 
         Returns:
-            `granularity`; `groups`: names of the layers that share a width; `eta` and `reach`, see `WidthSearch`;
-            `steps` (taken), `planned_steps` and `needed_steps` (at the rate of this search, see `WidthSearch.length`);
-            `updates`: by role, how often each width was moved; `in_regime`: whether this is the search of the paper,
-            and `departures`: what it lacked, see `xtcq.adaqat.departures`; `ended`: "frozen" where all widths froze,
-            else "budget"; `widths`: layer to [weight bits, activation bits]; `mean_weights` and `mean_activations`,
-            over the layers without regard to their sizes, as AdaQAT-BERT prints them; `oscillations` and `frozen`: by
-            role, a number or a truth value for every learned width; `trace`: `[step, role, group, N]` of every update,
-            with role 0 for weights and 1 for activations, and N rounded to four decimals.
+            ``granularity``; ``groups``: names of the layers that share a width; ``eta`` and ``reach``, see
+            ``WidthSearch``; ``steps`` (taken) and ``planned_steps``; ``updates``: by role, how often each width was
+            moved; ``ended``: "frozen" where all widths froze, else "budget"; ``widths``: layer to [weight bits,
+            activation bits]; ``mean_weights`` and ``mean_activations``, over the layers without regard to their sizes,
+            as AdaQAT-BERT prints them; ``oscillations`` and ``frozen``: by role, a number or a truth value for every
+            learned width; ``trace``: ``[step, role, group, N]`` of every update, with role 0 for weights and 1 for
+            activations, and N rounded to four decimals.
         """
         widths = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
-        search, lacked = self.search, departures(self.search, self.steps, self.needed)
+        search = self.search
         return {
             "granularity": self.settings.granularity,
             "groups": [[self.names[layer] for layer in group] for group in self.groups],
@@ -176,10 +178,7 @@ class AdaQAT:
             "reach": search.reach,
             "steps": search.step,
             "planned_steps": self.steps,
-            "needed_steps": self.needed,
             "updates": search.updates(),
-            "in_regime": not lacked,
-            "departures": lacked,
             "ended": "frozen" if self.finished else "budget",
             "widths": dict(zip(self.names, widths, strict=True)),
             "mean_weights": sum(w for w, _ in widths) / len(widths),
@@ -218,7 +217,9 @@ class AdaQAT:
                     weight = self._layers[layer].weight
                     self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
             errors[group] = sum(self._errors[layer] for layer in layers) / len(layers)
-        return [(role, choose(errors))]
+        # One reading of the device, however many layers there are.
+        values = torch.stack(list(errors.values())).nan_to_num(nan=torch.inf)
+        return [(role, list(errors)[int(values.argmin())])]
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
         self._errors[index] = reduction_error(layer.input_quantizer, inputs[0], self.settings.steps)
@@ -255,3 +256,56 @@ def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], setti
                 f"{name} starts with {pair} bits, and widths shall be from {settings.least} to {settings.most}: "
                 "quantize with a precision within that range, or widen it"
             )
+
+
+@contextmanager
+def narrowed(quantizers: Iterable[LSQQuantizer], rescaling: str) -> Iterator[None]:
+    """Take one bit from each quantizer for a while; its bits and its step are exactly as before at the end.
+
+    Args:
+        quantizers: of at least two bits each.
+        rescaling: what becomes of their step sizes, "keep" or "rescale".
+    """
+    before = [(quantizer, quantizer.bits, quantizer.step.data) for quantizer in quantizers]
+    try:
+        for quantizer, bits, step in before:
+            quantizer.step.data = step.clone()  # to go back to, since a factor and its inverse may not cancel
+            quantizer.change_bits(bits - 1, rescaling)
+        yield
+    finally:
+        for quantizer, bits, step in before:
+            quantizer.bits, quantizer.step.data = bits, step
+
+
+@torch.no_grad()
+def reduction_error(quantizer: LSQQuantizer, x: Tensor, rescaling: str) -> Tensor:
+    """Mean squared difference of ``x`` quantized at the quantizer's width and at one bit less (Equation 7).
+
+    Args:
+        quantizer: its step must be set; at one bit there is nothing less, and the difference is 0.
+        x: any shape.
+        rescaling: what becomes of the step size at one bit less, "keep" or "rescale".
+
+    Returns:
+        Scalar tensor on the device of ``x``.
+
+    >>> import torch
+    >>> from xtcq import LSQQuantizer
+    >>> from xtcq.adaqat import reduction_error
+    >>> quantizer, x = LSQQuantizer(3), torch.tensor([0.0, 3.0])
+    >>> _ = quantizer(x)  # sets the step size
+    >>> _ = quantizer.step.data.fill_(1.0)
+    >>> float(reduction_error(quantizer, x, "keep"))  # the mean of 0 and (3 - 1)²: two bits end at one step
+    2.0
+    """
+    if quantizer.bits == 1:
+        return torch.zeros((), device=x.device)
+    if rescaling == "rescale" or (quantizer.bits == 2 and quantizer.signed):
+        values = quantizer(x)
+        with narrowed([quantizer], rescaling):
+            return F.mse_loss(quantizer(x), values)
+    # With the same step, the codes differ only where they exceed the narrower range.
+    codes, step, _ = quantizer.encode(x)
+    with narrowed([quantizer], rescaling):
+        inside = codes.clamp(*quantizer.levels)
+    return torch.linalg.vector_norm(codes.sub_(inside).mul_(step)).square() / x.numel()

@@ -20,6 +20,18 @@ class Replay:
 
     Args:
         model: a model that holds one BertModel.
+
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> from xtcq import Replay
+    >>> sizes = {"vocab_size": 50, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> model, ids = BertModel(BertConfig(num_hidden_layers=3, **sizes)), torch.tensor([[1, 2, 3]])
+    >>> replay = Replay(model)
+    >>> with replay.recording():
+    ...     first = model(ids).last_hidden_state
+    >>> with replay.from_layer(2):  # the last layer alone, with the dropout masks of the first pass
+    ...     torch.equal(model(ids).last_hidden_state, first)
+    True
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,7 +41,7 @@ class Replay:
         self._points: list[tuple[Tensor, list[Tensor]]] = []
 
     def position(self, module: nn.Module) -> int:
-        """Index of the encoder layer that `module` is in; the number of layers for what comes after them."""
+        """Index of the encoder layer that ``module`` is in; the number of layers for what comes after them."""
         inside = (i for i, layer in enumerate(self.layers) if any(module is other for other in layer.modules()))
         return next(inside, len(self.layers))
 
@@ -47,7 +59,7 @@ class Replay:
 
     @contextmanager
     def from_layer(self, start: int) -> Iterator[None]:
-        """Let the pass inside begin at layer `start`; the random state afterwards is that before.
+        """Let the pass inside begin at layer ``start``; the random state afterwards is that before.
 
         Args:
             start: 0 to the number of layers; 0 skips the embeddings, the number of layers leaves pooler and head.
@@ -81,7 +93,7 @@ class Replay:
 
 @contextmanager
 def _answering(module: nn.Module, answer: Tensor) -> Iterator[None]:
-    """Make `module` return `answer` without computing anything."""
+    """Make ``module`` return ``answer`` without computing anything."""
     module.forward = _constant(answer)
     try:
         yield

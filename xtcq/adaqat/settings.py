@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-from xtcq.adaqat.search import MOST_ETA, PUBLISHED_ETA
+from xtcq.adaqat.widths import PUBLISHED_ETA
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.quantization import RESCALING
+
+# A learning rate above this jumps over the widths that it should try.
+MOST_ETA = 1.0
 
 # From the finest to the coarsest; a kind and a block of BERT are about equally many.
 GRANULARITIES = ("layer", "kind", "block", "network")
@@ -25,28 +28,28 @@ _CHOICES = {
 class AdaQATSettings:
     """How AdaQAT-BERT explores; the defaults are the paper's, and the published code's where the paper is silent.
 
-    What the published code does otherwise can be chosen: `counts="crossings"`, `order="published"`, `paired=False`.
+    What the published code does otherwise can be chosen: ``counts="crossings"``, ``order="published"`` and
+    ``paired=False``.
 
     The widths start at those of the model, the fractional ones at whole numbers: a precision of 4-4-4 is the start of
-    the published code (`transformer/utils_quant.py` L148-151).
+    the published code (``transformer/utils_quant.py`` L148-151).
 
     Attributes:
         granularity: "layer" for a weight and an activation width per quantized linear layer, one of them updated per
             step, weights first (section 3.3); "network" for one width of all weights and one of all activations,
             updated together (section 3.2). Between them, and not in the paper: "kind" for one pair of widths per kind
-            of matrix, "block" for one per encoder layer, updated as those of "layer" are; see `xtcq.adaqat.partition`.
+            of matrix, "block" for one per encoder layer, updated as those of "layer" are: ``partition``.
         least: lowest bit-width, 1 to 8.
-        most: highest bit-width, `least` to 8.
+        most: highest bit-width, ``least`` to 8.
         lambda_weights: factor of the hardware loss on weight widths (Table 6).
         lambda_activations: the same for activation widths.
-        eta: learning rate of the widths (Equation 6), at most 1; the published code has 0.1. None for the smallest
-            rate from 0.1 to 1 with which the planned steps are enough, see `WidthSearch.length`. A step moves a width
-            by eta / 2 bits at most.
+        eta: learning rate of the widths (Equation 6), at most 1; the published code's 0.1 if left out. A study sets it
+            by the steps that it has, see ``xtcq.study.regime``.
         oscillations: a width freezes as soon as it has oscillated more often than this about one whole number
             (section 3.2).
         counts: what one oscillation is. "cycles": a width goes from b up to b + 1 and back, and freezes on the return,
             at the b that it is driven back to from below. "crossings": each step up from b to b + 1, so that it freezes
-            one bit higher, at b + 1; that is the published code (`transformer/modeling_quant.py` L820-823).
+            one bit higher, at b + 1; that is the published code (``transformer/modeling_quant.py`` L820-823).
         order: which layer or group is updated. "paper": the one whose reduction by a bit changes its tensor least, by
             the mean squared error of Equation 7 over all that are not frozen; the error of a group is the mean over its
             layers. "published": the first of the model that is not frozen; the published code sorts errors of which
@@ -57,12 +60,12 @@ class AdaQATSettings:
         paired: both losses of a finite difference see the same dropout masks. The published code draws new ones.
         share: part of the training that exploration may take, between 0 and 1.
         steps: what becomes of LSQ's step sizes when a width changes, "keep" (published code) or "rescale"; see
-            `xtcq.quantization.LSQQuantizer.change_bits`.
+            ``xtcq.quantization.LSQQuantizer.change_bits``.
         ends: hold the weights of the first and the last quantized linear layer, and the input of the first, at 8 bits
             (Algorithm 1, which leaves that input in full precision). In BERT these are the query of the first encoder
             layer and the pooler. The published code holds nothing.
-        short: explore although the steps are fewer than the widths need, or the threshold of oscillations is below the
-            paper's ten. Without it such a search is refused; with it, its report says what it lacked.
+        short: a study explores although the steps are fewer than the widths need, or the threshold of oscillations is
+            below the paper's ten. Without it such a run is refused; with it, its report says what it lacked.
 
     Raises:
         ValueError: naming the field, its value and what was expected.
@@ -87,26 +90,22 @@ class AdaQATSettings:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, choices))}")
-        for name, least, most in (("least", 1, 8), ("most", 1, 8), ("oscillations", 1, math.inf)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                upper = "" if most == math.inf else f" and at most {most}"
-                raise ValueError(f"{name} is {value!r}, expected an integer of at least {least}{upper}")
+            check_choice(name, getattr(self, name), choices)
+        for name, most in (("least", 8), ("most", 8), ("oscillations", None)):
+            check_integer(name, getattr(self, name), 1, most)
         if self.least > self.most:
             raise ValueError(
                 f"least is {self.least} and most is {self.most}: no bit-width is in that range, swap the two"
             )
         for name in ("lambda_weights", "lambda_activations", "eta"):
             if getattr(self, name) is not None or name != "eta":
-                object.__setattr__(self, name, _positive(name, getattr(self, name)))
+                object.__setattr__(self, name, check_positive(name, getattr(self, name)))
         if self.eta is not None and self.eta > MOST_ETA:
             raise ValueError(
                 f"eta is {self.eta!r}, expected at most {MOST_ETA:g} (the published code has {PUBLISHED_ETA}): a "
                 "greater rate jumps over widths. Plan more steps, or fewer widths by a coarser granularity"
             )
-        share = _positive("share", self.share)
+        share = check_positive("share", self.share)
         if share >= 1:
             raise ValueError(
                 f"share is {self.share!r}: exploration cannot be as long as the whole training or longer, since "
@@ -117,13 +116,18 @@ class AdaQATSettings:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected True or False")
 
+    @property
+    def reach(self) -> float | None:
+        """The most that one step may move a width, in bits. The paper has no bound; who wants one derives a class."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Fields that differ from their defaults, JSON-able."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Invert `to_dict`.
+        """Invert ``to_dict``.
 
         Raises:
             ValueError: a field that there is not, besides what the values themselves raise.
@@ -133,9 +137,3 @@ class AdaQATSettings:
             given = sorted(fields) if isinstance(fields, dict) else fields
             raise ValueError(f"AdaQAT settings are {known}, all optional; got {given}")
         return cls(**fields)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} is {value!r}, expected a positive number")
-    return float(value)

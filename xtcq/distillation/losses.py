@@ -4,11 +4,14 @@ The same terms are equations 8 to 10 of AdaQAT-BERT, both inherited from Ternary
 it is left out of every mean; the public codes either keep it (DeepSpeedExamples ``compression/bert/util.py`` L175-224,
 where masked scores near -10000 still differ) or set it to zero but divide by it (TernaryBERT ``quant_task_glue.py``
 L386-399).
+
+A batch without a single real token has nothing to teach: its hidden and attention terms and their gradients are 0, not
+the 0/0 that would turn every weight into NaN. It is not refused, since looking for it would halt a GPU in every layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +19,10 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
-from xtcq.distillation.layer_map import LayerMap
+from xtcq.distillation.layers import LayerMap
 from xtcq.quantization import compute_dtype
 
+# What a student can learn from its teacher.
 TERMS = ("hidden", "attention", "logits")
 
 
@@ -38,11 +42,18 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
 
     Returns:
-        A scalar.
+        A scalar; 0 where no token is real.
+
+    >>> import torch
+    >>> from xtcq import hidden_loss
+    >>> teacher = torch.zeros(1, 3, 2)
+    >>> student = torch.tensor([[[1.0, 1.0], [2.0, 2.0], [9.0, 9.0]]])
+    >>> float(hidden_loss(student, teacher, torch.tensor([[1, 1, 0]])))
+    2.5
     """
     per_token = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=-1)
     mask = mask.to(per_token.dtype)
-    return (per_token * mask).sum() / mask.sum()
+    return (per_token * mask).sum() / mask.sum().clamp(min=1)
 
 
 def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -57,12 +68,19 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
 
     Returns:
-        A scalar.
+        A scalar; 0 where no token is real.
+
+    >>> import torch
+    >>> from xtcq import attention_loss
+    >>> teacher = torch.zeros(1, 2, 3, 3)
+    >>> student = torch.ones(1, 2, 3, 3)
+    >>> float(attention_loss(student, teacher, torch.tensor([[1, 1, 0]])))
+    1.0
     """
     per_pair = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=1)
     mask = mask.to(per_pair.dtype)
     real_pairs = mask.unsqueeze(2) * mask.unsqueeze(1)
-    return (per_pair * real_pairs).sum() / real_pairs.sum()
+    return (per_pair * real_pairs).sum() / real_pairs.sum().clamp(min=1)
 
 
 def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -77,6 +95,12 @@ def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Returns:
         A scalar, the mean over the batch.
+
+    >>> import torch
+    >>> from xtcq import logit_loss
+    >>> undecided, sure = torch.tensor([[0.0, 0.0]]), torch.tensor([[30.0, 0.0]])
+    >>> round(float(logit_loss(undecided, sure)), 4)  # log 2
+    0.6931
     """
     student, teacher = _wide(student), _wide(teacher)
     if student.size(-1) == 1:
@@ -132,6 +156,16 @@ class DistillationLoss(nn.Module):
 
     Raises:
         ValueError: if there is no term, or one is unknown.
+
+    >>> import torch
+    >>> from xtcq import DistillationLoss, LayerMap
+    >>> from transformers.utils import ModelOutput
+    >>> loss = DistillationLoss(("hidden", "logits"), LayerMap.uniform(1, 2))
+    >>> student = ModelOutput(logits=torch.zeros(1, 2), hidden_states=(torch.zeros(1, 3, 4),) * 2)
+    >>> teacher = ModelOutput(logits=torch.zeros(1, 2), hidden_states=(torch.ones(1, 3, 4),) * 3)
+    >>> total, parts = loss(student, teacher, torch.ones(1, 3))
+    >>> {name: round(float(part), 4) for name, part in parts.items()}
+    {'hidden': 2.0, 'logits': 0.6931}
     """
 
     def __init__(self, terms: Iterable[str], layer_map: LayerMap) -> None:
@@ -202,7 +236,14 @@ class DistillationLoss(nn.Module):
         return sum(parts.values()), {name: value.detach() for name, value in parts.items()}
 
     @staticmethod
-    def _over_layers(field, pairs, loss, student, teacher, mask) -> Tensor:
+    def _over_layers(
+        field: str,
+        pairs: Iterable[tuple[int, int]],
+        loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+        student: ModelOutput,
+        teacher: ModelOutput,
+        mask: Tensor,
+    ) -> Tensor:
         for role, output in (("student", student), ("teacher", teacher)):
             if not getattr(output, field, None):
                 raise ValueError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-TERMS = ("labels", "hidden", "attention", "logits")
+from xtcq.checks import check_positive
+from xtcq.distillation.losses import TERMS
+
+_LABELS = ("labels",)
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class Stage:
         lr_factor: peak learning rate of this stage over the experiment's.
         explores: whether bit-widths are learned in this stage; it learns from the labels then, since distillation
             would interfere (AdaQAT-BERT, section 3.3.1).
+
+    >>> from xtcq import Stage
+    >>> Stage("logits", ("logits",), epochs=3).distils
+    True
     """
 
     name: str
@@ -34,9 +40,9 @@ class Stage:
         Raises:
             ValueError: naming the field, its value and what was expected.
         """
-        if not self.terms or set(self.terms) - set(TERMS):
+        if not self.terms or set(self.terms).difference(_LABELS, TERMS):
             raise ValueError(
-                f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(TERMS)}."
+                f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(_LABELS + TERMS)}."
             )
         if "labels" in self.terms and len(self.terms) > 1:
             raise ValueError(
@@ -48,18 +54,22 @@ class Stage:
                 "distil in the stages after it."
             )
         for field, value in (("epochs", self.epochs), ("lr_factor", self.lr_factor)):
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"stage {self.name!r}: {field}={value} must be a positive number.")
+            check_positive(f"stage {self.name!r}: {field}", value)
 
     @property
     def distils(self) -> bool:
         """Whether the stage needs a teacher."""
-        return self.terms != ("labels",)
+        return self.terms != _LABELS
 
 
 def finetune(epochs: float) -> list[Stage]:
-    """Plain fine-tuning on the labels."""
-    return [Stage("fine-tune", ("labels",), epochs)]
+    """Plain fine-tuning on the labels.
+
+    >>> from xtcq import finetune
+    >>> finetune(3)
+    [Stage(name='fine-tune', terms=('labels',), epochs=3, lr_factor=1.0, explores=False)]
+    """
+    return [Stage("fine-tune", _LABELS, epochs)]
 
 
 def one_stage(epochs: float) -> list[Stage]:
@@ -70,8 +80,12 @@ def one_stage(epochs: float) -> list[Stage]:
 
     Returns:
         One stage.
+
+    >>> from xtcq import one_stage
+    >>> one_stage(18)[0].terms
+    ('hidden', 'attention', 'logits')
     """
-    return [Stage("hidden+attention+logits", ("hidden", "attention", "logits"), epochs)]
+    return [Stage("hidden+attention+logits", TERMS, epochs)]
 
 
 def two_stage(epochs: float) -> list[Stage]:
@@ -85,6 +99,10 @@ def two_stage(epochs: float) -> list[Stage]:
 
     Returns:
         Two stages of ``epochs / 2``.
+
+    >>> from xtcq import two_stage
+    >>> [(stage.name, stage.epochs, stage.lr_factor) for stage in two_stage(18)]
+    [('hidden+attention', 9.0, 2.5), ('logits', 9.0, 1.0)]
     """
     return [
         Stage("hidden+attention", ("hidden", "attention"), epochs / 2, lr_factor=2.5),
@@ -100,10 +118,14 @@ def three_stage(epochs: float) -> list[Stage]:
 
     Returns:
         Three stages of ``epochs / 3``; only the first has the factor 2.5 on the learning rate.
+
+    >>> from xtcq import three_stage
+    >>> [stage.name for stage in three_stage(18)]
+    ['hidden+attention', 'hidden+attention+logits', 'logits']
     """
     return [
         Stage("hidden+attention", ("hidden", "attention"), epochs / 3, lr_factor=2.5),
-        Stage("hidden+attention+logits", ("hidden", "attention", "logits"), epochs / 3),
+        Stage("hidden+attention+logits", TERMS, epochs / 3),
         Stage("logits", ("logits",), epochs / 3),
     ]
 
@@ -122,8 +144,12 @@ def explore_then_refine(refine: Callable[[float], list[Stage]], epochs: float, s
 
     Returns:
         The stage ``explore`` and those of the refinement.
+
+    >>> from xtcq import explore_then_refine, one_stage
+    >>> [(stage.name, stage.epochs) for stage in explore_then_refine(one_stage, 6, share=0.25)]
+    [('explore', 1.5), ('hidden+attention+logits', 4.5)]
     """
-    return [Stage("explore", ("labels",), epochs * share, explores=True), *refine(epochs * (1 - share))]
+    return [Stage("explore", _LABELS, epochs * share, explores=True), *refine(epochs * (1 - share))]
 
 
 PLANS: dict[str, Callable[[float], list[Stage]]] = {

@@ -17,8 +17,9 @@ MIB = 2**20
 ENCODERS = {
     "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
     "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
-    # The licence of the repository that its makers train it with.
+    # The licences of the repositories that their makers train them with.
     "tinybert-l6": {"base_model": "huawei-noah/TinyBERT_General_6L_768D", "licence": "apache-2.0"},
+    "minilm-l6-768": {"base_model": "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base", "licence": "mit"},
 }
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",

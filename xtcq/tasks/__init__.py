@@ -3,7 +3,7 @@
 from xtcq.tasks.augmentation import load_augmented_task
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.tasks.encoding import encode
-from xtcq.tasks.metrics import chance_level, compute_metrics, glue_average, has_learned, least_score, standard_error
+from xtcq.tasks.metrics import chance_level, compute_metrics, has_learned, least_score, standard_error
 from xtcq.tasks.own import own_task
 from xtcq.tasks.sources import TASKS, data_digest, load_task, task_spec
 from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
@@ -20,7 +20,6 @@ __all__ = [
     "compute_metrics",
     "data_digest",
     "encode",
-    "glue_average",
     "has_learned",
     "least_score",
     "load_augmented_task",

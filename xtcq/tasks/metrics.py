@@ -1,7 +1,9 @@
-"""GLUE's metrics and XTC's average of them, all in per cent."""
+"""GLUE's metrics, and from which score on a model has learned something; all in per cent."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +11,6 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from xtcq.tasks.spec import TaskSpec
-
-GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
-    "cola": ("matthews",),
-    "mnli": ("accuracy", "accuracy_mm"),
-    "mrpc": ("accuracy",),
-    "qnli": ("accuracy",),
-    "qqp": ("accuracy",),
-    "rte": ("accuracy",),
-    "sst2": ("accuracy",),
-    "stsb": ("pearson",),
-}
 
 
 def _correlation(statistic: Callable[..., tuple[float, float]]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -48,15 +39,15 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
     or true positive is 0.0.
 
     Args:
-        spec: The task.
-        logits: Scores of shape (examples, num_labels); a regression task may also give (examples,).
-        labels: True labels of shape (examples,).
+        spec: the task.
+        logits: scores of shape (examples, num_labels); a regression task may also give (examples,).
+        labels: true labels of shape (examples,).
 
     Returns:
-        One value per key of `spec.metrics`, in per cent. F1 is that of class 1.
+        One value per key of ``spec.metrics``, in per cent. F1 is that of class 1.
 
     Raises:
-        ValueError: If shapes do not fit the task, there is no example, or a logit is not finite.
+        ValueError: if shapes do not fit the task, there is no example, or a logit is not finite.
     """
     scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if spec.is_regression and scores.ndim == 1:
@@ -84,7 +75,7 @@ def chance_level(spec: TaskSpec) -> float | None:
     """Score without learning: of always giving the most frequent answer.
 
     Args:
-        spec: The task.
+        spec: the task.
 
     Returns:
         Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
@@ -99,8 +90,8 @@ def standard_error(spec: TaskSpec, score: float) -> float | None:
     r"""Standard error of a task's primary metric over development sets of the same size.
 
     Args:
-        spec: The task.
-        score: Value of the metric, in per cent.
+        spec: the task.
+        score: value of the metric, in per cent.
 
     Returns:
         Points: that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation
@@ -116,8 +107,8 @@ def least_score(spec: TaskSpec, chance: float) -> float:
     """The score above which a model has learned something.
 
     Args:
-        spec: The task.
-        chance: Its `chance_level`, in per cent.
+        spec: the task.
+        chance: its ``chance_level``, in per cent.
 
     Returns:
         Per cent: two (binomial) standard errors above chance, or a fixed value where that is 0.
@@ -128,36 +119,6 @@ def least_score(spec: TaskSpec, chance: float) -> float:
 
 
 def has_learned(spec: TaskSpec, score: float) -> bool:
-    """Whether a score of the primary metric, in per cent, lies above `least_score`; True where chance is unknown."""
+    """Whether a score of the primary metric, in per cent, lies above ``least_score``; True where chance is unknown."""
     chance = chance_level(spec)
     return chance is None or score > least_score(spec, chance)
-
-
-def glue_average(results: Mapping[str, Mapping[str, float]], without: Iterable[str] = ()) -> float:
-    """Average GLUE results the way XTC's tables do.
-
-    XTC's "Avg." (Tables C.2 to C.17) is the mean of nine numbers: CoLA Matthews correlation, MNLI matched and
-    mismatched accuracy (two numbers), MRPC accuracy, QNLI accuracy, QQP accuracy, RTE accuracy, SST-2 accuracy and
-    STS-B Pearson correlation. "Avg. w/o CoLA" is the mean of the other eight, `without=("cola",)`. The rule is not
-    stated in the paper; it was recovered from the rows of those tables. F1 and Spearman do not enter.
-
-    Args:
-        results: Metrics in per cent per task; MNLI holds `"accuracy"` and `"accuracy_mm"`. Further tasks and metrics
-            are ignored.
-        without: GLUE tasks to leave out.
-
-    Returns:
-        The mean, in per cent.
-
-    Raises:
-        ValueError: If `without` names something that is not a GLUE task or leaves nothing, or a number is missing.
-    """
-    left_out = set(without)
-    if unknown := left_out - GLUE_NUMBERS.keys():
-        raise ValueError(f"cannot leave out {sorted(unknown)}: the GLUE tasks are {', '.join(GLUE_NUMBERS)}")
-    wanted = [(task, metric) for task, metrics in GLUE_NUMBERS.items() if task not in left_out for metric in metrics]
-    if not wanted:
-        raise ValueError("no task is left to average; leave out fewer tasks")
-    if missing := [f"{task} {metric}" for task, metric in wanted if metric not in results.get(task, {})]:
-        raise ValueError(f"the GLUE average needs {', '.join(missing)}; add them or name the tasks in `without`")
-    return float(np.mean([results[task][metric] for task, metric in wanted]))

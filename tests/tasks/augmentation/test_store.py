@@ -106,7 +106,7 @@ def test_a_masked_language_model_that_cannot_be_had(masked_lm, piece_tokenizer, 
 def test_a_checkpoint_without_the_head(tiny_bert, tmp_path, piece_tokenizer, masked_lm):
     tiny_bert().save_pretrained(tmp_path / "classifier")
     piece_tokenizer.save_pretrained(tmp_path / "classifier")
-    with pytest.raises(ValueError, match="has no masked-language-model head"):
+    with pytest.raises(ValueError, match="has no masked-language-model head: give a BERT"):
         load_masked_lm(str(tmp_path / "classifier"))
     masked_lm.save_pretrained(tmp_path / "lm")
     piece_tokenizer.save_pretrained(tmp_path / "lm")

@@ -90,8 +90,8 @@ def test_official_counts_are_what_is_compared(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"context": "  "}, "16 rows without text in column 'context'"),
-        ({"question": ""}, "16 rows without text in column 'question'"),
+        ({"context": "  "}, "row 1 has no text in 'context' .* 16 rows in all"),
+        ({"question": ""}, "row 1 has no text in 'question'"),
         ({"answer": None}, "question q0 has no answer, which task 'squad1' does not know"),
         ({"answer": "delta"}, "q0 has the answer 'delta' at character 6 of its context, but the context does not cont"),
         ({"start": 5}, "q0 has the answer 'beta' at character 5 of its context, but it stands at 6; correct"),
@@ -105,7 +105,9 @@ def test_questions_that_cannot_be_trained_on_are_named(changes, message):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match="here lacks the columns answers: it has id, title, context, question, and"):
+    with pytest.raises(
+        ValueError, match="here has no column 'answers': it has 'id', 'title', 'context', 'question', and"
+    ):
         checked_questions(questions(2).drop(columns="answers"), task_spec("squad1"), "here")
 
 

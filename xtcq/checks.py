@@ -1,0 +1,59 @@
+"""Values that a caller gives: refused before work is spent, with the value, what was expected and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
+
+
+def check_integer(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
+    """Return an integer within bounds; a truth value is none, though Python counts it as one.
+
+    Args:
+        name: of the value, for the message.
+        value: what was given.
+        least: smallest value.
+        most: greatest value; any above ``least`` if left out.
+        remedy: what else to do, the end of the message.
+
+    Raises:
+        ValueError: naming the value and what was expected.
+
+    >>> from xtcq.checks import check_integer
+    >>> check_integer("bits", 2, 1, 8)
+    2
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}, expected an integer {expected}{remedy}")
+    return value
+
+
+def check_positive(name: str, value: object, remedy: str = "") -> float:
+    """Return a finite number above 0 as a float; arguments and errors are those of ``check_integer``.
+
+    >>> from xtcq.checks import check_positive
+    >>> check_positive("epochs", 3)
+    3.0
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} is {value!r}, expected a positive number{remedy}")
+    return float(value)
+
+
+def check_choice(name: str, value: _Value, choices: Collection[_Value]) -> _Value:
+    """Return a value that is one of the choices.
+
+    Raises:
+        ValueError: naming the value and the choices.
+
+    >>> from xtcq.checks import check_choice
+    >>> check_choice("granularity", "kind", ("layer", "kind"))
+    'kind'
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+    return value
