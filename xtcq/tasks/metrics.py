@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from xtcq.tasks.spec import TaskSpec
+from xtcq.tasks.spec import QuestionSpec, TaskSpec
 
 
 def _correlation(statistic: Callable[..., tuple[float, float]]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -81,7 +81,7 @@ def chance_level(spec: TaskSpec) -> float | None:
         Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
         where the labels would have to be counted.
     """
-    if spec.primary_metric in CORRELATIONS or (spec.head == "questions" and not spec.unanswerable):
+    if spec.primary_metric in CORRELATIONS or (isinstance(spec, QuestionSpec) and not spec.unanswerable):
         return 0.0
     return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
 
