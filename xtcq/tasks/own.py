@@ -11,6 +11,9 @@ from xtcq.checks import check_integer
 from xtcq.tasks.reading import Table, check_texts, read_labels, read_table
 from xtcq.tasks.spec import Task, TaskSpec
 
+# By number of classes.
+_METRICS: dict[int, tuple[str, ...]] = {1: ("pearson", "spearman"), 2: ("accuracy", "f1")}
+
 
 def own_task(
     source: Table,
@@ -71,10 +74,8 @@ def own_task(
         train, held = _divide(train, held_out, seed, stratify=num_labels > 1)
     else:
         held = read(evaluation)
-    if num_labels == 1:
-        metrics, majority = ("pearson", "spearman"), None
-    else:
-        metrics = ("accuracy", "f1") if num_labels == 2 else ("accuracy",)
+    metrics, majority = _METRICS.get(num_labels, ("accuracy",)), None
+    if num_labels > 1:
         majority = int(held["label"].value_counts().iloc[0])
     rows = {"train": len(train), "validation": len(held)}
     spec = TaskSpec(name, name, texts, num_labels, max_length, batch_size, metrics, rows, majority=majority)
