@@ -48,6 +48,10 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
 
     Raises:
         ValueError: if shapes do not fit the task, there is no example, or a logit is not finite.
+
+    >>> from xtcq.tasks import compute_metrics, task_spec
+    >>> compute_metrics(task_spec("rte"), [[2.0, 1.0], [0.0, 3.0]], [0, 0])
+    {'accuracy': 50.0}
     """
     scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if spec.is_regression and scores.ndim == 1:

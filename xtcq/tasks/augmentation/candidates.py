@@ -38,6 +38,12 @@ class Neighbours:
 
     Raises:
         ValueError: if there are not as many vectors as words, no word of letters, or a vector is not finite.
+
+    >>> import numpy as np
+    >>> from xtcq.tasks.augmentation import Neighbours, Sentence, Word
+    >>> source = Neighbours(["cat", "dog", "red"], np.array([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]]))
+    >>> source.propose([Sentence("a cat", (Word("cat", 2, 5),))], 1)
+    [[['dog']]]
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
