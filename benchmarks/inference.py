@@ -37,9 +37,9 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from xtcq.deploy import save_packed
 from xtcq.deploy.export import export_onnx
 from xtcq.deploy.runtime import Runtime
+from xtcq.packing import save_packed
 from xtcq.quantization import ARCHITECTURES, QuantConfig, freeze, quantize
 
 BASELINE, PEER = "PyTorch fp32", "onnxruntime dynamic int8"

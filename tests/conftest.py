@@ -14,9 +14,16 @@ import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 
-from xtcq.study import Experiment, Record, experiment, records, run, runs, speed, study
+from xtcq.quantization import QuantConfig, QuantLinear, freeze, quantize
+from xtcq.study import Experiment, Record, experiment, run, runs, speed, students
 from xtcq.study.archive import export_records
 from xtcq.tasks import QuestionSpec, Task, TaskSpec, task_spec
 from xtcq.training.settings import METHOD
@@ -54,8 +61,7 @@ def every_task_is(monkeypatch):
     """Make every task of the study another one: its facts, and its data."""
 
     def replace(task: Task) -> None:
-        for module in (runs, records, experiment, speed, study):
-            monkeypatch.setattr(module, "task_spec", lambda name: task.spec)
+        monkeypatch.setattr(experiment, "task_spec", lambda name: task.spec)
         for module in (runs, speed):
             monkeypatch.setattr(module, "load_task", lambda name: task)
 
@@ -78,6 +84,47 @@ def padded_batch():
     for row, length in enumerate((9, 5, 2)):
         mask[row, :length] = 1
     return {"input_ids": torch.randint(1, 101, (3, 9)) * mask, "attention_mask": mask}
+
+
+@pytest.fixture
+def frozen_bert(padded_batch):
+    """A factory of tiny frozen models whose steps, biases and low-rank terms are not at their first values."""
+
+    def build(
+        precision="1-1-8", recipe="xtc", lora_rank=0, kind="BertForSequenceClassification", bits=None, **sizes
+    ) -> torch.nn.Module:
+        classes = {c.__name__: c for c in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+        torch.manual_seed(0)
+        shape = {"vocab_size": 101, "hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 2}
+        shape |= {"intermediate_size": 70, "max_position_embeddings": 64, "num_labels": 3}
+        model = classes[kind](BertConfig(**shape | sizes)).eval()
+        quantize(model, QuantConfig(precision, recipe, lora_rank))
+        for name, module in model.named_modules():
+            if isinstance(module, QuantLinear) and bits and module.weight_quantizer is not None:
+                module.weight_quantizer.bits = bits[len(name) % len(bits)]
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+            model(**padded_batch)
+        return freeze(model)
+
+    return build
+
+
+@pytest.fixture
+def outputs(padded_batch):
+    """All outputs of a model for the padded batch, hidden states and scores included."""
+
+    @torch.no_grad()
+    def run(model):
+        # The first batch must not decide a step: whatever the model needs is in it already.
+        found = model(**padded_batch, output_hidden_states=True, output_attentions=True)
+        flat = []
+        for value in found.to_tuple():
+            flat += value if isinstance(value, tuple) else [value]
+        return flat
+
+    return run
 
 
 @pytest.fixture
@@ -164,7 +211,7 @@ def make_record():
         experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
         spec = task_spec(experiment.task)
         metrics = dict.fromkeys(spec.metrics, score)
-        place = {"stage": int(experiment.search is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
+        place = {"stage": int(experiment.adaqat is not None), "stage_name": "s", "step": 10, "epoch": 1.0}
         point = place | {"train_seconds": 5.0, "wall_seconds": 6.0, "metrics": metrics}
         answer = [""] if spec.head == "questions" else [0.0] if spec.is_regression else "0"
         made = {split: answer * spec.rows[split] for split in spec.evaluation_splits}
@@ -252,10 +299,11 @@ def folders(tmp_path, monkeypatch):
 def small_world(folders, monkeypatch, every_task_is, tiny_bert, word_task, word_tokenizer):
     """Every model is a tiny BERT and every task the word task: real training in a second."""
 
-    def load_encoder(name, num_labels, head="classifier"):
+    def load_encoder(name, num_labels, head="classifier", pretrained=True):
         return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
 
-    monkeypatch.setattr(runs, "load_encoder", load_encoder)
+    for module in (runs, students):
+        monkeypatch.setattr(module, "load_encoder", load_encoder)
     every_task_is(word_task)
     return folders
 
@@ -278,9 +326,9 @@ def trainings(monkeypatch):
     """The experiments' folders that were really trained, in order."""
     seen, original = [], runs.train
 
-    def counted(student, stages, task, tokenizer, folder, **options):
+    def counted(student, stages, task, tokenizer, folder, *settings, **options):
         seen.append(folder.name)
-        return original(student, stages, task, tokenizer, folder, **options)
+        return original(student, stages, task, tokenizer, folder, *settings, **options)
 
     monkeypatch.setattr(runs, "train", counted)
     return seen

@@ -35,7 +35,7 @@ def tiny(tmp_path, published):
 def offline(monkeypatch):
     """No package and no hub."""
 
-    def unreachable(repository, allow_patterns):
+    def unreachable(repository, revision, allow_patterns):
         raise FileNotFoundError(f"{repository} is out of reach")
 
     monkeypatch.delenv("XTCQ_MODELS", raising=False)
@@ -127,7 +127,7 @@ def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys)
 
 
 def test_names():
-    assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6")
+    assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
     with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased, tiny"):
         load_encoder("bert-large", 2)
     with pytest.raises(
@@ -178,11 +178,22 @@ def test_the_digest_is_computed_once_until_the_file_changes(published, monkeypat
 
 def test_the_hub_is_asked_last(tiny, offline, monkeypatch):
     asked = []
-    monkeypatch.setattr(encoder, "snapshot_download", lambda repo, allow_patterns: asked.append(repo) or str(tiny))
+
+    def download(repository, revision, allow_patterns):
+        asked.append((repository, revision))
+        return str(tiny)
+
+    monkeypatch.setattr(encoder, "snapshot_download", download)
     load_encoder("bert-base-uncased", 2)
+    load_encoder("minilm-l6-768", 2)
     with pytest.raises(ValueError, match="SHA-256"):
         load_encoder("minilm-l6", 2)
-    assert asked == ["google-bert/bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"]
+    assert asked == [
+        ("google-bert/bert-base-uncased", None),
+        # Where its safetensors are: the main branch has none.
+        ("nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base", "8d966fdb9e95265d08d299324f36c87c386e6468"),
+        ("sentence-transformers/all-MiniLM-L6-v2", None),
+    ]
 
 
 def test_without_any_source_the_error_says_what_to_do(offline, monkeypatch, tmp_path):
@@ -243,3 +254,15 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
     (folder / "config.json").write_text('{"model_type": "distilbert"}')
     with pytest.raises(ValueError, match="holds a model of type 'distilbert', expected 'bert'"):
         load_classifier(folder)
+
+
+def test_without_its_weights_an_encoder_is_its_configuration(tiny, published):
+    shutil.copy(published / "tokenizer.json", tiny)
+    expected = load_encoder(str(tiny), 3)[0]
+    (tiny / "model.safetensors").unlink()
+    model, tokenizer = load_encoder(str(tiny), 3, pretrained=False)
+    assert {name: (value.shape, value.dtype) for name, value in model.state_dict().items()} == {
+        name: (value.shape, value.dtype) for name, value in expected.state_dict().items()
+    }
+    assert model.config.problem_type == expected.config.problem_type and not model.training
+    assert tokenizer.vocab_size == 30522

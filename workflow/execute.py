@@ -1,7 +1,6 @@
 """Executes one notebook: parameters checked before a kernel starts, a page only if every cell succeeded."""
 
 import ast
-import hashlib
 import itertools
 import json
 import logging
@@ -19,44 +18,25 @@ import papermill
 import typer
 from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
+from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
+
+_TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare, a value of another type, or a template that declares badly."""
 
 
-def template_digest(notebook: Path) -> str:
-    """SHA-256 over the code cells of a notebook, without the cell that papermill injects.
-
-    A template and what was executed from it have the same digest, whatever was written in Markdown since. It reads
-    plain JSON, so that nothing of Jupyter is needed to compare the two.
-    """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    sources = [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
-    ]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-
-
-def _fits(value: Any, kind: ast.expr) -> bool:
-    match kind:
-        case ast.Name(id="int"):
-            return type(value) is int  # bool is an int to Python and a mistake here
-        case ast.Name(id="float"):
-            return type(value) in (int, float)
-        case ast.Name(id="bool" | "str" | "list" | "dict" as name):
-            return type(value).__name__ == name
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            return type(value) is list and all(_fits(element, item) for element in value)
-        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[ast.Name(id="str"), item])):
-            return type(value) is dict and all(_fits(element, item) for element in value.values())
-    raise ParameterError(
-        f"the annotation {ast.unparse(kind)!r} is not one of int, float, bool, str, list[...], dict[str, ...]: "
-        "write the parameters cell with those"
-    )
+def _type_of(annotation: str) -> TypeAdapter:
+    """The type that an annotation of a parameters cell names, which JSON must be able to say."""
+    try:
+        return TypeAdapter(eval(annotation, {"__builtins__": _TYPES}))
+    except (NameError, TypeError, SyntaxError):
+        raise ParameterError(
+            f"the annotation {annotation!r} is not one of int, float, bool, str, list[...], dict[str, ...]: "
+            "write the parameters cell with those"
+        ) from None
 
 
 def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
@@ -87,11 +67,13 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
         if name not in declared:
             raise ParameterError(f"{notebook}: unknown parameter {name!r} = {value!r}; the notebook declares: {known}")
         annotation = declared[name]["inferred_type_name"]
-        if not _fits(value, ast.parse(annotation, mode="eval").body):
+        try:
+            _type_of(annotation).validate_python(value, strict=True)
+        except ValidationError:
             raise ParameterError(
                 f"{notebook}: {name!r} = {value!r} is of type {type(value).__name__}; the notebook declares "
                 f"{name}: {annotation} = {declared[name]['default']}"
-            )
+            ) from None
 
 
 @contextmanager
@@ -203,6 +185,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
+    # By hand: the writer of `xtcq.files` would bring PyTorch into this process, beside every kernel.
     complete = output.with_suffix(".tmp")
     nbformat.write(notebook, complete)
     complete.replace(output)

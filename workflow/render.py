@@ -1,8 +1,8 @@
 """Renders the book to _build/html, in the edition asked for.
 
-The published edition is what is committed; the demo edition is the same tree with the notebooks of the demo profile
-laid over it. Both are built from a staged copy with the layout of the repository, so that a page has the same path
-in the book, in the repository and behind its Colab button.
+The published edition is what is committed; another edition is the same tree with the notebooks of its profile laid over
+it. Both are built from a staged copy with the layout of the repository, so that a page has the same path in the book,
+in the repository and behind its Colab button. The prose is that of today's templates: new words need no new execution.
 """
 
 import shutil
@@ -11,27 +11,34 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import nbformat
 import typer
 import yaml
+from browser_engine import build_in
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 DEMO_NOTICE = (
     "Demo edition: the chapters were executed on small tasks that the project generates itself. "
     "They show that everything runs; they measure nothing about the papers."
 )
-EXECUTE = {"demo": "make book", "published": "snakemake --config profile=mini"}
+Edition = Literal["demo", "paper", "published"]
+EXECUTE = {
+    "demo": "make book",
+    "paper": "snakemake --config profile=paper",
+    "published": "snakemake --config profile=mini",
+}
 
 
 class StagingError(RuntimeError):
     """A page of the table of contents that is not there."""
 
 
-def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
+def stage(root: Path, edition: Edition) -> Path:
     """Copies what the book is built from to `_build/source`.
 
     Args:
         root: the repository.
-        edition: `published` takes `book/executed` as it is; `demo` lays `_build/executed/demo` over it.
+        edition: `published` takes `book/executed` as it is; another lays `_build/executed/<edition>` over it.
 
     Returns:
         The staged folder.
@@ -47,14 +54,44 @@ def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     if edition == "demo":
         config.setdefault("html", {})["announcement"] = DEMO_NOTICE
-        for page in (root / "_build" / "executed" / "demo").glob("*.ipynb"):
-            (source / "book" / "executed").mkdir(exist_ok=True)
-            shutil.copy2(page, source / "book" / "executed")
+    for page in (root / "_build" / "executed" / edition).glob("*.ipynb"):
+        (source / "book" / "executed").mkdir(exist_ok=True)
+        shutil.copy2(page, source / "book" / "executed")
+    for page in (source / "book" / "executed").glob("*.ipynb"):
+        if (template := root / "notebooks" / page.name).exists():
+            renew_prose(template, page)
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
     if missing:
         raise StagingError("\n".join(_missing(page, root, edition) for page in missing))
     return source
+
+
+def renew_prose(template: Path, page: Path) -> None:
+    """Gives a page all cells of its template but those of code; one with other code than its template stays as it is.
+
+    Args:
+        template: the clean notebook.
+        page: the executed notebook, whose code and outputs stay.
+    """
+    notebook = nbformat.read(page, as_version=4)
+    clean = nbformat.read(template, as_version=4).cells
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    own = [cell for cell in code if not _injected(cell)]
+    if [cell.source for cell in own] != [cell.source for cell in clean if cell.cell_type == "code"]:
+        return
+    cells = []
+    for cell in clean:
+        cells.append(code.pop(0) if cell.cell_type == "code" else cell)
+        # The cell that papermill put in follows the one with the parameters.
+        if cell.cell_type == "code" and code and _injected(code[0]):
+            cells.append(code.pop(0))
+    notebook.cells = cells
+    nbformat.write(notebook, page)
+
+
+def _injected(cell: nbformat.NotebookNode) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", ())
 
 
 def _missing(page: str, root: Path, edition: str) -> str:
@@ -90,11 +127,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="which executed notebooks")]) -> None:
+def main(edition: Annotated[Edition, typer.Option(help="which executed notebooks")]) -> None:
     """Render the book to _build/html."""
     root = Path(__file__).resolve().parents[1]
     try:
-        page = build(root, stage(root, edition))
+        source = stage(root, edition)
+        build_in(source, cache=root / "_build")
+        page = build(root, source)
     except StagingError as error:
         raise SystemExit(f"error: {error}") from None
     except subprocess.CalledProcessError:

@@ -32,7 +32,8 @@ def main(
         # After the card is chosen: torch looks once.
         import torch
 
-        from xtcq.study import Experiment, load_student
+        from xtcq.study import Experiment
+        from xtcq.study.runs import make
 
         # A card is one run's own; without one, the runs share the device that the Record names.
         os.environ["XTCQ_SIDE_BY_SIDE"] = "1" if torch.cuda.is_available() else str(processes)
@@ -43,7 +44,7 @@ def main(
                 f"error: the plan has {digest} where this machine's xtcq has {experiment.digest}, for {experiment}: "
                 "its method or settings are other ones; use one version of the code everywhere"
             )
-        load_student(experiment)
+        make(experiment)
 
 
 if __name__ == "__main__":

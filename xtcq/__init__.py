@@ -6,7 +6,6 @@ What stands here is the method. The study of the book, `Experiment` and `run`, l
 from typing import TYPE_CHECKING, Any
 
 from xtcq.adaqat import AdaQAT, AdaQATSettings, Replay, WidthSearch
-from xtcq.deploy import ModelCard, PackedModelError, load_packed, save_packed
 from xtcq.distillation import (
     DistillationLoss,
     LayerMap,
@@ -22,6 +21,7 @@ from xtcq.distillation import (
     three_stage,
     two_stage,
 )
+from xtcq.packing import ModelCard, PackedModelError, load_packed, save_packed
 from xtcq.quantization import (
     BinaryQuantizer,
     DynamicQuantizer,
@@ -33,6 +33,7 @@ from xtcq.quantization import (
     QuantizedTensor,
     Quantizer,
     QuantLinear,
+    SplitLayer,
     TernaryQuantizer,
     bitops,
     cost_report,
@@ -41,6 +42,7 @@ from xtcq.quantization import (
     model_size,
     quantize,
     set_widths,
+    split_ternary,
     use_score_attention,
 )
 
@@ -81,6 +83,7 @@ __all__ = [
     "QuantizedTensor",
     "Quantizer",
     "Replay",
+    "SplitLayer",
     "Stage",
     "TernaryQuantizer",
     "WidthSearch",
@@ -102,6 +105,7 @@ __all__ = [
     "save_packed",
     "select_layers",
     "set_widths",
+    "split_ternary",
     "three_stage",
     "two_stage",
     "use_score_attention",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from xtcq.study.grid import notebook_grid
-from xtcq.study.records import OLD_FOLDER, RecordError, load_record, old_records
+from xtcq.study.records import OLD_FOLDER, load_record, old_records
 from xtcq_book import published
-from xtcq_book.arithmetic import Table
-from xtcq_book.claims.judging import paper_effects
-from xtcq_book.claims.ledger_file import ClaimError, load_claims
+from xtcq_book.claims.ledger import load_claims
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -33,17 +31,15 @@ class Problem:
 
     Attributes:
         file: where it is, relative to the checkout.
-        problem: what is wrong.
-        remedy: what to do.
+        problem: what is wrong, and what to do.
     """
 
     file: str
     problem: str
-    remedy: str
 
     def __str__(self) -> str:
         """One line."""
-        return f"{self.file}: {self.problem}. {self.remedy}."
+        return f"{self.file}: {self.problem.rstrip('.')}."
 
 
 def check_book(root: Path) -> list[Problem]:
@@ -55,24 +51,25 @@ def check_book(root: Path) -> list[Problem]:
     Returns:
         Every problem found; none means that the book may be published.
     """
-    problems: list[Problem] = []
-    for executed in sorted((root / "book" / "executed").glob("*.ipynb")):
-        problems += _check_notebook(root, executed)
-    for path in sorted((root / "book" / "records").glob("*.json")):
-        try:
-            load_record(path)
-        except RecordError as error:
-            problems.append(Problem(str(path.relative_to(root)), str(error).rstrip("."), "See above"))
-    try:
-        old_records(root / "book" / "records")
-    except RecordError as error:
-        problems.append(Problem(f"book/records/{OLD_FOLDER}", str(error).rstrip("."), "See above"))
-    for page in sorted((root / "book").rglob("*.md")):
-        problems += _check_glue(root, page)
-    if (root / "book" / "published").is_dir():
+    book, records = root / "book", root / "book" / "records"
+    problems = [problem for page in sorted(book.glob("executed/*.ipynb")) for problem in _check_notebook(root, page)]
+    readers = [(f"book/records/{path.name}", partial(load_record, path)) for path in sorted(records.glob("*.json"))]
+    problems += _unreadable([*readers, (f"book/records/{OLD_FOLDER}", partial(old_records, records))])
+    problems += [problem for page in sorted(book.rglob("*.md")) for problem in _check_glue(root, page)]
+    if (book / "published").is_dir():
         with _published_of(root):
-            # A malformed table would be reported again by every claim that is computed from it.
-            problems += list(_check_tables()) or list(_check_claims(root))
+            problems += _check_papers(book / "claims.yaml")
+    return problems
+
+
+def _unreadable(readers: Iterable[tuple[str, Callable[[], object]]]) -> list[Problem]:
+    """What cannot be read, with the message of the reader, which names a remedy."""
+    problems = []
+    for file, read in readers:
+        try:
+            read()
+        except (ValueError, OSError) as error:
+            problems.append(Problem(file, str(error)))
     return problems
 
 
@@ -88,28 +85,16 @@ def _published_of(root: Path) -> Iterator[None]:
             os.environ["XTCQ_PUBLISHED"] = before
 
 
-def _check_tables() -> Iterator[Problem]:
+def _check_papers(ledger: Path) -> list[Problem]:
+    """Published tables and the ledger; a malformed table would be reported again by every claim that reads it."""
     readers = {name: partial(published.load, name) for name in (*published.tables(), *published.texts())}
-    for name, read in (readers | {"errata": published.errata, "code-departures": published.departures}).items():
-        try:
-            read()
-        except (ValueError, OSError) as error:
-            yield Problem(f"book/published/{name}.csv", str(error).rstrip("."), "See above")
-
-
-def _check_claims(root: Path) -> Iterator[Problem]:
-    name = "book/claims.yaml"
-    try:
-        claims = load_claims(root / name)
-    except ClaimError as error:
-        yield Problem(name, str(error).rstrip("."), "See above")
-        return
-    tables: dict[str, Table] = {}
-    for claim in claims:
-        try:
-            paper_effects(claim, tables)
-        except ValueError as error:
-            yield Problem(name, str(error), "See above")
+    readers |= {"errata": published.errata, "code-departures": published.departures}
+    file = f"book/{ledger.name}"
+    return (
+        _unreadable((f"book/published/{name}.csv", read) for name, read in readers.items())
+        or _unreadable([(file, partial(load_claims, ledger))])
+        or _unreadable((file, claim.paper_effect) for claim in load_claims(ledger))
+    )
 
 
 def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
@@ -117,22 +102,20 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     template = root / "notebooks" / executed.name
     again = f"Execute it again: snakemake --config profile=mini notebook={executed.stem} --forcerun execute"
     if not template.exists():
-        yield Problem(name, f"its template notebooks/{executed.name} does not exist", "Delete the page or restore it")
+        yield Problem(name, f"its template notebooks/{executed.name} does not exist. Delete the page or restore it")
         return
     notebook = json.loads(executed.read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if notebook["metadata"].get("papermill", {}).get("exception") or any(
         output["output_type"] == "error" for cell in code for output in cell["outputs"]
     ):
-        yield Problem(name, "its execution failed", again)
-    own = [cell for cell in notebook["cells"] if "injected-parameters" not in cell["metadata"].get("tags", ())]
+        yield Problem(name, f"its execution failed. {again}")
+    # Prose may differ: the book is rendered with that of the template.
+    own = [cell for cell in code if "injected-parameters" not in cell["metadata"].get("tags", ())]
     clean = json.loads(template.read_text(encoding="utf-8"))["cells"]
-    if _sources(own, "code") != _sources(clean, "code"):
-        yield Problem(name, f"its code is not that of notebooks/{executed.name}", again)
+    if _sources(own) != _sources(cell for cell in clean if cell["cell_type"] == "code"):
+        yield Problem(name, f"its code is not that of notebooks/{executed.name}. {again}")
         return
-    if _sources(own, "markdown") != _sources(clean, "markdown"):
-        take_over = f"Take it over: python workflow/prose.py {executed.stem}"
-        yield Problem(name, f"its prose is not that of notebooks/{executed.name}", take_over)
     if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
         return
     parameters: dict[str, Any] = notebook["metadata"].get("papermill", {}).get("parameters", {})
@@ -140,11 +123,11 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
         return
     for experiment in notebook_grid(template, parameters):
         if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
-            yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing", again)
+            yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing. {again}")
 
 
-def _sources(cells: list[dict[str, Any]], kind: str) -> list[str]:
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
+def _sources(cells: Iterable[dict[str, Any]]) -> list[str]:
+    return ["".join(cell["source"]) for cell in cells]
 
 
 def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
@@ -153,9 +136,9 @@ def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
         target, key = found["inline_page"] or found["page"], found["inline_key"] or found["key"]
         notebook = (page.parent / target).resolve()
         if not notebook.exists():
-            yield Problem(name, f"it takes {key!r} from {target}, which does not exist", "Execute that notebook")
+            yield Problem(name, f"it takes {key!r} from {target}, which does not exist. Execute that notebook")
         elif key not in _glued(notebook):
-            yield Problem(name, f"{target} glues no {key!r}", "Correct the key, or glue it there and execute it again")
+            yield Problem(name, f"{target} glues no {key!r}. Correct the key, or glue it there and execute it again")
 
 
 def _glued(notebook: Path) -> set[str]:

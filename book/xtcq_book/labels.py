@@ -1,19 +1,16 @@
-"""What tells the runs of a chapter apart, in a reader's words: keys of its tables, axes and lines of its figures."""
+"""What tells the runs of a chapter apart, in a reader's words: columns of its tables, axes and lines of its figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
 from xtcq.encoder import encoder_depth
-from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
-Label = Callable[[Experiment], Any]
-Labels = Mapping[str, Label]
 # The matrices of an encoder layer, by their path in it.
 MATRICES = dict(
     zip(LAYER_LINEARS, ("query", "key", "value", "attention output", "intermediate", "output"), strict=True)
@@ -36,21 +33,6 @@ def layers(experiment: Experiment) -> str:
     return f"layers {', '.join(map(str, kept))}"
 
 
-def bits(experiment: Experiment) -> int:
-    """Bits of a weight; 2 means ternary in XTC's recipe."""
-    return Precision.parse(experiment.precision).weights
-
-
-def width(experiment: Experiment) -> str:
-    """Bits of a weight as an adjective: ``"1-bit"``."""
-    return f"{bits(experiment)}-bit"
-
-
-def precision(experiment: Experiment) -> str:
-    """W-E-A notation."""
-    return experiment.precision
-
-
 def linears(experiment: Experiment) -> str:
     """Bits of weights and activations of the linear layers: ``"2-4"``, W-A of AdaQAT-BERT Table 5."""
     precision = Precision.parse(experiment.precision)
@@ -63,57 +45,48 @@ def tables(experiment: Experiment) -> str:
 
 
 def widths(experiment: Experiment) -> str:
-    """Where bit-widths come from, see ``Experiment.widths``; uniform ones with their bits: ``"uniform 2-4"``."""
-    return f"uniform {linears(experiment)}" if experiment.widths == "uniform" else experiment.widths
+    """Where bit-widths come from, see ``Experiment.width_source``; uniform ones with their bits: ``"uniform 2-4"``."""
+    return f"uniform {linears(experiment)}" if experiment.width_source == "uniform" else experiment.width_source
 
 
-def search(experiment: Experiment) -> str:
-    """What a search for bit-widths does otherwise than AdaQAT-BERT says; ``"paper"`` for nothing."""
+def exploration(experiment: Experiment) -> str:
+    """What learning bit-widths does otherwise than AdaQAT-BERT says; ``"paper"`` for nothing, and where none learns."""
     settings = experiment.adaqat
+    if settings is None:
+        return "paper"
     changed = [f"{settings.order} order"] * (settings.order != "paper") + ["unpaired"] * (not settings.paired)
     return ", ".join(changed) or "paper"
 
 
-def distilled(experiment: Experiment) -> str:
-    """What the refinement learns from: ``"distillation"`` or ``"labels"``."""
-    return "distillation" if any(stage.distils for stage in experiment.plan()) else "labels"
-
-
-def plan(experiment: Experiment) -> str:
-    """Name of the plan of stages."""
-    return experiment.stages
-
-
-def rate(experiment: Experiment) -> float:
-    """Peak learning rate of a stage whose factor is 1."""
-    return experiment.learning_rate
-
-
-def rank(experiment: Experiment) -> int:
-    """Rank of the low-rank terms, 0 for none."""
-    return experiment.lora_rank
-
-
-def begun(experiment: Experiment) -> str:
-    """Bits of the run whose weights the student began with; ``"teacher"`` for its teacher's weights."""
+def start(experiment: Experiment) -> str:
+    """What the student began with: bits of the run that it starts from, ``"teacher"`` or ``"pre-trained"``."""
     if experiment.start is not None:
-        return width(experiment.start)
+        return f"{Precision.parse(experiment.start.precision).weights}-bit"
     return "teacher" if experiment.cut_from_teacher else "pre-trained"
 
 
-def teacher(experiment: Experiment) -> str:
-    """Layers of the teacher."""
-    return layers(experiment.teacher)
-
-
-def augmentation(experiment: Experiment) -> str:
-    """Where added sentences come from, or ``"none"``."""
-    return experiment.augmentation
-
-
-def joined(*labels: Label) -> Label:
-    """One label from several, for an axis that shows two things."""
-    return lambda experiment: ", ".join(as_text(label(experiment)) for label in labels)
+# Columns of ``xtcq_book.frame.to_frame``; 2 bits mean ternary in XTC's recipe.
+COLUMNS: dict[str, Callable[[Experiment], Any]] = {
+    "task": task,
+    "encoder": lambda e: e.model,
+    "layers": layers,
+    "recipe": lambda e: e.recipe,
+    "W-E-A": lambda e: e.precision,
+    "bits": lambda e: Precision.parse(e.precision).weights,
+    "W-A": linears,
+    "T-K-P": tables,
+    "LoRA rank": lambda e: e.lora_rank,
+    "plan": lambda e: e.stages,
+    "learning rate": lambda e: e.learning_rate,
+    "seed": lambda e: e.seed,
+    "epochs": lambda e: e.epochs,
+    "augmentation": lambda e: e.augmentation,
+    "teacher": lambda e: layers(e.teacher) if e.teacher else "none",
+    "begun with": start,
+    "widths": widths,
+    "exploration": exploration,
+    "learns from": lambda e: "distillation" if any(stage.distils for stage in e.plan()) else "labels",
+}
 
 
 def as_text(value: Any) -> str:

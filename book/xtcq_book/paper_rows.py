@@ -3,7 +3,7 @@
 Where the paper has no such row a student has none (None): the row of a neighbour would be read as its counterpart. A
 learning rate has to be equal wherever the paper prints one for the row, in a caption or in another table that repeats
 it. The one thing that may differ is the length of training, because no other scale can pay for the paper's: a budget
-that is none of the paper's stands beside its shortest, A, and `beside_budget` says so in the row's label.
+that is none of the paper's stands beside its shortest, A, and `budget_label` says so in the row's label.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq.study.profiles import Profile
 from xtcq_book import labels
-from xtcq_book.labels import Label, as_text
+from xtcq_book.labels import as_text
 
 # A published table and the key of a row in it.
 Row = tuple[str, str] | None
@@ -59,7 +59,7 @@ def budget(profile: Profile, experiment: Experiment) -> str:
     return name if name in BUDGETS else BUDGETS[0]
 
 
-def beside_budget(profile: Profile) -> Label:
+def budget_label(profile: Profile) -> Callable[[Experiment], str]:
     """A label: the budget, and that of the paper's row where it is another length: ``"short (paper: A)"``.
 
     Three passes are Budget-A of MNLI, and a twentieth of RTE's: there they are ``"3 passes (paper: A)"``.
@@ -208,6 +208,11 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
     if table is None or _skipped(experiment) != 6 or experiment.lora_rank or experiment.stages != "three-stage":
         return None
     return (table, f"SkipBERT6 | Budget-B | Three | {what}") if experiment.learning_rate == _SEEDS_RATE else None
+
+
+def learned(experiment: Experiment) -> Row:
+    """Table 4 of AdaQAT-BERT: widths that were learned, one row a task."""
+    return ("adaqat-t4", "MNLI-m/mm" if experiment.task == "mnli" else labels.task(experiment))
 
 
 def _full_depth(profile: Profile, experiment: Experiment, rate: str) -> Row:

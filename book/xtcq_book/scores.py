@@ -1,21 +1,25 @@
-"""Our measurements beside the papers': same metric, same settings, each with its own teacher as the reference."""
+"""Our measurements beside the papers': same metric, same settings, each with its own teacher as the reference.
+
+A score of MiniLM and one of BERT-base cannot be compared; what a compression costs can be: the student's score less
+that of the task's full-precision teacher.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean, pstdev
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, to_frame
-from xtcq.tasks import task_spec
-from xtcq_book import labels, published
-from xtcq_book.labels import Labels, as_text
+from xtcq.tasks import has_learned, task_spec
+from xtcq_book import published
+from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
 
 # Columns of the papers' tables, by our task and metric.
@@ -44,6 +48,7 @@ GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
     "sst2": ("accuracy",),
     "stsb": ("pearson",),
 }
+Place = Callable[[Experiment], Row]
 
 
 def paper_score(table: str, row: str, task: str, metric: str | None = None) -> float:
@@ -57,222 +62,173 @@ def paper_score(table: str, row: str, task: str, metric: str | None = None) -> f
 
     Returns:
         The value, or NaN if the paper has no such row, task or metric.
+
+    Example:
+        >>> from xtcq_book.scores import paper_score
+        >>> paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "cola")
+        57.3
     """
     primary = task_spec(task).primary_metric
     column = PAPER_COLUMNS.get(task, {}).get(metric or primary, "")
     # AdaQAT-BERT's Table 3 leaves out the name of some tasks' first metric.
     columns = [column, column.split()[0]] if column and metric in (None, primary) else [column]
-    return _printed(table, row, columns)
+    return next((_printed(table)[row, name] for name in columns if (row, name) in _printed(table)), math.nan)
 
 
-def teachers(records: list[Record]) -> pd.DataFrame:
-    """Teachers beside XTC's, one row for each metric of a task.
-
-    Args:
-        records: Records of teachers.
-
-    Returns:
-        Columns ``best``, ``last`` and ``paper``, indexed by ``task`` (as printed) and ``metric``.
-    """
-    found = [(record, record.experiment.task, metric) for record in records for metric in _metrics(record)]
-    rows = [
-        {"best": record.best[metric], "last": record.last[metric], "paper": paper_score(*PAPER_TEACHER, task, metric)}
-        for record, task, metric in found
-    ]
-    index = [(task_spec(task).title, metric) for _, task, metric in found]
-    return _frame(rows, ["best", "last", "paper"], index, ["task", "metric"])
-
-
-def rates(records: list[Record]) -> pd.DataFrame:
-    """A sweep over learning rates.
-
-    Args:
-        records: Records that differ in task and rate alone.
-
-    Returns:
-        The best score by task (as printed) and learning rate.
-    """
-    frame = to_frame(records)
-    frame["task"] = frame["task"].map(lambda name: task_spec(name).title)
-    return frame.pivot(index="task", columns="learning_rate", values="score").rename(columns=as_text)
+@cache
+def _printed(table: str) -> dict[tuple[str, str], float]:
+    frame = published.load(table)
+    return dict(zip(zip(frame["row"], frame["metric"], strict=True), frame["value"].astype(float), strict=True))
 
 
 def table(
-    students: list[Record],
-    teachers: list[Record],
-    keys: Labels,
-    paper: Callable[[Experiment], Row] | None = None,
+    runs: pd.DataFrame,
+    keys: Sequence[str],
+    paper: Place | None = None,
+    *,
+    paper_teacher: Row = PAPER_TEACHER,
+    deviations: Place | None = None,
     sizes: bool = False,
-    paper_teacher: tuple[str, str] = PAPER_TEACHER,
-    second: bool = False,
-    deviations: Callable[[Experiment], Row] | None = None,
+    further: bool = False,
+    noise: bool = False,
 ) -> pd.DataFrame:
-    """Students beside the paper's, one row for each value of the keys, seeds averaged.
-
-    A score of MiniLM and one of BERT-base cannot be compared; what a compression costs can be: the student's score
-    less that of the task's full-precision teacher.
+    """Students beside the paper's, one row for each task and value of the keys, seeds averaged.
 
     Args:
-        students: Records of students.
-        teachers: Records of the tasks' full-precision teachers, one a task.
-        keys: what tells the rows apart, besides the task. Students with the same keys may differ in their seed alone.
+        runs: of ``xtcq_book.frame.to_frame``.
+        keys: columns that tell the rows of a task apart. Runs that are alike in them may differ in their seed alone.
         paper: the printed table and row that belongs to a student, or None where the paper has none.
-        sizes: add the nominal and the packed size of the student, in MiB.
         paper_teacher: table and row of the full-precision model that the paper's students stand beside.
-        second: show the tasks' further metrics (F1, Spearman, mismatched, exact match) in place of the primary one, at
-            the evaluation that the primary one chose. The index has ``metric`` after the task.
         deviations: the printed table and row with the deviation of such a student over its seeds, or None.
+        sizes: add the nominal and the packed size of the student, in MiB.
+        further: show the tasks' further metrics (F1, Spearman, mismatched, exact match) in place of the primary one, at
+            the evaluation that the primary one chose. The index has ``metric`` after the task.
+        noise: add the ``standard error`` of one score, in points, and what ``chance`` gives.
 
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
         where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` and
-        ``paper ± seeds`` (where their rows are given) and the sizes.
+        ``paper ± seeds`` (where their rows are given), the sizes and the noise.
 
     Raises:
-        ValueError: if two students with the same keys differ in more than their seed.
+        ValueError: if two runs with the same keys differ in more than their seed.
+
+    Example:
+        >>> from xtcq_book import frame, scores
+        >>> scores.table(frame.to_frame([]), ["bits"]).columns.tolist()
+        ['best', 'last', 'minus teacher']
     """
-    reference = {record.experiment.task: record.best for record in teachers}
-    rows, index = [], []
-    for (title, *values), group in _groups(students, keys).items():
-        experiment = group[0].experiment
-        for metric in _metrics(group[0])[1:] if second else _metrics(group[0])[:1]:
-            best = [record.best[metric] for record in group]
-            row = {"best": fmean(best), "± seeds": pstdev(best) if len(best) > 1 else math.nan, "seeds": len(best)}
-            row["last"] = fmean(record.last[metric] for record in group)
-            row["minus teacher"] = row["best"] - reference.get(experiment.task, {}).get(metric, math.nan)
-            places = [place(experiment) if place else None for place in (paper, deviations)]
-            of_student, deviation, of_teacher = (
-                paper_score(*place, experiment.task, metric) if place else math.nan
-                for place in (*places, paper_teacher)
-            )
-            row |= {"paper minus teacher": of_student - of_teacher, "paper ± seeds": deviation}
-            if sizes:
-                size = group[0].size
-                row |= {"nominal MiB": size["nominal_mib"], "packed MiB": size["packed_mib"]}
-            rows.append(row)
-            index.append((title, *([metric] if second else []), *values))
-    columns = ["best", "± seeds", "seeds", "last", "minus teacher"]
+    cells = _cells(runs, keys, {"paper": paper, "paper ± seeds": deviations, "paper teacher": lambda _: paper_teacher})
+    cells = cells[cells["primary"] != further]
+    cells["paper minus teacher"] = cells["paper"] - cells["paper teacher"]
+    columns = ["best", "± seeds", "seeds", "last", "minus teacher"] if (cells["seeds"] > 1).any() else []
+    columns = columns or ["best", "last", "minus teacher"]
     columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
-    columns += ["nominal MiB", "packed MiB"] * sizes
-    result = _frame(rows, columns, index, ["task", *(["metric"] if second else []), *keys])
-    return result if (result["seeds"] > 1).any() else result.drop(columns=["± seeds", "seeds"])
+    columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise
+    return cells.set_index(["task", *(["metric"] if further else []), *keys])[columns]
 
 
 def averages(
-    students: list[Record],
-    teachers: list[Record] | None,
-    keys: Labels,
-    paper: Callable[[Experiment], Row] | None = None,
-    paper_teacher: tuple[str, str] = PAPER_TEACHER,
+    runs: pd.DataFrame,
+    keys: Sequence[str],
+    paper: Place | None = None,
+    *,
+    paper_teacher: Row = PAPER_TEACHER,
+    minus_teacher: bool = True,
 ) -> pd.DataFrame:
     """The GLUE average beside the paper's, or a mean over the tasks that both have.
 
-    Both are means of the numbers that enter XTC's "Avg." (``GLUE_NUMBERS``). Where all eight
-    tasks are there, the paper's is the printed one. A task without a teacher enters no mean.
+    Both are means of the numbers that enter XTC's "Avg." (``GLUE_NUMBERS``). Where all eight tasks are
+    there, the paper's is the printed one.
 
     Args:
-        students: Records, of other tasks too.
-        teachers: Records of the tasks' full-precision teachers; None for an average of teachers themselves.
+        runs: of ``xtcq_book.frame.to_frame``, of other tasks too.
         keys: as for `table`.
         paper: as for `table`.
         paper_teacher: as for `table`.
+        minus_teacher: subtract teachers; a task without a Record of its teacher then enters no mean.
 
     Returns:
         One row for each value of the keys with at least two tasks, the index ending in ``average``: what it is a mean
-        of. Columns ``best`` and ``last``, ``paper`` where it is given, and with teachers ``minus teacher`` and
+        of. Columns ``best`` and ``last``, ``paper`` where it is given, and ``minus teacher`` and
         ``paper minus teacher``.
 
     Raises:
         ValueError: as for `table`.
     """
-    reference = None if teachers is None else {record.experiment.task: record.best for record in teachers}
-    by_values: dict[tuple, dict[str, list[Record]]] = {}
-    for (_, *values), group in _groups(students, keys).items():
-        task = group[0].experiment.task
-        if task in GLUE_NUMBERS and (reference is None or task in reference):
-            by_values.setdefault(tuple(values), {})[task] = group
-    rows, index = [], []
-    for values, groups in by_values.items():
-        places = _shared({task: paper(group[0].experiment) if paper else None for task, group in groups.items()})
-        if len(places) < 2:
-            continue
-        best, last = (
-            glue_average(
-                {t: {m: fmean(getattr(r, which)[m] for r in groups[t]) for m in GLUE_NUMBERS[t]} for t in places}
-            )
-            for which in ("best", "last")
-        )
-        row = {"best": best, "last": last, "paper": _paper_mean(places)}
-        if reference is not None:
-            row["minus teacher"] = best - glue_average({task: reference[task] for task in places})
-            row["paper minus teacher"] = row["paper"] - _paper_mean(dict.fromkeys(places, paper_teacher))
-        rows.append(row)
-        index.append((*values, _name_of_mean(places)))
-    columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * (reference is not None)
-    columns += ["paper minus teacher"] * (paper is not None and reference is not None)
-    return _frame(rows, columns, index, [*keys, "average"])
+    cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: paper_teacher})
+    if minus_teacher:
+        cells = cells[cells["minus teacher"].notna()]
+    ours = ["best", "last", *(["minus teacher"] if minus_teacher else [])]
+    means = _over_tasks(cells, list(keys), ours, ["paper", "paper teacher"])
+    means["paper minus teacher"] = means["paper"] - means["paper teacher"]
+    columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * minus_teacher
+    columns += ["paper minus teacher"] * (paper is not None and minus_teacher)
+    return means.set_index([*keys, "average"])[columns]
 
 
 def differences(
-    students: list[Record],
-    keys: Labels,
+    runs: pd.DataFrame,
     of: str,
     base: object,
-    paper: Callable[[Experiment], Row] | None = None,
-    printed: Callable[[Experiment], Row] | None = None,
+    keys: Sequence[str] = (),
+    paper: Place | None = None,
+    printed: Place | None = None,
 ) -> pd.DataFrame:
-    """What one choice adds to every metric, over pairs of runs with the same seed, beside what it adds in the paper.
+    """What each value of one label adds, over pairs of runs with the same seed, learning rate and length.
 
     Args:
-        students: Records.
-        keys: as for `table`; one of them is what is compared.
-        of: the name of that key.
+        runs: of ``xtcq_book.frame.to_frame``.
+        of: the column that is compared.
         base: its value that the others are compared with.
+        keys: further columns that tell the runs of a task apart.
         paper: as for `table`; the difference of two of its rows is the column ``paper``.
         printed: the row of the paper that prints the difference itself.
 
     Returns:
-        One row for each metric of a task and value of the keys, and their mean over tasks as `averages` takes it:
-        ``difference`` in points, ``pairs`` of seeds (the fewest of any task for a mean), ``paper`` and ``printed``.
+        One row for each metric of a task and value of the labels, and their mean over tasks as `averages` takes it:
+        ``difference`` in points, the ``least`` and ``most`` where there are several ``pairs`` (a mean over tasks has
+        none, and the pairs of the task with fewest), ``paper`` and ``printed`` where they are given, and the
+        ``standard error`` of one score and what ``chance`` gives where they are known.
 
     Raises:
-        ValueError: as for `table`.
+        ValueError: if runs that are alike in task, labels, seed, learning rate and length differ in anything else.
+
+    Example:
+        >>> from xtcq_book import frame, scores
+        >>> scores.differences(frame.to_frame([]), of="LoRA rank", base=0, keys=["bits"]).index.names
+        FrozenList(['task', 'metric', 'bits', 'LoRA rank'])
     """
-    groups = _groups(students, keys)
-    at = list(keys).index(of) + 1
-    rows, index = [], []
-    by_values: dict[tuple, dict[str, tuple]] = {}
-    for values, group in groups.items():
-        bases = {r.experiment.seed: r for r in groups.get((*values[:at], base, *values[at + 1 :]), [])}
-        pairs = [(r, bases[r.experiment.seed]) for r in group if r.experiment.seed in bases and values[at] != base]
-        if not pairs:
-            continue
-        task, (ours, theirs) = group[0].experiment.task, (record.experiment for record in pairs[0])
-        asked = [(paper, ours), (paper, theirs), (printed, ours)]
-        places = [place(experiment) if place else None for place, experiment in asked]
-        gains = {metric: fmean(a.best[metric] - b.best[metric] for a, b in pairs) for metric in _metrics(group[0])}
-        for metric, gain in gains.items():
-            scores = [paper_score(*place, task, metric) if place else math.nan for place in places]
-            rows.append(_difference(gain, len(pairs), *scores))
-            index.append((values[0], metric, *values[1:]))
-        if task in GLUE_NUMBERS:
-            by_values.setdefault(values[1:], {})[task] = (gains, len(pairs), *places)
-    for values, found in by_values.items():
-        tasks = _shared({task: place for task, (_, _, place, _, _) in found.items()})
-        if len(tasks) < 2:
-            continue
-        gains, pairs, *places = ({task: found[task][i] for task in tasks} for i in range(5))
-        rows.append(_difference(glue_average(gains), min(pairs.values()), *map(_paper_mean, places)))
-        index.append((_name_of_mean(tasks), "", *values))
-    columns = ["difference", "pairs"] + ["paper"] * (paper is not None) + ["printed"] * (printed is not None)
-    return _frame(rows, columns, index, ["task", "metric", *keys])
+    labels = [*keys, *([] if of in keys else [of])]
+    places = {"paper": paper, "printed": printed}
+    cells = _cells(runs, list(dict.fromkeys([*labels, "learning rate", "epochs", "seed"])), places)
+    match = [
+        name for name in dict.fromkeys(["task", "metric", *labels, "learning rate", "epochs", "seed"]) if name != of
+    ]
+    of_base = cells.loc[cells[of] == base, [*match, "best", "paper", "row of paper"]]
+    pairs = cells[cells[of] != base].merge(of_base, on=match, suffixes=("", " of base"))
+    pairs["difference"] = pairs["best"] - pairs["best of base"]
+    by = ["task", "metric", *labels]
+    kinds = {"difference": "mean", "least": "min", "most": "max", "pairs": "size"}
+    summary: dict[str, tuple[str, Any]] = {name: ("difference", kind) for name, kind in kinds.items()}
+    summary |= {name: (name, "mean") for name in ("standard error", "chance")}
+    same = ["name", "paper", "paper of base", "printed", "row of paper", "row of paper of base", "row of printed"]
+    summary |= {name: (name, _only) for name in same}
+    found = pairs.groupby(by, sort=False).agg(**summary).reset_index()
+    means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], "pairs")
+    result = pd.concat([found, means.rename(columns={"average": "task"}).assign(metric="")], ignore_index=True)
+    result["paper"] -= result["paper of base"]
+    columns = ["difference", *(["least", "most"] if (result["pairs"] > 1).any() else []), "pairs"]
+    columns += ["paper"] * (paper is not None)
+    columns += ["printed"] * (printed is not None) + ["standard error", "chance"]
+    return result.astype({"pairs": int}).set_index(by)[columns]
 
 
-def tuned(students: list[Record], rates: Sequence[float] | None = None) -> list[Record]:
+def tuned(runs: pd.DataFrame, rates: Sequence[float] | None = None) -> pd.DataFrame:
     """The runs of each configuration at its best learning rate.
 
     Args:
-        students: Records over several rates.
+        runs: of ``xtcq_book.frame.to_frame``, over several rates.
         rates: peak learning rates that all must have been run, the only ones that count; each configuration's own if
             left out.
 
@@ -280,29 +236,48 @@ def tuned(students: list[Record], rates: Sequence[float] | None = None) -> list[
         For every configuration that has at least one seed at all of the rates, all its runs at the rate whose mean of
         the best score over those seeds is highest.
     """
-    configurations: dict[Experiment, dict[float, dict[int, Record]]] = {}
-    for record in students:
-        experiment = record.experiment
-        runs = configurations.setdefault(replace(experiment, seed=0, learning_rate=1.0), {})
-        runs.setdefault(experiment.learning_rate, {})[experiment.seed] = record
     chosen = []
-    for runs in configurations.values():
-        compared = rates or list(runs)
-        shared = set.intersection(*(set(runs.get(rate, {})) for rate in compared))
-        if shared:
-            best = max(compared, key=lambda rate: fmean(_score(runs[rate][seed]) for seed in shared))
-            chosen += runs[best].values()
-    return chosen
+    configuration = runs["experiment"].map(lambda experiment: replace(experiment, seed=0, learning_rate=1.0))
+    for _, alike in runs.groupby(configuration, sort=False):
+        compared = list(rates or alike["learning rate"].unique())
+        scores = alike.pivot(index="seed", columns="learning rate", values="best").reindex(columns=compared).dropna()
+        if len(scores):
+            chosen.append(alike[alike["learning rate"] == scores.mean().idxmax()])
+    return pd.concat(chosen) if chosen else runs.iloc[:0]
 
 
-def show(frame: pd.DataFrame, caption: str) -> Styler:
-    """A table for the page: one decimal, learning rates as printed, a dash where there is no value.
+def teachers(runs: pd.DataFrame) -> pd.DataFrame:
+    """Teachers beside XTC's, one row for each metric of a task.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``, of teachers.
+
+    Returns:
+        Columns ``best``, ``last`` and ``paper``; for the primary metric what ``chance`` gives, whether the task is
+        ``usable`` (the teacher is better than chance; no student is judged on another), and whether the score was still
+        ``rising``: the last of several evaluations is the best, and longer training might help.
+    """
+    cells = _cells(runs, [], {"paper": lambda _: PAPER_TEACHER})
+    learned = [has_learned(task_spec(name), best) for name, best in zip(cells["name"], cells["best"], strict=True)]
+    rising = [len(record.evaluations) > 2 and record.best == record.last for record in cells["record"]]
+    said = {"usable": learned, "rising": rising}
+    for name, values in said.items():
+        cells[name] = np.where(cells["primary"], np.where(values, "yes", "no"), "")
+    return cells.set_index(["task", "metric"])[["best", "last", "paper", "chance", "usable", "rising"]]
+
+
+def show(
+    frame: pd.DataFrame, caption: str, precision: int = 1, digits: Mapping[str, int | str] | None = None
+) -> Styler:
+    """A table for the page: learning rates as printed, a dash where there is no value.
 
     A key that is the same in every row is said once, in the caption: a phone has no room for it.
 
     Args:
         frame: the table.
         caption: what stands above it; names the scale of each column.
+        precision: decimals of its numbers.
+        digits: other decimals, or a format such as ``"{:.3g}"``, by column.
 
     Returns:
         An object that a notebook renders.
@@ -314,7 +289,11 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
         frame = frame.droplevel(list(constant))
     if frame.empty:
         caption += " It is empty: no Record here has such a value."
-    style = frame.style.set_caption(caption).format(precision=1, na_rep="–")
+    formats: dict[Any, Any] = {
+        name: f"{{:.{how}f}}" if isinstance(how, int) else how for name, how in (digits or {}).items()
+    }
+    style = frame.style.set_caption(caption).format(precision=precision, na_rep="–")
+    style = style.format(formats, na_rep="–", subset=[name for name in formats if name in frame])
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
     for level, name in enumerate(frame.index.names):
         if name == "learning rate":
@@ -322,67 +301,68 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     return style
 
 
-def _groups(students: list[Record], keys: Labels) -> dict[tuple, list[Record]]:
-    """Records by title of the task and values of the keys, tasks together; a group differs in its seed alone."""
-    order = list(dict.fromkeys(record.experiment.task for record in students))
-    groups: dict[tuple, list[Record]] = {}
-    for record in sorted(students, key=lambda record: order.index(record.experiment.task)):
-        values = (label(record.experiment) for label in keys.values())
-        groups.setdefault((labels.task(record.experiment), *values), []).append(record)
-    for group in groups.values():
-        experiments = {replace(record.experiment, seed=0) for record in group}
-        if len(experiments) > 1:
-            found = "; ".join(sorted(map(str, experiments)))
+def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place | None]) -> pd.DataFrame:
+    """One row for each task, value of the keys and metric: means over seeds, and what the paper prints there."""
+    runs = runs.sort_values("task", key=lambda tasks: pd.Series(pd.factorize(tasks)[0], tasks.index), kind="stable")
+    rows = []
+    for values, group in runs.groupby(["task", *keys], sort=False):
+        experiment, record, teacher = group[["experiment", "record", "reference"]].iloc[0]
+        if len(alike := {replace(one, seed=0) for one in group["experiment"]}) > 1:
+            listed = "; ".join(sorted(map(str, alike)))
             raise ValueError(
-                f"the keys {list(keys)} do not tell these runs apart: {found}. Name what differs as a key."
+                f"the keys {list(keys)} do not tell these runs apart: {listed}. Name what differs as a key."
             )
-    return groups
+        primary = group["metric"].iloc[0]
+        found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
+        found |= {"name": experiment.task, "record": record}
+        found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
+        for metric in sorted(record.best, key=lambda name: name != primary):
+            best = np.array([one.best[metric] for one in group["record"]])
+            level = teacher.best[metric] if teacher else math.nan
+            row = found | {"metric": metric, "primary": metric == primary, "seeds": len(best), "best": best.mean()}
+            row |= {"± seeds": best.std() if len(best) > 1 else math.nan, "minus teacher": best.mean() - level}
+            row["last"] = np.mean([one.last[metric] for one in group["record"]])
+            row |= dict(group[["nominal MiB", "packed MiB"]].iloc[0])
+            if metric == primary:
+                row |= dict(group[["standard error", "chance"]].iloc[0])
+            for name in places:
+                row[name] = (
+                    paper_score(*place, experiment.task, metric) if (place := row[f"row of {name}"]) else math.nan
+                )
+            rows.append(row)
+    numbers = ["best", "last", "± seeds", "minus teacher", "nominal MiB", "packed MiB", "standard error", "chance"]
+    known = ["task", *keys, "name", "record", "metric", "primary", "seeds"]
+    columns = list(dict.fromkeys([*known, *numbers, *places, *(f"row of {name}" for name in places)]))
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype(dict.fromkeys([*numbers, *places], float) | {"primary": bool, "seeds": int})
 
 
-def _frame(rows: list[dict], columns: list[str], index: list[tuple], names: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns, index=pd.MultiIndex.from_tuples(index, names=names))
-
-
-def _metrics(record: Record) -> list[str]:
-    """The primary metric and what else was measured: a Record of MNLI has its second split's accuracy as well."""
-    primary = task_spec(record.experiment.task).primary_metric
-    return [primary, *(metric for metric in record.best if metric != primary)]
-
-
-def _score(record: Record) -> float:
-    return record.best[_metrics(record)[0]]
-
-
-def _printed(table: str, row: str, columns: Iterable[str]) -> float:
-    frame = published.load(table)
-    found = frame.loc[(frame["row"] == row) & frame["metric"].isin(columns), "value"]
-    return float(found.iloc[0]) if len(found) else math.nan
-
-
-def _difference(gain: float, pairs: int, ours: float, base: float, printed: float) -> dict[str, float]:
-    return {"difference": gain, "pairs": pairs, "paper": ours - base, "printed": printed}
-
-
-def _shared(places: dict[str, Row]) -> dict[str, Row]:
-    """The tasks, with their rows, for which the paper prints every number of its average; all where it has none."""
-    return {task: place for task, place in places.items() if _numbers(task, place)} or places
-
-
-def _numbers(task: str, place: Row) -> dict[str, float]:
-    """What a row of the paper gives to the average of its row; nothing if it does not print all of it."""
-    numbers = {metric: paper_score(*place, task, metric) for metric in GLUE_NUMBERS[task]} if place else {}
-    return {} if any(map(math.isnan, numbers.values())) else numbers
-
-
-def _paper_mean(places: dict[str, Row]) -> float:
-    """The average that the paper prints in a row, or the mean over some tasks of it; NaN if a number is missing."""
-    numbers = {task: _numbers(task, place) for task, place in places.items()}
-    if not all(numbers.values()):
-        return math.nan
-    rows = set(places.values())
-    whole = len(rows) == 1 and numbers.keys() == GLUE_NUMBERS.keys()
-    printed = _printed(*rows.pop(), ["Avg."]) if whole else math.nan
-    return glue_average(numbers) if math.isnan(printed) else printed
+def _over_tasks(
+    cells: pd.DataFrame, keys: list[str], ours: list[str], papers: list[str], fewest: str | None = None
+) -> pd.DataFrame:
+    """Means of the numbers of XTC's "Avg." over two or more tasks: those of which the paper prints all, or all."""
+    rows = []
+    cells = cells[cells["name"].isin(GLUE_NUMBERS)]
+    for values, group in cells.groupby(keys, sort=False) if keys else [((), cells)]:
+        further = [
+            metric not in GLUE_NUMBERS[name] for name, metric in zip(group["name"], group["metric"], strict=True)
+        ]
+        complete = (group[papers[0]].notna() | np.array(further)).groupby(group["name"]).transform("all")
+        group = group[complete] if complete.any() else group
+        tasks = {title: of_task for title, of_task in group.groupby("task", sort=False)}
+        if len(tasks) < 2:
+            continue
+        whole = len(tasks) == len(GLUE_NUMBERS)
+        what = "GLUE average" if whole else f"mean of {len(tasks)} tasks: {', '.join(tasks)}"
+        row = dict(zip(keys, values, strict=True)) | {"average": what}
+        for name in (*ours, *papers):
+            numbers = {one["name"].iloc[0]: dict(zip(one["metric"], one[name], strict=True)) for one in tasks.values()}
+            row[name] = glue_average(numbers)
+        for name in papers if whole else ():
+            if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
+                row[name] = _printed(place[0]).get((place[1], "Avg."), row[name])
+        rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
+    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else [])])
 
 
 def glue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
@@ -392,6 +372,6 @@ def glue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
     )
 
 
-def _name_of_mean(tasks: Iterable[str]) -> str:
-    names = [task_spec(task).title for task in tasks]
-    return "GLUE average" if len(names) == len(GLUE_NUMBERS) else f"mean of {len(names)} tasks: {', '.join(names)}"
+def _only(values: pd.Series) -> Any:
+    """The first value if all are the same, else nothing: pairs at several rates have no single row of the paper."""
+    return values.iloc[0] if values.nunique(dropna=False) == 1 else None

@@ -1,7 +1,7 @@
 import pytest
 
 from xtcq.adaqat import AdaQATSettings, begin, partition
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq.quantization import LAYER_LINEARS
 
 NAMES = [f"bert.encoder.layer.{i}.{name}" for i in range(12) for name in LAYER_LINEARS] + ["bert.pooler.dense"]
 START, SIZES = dict.fromkeys(NAMES, (4, 4)), dict.fromkeys(NAMES, 10)

@@ -67,13 +67,9 @@ def test_a_changed_template(checkout):
     )
 
 
-def test_changed_prose_needs_no_new_execution_but_must_be_taken_over(checkout):
+def test_changed_prose_needs_no_new_execution(checkout):
     prose = {"cell_type": "markdown", "source": "new words", "metadata": {}}
     change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
-    assert "its prose is not that of notebooks/chapter.ipynb. Take it over: python workflow/prose.py chapter" in only(
-        check_book(checkout)
-    )
-    change(checkout / "book" / "executed" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
     assert check_book(checkout) == []
 
 

@@ -9,36 +9,38 @@ def mini():
     return load_profile("mini")
 
 
-def test_each_label_reads_its_own_field(mini):
-    student = mini.student(
-        "sst2",
-        precision="2-4-8",
-        stages="three-stage",
-        learning_rate=5e-4,
-        lora_rank=8,
-        augmentation="neighbours",
-    )
-    found = {
-        label.__name__: label(student)
-        for label in (
-            labels.task,
-            labels.precision,
-            labels.bits,
-            labels.plan,
-            labels.rate,
-            labels.rank,
-            labels.augmentation,
-        )
-    }
-    assert found == {
+def test_each_column_reads_its_own_field(mini):
+    fields = {"precision": "2-4-8", "stages": "three-stage", "learning_rate": 5e-4, "lora_rank": 8, "seed": 7}
+    student = mini.student("sst2", augmentation="neighbours", **fields)
+    assert {name: label(student) for name, label in labels.COLUMNS.items()} == {
         "task": "SST-2",
-        "precision": "2-4-8",
+        "encoder": "minilm-l6",
+        "layers": "all 6",
+        "recipe": "xtc",
+        "W-E-A": "2-4-8",
         "bits": 2,
+        "W-A": "2-8",
+        "T-K-P": "4-32-32",
+        "LoRA rank": 8,
         "plan": "three-stage",
-        "rate": 5e-4,
-        "rank": 8,
+        "learning rate": 5e-4,
+        "seed": 7,
+        "epochs": student.epochs,
         "augmentation": "neighbours",
+        "teacher": "all 6",
+        "begun with": "teacher",
+        "widths": "uniform 2-8",
+        "exploration": "paper",
+        "learns from": "distillation",
     }
+    assert labels.COLUMNS["teacher"](student.teacher) == "none"
+    assert labels.COLUMNS["learns from"](student.teacher) == "labels"
+
+
+def test_an_exploration_is_named_by_what_it_does_otherwise(mini):
+    found = [mini.learned("mrpc", **changed) for changed in ({}, {"order": "published", "paired": False})]
+    assert [labels.exploration(e) for e in found] == ["paper", "published order, unpaired"]
+    assert [labels.widths(e) for e in found] == ["learned for all"] * 2
 
 
 @pytest.mark.parametrize(
@@ -69,9 +71,9 @@ def test_layers_are_counted_in_the_pre_trained_encoder(mini):
 
 def test_the_teachers_layers_are_not_the_students(mini):
     reduced = mini.reduced("mrpc", 3)
-    assert labels.teacher(reduced) == "all 6"
+    assert labels.COLUMNS["teacher"](reduced) == "all 6"
     by_small = mini.student("mrpc", stages="one-stage", precision="1-1-8", teacher=reduced, start=reduced)
-    assert (labels.teacher(by_small), labels.layers(by_small)) == ("skip 3", "skip 3")
+    assert (labels.COLUMNS["teacher"](by_small), labels.layers(by_small)) == ("skip 3", "skip 3")
 
 
 def test_the_layers_of_a_teacher_with_another_encoder():
@@ -79,19 +81,14 @@ def test_the_layers_of_a_teacher_with_another_encoder():
     student = Experiment(
         task="mrpc", epochs=3, learning_rate=1e-4, model="tinybert-l6", stages="one-stage", teacher=teacher
     )
-    assert (labels.teacher(student), labels.layers(student)) == ("all 12", "all 6")
+    assert (labels.COLUMNS["teacher"](student), labels.layers(student)) == ("all 12", "all 6")
 
 
 def test_what_a_student_began_with(mini):
     two_bit = mini.small("mrpc", 3, precision="2-2-8")
     one_bit = mini.small("mrpc", 3, precision="1-1-8", start=two_bit)
-    begun = [labels.begun(experiment) for experiment in (mini.reduced("mrpc", 3), two_bit, one_bit)]
+    begun = [labels.start(experiment) for experiment in (mini.reduced("mrpc", 3), two_bit, one_bit)]
     assert begun == ["teacher", "32-bit", "2-bit"]
-
-
-def test_labels_are_joined_in_their_order(mini):
-    student = mini.student("mrpc", precision="1-1-8", stages="one-stage", lora_rank=8)
-    assert labels.joined(labels.bits, labels.layers, labels.rank)(student) == "1, all 6, 8"
 
 
 @pytest.mark.parametrize(
@@ -100,8 +97,3 @@ def test_labels_are_joined_in_their_order(mini):
 )
 def test_values_are_written_as_the_papers_print_them(value, text):
     assert labels.as_text(value) == text
-
-
-def test_a_rate_in_a_joined_label_is_written_so(mini):
-    student = mini.student("mrpc", precision="1-1-8", stages="one-stage", learning_rate=2e-5)
-    assert labels.joined(labels.precision, labels.rate)(student) == "1-1-8, 2e-5"

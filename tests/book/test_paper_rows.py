@@ -71,7 +71,7 @@ def test_low_rank_terms_at_full_depth_have_no_row(mini):
 
 
 def test_the_label_says_whose_budget_stands_beside(mini):
-    label = paper_rows.beside_budget(mini)
+    label = paper_rows.budget_label(mini)
     found = [label(mini.student("qqp", stages="one-stage", budget=budget)) for budget in ("short", "A", "C")]
     assert found == ["short (paper: A)", "A", "C"]
     # Two of six layers stand beside four of twelve, which XTC trained for Budget-C alone.
@@ -81,8 +81,8 @@ def test_the_label_says_whose_budget_stands_beside(mini):
 def test_the_label_of_a_length_that_is_a_budget_of_other_tasks_alone(mini, paper):
     # Without added sentences, 3 passes over RTE's 2,490 are far from an epoch over 145,865.
     student = mini.student("rte", stages="one-stage", budget="A")
-    assert paper_rows.beside_budget(mini)(student) == "3 passes (paper: A)"
-    assert paper_rows.beside_budget(paper)(paper.student("rte", stages="one-stage", budget="A")) == "A"
+    assert paper_rows.budget_label(mini)(student) == "3 passes (paper: A)"
+    assert paper_rows.budget_label(paper)(paper.student("rte", stages="one-stage", budget="A")) == "A"
 
 
 def test_added_sentences_at_full_depth_alone(mini):
@@ -199,3 +199,8 @@ def test_every_row_is_one_of_its_table(paper):
     assert len(found) > 30
     missing = {place for place in found if place[1] not in set(scores.published.load(place[0])["row"])}
     assert not missing
+
+
+def test_widths_that_were_learned(paper):
+    assert paper_rows.learned(paper.learned("rte")) == ("adaqat-t4", "RTE")
+    assert scores.paper_score(*paper_rows.learned(paper.learned("mnli")), "mnli", "accuracy_mm") == 84.38

@@ -20,7 +20,7 @@ from xtcq.deploy.runtime import Runtime
 from xtcq.distillation import PLANS
 from xtcq.encoder import load_encoder
 from xtcq.tasks import Task, encode, load_task
-from xtcq.training import train
+from xtcq.training import TrainSettings, train
 
 TRAINED_ON, BATCH = 640, 32
 
@@ -38,7 +38,7 @@ def student(tmp_path_factory) -> tuple[Path, Task, object]:
     few = Task(task.spec, task.train.head(TRAINED_ON), {"validation": task.evaluation["validation"].head(100)})
     train(
         model, PLANS["finetune"](1.0), few, tokenizer, folder / "run",
-        learning_rate=5e-4, batch_size=BATCH, seed=0, evaluations=1,
+        TrainSettings(learning_rate=5e-4, batch_size=BATCH, seed=0, evaluations=1),
     )  # fmt: skip
     return save_packed(freeze(model.cpu().eval()), folder / "packed", tokenizer=tokenizer), task, tokenizer
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xtcq import load_packed, save_packed
-from xtcq.deploy import PackedModelError
+from xtcq import PackedModelError, load_packed, save_packed
 from xtcq.deploy.runtime import Runtime, TruncationWarning
 
 TEXTS = ["w3 w9 w1", "w5", "w8 w2 w2 w7 w1 w30", "w4 w40", "w90 w1"]

@@ -3,19 +3,21 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
+from xtcq import bitops, load_packed, model_size, save_packed
 from xtcq.quantization import (
-    FrozenEmbedding,
-    FrozenLinear,
     QuantConfig,
-    QuantEmbedding,
     QuantLinear,
     architecture,
     freeze,
+    get_widths,
     quantization_map,
     quantize,
+    quantized_layers,
+    set_widths,
 )
 
 CONFIGS = [
@@ -25,6 +27,7 @@ CONFIGS = [
     QuantConfig("2-2-8", recipe="ternarybert"),
     QuantConfig("2-4-4", recipe="adaqat"),
     QuantConfig("1-8 1-8-2", recipe="adaqat"),
+    QuantConfig("2-2-8", recipe="binarybert"),
 ]
 SIX = (
     "attention.self.query",
@@ -78,9 +81,10 @@ def test_a_state_dict_of_the_floating_point_model_loads(tiny_bert, config):
     result = model.load_state_dict(original, strict=False)
     assert not result.unexpected_keys
     assert all(
-        key.rsplit(".", 1)[1] in ("step", "initialized", "width", "lora_u", "lora_v") for key in result.missing_keys
+        key.rsplit(".", 1)[1] in ("step", "initialized", "width", "bounds", "lora_u", "lora_v")
+        for key in result.missing_keys
     )
-    if config.recipe != "adaqat" and not config.lora_rank:
+    if config.recipe in ("xtc", "ternarybert") and not config.lora_rank:
         model.load_state_dict(original)
 
 
@@ -111,7 +115,8 @@ def test_frozen_model_gives_the_same_output_to_the_bit(tiny_bert, padded_batch, 
         settings = quantization_map(model)
         assert freeze(model) is model
         after = model(**padded_batch, output_hidden_states=True, output_attentions=True)
-    assert not any(isinstance(module, (QuantLinear, QuantEmbedding)) for module in model.modules())
+    assert all(layer.is_frozen for layer in quantized_layers(model).values())
+    assert not any(key.endswith(".weight_quantizer.step") for key in model.state_dict())
     assert torch.equal(before.logits, after.logits)
     for left, right in zip(
         before.hidden_states + before.attentions, after.hidden_states + after.attentions, strict=True
@@ -136,7 +141,7 @@ def test_a_weight_in_floating_point_stays_one(tiny_bert, padded_batch):
     model = quantize(tiny_bert(), QuantConfig("32-32-8")).eval()
     before = model(**padded_batch).logits
     assert torch.equal(freeze(model)(**padded_batch).logits, before)
-    assert not any(isinstance(module, (FrozenLinear, FrozenEmbedding)) for module in model.modules())
+    assert not any(layer.is_frozen for layer in quantized_layers(model).values())
     assert quantization_map(model)["bert.encoder.layer.0.output.dense"]["weight"] is None
 
 
@@ -157,9 +162,16 @@ def test_quantized_model_can_be_copied(tiny_bert, padded_batch, config):
     assert twin.quant_config == config
 
 
-def test_meta_device(config):
-    model = quantize(architecture("minilm-l6", layers=1), config)
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+def test_the_meta_device_has_the_shapes_of_every_state(config):
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    states = []
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            model = BertModel(BertConfig(vocab_size=50, **shape))
+        fake = quantize(model, config).state_dict()
+        states.append([{k: (t.shape, t.dtype) for k, t in s.items()} for s in (fake, freeze(model).state_dict())])
+        assert {tensor.device.type for tensor in (*fake.values(), *model.state_dict().values())} == {device}
+    assert states[0] == states[1]
 
 
 def test_map_is_json(tiny_bert, config):
@@ -208,6 +220,28 @@ def test_a_failed_call_leaves_the_model_as_it_was(tiny_bert):
     assert quantization_map(model) == {} and not hasattr(model, "quant_config")
 
 
+def test_quantizers_of_operands_go_where_the_model_is():
+    model = quantize(architecture("minilm-l6", layers=1).eval(), QuantConfig("1-1-8", recipe="binarybert"))
+    operands = model.encoder.layer[0].attention.self.operand_quantizers
+    assert {bounds.device.type for bounds in operands.parameters()} == {"meta"}
+    assert not any(quantizer.training for quantizer in operands.values())
+
+
+def test_a_quantized_layer_knows_what_it_costs(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("2-8 1-32-32", recipe="binarybert"))
+    layers = quantized_layers(model)
+    query, words = layers["bert.encoder.layer.0.attention.self.query"], layers[WORDS]
+    assert (query.kind, query.bits, query.input_bits, query.numel) == ("linear", 2, 8, 32 * 32)
+    assert (query.packed_bytes, query.scales) == (-(-32 * 32 // 5), 1)
+    # The table is two binary ones: a scale a row of each, and nothing is multiplied by it.
+    assert (words.kind, words.bits, words.input_bits, words.numel) == ("split", 1, 0, 2 * 101 * 32)
+    assert (words.packed_bytes, words.scales) == (2 * 101 * 32 // 8, 2 * 101)
+    for name, layer in layers.items():
+        costs = (layer.bits, layer.numel, layer.packed_bytes, layer.scales, layer.input_bits)
+        assert layer.freeze() is layer and layer.is_frozen, name
+        assert costs == (layer.bits, layer.numel, layer.packed_bytes, layer.scales, layer.input_bits)
+
+
 def test_models_that_cannot_be_quantized(tiny_bert):
     with pytest.raises(ValueError, match="Linear holds 0 BertModels, expected one: pass a BertModel or a model with"):
         quantize(nn.Linear(3, 3), QuantConfig("1-1-8"))
@@ -238,7 +272,7 @@ def test_non_finite_values_are_named(tiny_bert, module, key, bad):
         getattr(model.get_submodule(module), key).view(-1)[1] = bad
     with pytest.raises(ValueError, match=f"^{module}: 1 of .* values of '{key}' are NaN or infinite.*learning rate"):
         freeze(model)
-    assert isinstance(model.bert.encoder.layer[0].output.dense, QuantLinear)
+    assert not model.bert.encoder.layer[0].output.dense.is_frozen
 
 
 def test_a_rank_above_the_matrix_is_refused(tiny_bert):
@@ -251,3 +285,110 @@ def test_a_rank_above_the_matrix_is_refused(tiny_bert):
     with pytest.raises(ValueError, match=r"lora_rank is 4 but classifier is a matrix of \(2, 32\)"):
         quantize(model, QuantConfig("1-1-8", lora_rank=4), include=["*query", "classifier"])
     assert quantize(model, QuantConfig("1-1-8", lora_rank=4), include="*query")  # nothing had been replaced
+
+
+QUERY, POOLER = "bert.encoder.layer.0.attention.self.query", "bert.pooler.dense"
+
+
+@pytest.fixture
+def learned(tiny_bert, padded_batch):
+    """A tiny BERT of recipe adaqat whose steps are set."""
+    model = quantize(tiny_bert().eval(), QuantConfig("4-4-8", "adaqat"))
+    with torch.no_grad():
+        model(**padded_batch)
+    return model
+
+
+def mixed(model):
+    """A different pair of widths, 2 to 8, for every layer."""
+    return {name: (2 + i % 7, 8 - 2 * i % 7) for i, name in enumerate(get_widths(model))}
+
+
+def test_widths_are_those_of_every_linear_in_order(learned):
+    widths = get_widths(learned)
+    assert list(widths)[0] == QUERY and list(widths)[-1] == POOLER
+    assert len(widths) == 2 * 6 + 1 and set(widths.values()) == {(4, 8)}
+    assert get_widths(freeze(learned)) == widths
+
+
+def test_floating_point_is_32_bits(tiny_bert):
+    assert set(get_widths(quantize(tiny_bert(), QuantConfig("32-4-8", "xtc"))).values()) == {(32, 8)}
+    assert get_widths(tiny_bert()) == {}
+
+
+def test_costs_follow(learned):
+    widths = mixed(learned)
+    numel = {name: learned.get_submodule(name).weight.numel() for name in widths}
+    uniform = model_size(learned)
+    set_widths(learned, widths)
+    assert get_widths(learned) == widths
+    assert bitops(learned) == sum(w * a * numel[name] for name, (w, a) in widths.items())
+    gained = sum((w - 4) * numel[name] for name, (w, _) in widths.items()) / 8 / 2**20
+    assert model_size(learned).nominal_mib - uniform.nominal_mib == pytest.approx(gained)
+    assert model_size(learned).packed_mib - uniform.packed_mib == pytest.approx(gained)
+
+
+def test_a_layer_that_is_not_named_keeps_its_widths(learned):
+    set_widths(learned, {QUERY: (2, 3)})
+    assert get_widths(learned)[QUERY] == (2, 3)
+    assert all(pair == (4, 8) for name, pair in get_widths(learned).items() if name != QUERY)
+
+
+@pytest.mark.parametrize("rescaling", ["keep", "rescale"])
+def test_steps_follow_as_told(learned, rescaling):
+    layer = learned.get_submodule(QUERY)
+    before = [layer.weight_quantizer.step.item(), layer.input_quantizer.step.item()]
+    set_widths(learned, {QUERY: (2, 8)}, rescaling)
+    factor = 7**0.5 if rescaling == "rescale" else 1.0
+    assert layer.weight_quantizer.step.item() == pytest.approx(before[0] * factor)
+    assert layer.input_quantizer.step.item() == before[1]
+
+
+def test_a_file_restores_mixed_widths_exactly(learned, tiny_bert, padded_batch, tmp_path):
+    set_widths(learned, mixed(learned), "rescale")
+    save_model(learned, str(tmp_path / "m.safetensors"))
+    fresh = quantize(tiny_bert(), QuantConfig("4-4-8", "adaqat")).eval()
+    load_model(fresh, str(tmp_path / "m.safetensors"))
+    assert get_widths(fresh) == mixed(learned)
+    with torch.no_grad():
+        assert torch.equal(fresh(**padded_batch).logits, learned(**padded_batch).logits)
+
+
+def test_a_mixed_model_packs_and_loads_to_the_bit(learned, padded_batch, tmp_path):
+    set_widths(learned, mixed(learned))
+    with torch.no_grad():
+        expected = learned(**padded_batch).logits
+        loaded = load_packed(save_packed(freeze(copy.deepcopy(learned)), tmp_path / "packed"))
+        assert torch.equal(loaded(**padded_batch).logits, expected)
+    assert get_widths(loaded) == mixed(learned)
+    assert bitops(loaded) == bitops(learned)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ({"bert.encoder": (2, 2)}, "'bert.encoder' is no fake-quantized linear layer .* get_widths"),
+        ({QUERY: (9, 4)}, f"the weight of {QUERY} is given 9 bits, expected an integer from 1 to 8"),
+        ({QUERY: (4, 2.5)}, f"the input of {QUERY} is given 2.5 bits"),
+        ({QUERY: (4, 32)}, f"the input of {QUERY} is given 32 bits"),
+        ({POOLER: (2, 2), QUERY: (2, 0)}, "is given 0 bits"),
+        ({QUERY: (4,)}, "expected \\(bits of the weight, bits of the input\\)"),
+    ],
+)
+def test_what_cannot_be_set_changes_nothing(learned, widths, message):
+    before = get_widths(learned)
+    with pytest.raises(ValueError, match=message):
+        set_widths(learned, widths)
+    assert get_widths(learned) == before
+
+
+def test_only_learned_steps_change_width(tiny_bert, learned):
+    dynamic = quantize(tiny_bert(), QuantConfig("2-2-8", "xtc"))
+    set_widths(dynamic, get_widths(dynamic))  # what a model has, it may be told
+    with pytest.raises(ValueError, match="quantized by TernaryQuantizer, whose width is fixed at 2 bits: use recipe"):
+        set_widths(dynamic, {QUERY: (4, 8)})
+    half = quantize(tiny_bert(), QuantConfig("32-4-8", "adaqat"))
+    with pytest.raises(ValueError, match=f"the weight of {QUERY} is in floating point and cannot be given 4 bits"):
+        set_widths(half, {QUERY: (4, 8)})
+    with pytest.raises(ValueError, match="rescaling is 'halve'"):
+        set_widths(learned, {}, "halve")

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -90,3 +92,49 @@ def test_embedding_gives_rows_of_the_quantized_table(quantizer):
 def test_embedding_refuses_options_that_it_would_drop():
     with pytest.raises(ValueError, match="max_norm.*build the embedding without them"):
         QuantEmbedding.from_float(nn.Embedding(4, 4, max_norm=1.0), BinaryQuantizer("row"))
+
+
+WEIGHTS = [
+    BinaryQuantizer,
+    lambda: BinaryQuantizer("row"),
+    TernaryQuantizer,
+    lambda: TernaryQuantizer("row", clip=2.5),
+    lambda: DynamicQuantizer(3),
+    lambda: DynamicQuantizer(8, symmetric=False, granularity="row"),
+    lambda: LSQQuantizer(2),
+]
+
+
+@pytest.mark.parametrize("build", WEIGHTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_a_frozen_linear_layer_is_equal_to_the_bit(build, dtype):
+    inputs = DynamicQuantizer(8, granularity="token")
+    layer = QuantLinear.from_float(nn.Linear(33, 7).to(dtype), build(), inputs, lora_rank=2)
+    with torch.no_grad():
+        layer.lora_v.normal_()
+    x = torch.randn(3, 5, 33, dtype=dtype)
+    before, weight = layer(x), layer.weight_quantizer(layer.weight)
+    assert torch.equal(layer.freeze()(x), before)
+    assert not layer.codes.is_floating_point() and "weight" not in layer.state_dict()
+    assert torch.equal(layer.quantized_weight().dequantize(), weight)
+
+
+@pytest.mark.parametrize("build", WEIGHTS)
+def test_frozen_rows_are_equal_to_the_bit(build):
+    layer = QuantEmbedding.from_float(nn.Embedding(50, 37), build())
+    frozen = copy.deepcopy(layer).freeze()
+    for ids in (torch.tensor([[4, 0, 49], [4, 4, 1]]), torch.tensor([7]), torch.tensor(7), torch.arange(50)):
+        assert torch.equal(frozen(ids), layer(ids))
+
+
+def test_a_frozen_state_holds_integers_and_loads_back():
+    layer = QuantLinear.from_float(nn.Linear(8, 4), TernaryQuantizer(), LSQQuantizer(8))
+    x = torch.randn(3, 8)
+    before = layer(x)
+    state = layer.freeze().state_dict()
+    assert set(state) == {"codes", "scale", "bias", *(k for k in state if k.startswith("input_quantizer."))}
+    assert state["codes"].dtype == torch.int8
+    other = QuantLinear(8, 4, weight_quantizer=TernaryQuantizer(), input_quantizer=LSQQuantizer(8)).freeze()
+    other.load_state_dict(state)
+    assert torch.equal(other(x), before)
+    assert layer.freeze() is layer  # once more does no harm

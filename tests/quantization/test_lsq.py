@@ -101,6 +101,30 @@ def test_all_zero_first_data_leaves_a_step_that_can_learn():
     assert quantizer.step.item() == 1.0
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("options", [{"bits": 4}, {"bits": 1}, {"bits": 3, "granularity": "row", "rows": 2}], ids=str)
+def test_the_first_finite_data_set_the_step(options, bad):
+    x = torch.tensor([[1.0, -2.0], [3.0, -6.0]])
+    quantizer, fresh = LSQQuantizer(**options), LSQQuantizer(**options)
+    first = x.clone()
+    first[0, 1] = bad
+    out = quantizer(first)
+    assert not quantizer.initialized and torch.isfinite(out[1]).all()
+    assert torch.isnan(out[0, 1]) == math.isnan(bad)
+    assert torch.equal(quantizer(x), fresh(x))
+    assert quantizer.initialized and torch.equal(quantizer.step, fresh.step)
+
+
+def test_nan_comes_out_of_one_signed_bit_and_reaches_the_step():
+    quantizer = LSQQuantizer(1)
+    quantizer.initialize(torch.ones(3))
+    x = torch.tensor([math.nan, -0.0, -7.0, math.inf])
+    out = quantizer(x)
+    assert torch.isnan(out[0]) and out[1:].tolist() == [1, -1, 1]
+    out.sum().backward()
+    assert torch.isnan(quantizer.step.grad)
+
+
 def test_initialized_survives_a_checkpoint():
     quantizer = LSQQuantizer(4)
     quantizer(torch.full((8,), 3.0))
@@ -231,7 +255,7 @@ def test_a_kept_step_does_not_move_and_an_unset_one_waits_for_data():
     unset.change_bits(2, "rescale")
     unset(torch.ones(3))
     assert unset.step.item() == pytest.approx(2.0)
-    with pytest.raises(ValueError, match="steps is 'halve', expected one of 'keep', 'rescale'"):
+    with pytest.raises(ValueError, match="rescaling is 'halve', expected one of 'keep', 'rescale'"):
         kept.change_bits(3, "halve")
     assert kept.bits == 2
 
@@ -255,17 +279,17 @@ def test_a_state_dict_from_before_widths_were_saved_leaves_the_width():
     assert restored.bits == 4 and restored.initialized and restored.step == quantizer.step
 
 
-@pytest.mark.parametrize("steps", ["keep", "rescale"])
+@pytest.mark.parametrize("rescaling", ["keep", "rescale"])
 @pytest.mark.parametrize(("before", "after"), [(4, 5), (8, 2), (2, 1), (1, 3)])
-def test_looking_at_another_width_gives_what_changing_to_it_gives(before, after, steps):
+def test_looking_at_another_width_gives_what_changing_to_it_gives(before, after, rescaling):
     torch.manual_seed(0)
     x, quantizer = torch.randn(50), LSQQuantizer(before)
     quantizer(x)
-    seen = quantizer.forward_at(x, after, steps)
+    seen = quantizer.forward_at(x, after, rescaling)
     assert quantizer.bits == before and quantizer.width == before
     gradient = torch.autograd.grad(seen.sum(), quantizer.step)[0]
     old = quantizer.step.item()
-    quantizer.change_bits(after, steps)
+    quantizer.change_bits(after, rescaling)
     changed = quantizer(x)
     torch.testing.assert_close(seen, changed)
     # The chain rule: the step that is looked at is a multiple of the step that learns.
@@ -277,6 +301,6 @@ def test_another_width_must_be_one():
     quantizer = LSQQuantizer(4)
     with pytest.raises(ValueError, match="bits is 9"):
         quantizer.forward_at(torch.ones(2), 9)
-    with pytest.raises(ValueError, match="steps is 'move'"):
+    with pytest.raises(ValueError, match="rescaling is 'move'"):
         quantizer.forward_at(torch.ones(2), 5, "move")
     assert quantizer.bits == 4

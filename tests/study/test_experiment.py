@@ -81,16 +81,16 @@ def test_nothing_of_an_experiment_needs_the_published_tables(monkeypatch, tmp_pa
     ("fields", "message"),
     [
         ({"task": "mrcp"}, "mrcp"),
-        ({"model": "bert-huge"}, "'bert-huge' is unknown: use one of minilm-l6"),
-        ({"stages": "four-stage"}, "'four-stage' is unknown: use one of finetune, one-stage"),
+        ({"model": "bert-huge"}, "model is 'bert-huge', expected one of 'minilm-l6'"),
+        ({"stages": "four-stage"}, "stages is 'four-stage', expected one of 'finetune', 'one-stage'"),
         ({"recipe": "gptq"}, "gptq"),
         ({"precision": "9-2-8"}, "9"),
         ({"precision": "two"}, "two"),
-        ({"epochs": 0}, "epochs=0 must be a positive number"),
-        ({"learning_rate": math.inf}, "learning_rate=inf must be a positive number"),
-        ({"learning_rate": "5e-5"}, "learning_rate='5e-5' must be a positive number"),
-        ({"seed": 1.5}, "seed=1.5 must be an integer"),
-        ({"evaluations": 0}, "evaluations=0 must be an integer of at least 1"),
+        ({"epochs": 0}, "epochs is 0, expected a positive number"),
+        ({"learning_rate": math.inf}, "learning_rate is inf, expected a positive"),
+        ({"learning_rate": "5e-5"}, "learning_rate is '5e-5', expected a positive"),
+        ({"seed": 1.5}, "seed is 1.5, expected an integer"),
+        ({"evaluations": 0}, "evaluations is 0, expected an integer of at least 1"),
         ({"stages": "one-stage"}, "'one-stage' distils: give the experiment that trains its teacher"),
         (
             {"stages": "one-stage", "teacher": Experiment(task="rte", epochs=3, learning_rate=5e-5)},
@@ -108,7 +108,7 @@ def test_nothing_of_an_experiment_needs_the_published_tables(monkeypatch, tmp_pa
             {"stages": "one-stage", "teacher": LARGE},
             "hidden states of 'minilm-l6' have 384 values and those of the teacher's 'bert-base-uncased' 768",
         ),
-        ({"augmentation": "glove"}, "augmentation 'glove' is unknown: use one of none, neighbours, masked-lm"),
+        ({"augmentation": "glove"}, "augmentation is 'glove', expected one of 'none', 'neighbours', 'masked-lm'"),
     ],
 )
 def test_impossible_values(fields, message):
@@ -205,6 +205,45 @@ def test_an_experiment_that_cannot_explore(fields, message):
         Experiment(**LEARNED | {"adaqat": {}} | fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recipe": "xtc", "precision": "2-2-8"}, "recipe 'xtc' has one width for all matrices"),
+        ({"adaqat": {}, "precision": "4-4-4"}, "adaqat and allocation both give the matrices their widths"),
+        ({"allocation": "random"}, "allocation is 'random': give a dict from matrix to"),
+        ({"allocation": {}}, "allocation is {}: give a dict"),
+        ({"allocation": {"pooler": (2, 2)}}, "allocation names 'pooler', and the matrices .* bert.encoder.layer.0."),
+        ({"allocation": {"bert.pooler.dense": (2, 9)}}, r"gives bert.pooler.dense \(2, 9\): expected two integers"),
+        ({"allocation": {"bert.pooler.dense": (2,)}}, "expected two integers from 1 to 8"),
+        ({"task": "squad1"}, "allocation names 'bert.pooler.dense'"),
+    ],
+)
+def test_an_allocation_that_does_not_fit(fields, message):
+    own = {"task": "mrpc", "recipe": "adaqat", "precision": "8-4-8", "allocation": {"bert.pooler.dense": (2, 4)}}
+    with pytest.raises(ValueError, match=message):
+        Experiment(**{"epochs": 3, "learning_rate": 1e-4} | own | fields)
+
+
+def test_an_allocation_is_part_of_the_value():
+    fields = {"task": "mrpc", "epochs": 3, "learning_rate": 1e-4, "recipe": "adaqat", "precision": "8-4-8"}
+    plain = Experiment(**fields)
+    one, other = (Experiment(**fields, allocation={"bert.pooler.dense": (bits, 4)}) for bits in (2, 3))
+    again = Experiment.from_dict(json.loads(json.dumps(one.to_dict())))
+    assert again == one and again.digest == one.digest and hash(again) == hash(one)
+    assert len({plain, one, other}) == len({e.digest for e in (plain, one, other)}) == 3
+    assert [e.width_source for e in (plain, one)] == ["uniform", "allocated"]
+    assert plain.to_dict()["allocation"] is None and one.plan() == plain.plan()
+    assert "allocated 2.00-4.00 bits" in str(one)
+
+
+@pytest.mark.parametrize(("task", "layers", "count"), [("mrpc", None, 37), ("squad1", None, 36), ("mrpc", (0, 2), 13)])
+def test_matrices_are_known_without_building_a_student(task, layers, count):
+    teacher = {"task": task, "epochs": 3, "learning_rate": 1e-4}
+    own = Experiment(**teacher, teacher=teacher, layers=layers)
+    assert len(own.matrices) == count
+    assert own.matrices["bert.encoder.layer.1.output.dense"] == 4 * 384 * 384
+
+
 TAUGHT = {"task": "sst2", "teacher": {"task": "sst2", "epochs": 0.95, "learning_rate": 5e-5}, "stages": "one-stage"}
 SMALL_SST2 = {**TAUGHT, "epochs": 1, "learning_rate": 5e-4, "layers": [1, 3, 5]}
 WIDTHS = {"task": "mrpc", "epochs": 10, "learning_rate": 1e-4, "recipe": "adaqat"}
@@ -226,7 +265,7 @@ GOLDEN = {
         **{"model": "bert-base-uncased", "augmentation": "masked-lm"},
     },
     "4d8b4df818a4570e": {**WIDTHS, "precision": "4-4-4", "adaqat": {"granularity": "kind", "share": 0.6}},
-    "7a5e3befceb51b0b": {**WIDTHS, "precision": "8-4-8", "allocation": {"method": "fracbits", "budget": 6.0}},
+    "92025a34685b62b0": {**WIDTHS, "precision": "8-4-8", "allocation": {"bert.pooler.dense": [3, 5]}},
     "7355d935cd2b2300": {
         **{"task": "squad-articles", "epochs": 2, "learning_rate": 1e-4},
         **{"recipe": "ternarybert", "precision": "2-2-8"},

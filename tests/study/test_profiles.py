@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from xtcq.study import Experiment, load_profile, stored
+from xtcq.adaqat import begin
+from xtcq.study import Experiment, load_profile, regime, stored
 from xtcq.tasks import task_spec
 
 
@@ -55,6 +56,49 @@ def test_a_budget_is_recognised_by_its_length(name, task):
 def test_a_budget_in_steps_takes_that_many(task, budget):
     mini = load_profile("mini")
     assert mini.student(task, budget=budget).steps == mini.budgets[budget]
+
+
+def test_the_paper_adds_sentences_to_the_six_tasks_of_table_c1():
+    paper = load_profile("paper")
+    made = {task: paper.student(task, precision="1-1-8", stages="one-stage") for task in paper.tasks}
+    assert {task for task, student in made.items() if student.augmentation == "masked-lm"} == {
+        *("cola", "mrpc", "qnli", "rte", "sst2", "stsb"),
+    }
+    assert {made["mnli"].augmentation, paper.teacher("rte").augmentation} == {"none"}
+    assert paper.student("rte", augmentation="none").augmentation == "none"
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "every"),
+    [
+        ("mnli", {}, 1000),
+        ("rte", {}, 1000),
+        ("cola", {"recipe": "adaqat", "precision": "2-4-4"}, 50),
+        ("squad1", {"recipe": "adaqat", "precision": "2-4-4"}, 200),
+    ],
+)
+def test_the_paper_is_evaluated_every_so_many_steps(task, fields, every):
+    student = load_profile("paper").student(task, stages="one-stage", **fields)
+    assert student.steps / student.evaluations == pytest.approx(every, rel=0.1)
+    assert load_profile("paper").student(task, stages="one-stage", evaluations=3, **fields).evaluations == 3
+
+
+def test_full_precision_students_of_fewer_layers_have_the_longest_budget():
+    paper = load_profile("paper")
+    assert paper.reduced("mnli", 6).epochs == 36 and paper.reduced("mnli", 6, budget="A").epochs == 3
+    assert paper.student("qqp", model="minilm-l6-768", stages="one-stage").epochs == 36
+    small = paper.small("mnli", 6, "1-1-8", budget="A")
+    assert (small.epochs, small.start.epochs) == (3, 36) and paper.small("mnli", 6, "1-1-8").epochs == 18
+    assert paper.reduced("rte", 5).epochs == paper.epochs("rte", "C")
+    assert {paper.budget_name(run) for run in (small.start, paper.reduced("rte", 5))} == {"C"}
+
+
+@pytest.mark.parametrize("task", ["rte", "mnli", "squad2"])
+def test_the_search_of_the_paper_has_the_rate_of_the_published_code(task):
+    learned = load_profile("paper").learned(task)
+    search = begin(regime.search_settings(learned), *regime.student_layers(learned))
+    assert (search.eta, len(search.sizes), learned.learning_rate) == (0.1, 72 + (task != "squad2"), 2e-5)
+    assert learned.steps == load_profile("paper").student(task, recipe="adaqat", precision="2-4-4").steps == 160_000
 
 
 def test_a_teacher_is_capped_in_steps():

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from xtcq.deploy import load_packed, save_packed
+from xtcq.packing import load_packed, save_packed
 from xtcq.quantization import freeze
-from xtcq.study import Experiment, load_student, run, runs
+from xtcq.study import Experiment, load_student, run, students
 
 TEACHER = Experiment(task="squad-articles", epochs=0.5, learning_rate=1e-3, evaluations=1)
 STUDENT = Experiment(
@@ -22,10 +22,10 @@ STUDENT = Experiment(
 def question_world(folders, monkeypatch, every_task_is, tiny_bert, question_task, word_tokenizer):
     """Every model is a tiny BERT and every task asks simple questions."""
 
-    def load_encoder(name, num_labels, head):
+    def load_encoder(name, num_labels, head, pretrained=True):
         return tiny_bert(layers=2, num_labels=num_labels, head=head), word_tokenizer
 
-    monkeypatch.setattr(runs, "load_encoder", load_encoder)
+    monkeypatch.setattr(students, "load_encoder", load_encoder)
     every_task_is(question_task)
     return folders
 

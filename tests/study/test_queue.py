@@ -1,4 +1,5 @@
 import errno
+import logging
 import os
 import shutil
 import time
@@ -25,11 +26,11 @@ def test_a_grid_trains_what_a_student_starts_from_first(small_world, trainings):
 def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
     original, failed = runs.train, []
 
-    def failing(student, stages, task, tokenizer, folder, *, learning_rate, **options):
-        if learning_rate > 1:
+    def failing(student, stages, task, tokenizer, folder, settings, **options):
+        if settings.learning_rate > 1:
             failed.append(folder.name)
             raise FloatingPointError("the training loss is nan")
-        return original(student, stages, task, tokenizer, folder, learning_rate=learning_rate, **options)
+        return original(student, stages, task, tokenizer, folder, settings, **options)
 
     monkeypatch.setattr(runs, "train", failing)
     bad = Experiment(task="mrpc", epochs=2, learning_rate=2.0, evaluations=2)
@@ -121,3 +122,16 @@ def test_what_is_needed_comes_before_what_needs_it(folders):
     student = replace(STUDENT, seed=7)
     taught = replace(STUDENT, start=student)
     assert queue.with_needed([taught, STUDENT]) == [TEACHER, student, taught, STUDENT]
+
+
+def test_a_run_leaves_environment_and_logging_as_they_were(small_world, monkeypatch, capsys):
+    """A notebook goes on in the same process; what the runs say of themselves is printed all the same."""
+    log, root = logging.getLogger("xtcq"), logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setenv("XTCQ_SIDE_BY_SIDE", "3")
+    environment, before = dict(os.environ), (log.level, list(log.handlers), root.level)
+    (record,) = run_all([TEACHER])
+    assert dict(os.environ) == environment
+    assert (log.level, list(log.handlers), root.level) == before and root.handlers == []
+    assert f"train: {TEACHER} ({TEACHER.digest})" in capsys.readouterr().out
+    assert record.side_by_side == 3  # as whoever started this process said

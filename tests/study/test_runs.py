@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
-from xtcq.study import Experiment, load_record, load_student, record_path, run, runs
+from xtcq.study import Experiment, load_record, load_student, record_path, run, runs, students, trained_student
 from xtcq.study.records import save_record
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
@@ -39,11 +39,11 @@ def test_predictions_are_those_of_the_student(taught, word_task, word_tokenizer)
 
 
 def test_a_run_is_trained_once_record_and_weights_are_there(small_world):
-    assert not runs.is_trained(TEACHER)
+    assert not students.is_trained(TEACHER)
     run(TEACHER)
-    assert runs.is_trained(TEACHER)
+    assert students.is_trained(TEACHER)
     record_path(TEACHER).unlink()
-    assert not runs.is_trained(TEACHER)
+    assert not students.is_trained(TEACHER)
 
 
 def test_a_teacher_of_other_data_is_refused(taught, monkeypatch, word_task):
@@ -57,7 +57,7 @@ def test_a_teacher_of_other_data_is_refused(taught, monkeypatch, word_task):
 
 def test_a_teacher_at_chance_teaches_nobody(taught, monkeypatch, word_task):
     monkeypatch.setattr(runs, "has_learned", lambda spec, score: False)
-    monkeypatch.setattr(runs, "task_spec", lambda name: replace(word_task.spec, synthetic=False))
+    monkeypatch.setattr("xtcq.study.experiment.task_spec", lambda name: replace(word_task.spec, synthetic=False))
     with pytest.raises(ValueError, match="no more than chance gives: train it longer or at another rate"):
         run(STUDENT)
 
@@ -102,7 +102,7 @@ def test_who_waits_says_for_what(small_world, trainings, caplog):
     assert trainings == [TEACHER.digest]
 
 
-@pytest.mark.parametrize("ask", [run, load_student])
+@pytest.mark.parametrize("ask", [run, trained_student])
 def test_checkpoints_that_a_killed_run_left_are_dropped(small_world, trainings, ask):
     run(TEACHER)
     folder = small_world / "runs" / TEACHER.digest
@@ -126,7 +126,9 @@ def test_published_record_stays_when_only_the_weights_are_made_again(small_world
     before = record_path(TEACHER).read_bytes()
     (small_world / "runs" / TEACHER.digest / "student.safetensors").unlink()
     assert run(TEACHER) == record and trainings == [TEACHER.digest]
-    load_student(TEACHER)
+    with pytest.raises(FileNotFoundError, match=f"{TEACHER.digest}.*student.safetensors is missing: .*run --weights"):
+        load_student(TEACHER)
+    trained_student(TEACHER)
     assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
 
 
@@ -145,7 +147,7 @@ def test_the_tokenizer_of_a_student_cuts_where_training_did(taught, word_task, w
 
 
 def test_student_starts_from_its_teacher(taught, monkeypatch):
-    teacher, _ = load_student(TEACHER)
+    teacher, _ = trained_student(TEACHER)
     started = {}
 
     def spy(student, stages, *args, **kwargs):
@@ -182,7 +184,7 @@ def test_a_student_of_another_encoder_starts_from_its_own_weights(small_world, m
     large = replace(TEACHER, model="bert-base-uncased")
     run(large)
     other = replace(STUDENT, model="tinybert-l6", precision="32-32-32", teacher=large)
-    pretrained, _ = runs.load_encoder("tinybert-l6", 2)
+    pretrained, _ = students.load_encoder("tinybert-l6", 2)
     began = {}
 
     def spy(student, *args, **options):
@@ -215,3 +217,30 @@ def test_a_run_that_learns_widths_is_stored_and_loaded_with_them(small_world):
     uniform = replace(experiment, adaqat=None, precision="3-4-5", start=experiment)
     run(uniform)
     assert set(get_widths(load_student(uniform)[0]).values()) == {(3, 5)}
+
+
+def test_widths_that_are_given_are_trained_with_and_recorded(taught):
+    widths = {"bert.encoder.layer.0.output.dense": (2, 7), "bert.pooler.dense": (3, 5)}
+    experiment = replace(STUDENT, recipe="adaqat", precision="8-4-8", stages="one-stage", allocation=widths)
+    record, plain = run(experiment), run(replace(experiment, allocation=None))
+    student, _ = load_student(experiment)
+    found = get_widths(student)
+    assert {name: found[name] for name in widths} == widths
+    assert {pair for name, pair in found.items() if name not in widths} == {(8, 8)}
+    h = 32
+    assert plain.bitops - record.bitops == (64 - 14) * 4 * h**2 + (64 - 15) * h**2
+    assert record.exploration is None and [e["step"] for e in record.history] == [e["step"] for e in plain.history]
+    assert load_record(record_path(experiment)) == record
+
+
+def test_a_student_is_loaded_without_its_encoders_weights(taught, monkeypatch):
+    run(STUDENT)
+    original, asked = students.load_encoder, []
+
+    def spy(*args, pretrained=True):
+        asked.append(pretrained)
+        return original(*args, pretrained=pretrained)
+
+    monkeypatch.setattr(students, "load_encoder", spy)
+    load_student(STUDENT)
+    assert asked == [False]

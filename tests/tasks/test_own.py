@@ -3,7 +3,7 @@ import pytest
 
 from xtcq.distillation import PLANS
 from xtcq.tasks import own_task
-from xtcq.training import train
+from xtcq.training import TrainSettings, train
 
 
 def table(rows=40, classes=2):
@@ -46,8 +46,8 @@ def test_regression_takes_any_number(tmp_path):
 def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
     task = own_task(table(), ["text"], "kind", 2, max_length=8, batch_size=8)
     result = train(
-        tiny_bert(), PLANS["finetune"](1.0), task, word_tokenizer, tmp_path, learning_rate=1e-3, batch_size=8, seed=0,
-        evaluations=1,
+        tiny_bert(), PLANS["finetune"](1.0), task, word_tokenizer, tmp_path,
+        TrainSettings(learning_rate=1e-3, batch_size=8, seed=0, evaluations=1),
     )  # fmt: skip
     assert set(result.best) == {"accuracy", "f1"} and result.history[-1]["step"] == 4
 

@@ -9,8 +9,8 @@ from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import Stage, explore_then_refine, finetune, one_stage
 from xtcq.quantization import QuantConfig, get_widths, quantize, use_score_attention
 from xtcq.tasks import encoding
+from xtcq.training import DistillationTrainer, TrainSettings, train
 from xtcq.training import plan as training
-from xtcq.training import train
 
 SETTINGS = AdaQATSettings(lambda_weights=0.2, lambda_activations=0.2)
 QUICK = AdaQATSettings(lambda_weights=10.0, lambda_activations=10.0, granularity="network")
@@ -24,11 +24,13 @@ def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
         if student is None:
             student = quantize(tiny_bert(layers=1), QuantConfig("4-4-4", "adaqat"))
         stages = explore_then_refine(refine, epochs, settings.share)
-        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "search": settings}
+        given = {name: changes.pop(name) for name in ("teacher",) if name in changes}
+        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "adaqat": settings}
         if not explores:
             stages = [replace(stage, explores=False) for stage in stages]
-            options["search"] = None
-        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, **options | changes)
+            options["adaqat"] = None
+        made = TrainSettings(**options | changes)
+        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, made, **given)
         return student, result
 
     return run
@@ -37,7 +39,6 @@ def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
 @pytest.fixture
 def interrupted(monkeypatch):
     """Make every training stop with Ctrl-C before a step of its stage, until undone."""
-    original = training._trainer
 
     class Interrupt(TrainerCallback):
         def __init__(self, step):
@@ -49,13 +50,13 @@ def interrupted(monkeypatch):
 
     def install(step):
         def build(*args, **kwargs):
-            trainer = original(*args, **kwargs)
+            trainer = DistillationTrainer(*args, **kwargs)
             trainer.add_callback(Interrupt(step))
             return trainer
 
-        monkeypatch.setattr(training, "_trainer", build)
+        monkeypatch.setattr(training, "DistillationTrainer", build)
 
-    install.undo = lambda: monkeypatch.setattr(training, "_trainer", original)
+    install.undo = lambda: monkeypatch.setattr(training, "DistillationTrainer", DistillationTrainer)
     return install
 
 
@@ -92,13 +93,12 @@ def test_the_best_weights_are_of_the_refinement_whatever_the_exploration_scored(
 
 def test_the_refinement_begins_with_the_last_weights_and_widths(fit, monkeypatch, tmp_path):
     began = []
-    original = training._trainer
 
-    def spy(student, stage, *args, **kwargs):
-        began.append((stage.explores, get_widths(student), student.classifier.weight.clone()))
-        return original(student, stage, *args, **kwargs)
+    def spy(model, adaqat, **kwargs):
+        began.append((adaqat is not None, get_widths(model), model.classifier.weight.clone()))
+        return DistillationTrainer(model=model, adaqat=adaqat, **kwargs)
 
-    monkeypatch.setattr(training, "_trainer", spy)
+    monkeypatch.setattr(training, "DistillationTrainer", spy)
     _, result = fit(epochs=2)
     assert [explores for explores, _, _ in began] == [True, False]
     assert set(began[0][1].values()) == {(4, 4)}
@@ -132,11 +132,11 @@ def test_an_interrupted_exploration_ends_with_the_same_trace_and_weights(fit, in
 
 def test_a_run_cut_between_freezing_and_the_end_of_the_stage_does_not_train_on(fit, interrupted, monkeypatch):
     _, expected = fit(QUICK, folder="whole")
-    original = training._finish_stage
+    original = training.finish_stage
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(training, "finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         fit(QUICK, folder="cut")
-    assert training._finish_stage is original
+    assert training.finish_stage is original
     _, result = fit(QUICK, folder="cut")
     assert result.exploration == expected.exploration and evaluations(result) == evaluations(expected)
 
@@ -164,22 +164,23 @@ def test_a_plan_that_cannot_explore_is_refused(fit, tiny_bert, word_task, word_t
     for stages, settings, message in (
         ([explore], SETTINGS, "another stage must come after it"),
         ([explore, explore, *finetune(1)], SETTINGS, "one may"),
-        ([explore, *finetune(1)], None, "'explore' explores bit-widths: pass search=AdaQATSettings"),
-        (finetune(1), SETTINGS, "search is given and no stage explores"),
+        ([explore, *finetune(1)], None, "'explore' explores bit-widths: give TrainSettings adaqat=AdaQATSettings"),
+        (finetune(1), SETTINGS, "adaqat is given and no stage explores"),
     ):
         with pytest.raises(ValueError, match=message):
-            train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", search=settings, **options)
+            made = TrainSettings(**options, adaqat=settings)
+            train(tiny_bert(), stages, word_task, word_tokenizer, tmp_path / "x", made)
     with pytest.raises(ValueError, match="nothing of BertForSequenceClassification is quantized"):
         fit(student=tiny_bert())
 
 
 def test_an_exploration_cut_after_its_last_checkpoint_does_not_explore_on(fit, monkeypatch):
     _, expected = fit(folder="whole")
-    finish = training._finish_stage
-    monkeypatch.setattr(training, "_finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    finish = training.finish_stage
+    monkeypatch.setattr(training, "finish_stage", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         fit(folder="cut")
-    monkeypatch.setattr(training, "_finish_stage", finish)
+    monkeypatch.setattr(training, "finish_stage", finish)
     _, result = fit(folder="cut")
     assert result.exploration == expected.exploration and result.exploration["ended"] == "budget"
     assert evaluations(result) == evaluations(expected)

@@ -3,7 +3,7 @@ import torch
 
 from xtcq.distillation import finetune, three_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
-from xtcq.training import graphs, train
+from xtcq.training import TrainSettings, graphs, train
 
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 
@@ -19,8 +19,9 @@ def both(tiny_bert, word_task, word_tokenizer, tmp_path, monkeypatch):
             student = tiny_bert()
             if quantization:
                 use_score_attention(quantize(student, quantization))
-            options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4} | changes
-            result = train(student, stages, word_task, word_tokenizer, tmp_path / graphs_on, teacher=teacher, **options)
+            settings = TrainSettings(**{"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4} | changes)
+            folder = tmp_path / graphs_on
+            result = train(student, stages, word_task, word_tokenizer, folder, settings, teacher=teacher)
             found.append((student, result))
         return found
 

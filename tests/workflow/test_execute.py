@@ -7,6 +7,7 @@ from pathlib import Path
 import execute
 import nbformat
 import pytest
+from dependencies import code_digest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
 from typer.testing import CliRunner
@@ -93,18 +94,6 @@ def test_parameters_that_are_no_json_object(text, said):
         execute.parse_parameters(text)
 
 
-def test_digest_follows_the_code_alone(write, tmp_path):
-    digest = execute.template_digest(write("print(rate)"))
-    reworded = nbformat.read(write("print(rate)"), as_version=4)
-    reworded.cells[0].source = "# Another title"
-    reworded.cells[2].outputs = [nbformat.v4.new_output("stream", text="0.0001\n")]
-    reworded.cells.insert(2, new_code_cell("rate = 1", metadata={"tags": ["injected-parameters"]}))
-    nbformat.write(reworded, tmp_path / "reworded.ipynb")
-    assert execute.template_digest(tmp_path / "reworded.ipynb") == digest
-    assert execute.template_digest(write("print(rate )")) != digest
-    assert execute.template_digest(write("print(rate)", parameters="rate: float = 2e-4")) != digest
-
-
 def test_success_is_put_in_place_and_repeats_to_the_byte(write, tmp_path):
     template = write("print(f'{profile} {seeds}')")
     page, log = tmp_path / "executed" / "chapter.ipynb", tmp_path / "logs" / "chapter.log"
@@ -113,7 +102,7 @@ def test_success_is_put_in_place_and_repeats_to_the_byte(write, tmp_path):
     notebook = nbformat.read(page, as_version=4)
     assert notebook.cells[-1].outputs[0].text == "mini [1, 2]\n"
     assert notebook.metadata.papermill == {"parameters": {"profile": "mini", "seeds": [1, 2]}}
-    assert execute.template_digest(page) == execute.template_digest(template)
+    assert code_digest(page) == code_digest(template)
     assert "mini [1, 2]" in log.read_text()
     assert [path.name for path in page.parent.iterdir()] == ["chapter.ipynb"]
     assert [path.name for path in log.parent.iterdir()] == ["chapter.log"]

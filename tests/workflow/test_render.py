@@ -1,6 +1,8 @@
+import nbformat
 import pytest
 import render
 import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 TOC = """\
 format: jb-book
@@ -18,31 +20,55 @@ def repository(tmp_path):
     (tmp_path / "_config.yml").write_text("title: T\nhtml:\n  use_issues_button: true\n")
     (tmp_path / "book/index.md").write_text("# T\n")
     (tmp_path / "xtcq/module.py").write_text("")
-    (tmp_path / "notebooks/teachers.ipynb").write_text("template")
+    write(tmp_path / "notebooks/teachers.ipynb", new_code_cell("1"))
     return tmp_path
 
 
+def write(path, *cells):
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def execute(path, said):
+    """A page of the repository's template, with an output."""
+    write(path, new_code_cell("1", outputs=[new_output("stream", text=said)]))
+
+
+def said(path):
+    return nbformat.read(path, as_version=4).cells[-1].outputs[0].text
+
+
 def test_published_edition_is_what_is_committed(repository):
-    (repository / "book/executed/teachers.ipynb").write_text("published")
-    (repository / "_build/executed/demo/teachers.ipynb").write_text("demo")
+    execute(repository / "book/executed/teachers.ipynb", "published")
+    execute(repository / "_build/executed/demo/teachers.ipynb", "demo")
     source = render.stage(repository, "published")
-    assert (source / "book/executed/teachers.ipynb").read_text() == "published"
+    assert said(source / "book/executed/teachers.ipynb") == "published"
     assert (source / "xtcq/module.py").exists()
     assert yaml.safe_load((source / "_config.yml").read_text()) == {"title": "T", "html": {"use_issues_button": True}}
 
 
-def test_demo_edition_says_so(repository):
+def test_pages_of_another_scale_lie_over_the_published_ones(repository):
     (repository / "book/executed/teachers.ipynb").write_text("published")
-    (repository / "_build/executed/demo/teachers.ipynb").write_text("demo")
-    source = render.stage(repository, "demo")
-    assert (source / "book/executed/teachers.ipynb").read_text() == "demo"
-    html = yaml.safe_load((source / "_config.yml").read_text())["html"]
-    assert html["use_issues_button"] and "measure nothing about the papers" in html["announcement"]
+    (repository / "_build/executed/paper").mkdir()
+    (repository / "_build/executed/paper/teachers.ipynb").write_text("paper")
+    source = render.stage(repository, "paper")
+    assert (source / "book/executed/teachers.ipynb").read_text() == "paper"
+    assert "announcement" not in yaml.safe_load((source / "_config.yml").read_text())["html"]
     assert (repository / "book/executed/teachers.ipynb").read_text() == "published"
 
 
+def test_demo_edition_says_so(repository):
+    execute(repository / "book/executed/teachers.ipynb", "published")
+    execute(repository / "_build/executed/demo/teachers.ipynb", "demo")
+    source = render.stage(repository, "demo")
+    assert said(source / "book/executed/teachers.ipynb") == "demo"
+    html = yaml.safe_load((source / "_config.yml").read_text())["html"]
+    assert html["use_issues_button"] and "measure nothing about the papers" in html["announcement"]
+    assert said(repository / "book/executed/teachers.ipynb") == "published"
+
+
 def test_staging_leaves_nothing_from_before(repository):
-    (repository / "_build/executed/demo/teachers.ipynb").write_text("demo")
+    execute(repository / "_build/executed/demo/teachers.ipynb", "demo")
     render.stage(repository, "demo")
     with pytest.raises(render.StagingError):
         render.stage(repository, "published")
@@ -62,3 +88,48 @@ def test_page_that_nobody_wrote(repository):
     (repository / "_toc.yml").write_text(TOC + "  - file: book/lost\n")
     with pytest.raises(render.StagingError, match="neither book/lost.md nor notebooks/lost.ipynb exists"):
         render.stage(repository, "published")
+
+
+def test_every_staged_page_has_new_prose_and_the_committed_one_stays(repository):
+    execute(repository / "book/executed/teachers.ipynb", "published")
+    write(repository / "notebooks/teachers.ipynb", new_markdown_cell("new words"), new_code_cell("1"))
+    source = render.stage(repository, "published")
+    staged, kept = (nbformat.read(root / "book/executed/teachers.ipynb", as_version=4) for root in (source, repository))
+    assert [cell.source for cell in staged.cells] == ["new words", "1"] and len(kept.cells) == 1
+
+
+@pytest.fixture
+def page(tmp_path):
+    shown = [new_output("stream", text="7\n")]
+    return write(
+        tmp_path / "page.ipynb",
+        new_markdown_cell("old words", id="a"),
+        new_code_cell("seed = 42", id="b", metadata={"tags": ["parameters"]}),
+        new_code_cell("seed = 7", id="injected-parameters", metadata={"tags": ["injected-parameters"]}),
+        new_code_cell("print(seed)", id="c", outputs=shown, execution_count=2),
+    )
+
+
+def test_prose_is_that_of_the_template_and_outputs_stay(page, tmp_path):
+    before = nbformat.read(page, as_version=4)
+    parameters = new_code_cell("seed = 42", id="b", metadata={"tags": ["parameters"]})
+    template = write(
+        tmp_path / "template.ipynb",
+        new_markdown_cell("new words", id="a"),
+        parameters,
+        new_markdown_cell("more words", id="d"),
+        new_code_cell("print(seed)", id="c"),
+    )
+    render.renew_prose(template, page)
+    after = nbformat.read(page, as_version=4)
+    assert [cell.id for cell in after.cells] == ["a", "b", "injected-parameters", "d", "c"]
+    assert after.cells[0].source == "new words" and after.cells[3].source == "more words"
+    assert [after.cells[i] for i in (1, 2, 4)] == before.cells[1:]
+
+
+@pytest.mark.parametrize("cells", [["seed = 42", "print(seed + 1)"], ["seed = 42"], ["seed = 42", "print(seed)", "1"]])
+def test_a_page_of_other_code_stays(page, tmp_path, cells):
+    template = write(tmp_path / "template.ipynb", new_markdown_cell("new words"), *map(new_code_cell, cells))
+    before = page.read_bytes()
+    render.renew_prose(template, page)
+    assert page.read_bytes() == before

@@ -148,9 +148,7 @@ def test_a_study_that_is_not_named(repository):
 def test_a_job_trains_where_snakemake_wants_its_files(repository, monkeypatch):
     teacher, *_ = left()
     asked = []
-    monkeypatch.setattr(
-        "xtcq.study.load_student", lambda experiment: asked.append((experiment.digest, dict(os.environ)))
-    )
+    monkeypatch.setattr("xtcq.study.runs.make", lambda experiment: asked.append((experiment.digest, dict(os.environ))))
     paths = {"record": Path(f"copies/records/{teacher}.json"), "weights": Path(f"copies/runs/{teacher}/s.safetensors")}
     monkeypatch.setattr(os, "environ", dict(os.environ))
     train.main(Path("plan.json"), teacher, **paths, locks=Path("locks"), processes=2)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from xtcq.quantization.targets import find_encoder
+from xtcq.quantization import find_encoder
 
 
 class Replay:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from xtcq.adaqat.widths import PUBLISHED_ETA
 from xtcq.checks import check_choice, check_integer, check_positive
-from xtcq.quantization import STEPS
+from xtcq.quantization import RESCALING
 
 # A learning rate above this jumps over the widths that it should try.
 MOST_ETA = 1.0
@@ -20,7 +20,7 @@ _CHOICES = {
     "order": ("paper", "published"),
     "counts": ("cycles", "crossings"),
     "pressure": ("mean", "bitops"),
-    "steps": STEPS,
+    "steps": RESCALING,
 }
 
 

@@ -1,8 +1,4 @@
-"""Compressed models as small files."""
+"""Packed models on other runtimes: an ONNX graph that computes with integers, and what runs it.
 
-from xtcq.deploy.bits import CodeFormat
-from xtcq.deploy.card import ModelCard
-from xtcq.deploy.manifest import PackedModelError
-from xtcq.deploy.packing import load_packed, save_packed
-
-__all__ = ["CodeFormat", "ModelCard", "PackedModelError", "load_packed", "save_packed"]
+``export`` writes the graph, ``runtime`` runs texts through it, ``predict`` files of texts.
+"""

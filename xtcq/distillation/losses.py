@@ -21,7 +21,7 @@ from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 from xtcq.distillation.layers import LayerMap
-from xtcq.quantization.tensor import compute_dtype
+from xtcq.quantization import compute_dtype
 
 # What a student can learn from its teacher.
 TERMS = ("hidden", "attention", "logits")

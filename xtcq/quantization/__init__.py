@@ -1,31 +1,42 @@
 """Quantizers, the layers that carry them, and what they cost."""
 
-from xtcq.quantization.architectures import ARCHITECTURES, architecture
 from xtcq.quantization.attention import ATTENTION_NAME, register_attention, score_attention, use_score_attention
-from xtcq.quantization.config import RECIPES, QuantConfig, Recipe
-from xtcq.quantization.convert import freeze, quantization_map, quantize
-from xtcq.quantization.cost import ModelSize, bitops, cost_report, model_size
-from xtcq.quantization.dynamic import DynamicQuantizer
-from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
-from xtcq.quantization.layers import QuantEmbedding, QuantLinear
-from xtcq.quantization.lsq import STEPS, LSQQuantizer
-from xtcq.quantization.pact import LearnedClipQuantizer
+from xtcq.quantization.binarybert import LearnedClipQuantizer, SplitLayer, split_ternary
+from xtcq.quantization.codes import CodeFormat, QuantizedTensor, compute_dtype
+from xtcq.quantization.convert import (
+    LAYER_LINEARS,
+    Widths,
+    find_encoder,
+    freeze,
+    get_widths,
+    quantization_map,
+    quantize,
+    quantized_layers,
+    set_widths,
+)
+from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitops, cost_report, model_size
+from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
+from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import Precision
-from xtcq.quantization.quantizers import LEARNED_SCALES, BinaryQuantizer, Quantizer, TernaryQuantizer
-from xtcq.quantization.splitting import SplitEmbedding, SplitLinear, split_ternary
-from xtcq.quantization.tensor import QuantizedTensor
-from xtcq.quantization.widths import Widths, get_widths, set_widths
+from xtcq.quantization.quantizers import (
+    LEARNED_SCALES,
+    BinaryQuantizer,
+    DynamicQuantizer,
+    Quantizer,
+    TernaryQuantizer,
+)
+from xtcq.quantization.recipes import RECIPES, QuantConfig, Recipe
 
 __all__ = [
     "ARCHITECTURES",
     "ATTENTION_NAME",
-    "RECIPES",
-    "STEPS",
-    "BinaryQuantizer",
-    "DynamicQuantizer",
-    "FrozenEmbedding",
-    "FrozenLinear",
+    "LAYER_LINEARS",
     "LEARNED_SCALES",
+    "RECIPES",
+    "RESCALING",
+    "BinaryQuantizer",
+    "CodeFormat",
+    "DynamicQuantizer",
     "LSQQuantizer",
     "LearnedClipQuantizer",
     "ModelSize",
@@ -33,21 +44,24 @@ __all__ = [
     "QuantConfig",
     "QuantEmbedding",
     "QuantLinear",
+    "QuantizedLayer",
     "QuantizedTensor",
-    "SplitEmbedding",
-    "SplitLinear",
     "Quantizer",
     "Recipe",
+    "SplitLayer",
     "TernaryQuantizer",
     "Widths",
     "architecture",
     "bitops",
+    "compute_dtype",
     "cost_report",
+    "find_encoder",
     "freeze",
     "get_widths",
     "model_size",
     "quantization_map",
     "quantize",
+    "quantized_layers",
     "register_attention",
     "score_attention",
     "set_widths",

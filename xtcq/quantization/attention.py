@@ -9,6 +9,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import eager_mask
 
 ATTENTION_NAME = "xtcq"
+OPERANDS = ("query", "key", "value", "probabilities")
 
 
 def score_attention(
@@ -23,24 +24,33 @@ def score_attention(
 ) -> tuple[Tensor, Tensor]:
     """Attend as BERT does, and return the scores before mask and softmax.
 
-    XTC and TernaryBERT distil scores, not probabilities (TernaryBERT `transformer/modeling_quant.py`). Those codes add
-    the mask to the scores first; here the scores are finite everywhere, and padding is left to the loss.
+    XTC and TernaryBERT distil scores, not probabilities (TernaryBERT ``transformer/modeling_quant.py``). Those codes
+    add the mask to the scores first; here the scores are finite everywhere, and padding is left to the loss.
 
-    Where `module` has an `operand_quantizers` ModuleDict, the operands `query`, `key`, `value` and `probabilities`
-    (after dropout) are quantized, as in TernaryBERT.
+    Where ``module`` has a ModuleDict ``operand_quantizers``, the operands ``query``, ``key``, ``value`` and
+    ``probabilities`` (after dropout) are quantized, as in TernaryBERT.
 
     Args:
-        module: the attention module; only its `operand_quantizers` and `training` are read.
+        module: the attention module; only its ``operand_quantizers`` and ``training`` are read.
         query: [batch, heads, queries, head size].
         key: [batch, heads, keys, head size].
         value: [batch, heads, keys, head size].
         attention_mask: additive mask that broadcasts to [batch, heads, queries, keys], or None.
         scaling: factor of the scores; 1/sqrt(head size) by default.
-        dropout: rate for the probabilities while `module` trains.
+        dropout: rate for the probabilities while ``module`` trains.
         **kwargs: whatever else transformers passes; not used.
 
     Returns:
         Output [batch, queries, heads, head size] and scores q.k^T * scaling [batch, heads, queries, keys].
+
+    Examples:
+        >>> import torch
+        >>> from xtcq.quantization import score_attention
+        >>> q = torch.ones(1, 1, 2, 4)
+        >>> output, scores = score_attention(torch.nn.Module(), q, q, q, attention_mask=None)
+        >>> scores
+        tensor([[[[2., 2.],
+                  [2., 2.]]]])
     """
     quantizers = getattr(module, "operand_quantizers", {})
     operands = {"query": query, "key": key, "value": value}
@@ -56,7 +66,7 @@ def score_attention(
 
 
 def register_attention() -> str:
-    """Register `score_attention` with transformers and return its name, "xtcq"; repeating it does no harm.
+    """Register ``score_attention`` with transformers and return its name, "xtcq"; repeating it does no harm.
 
     The mask is the additive one of eager attention.
     """
@@ -66,10 +76,16 @@ def register_attention() -> str:
 
 
 def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
-    """Make `output_attentions=True` of `model` (student or teacher) yield scores; return the model.
+    """Make ``output_attentions=True`` of ``model`` (student or teacher) yield scores; return the model.
 
     Raises:
         ValueError: transformers does not let this model change its attention function.
+
+    Examples:
+        >>> from xtcq import use_score_attention
+        >>> from xtcq.quantization import architecture
+        >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
+        'xtcq'
     """
     model.set_attn_implementation(register_attention())
     if model.config._attn_implementation != ATTENTION_NAME:

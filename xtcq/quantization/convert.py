@@ -1,39 +1,82 @@
-"""Model-level verbs: `quantize`, `freeze`, `quantization_map`."""
+"""Model-level verbs: find what a recipe is about, ``quantize``, ``freeze``, and read and set bit-widths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from transformers import BertModel
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
-from xtcq.quantization.attention import use_score_attention
-from xtcq.quantization.config import QuantConfig
-from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
-from xtcq.quantization.layers import QuantEmbedding, QuantLinear
+from xtcq.quantization.attention import OPERANDS, use_score_attention
+from xtcq.quantization.binarybert import SplitLayer
+from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
+from xtcq.quantization.lsq import LSQQuantizer, check_rescaling
 from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
-from xtcq.quantization.splitting import SplitEmbedding, SplitLinear
-from xtcq.quantization.targets import TABLES, choose_modules, find_encoder, join_name, recipe_linears
+from xtcq.quantization.recipes import QuantConfig
+
+LAYER_LINEARS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+TABLES = {
+    "embeddings.word_embeddings": "token",
+    "embeddings.token_type_embeddings": "segment",
+    "embeddings.position_embeddings": "position",
+}
 
 Model = TypeVar("Model", bound=nn.Module)
+Widths = dict[str, tuple[int, int]]
+Patterns = str | Iterable[str] | None
 
-OPERANDS = ("query", "key", "value", "probabilities")
+
+def find_encoder(model: nn.Module) -> tuple[str, BertModel]:
+    """Return the name ("" for the model itself) and the module of the one BertModel in ``model``.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, BertModel)]
+    if len(found) != 1:
+        raise ValueError(
+            f"{type(model).__name__} holds {len(found)} BertModels, expected one: pass a BertModel or a model with "
+            "a head on it, such as BertForSequenceClassification"
+        )
+    return found[0]
 
 
-def quantize(
-    model: Model,
-    config: QuantConfig,
-    include: str | Iterable[str] | None = None,
-    exclude: str | Iterable[str] | None = None,
-) -> Model:
-    """Replace layers of `model` by fake-quantized ones, in place, and make its attentions yield scores.
+def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module]:
+    """Return the linear layers of ``model`` that the recipe of ``config`` is about, by name, converted or not."""
+    prefix, encoder = find_encoder(model)
+    names = [f"encoder.layer.{i}.{name}" for i in range(len(encoder.encoder.layer)) for name in LAYER_LINEARS]
+    if config.scheme.pooler and encoder.pooler is not None:
+        names.append("pooler.dense")
+    return {_join(prefix, name): encoder.get_submodule(name) for name in names}
 
-    Parameters are shared, their state-dict keys stay. The task head is never quantized unless `include` names it.
-    A precision of 32 everywhere replaces nothing, and that is no error. The model may be on the meta device. `config`
-    is kept as `model.quant_config`.
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
+    """Return the quantized layers of ``model`` by name, fake-quantized or frozen; of split ones the whole alone."""
+    found: dict[str, QuantizedLayer] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedLayer) and name.rpartition(".")[0] not in found:
+            found[name] = module
+    return found
+
+
+def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclude: Patterns = None) -> Model:
+    """Replace layers of ``model`` by fake-quantized ones, in place, and make its attentions yield scores.
+
+    Parameters are shared, their state-dict keys stay. The task head is never quantized unless ``include`` names it.
+    A precision of 32 everywhere replaces nothing, and that is no error. The model may be on the meta device. ``config``
+    is kept as ``model.quant_config``.
 
     Args:
         model: a BertModel or a model with one BertModel in it.
@@ -48,58 +91,38 @@ def quantize(
     Raises:
         ValueError: no BertModel or several, already quantized, a pattern that matches nothing, a low-rank term of
             higher rank than its matrix, or nothing left to quantize.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture
+        >>> model = quantize(architecture("minilm-l6"), QuantConfig("1-1-8"))
+        >>> model.encoder.layer[0].output.dense.weight_quantizer
+        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
-    if _converted(model):
+    if converted := quantization_map(model):
         raise ValueError(
-            f"{type(model).__name__} is already quantized ({_converted(model)[0]}): start again from the "
+            f"{type(model).__name__} is already quantized ({next(iter(converted))}): start again from the "
             "floating-point model"
         )
     prefix, encoder = find_encoder(model)
-    precision, recipe = config.precision, config.scheme
-    tables = {join_name(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
-    chosen = choose_modules(model, [*recipe_linears(model, config), *tables], recipe.operands, include, exclude)
-
-    for name in chosen:  # before anything is replaced: a model that was refused can be tried again
-        module = model.get_submodule(name)
-        if isinstance(module, nn.Linear) and config.lora_rank > min(module.weight.shape):
-            raise ValueError(
-                f"lora_rank is {config.lora_rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a "
-                f"rank of at most {min(module.weight.shape)}; XTC uses 1 and 8"
-            )
-
+    precision = config.precision
+    tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
+    second = {_join(prefix, f"encoder.layer.{i}.output.dense") for i in range(len(encoder.encoder.layer))}
+    chosen = _choose(model, [*recipe_linears(model, config), *tables], config, include, exclude)
+    _check_rank(model, chosen, config.lora_rank)  # before anything is replaced: a model that was refused can be reused
     changed = False
     for name in chosen:
         module = model.get_submodule(name)
         if isinstance(module, BertSelfAttention):
-            if precision.activations != FLOAT_BITS:
-                roles = {key: "probabilities" if key == "probabilities" else "input" for key in OPERANDS}
-                quantizers = {key: recipe.activation_quantizer(precision.activations, roles[key]) for key in OPERANDS}
-                module.operand_quantizers = nn.ModuleDict(quantizers)
-                changed = True
+            changed |= _quantize_operands(module, config)
             continue
         if isinstance(module, nn.Linear):
-            weight = recipe.weight_quantizer(precision.weights)
-            activated = name.endswith("output.dense") and not name.endswith("attention.output.dense")
-            inputs = recipe.activation_quantizer(precision.activations, "activated" if activated else "input")
-            if weight is None and inputs is None:
-                continue
-            if config.splits:
-                model.set_submodule(name, SplitLinear.from_float(module, _placed(inputs, module)))
-                changed = True
-                continue
-            layer = QuantLinear.from_float(module, _placed(weight, module), _placed(inputs, module), config.lora_rank)
+            layer = _quantized_linear(module, config, activated_input=name in second)
         else:
-            weight = recipe.embedding_quantizer(tables[name] if name in tables else precision.token)
-            if weight is None:
-                continue
-            if recipe.splits and weight.bits == 1:
-                model.set_submodule(name, SplitEmbedding.from_float(module, recipe.embedding_granularity))
-                changed = True
-                continue
-            layer = QuantEmbedding.from_float(module, _placed(weight, module))
-        model.set_submodule(name, layer)
-        changed = True
-
+            layer = _quantized_table(module, config, tables.get(name, precision.token))
+        if layer is not module:
+            model.set_submodule(name, layer)
+            changed = True
     if not changed and {precision.weights, *precision.embeddings, precision.activations} != {FLOAT_BITS}:
         raise ValueError(
             f"precision '{precision}' with recipe {config.recipe!r} quantizes nothing of {type(model).__name__}: "
@@ -111,9 +134,9 @@ def quantize(
 
 
 def freeze(model: Model) -> Model:
-    """Replace the fake-quantized layers of `model` by integer ones, in place; outputs stay equal to the bit.
+    """Turn the weights of the quantized layers of ``model`` into integers, in place; outputs stay equal to the bit.
 
-    A layer whose weight stays in floating point keeps its form.
+    A weight that was left in floating point stays. On the meta device shapes are frozen.
 
     Returns:
         The same model.
@@ -121,74 +144,202 @@ def freeze(model: Model) -> Model:
     Raises:
         ValueError: the model was not quantized or is frozen already, or a parameter holds NaN or infinity; the message
             names the module.
+
+    Examples:
+        >>> from xtcq import QuantConfig, freeze, quantize
+        >>> from xtcq.quantization import architecture
+        >>> model = freeze(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
+        >>> model.encoder.layer[0].output.dense.codes.dtype
+        torch.int8
     """
-    frozen = [name for name, module in model.named_modules() if isinstance(module, (FrozenLinear, FrozenEmbedding))]
-    if frozen:
+    layers = quantized_layers(model)
+    if frozen := [name for name, layer in layers.items() if layer.is_frozen]:
         raise ValueError(f"{type(model).__name__} is already frozen ({frozen[0]}): freeze it once")
-    if not _converted(model) and not hasattr(model, "quant_config"):
+    if not quantization_map(model) and not hasattr(model, "quant_config"):
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
     for name, parameter in model.named_parameters():
         _check_finite(name, parameter)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, QuantLinear) and module.weight_quantizer is not None:
-            model.set_submodule(name, FrozenLinear.from_quantized(module))
-        elif isinstance(module, QuantEmbedding):
-            model.set_submodule(name, FrozenEmbedding.from_quantized(module))
+    for layer in layers.values():
+        layer.freeze()
     return model
 
 
-def quantization_map(model: nn.Module) -> dict[str, dict[str, object]]:
-    """Return what is quantized in `model`, and how, as JSON-able values.
+def quantization_map(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return what is quantized in ``model``, and how, as JSON-able values.
 
     Returns:
-        Module name to a dict: `kind` ("linear", "embedding", "attention" or "split"), `frozen`, `weight` and `input`
-        (settings of the quantizer, or None) and `lora_rank` for a linear layer, `weight` for an embedding, `operands`
-        for an attention module, `input` for a module that was split in two, whose halves have entries of their own.
+        Module name to a dict: ``kind`` ("linear", "embedding", "attention" or "split"), ``frozen``, ``weight`` and
+        ``input`` (settings of the quantizer, or None) and ``lora_rank`` for a linear layer, ``weight`` for an
+        embedding, ``operands`` for an attention module, ``input`` for a module that was split in two, whose halves have
+        entries of their own.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture, quantization_map
+        >>> entries = quantization_map(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
+        >>> entries["embeddings.word_embeddings"]["weight"]["granularity"]
+        'row'
     """
-    entries: dict[str, dict[str, object]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for name, module in model.named_modules():
-        frozen = isinstance(module, (FrozenLinear, FrozenEmbedding))
-        if isinstance(module, (QuantLinear, FrozenLinear)):
-            entries[name] = {
-                "kind": "linear",
-                "frozen": frozen,
-                "weight": weight_format(module),
-                "input": _describe(module.input_quantizer),
-                "lora_rank": 0 if module.lora_u is None else module.lora_u.shape[1],
-            }
-        elif isinstance(module, (QuantEmbedding, FrozenEmbedding)):
-            entries[name] = {"kind": "embedding", "frozen": frozen, "weight": weight_format(module)}
-        elif isinstance(module, (SplitLinear, SplitEmbedding)):
-            inputs = getattr(module, "input_quantizer", None)
-            entries[name] = {"kind": "split", "frozen": False, "input": _describe(inputs)}
+        if isinstance(module, QuantizedLayer):
+            entries[name] = module.describe()
         elif hasattr(module, "operand_quantizers"):
-            operands = {key: _describe(quantizer) for key, quantizer in module.operand_quantizers.items()}
+            operands = {key: quantizer.describe() for key, quantizer in module.operand_quantizers.items()}
             entries[name] = {"kind": "attention", "frozen": False, "operands": operands}
     return entries
 
 
-def weight_format(module: nn.Module) -> dict[str, object] | None:
-    """Return the settings of a quantized layer's weight, fake-quantized or frozen; None for floating point."""
-    if isinstance(module, (FrozenLinear, FrozenEmbedding)):
-        return dict(module.weight_format)
-    return _describe(getattr(module, "weight_quantizer", None))
+def get_widths(model: nn.Module) -> Widths:
+    """Return the bit-widths of every quantized linear layer of ``model``, fake-quantized or frozen.
 
+    Returns:
+        Module name to (bits of the weight, bits of the input), in the order of the model; 32 is floating point. The
+        halves of a split layer are named by themselves, and leave their input to the layer.
 
-def _converted(model: nn.Module) -> list[str]:
-    kinds = (QuantLinear, QuantEmbedding, FrozenLinear, FrozenEmbedding, SplitLinear, SplitEmbedding)
-    return [
-        name
+    Examples:
+        >>> from xtcq import QuantConfig, get_widths, quantize
+        >>> from xtcq.quantization import architecture
+        >>> get_widths(quantize(architecture("minilm-l6"), QuantConfig("2-4-8", "adaqat")))["pooler.dense"]
+        (2, 8)
+    """
+    return {
+        name: (module.bits, module.input_bits)
         for name, module in model.named_modules()
-        if isinstance(module, kinds) or hasattr(module, "operand_quantizers")
-    ]
+        if isinstance(module, QuantizedLayer) and module.kind == "linear"
+    }
 
 
-def _placed(quantizer: Quantizer | None, module: nn.Module) -> Quantizer | None:
-    return None if quantizer is None else quantizer.to(module.weight.device).train(module.training)
+def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescaling: str = "keep") -> None:
+    """Give layers of a model that was quantized with learned steps bit-widths of their own, in place.
+
+    Sizes, ``bitops``, ``freeze``, packing and state dicts follow. A layer that is not named keeps its widths, and
+    nothing is changed if any of them cannot be set.
+
+    Args:
+        model: a fake-quantized model, recipe ``adaqat``.
+        widths: module name to (bits of the weight, bits of the input), each 1 to 8, or 32 for what was left in floating
+            point and stays there: what ``get_widths`` returns.
+        rescaling: what becomes of the learned steps, see ``LSQQuantizer.change_bits``: ``"keep"`` (AdaQAT-BERT's
+            published code) or ``"rescale"``.
+
+    Raises:
+        ValueError: rescaling unknown, a name that is no fake-quantized linear layer, a width out of range, one that its
+            quantizer does not learn, or one between floating point and quantized.
+
+    Examples:
+        >>> from xtcq import QuantConfig, get_widths, quantize, set_widths
+        >>> from xtcq.quantization import architecture
+        >>> model = quantize(architecture("minilm-l6"), QuantConfig("4-4-4", "adaqat"))
+        >>> set_widths(model, {"pooler.dense": (2, 6)})
+        >>> get_widths(model)["pooler.dense"]
+        (2, 6)
+    """
+    check_rescaling(rescaling)
+    linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))
+    layers = {name: module for name, module in linears if not module.is_frozen}
+    changes: list[tuple[LSQQuantizer, int]] = []
+    for name, pair in widths.items():
+        if name not in layers:
+            raise ValueError(
+                f"{name!r} is no fake-quantized linear layer of {type(model).__name__}: quantize the model first, set "
+                "widths before freeze, and take the names from get_widths(model)"
+            )
+        if len(pair) != 2:
+            raise ValueError(f"{name} has widths {pair!r}, expected (bits of the weight, bits of the input)")
+        for role, bits in zip(("weight", "input"), pair, strict=True):
+            quantizer = getattr(layers[name], f"{role}_quantizer")
+            if bits != (FLOAT_BITS if quantizer is None else quantizer.bits):
+                changes.append((_learned(f"{role} of {name}", quantizer, bits), bits))
+    for quantizer, bits in changes:
+        quantizer.change_bits(bits, rescaling)
+
+
+def _quantized_linear(linear: nn.Linear, config: QuantConfig, activated_input: bool) -> nn.Module:
+    """Return the layer in the place of ``linear``, which is ``linear`` itself where 32 bits leave it alone."""
+    recipe, bits = config.scheme, config.precision
+    weights = _build(recipe.weight, bits.weights, linear, linear.out_features)
+    factory = recipe.activated_input or recipe.input if activated_input else recipe.input
+    inputs = _build(factory, bits.activations, linear)
+    if weights is None and inputs is None:
+        return linear
+    if config.splits:
+        return SplitLayer.from_float(linear, input_quantizer=inputs)
+    return QuantLinear.from_float(linear, weights, inputs, config.lora_rank)
+
+
+def _quantized_table(table: nn.Embedding, config: QuantConfig, bits: int) -> nn.Module:
+    """Return the layer in the place of ``table``, which is ``table`` itself at 32 bits."""
+    quantizer = _build(config.scheme.table, bits, table, table.num_embeddings)
+    if quantizer is None:
+        return table
+    if config.scheme.splits and bits == 1:
+        return SplitLayer.from_float(table, quantizer.granularity)
+    return QuantEmbedding.from_float(table, quantizer)
+
+
+def _quantize_operands(attention: BertSelfAttention, config: QuantConfig) -> bool:
+    """Quantize the operands of an attention module, in place; whether that changed anything."""
+    recipe, bits = config.scheme, config.precision.activations
+    if bits == FLOAT_BITS:
+        return False
+    factories = dict.fromkeys(OPERANDS, recipe.operand) | {"probabilities": recipe.probabilities or recipe.operand}
+    quantizers = {name: _build(factory, bits, attention) for name, factory in factories.items()}
+    attention.operand_quantizers = nn.ModuleDict(quantizers)
+    return True
+
+
+def _build(factory: Callable[..., Quantizer], bits: int, module: nn.Module, *rows: int) -> Quantizer | None:
+    """Return a new quantizer where ``module`` is, or None for floating point."""
+    if bits == FLOAT_BITS:
+        return None
+    return factory(bits, *rows).to(next(module.parameters()).device).train(module.training)
+
+
+def _choose(
+    model: nn.Module, by_recipe: list[str], config: QuantConfig, include: Patterns, exclude: Patterns
+) -> list[str]:
+    """Return the names of the modules to convert; ``by_recipe`` are the linear layers and tables of the recipe."""
+    kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Embedding)
+    operands = (BertSelfAttention,) if config.scheme.operand else ()
+    if include is None:
+        names = by_recipe + [name for name, module in model.named_modules() if isinstance(module, operands)]
+    else:
+        names = [name for name, module in model.named_modules() if isinstance(module, kinds + operands)]
+        names = _matching("include", include, names)
+    if exclude is not None:
+        excluded = set(_matching("exclude", exclude, names))
+        names = [name for name in names if name not in excluded]
+    return names
+
+
+def _matching(role: str, patterns: str | Iterable[str], names: list[str]) -> list[str]:
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"{role} pattern {pattern!r} matches none of the {len(names)} modules that can be quantized here; "
+                f"their names look like {', '.join(map(repr, names[:2] + names[-1:]))}"
+            )
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _check_rank(model: nn.Module, names: list[str], rank: int) -> None:
+    for name in names:
+        module = model.get_submodule(name)
+        if isinstance(module, nn.Linear) and rank > min(module.weight.shape):
+            raise ValueError(
+                f"lora_rank is {rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a rank of at most "
+                f"{min(module.weight.shape)}; XTC uses 1 and 8"
+            )
 
 
 def _check_finite(name: str, parameter: torch.Tensor) -> None:
-    bad = int(parameter.numel() - torch.isfinite(parameter).sum())
+    bad = 0 if parameter.is_meta else int(parameter.numel() - torch.isfinite(parameter).sum())
     if bad:
         module, _, key = name.rpartition(".")
         raise ValueError(
@@ -197,5 +348,15 @@ def _check_finite(name: str, parameter: torch.Tensor) -> None:
         )
 
 
-def _describe(quantizer: Quantizer | None) -> dict[str, object] | None:
-    return None if quantizer is None else quantizer.describe()
+def _learned(what: str, quantizer: Quantizer | None, bits: int) -> LSQQuantizer:
+    """Return the quantizer if it can have ``bits``; refuse what cannot."""
+    if quantizer is None:
+        raise ValueError(f"the {what} is in floating point and cannot be given {bits} bits: quantize it, or say 32")
+    if not isinstance(quantizer, LSQQuantizer):
+        raise ValueError(
+            f"the {what} is quantized by {type(quantizer).__name__}, whose width is fixed at {quantizer.bits} bits: "
+            "use recipe 'adaqat'"
+        )
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+        raise ValueError(f"the {what} is given {bits!r} bits, expected an integer from 1 to 8")
+    return quantizer

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import nn
-from transformers import BertModel
+from transformers import BertConfig, BertModel
 
-from xtcq.quantization.architectures import architecture
-from xtcq.quantization.config import QuantConfig
-from xtcq.quantization.convert import quantize, weight_format
-from xtcq.quantization.frozen import FrozenEmbedding, FrozenLinear
-from xtcq.quantization.layers import QuantLinear
+from xtcq.quantization.convert import TABLES, find_encoder, quantize, quantized_layers, recipe_linears
+from xtcq.quantization.layers import QuantizedLayer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import LEARNED_SCALES
-from xtcq.quantization.splitting import SplitEmbedding, SplitLinear
-from xtcq.quantization.targets import TABLES, find_encoder, recipe_linears
+from xtcq.quantization.recipes import QuantConfig
 
 MIB = 2**20
 MB = 10**6
 REST_BYTES = {"fp32": 4, "fp16": 2}
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    # bert-base-uncased: the defaults of BertConfig, written out.
+    "bert-base": {
+        "vocab_size": 30522,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    },
+    # all-MiniLM-L6-v2.
+    "minilm-l6": {
+        "vocab_size": 30522,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -28,8 +48,8 @@ class ModelSize:
 
     Attributes:
         parameters: number of weights, biases and low-rank factors, with the task head and without step sizes.
-        nominal_mib: what the recipe's paper would print, see `model_size`.
-        packed_mib: bytes of all parameters once codes are packed, see `model_size`.
+        nominal_mib: what the recipe's paper would print, see ``model_size``.
+        packed_mib: bytes of all parameters once codes are packed, see ``model_size``.
         embedding_mb: the three embedding tables without scales, as in AdaQAT-BERT Table 5.
     """
 
@@ -39,41 +59,73 @@ class ModelSize:
     embedding_mb: float
 
 
+def architecture(name: str, layers: int | None = None) -> BertModel:
+    """Return an encoder with pooler on the meta device: shapes only, no memory, no download.
+
+    Args:
+        name: ``"bert-base"`` or ``"minilm-l6"``.
+        layers: number of encoder layers, if not all of them.
+
+    Raises:
+        ValueError: name unknown, or layers out of range.
+
+    Examples:
+        >>> from xtcq.quantization import architecture
+        >>> sum(p.numel() for p in architecture("bert-base").parameters())
+        109482240
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"architecture {name!r} is unknown: use one of {', '.join(map(repr, ARCHITECTURES))}")
+    most = ARCHITECTURES[name]["num_hidden_layers"]
+    layers = most if layers is None else layers
+    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
+        raise ValueError(f"layers is {layers!r}, expected an integer from 1 to {most} for {name}")
+    with torch.device("meta"):
+        return BertModel(BertConfig(**{**ARCHITECTURES[name], "num_hidden_layers": layers}))
+
+
 def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     """Measure a model: floating-point, fake-quantized or frozen, on any device including meta.
 
-    Nominal size, by the recipe in `model.quant_config` (XTC's for a model that was never quantized):
+    Nominal size, by the recipe in ``model.quant_config`` (XTC's for a model that was never quantized):
 
-    * `xtc`: every 2-D weight of the encoder at b bits, also the pooler and the segment and position tables that the
+    * ``xtc``: every 2-D weight of the encoder at b bits, also the pooler and the segment and position tables that the
       recipe leaves in floating point (the pooler counts with the weights' bits, the tables with their own bits or, at
       32, with the token table's). Biases, LayerNorm, scales and the task head are not counted. A low-rank factor
       counts 2 bytes with 1-bit weights and 4 bytes with more: XTC's 2-bit sizes are twice the 1-bit sizes.
-    * `ternarybert`, `binarybert`, `adaqat`: quantized weights at their bits, a split matrix as two of one bit, all
-      else of the encoder at 4 bytes. Scales and the task head are not counted (AdaQAT-BERT Table 2 quotes TernaryBERT's
-      28.0, which is MiB).
+    * ``ternarybert``, ``binarybert``, ``adaqat``: quantized weights at their bits, a split matrix as two of one bit,
+      all else of the encoder at 4 bytes. Scales and the task head are not counted (AdaQAT-BERT Table 2 quotes
+      TernaryBERT's 28.0, which is MiB).
 
     Packed size: codes of one bit, ternary codes five to a byte (1.6 bits), other codes at their bits, each tensor
     filled up to a whole byte; plus scales, zero points and everything else of the model, task head and activation
-    steps included, at 4 bytes (`rest="fp32"`) or 2 bytes (`rest="fp16"`). File headers are not counted.
+    steps included, at 4 bytes (``rest="fp32"``) or 2 bytes (``rest="fp16"``). File headers are not counted.
 
     Args:
         model: a model that holds one BertModel.
-        rest: width of what is not packed, "fp32" or "fp16".
+        rest: width of what is not packed, ``"fp32"`` or ``"fp16"``.
 
     Raises:
         ValueError: no BertModel in the model, or rest unknown.
+
+    Examples:
+        >>> from xtcq import QuantConfig, model_size, quantize
+        >>> from xtcq.quantization import architecture
+        >>> size = model_size(quantize(architecture("bert-base"), QuantConfig("1-1-8")))
+        >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
+        '13.0 MiB as XTC counts, 17.3 MiB packed'
     """
     if rest not in REST_BYTES:
         raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
     config = getattr(model, "quant_config", QuantConfig("32-32-32"))
     _, encoder = find_encoder(model)
     nominal = _nominal_bytes_xtc if config.scheme.counts_all_matrices else _nominal_bytes_mixed
-    tables = [encoder.get_submodule(name) for name in TABLES]
+    tables = (_bits_and_numel(encoder.get_submodule(name)) for name in TABLES)
     return ModelSize(
         parameters=_parameters(model),
         nominal_mib=nominal(encoder, config) / MIB,
         packed_mib=_packed_bytes(model, REST_BYTES[rest]) / MIB,
-        embedding_mb=sum(map(_code_bits, tables)) / 8 / MB,
+        embedding_mb=sum(bits * numel for bits, numel in tables) / 8 / MB,
     )
 
 
@@ -82,18 +134,21 @@ def bitops(model: nn.Module) -> int:
 
     A layer counts its weight's bits times its input's bits times its number of weights; one left in floating point
     counts 32 * 32. Attention products, embeddings and the task head are not counted (AdaQAT-BERT Table 2: 73 layers
-    of BERT-base, pooler included; with recipe `xtc` the pooler is not part of it). Bit-widths are the integers that
+    of BERT-base, pooler included; with recipe ``xtc`` the pooler is not part of it). Bit-widths are the integers that
     the quantizers hold, so a fractional width counts rounded up.
+
+    Examples:
+        >>> from xtcq import QuantConfig, bitops, quantize
+        >>> from xtcq.quantization import architecture
+        >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
+        0.68419584
     """
     config = getattr(model, "quant_config", QuantConfig("32-32-32"))
-    layers = recipe_linears(model, config)
-    # With `include`, layers outside the recipe may be quantized too.
-    layers |= {name: m for name, m in model.named_modules() if isinstance(m, (QuantLinear, FrozenLinear, SplitLinear))}
+    # With ``include``, layers outside the recipe may be quantized too. Tables multiply nothing: their input has 0 bits.
     total = 0
-    for name, layer in layers.items():
-        # The halves of a split layer count with it, at the width of its input.
-        if not isinstance(layers.get(name.rpartition(".")[0]), SplitLinear):
-            total += _code_bits(layer) * _input_bits(layer)
+    for layer in (recipe_linears(model, config) | quantized_layers(model)).values():
+        bits, numel = _bits_and_numel(layer)
+        total += bits * numel * (layer.input_bits if isinstance(layer, QuantizedLayer) else FLOAT_BITS)
     return total
 
 
@@ -108,18 +163,23 @@ def cost_report(
     """Size and bit operations of an architecture at a precision, without building its weights.
 
     Args:
-        arch: name for `architecture`.
-        precision: notation for `Precision.parse`.
-        recipe: as in `QuantConfig`.
+        arch: name for ``architecture``.
+        precision: notation for ``Precision.parse``.
+        recipe: as in ``QuantConfig``.
         layers: number of encoder layers, if not all.
-        lora_rank: as in `QuantConfig`.
-        embeddings: "T-K-P" for `Precision.parse`.
+        lora_rank: as in ``QuantConfig``.
+        embeddings: "T-K-P" for ``Precision.parse``.
 
     Returns:
-        The keys `nominal_mib`, `packed_mib`, `embedding_mb`, `bitops` and `parameters`.
+        The keys ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
 
     Raises:
         ValueError: from any of the three.
+
+    Examples:
+        >>> from xtcq import cost_report
+        >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
+        11.92
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
     model = quantize(architecture(arch, layers), config)
@@ -133,72 +193,46 @@ def cost_report(
     }
 
 
-def _weight_bits(layer: nn.Module) -> int:
-    described = weight_format(layer)
-    return FLOAT_BITS if described is None else described["bits"]
-
-
-def _code_bits(layer: nn.Module) -> int:
-    halves = (layer.first, layer.second) if isinstance(layer, (SplitLinear, SplitEmbedding)) else (layer,)
-    return sum(_weight_bits(half) * _numel(half) for half in halves)
-
-
-def _input_bits(layer: nn.Module) -> int:
-    quantizer = getattr(layer, "input_quantizer", None)
-    return FLOAT_BITS if quantizer is None else quantizer.bits
-
-
-def _numel(layer: nn.Module) -> int:
-    return layer.codes.numel() if isinstance(layer, (FrozenLinear, FrozenEmbedding)) else layer.weight.numel()
-
-
-def _matrices(encoder: BertModel) -> dict[str, nn.Module]:
-    kinds = (nn.Linear, nn.Embedding, FrozenLinear, FrozenEmbedding)
-    return {name: module for name, module in encoder.named_modules() if isinstance(module, kinds)}
-
-
-def _lora_numel(model: nn.Module) -> int:
-    return sum(p.numel() for name, p in model.named_parameters() if name.endswith(("lora_u", "lora_v")))
+def _bits_and_numel(layer: nn.Module) -> tuple[int, int]:
+    """Bits of a weight, and number of weights, of a linear layer or a table, quantized or not."""
+    return (layer.bits, layer.numel) if isinstance(layer, QuantizedLayer) else (FLOAT_BITS, layer.weight.numel())
 
 
 def _nominal_bytes_xtc(encoder: BertModel, config: QuantConfig) -> float:
-    bits = 0
-    for name, module in _matrices(encoder).items():
-        own = _weight_bits(module)
-        if own == FLOAT_BITS:
-            own = config.precision.token if name in TABLES else config.precision.weights
-        bits += own * _numel(module)
-    return bits / 8 + _lora_numel(encoder) * (2 if config.precision.weights == 1 else 4)
+    total = 0
+    matrices = {name: m for name, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.Embedding))}
+    for name, module in (matrices | quantized_layers(encoder)).items():
+        bits, numel = _bits_and_numel(module)
+        if bits == FLOAT_BITS:
+            bits = config.precision.token if name in TABLES else config.precision.weights
+        total += bits * numel
+    factors = sum(p.numel() for name, p in encoder.named_parameters() if name.endswith(("lora_u", "lora_v")))
+    return total / 8 + factors * (2 if config.precision.weights == 1 else 4)
 
 
 def _nominal_bytes_mixed(encoder: BertModel, config: QuantConfig) -> float:
-    quantized = [module for module in _matrices(encoder).values() if weight_format(module) is not None]
-    codes = sum(_numel(module) for module in quantized)
-    bits = sum(_numel(module) * _weight_bits(module) for module in quantized)
-    return bits / 8 + 4 * (_parameters(encoder) - codes)
+    layers = list(_with_codes(encoder))
+    bits = sum(layer.bits * layer.numel for layer in layers)
+    return bits / 8 + 4 * (_parameters(encoder) - sum(layer.numel for layer in layers))
 
 
 def _packed_bytes(model: nn.Module, rest_bytes: int) -> int:
-    packed = scales = codes = 0
-    for module in model.modules():
-        described = weight_format(module)
-        if described is None:
-            continue
-        numel = _numel(module)
-        codes += numel
-        packed += -(-numel // 5) if described["quantizer"] == "ternary" else -(-numel * described["bits"] // 8)
-        groups = 1 if described["granularity"] == "tensor" else numel // _row_length(module)
-        scales += groups * (1 if described.get("symmetric", True) else 2)
-    learned = {name: p.numel() for name, p in model.named_parameters() if name.endswith(LEARNED_SCALES)}
+    layers = list(_with_codes(model))
+    rest = _parameters(model) + sum(layer.scales - layer.numel for layer in layers)
     # The step of a weight is its scale, which was counted.
-    steps = sum(numel for name, numel in learned.items() if ".weight_quantizer." not in name)
-    return packed + (scales + steps + _parameters(model) - codes) * rest_bytes
+    rest += sum(p.numel() for name, p in _learned_scales(model) if ".weight_quantizer." not in name)
+    return sum(layer.packed_bytes for layer in layers) + rest * rest_bytes
 
 
-def _row_length(module: nn.Module) -> int:
-    return module.in_features if isinstance(module, (nn.Linear, FrozenLinear)) else module.embedding_dim
+def _with_codes(model: nn.Module) -> Iterator[QuantizedLayer]:
+    return (layer for layer in quantized_layers(model).values() if layer.bits < FLOAT_BITS)
+
+
+def _learned_scales(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, p) for name, p in model.named_parameters() if name.endswith(LEARNED_SCALES))
 
 
 def _parameters(model: nn.Module) -> int:
-    frozen = sum(_numel(module) for module in model.modules() if isinstance(module, (FrozenLinear, FrozenEmbedding)))
-    return frozen + sum(p.numel() for name, p in model.named_parameters() if not name.endswith(LEARNED_SCALES))
+    frozen = sum(layer.numel for layer in quantized_layers(model).values() if layer.is_frozen)
+    scales = sum(p.numel() for _, p in _learned_scales(model))
+    return frozen + sum(p.numel() for p in model.parameters()) - scales

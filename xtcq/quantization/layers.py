@@ -1,4 +1,4 @@
-"""Linear and embedding layers that fake-quantize in training."""
+"""Linear layers and tables with quantized weights: fake-quantized while they are trained, integers once frozen."""
 
 from __future__ import annotations
 
@@ -8,17 +8,107 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xtcq.quantization.codes import CodeFormat, QuantizedTensor
+from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
-from xtcq.quantization.tensor import QuantizedTensor
 
 
-class QuantLinear(nn.Linear):
-    """`nn.Linear` with quantized input and weight, and an optional low-rank term in full precision.
+class QuantizedLayer(nn.Module):
+    """What every layer with quantized weights knows of itself; freezing, costs, widths and packing ask for no more.
+
+    Its weight [rows, columns] is the parameter ``weight`` with its quantizer, or integers once frozen: the buffers
+    ``codes``, ``scale`` and ``zero_point`` (None where there is none) take the place of both. Freezing saves memory,
+    not time: at every call the codes are turned back into floating point.
+
+    Attributes:
+        kind: "linear", "embedding", or "split" for one whose weight is the sum of two.
+        is_frozen: whether the weight is held as integers.
+        dtype: of the frozen weight, once it is turned back.
+    """
+
+    kind: str
+    is_frozen: bool = False
+    weight: nn.Parameter | None
+    weight_quantizer: Quantizer | None
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor | None
+    dtype: torch.dtype
+    _frozen_format: tuple[dict[str, object], CodeFormat]
+
+    @property
+    def weight_format(self) -> dict[str, object] | None:
+        """Settings of the weight's quantizer, see ``Quantizer.describe``; None for a weight in floating point."""
+        if self.is_frozen:
+            return self._frozen_format[0]
+        return None if self.weight_quantizer is None else self.weight_quantizer.describe()
+
+    @property
+    def code_format(self) -> CodeFormat | None:
+        """Which codes the weight has; None for a weight in floating point."""
+        if self.is_frozen:
+            return self._frozen_format[1]
+        return None if self.weight_quantizer is None else self.weight_quantizer.code_format
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight; 32 in floating point."""
+        return FLOAT_BITS if self.code_format is None else self.code_format.bits
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of what a weight is multiplied by; 0 for a table, whose rows are only looked up."""
+        return 0
+
+    @property
+    def numel(self) -> int:
+        """Number of weights."""
+        return (self.codes if self.is_frozen else self.weight).numel()
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed codes; 0 for a weight in floating point, which has none."""
+        return 0 if self.code_format is None else self.code_format.packed_bytes(self.numel)
+
+    @property
+    def scales(self) -> int:
+        """Number of scales and zero points."""
+        described = self.weight_format
+        if described is None:
+            return 0
+        rows = len(self.codes if self.is_frozen else self.weight)
+        return (1 if described["granularity"] == "tensor" else rows) * (1 if described.get("symmetric", True) else 2)
+
+    def quantized_weight(self) -> QuantizedTensor:
+        """Return the weight as integer codes; it must not be in floating point."""
+        if self.is_frozen:
+            return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
+        return self.weight_quantizer.quantize(self.weight)
+
+    def freeze(self) -> Self:
+        """Hold the weight as integers, in place; one that is in floating point stays. Outputs are equal to the bit."""
+        if self.weight_quantizer is not None:
+            weight = self.quantized_weight()
+            self._frozen_format, self.dtype = (self.weight_format, self.code_format), weight.dtype
+            self.weight = self.weight_quantizer = None
+            self.register_buffer("codes", weight.codes)
+            self.register_buffer("scale", weight.scale)
+            self.register_buffer("zero_point", weight.zero_point)
+            self.is_frozen = True
+        return self
+
+    def describe(self) -> dict[str, object]:
+        """Return the layer's entry in ``quantization_map``."""
+        return {"kind": self.kind, "frozen": self.is_frozen, "weight": self.weight_format}
+
+
+class QuantLinear(QuantizedLayer, nn.Linear):
+    """``nn.Linear`` with quantized input and weight, and an optional low-rank term in full precision.
 
     With x~ and W~ the quantized input and weight, y = x~ W~^T + b + (x~ U) V: the effective weight is W~ + (U V)^T of
     XTC's equation 2, and the low-rank term sees the input that the quantized weight sees. V starts at zero, so adding
     the term does not change the first output; U starts uniform in +-1/sqrt(in_features). The paper leaves the start
-    open. The bias stays in floating point. The state-dict keys `weight` and `bias` are those of `nn.Linear`.
+    open. The bias stays in floating point. The state-dict keys ``weight`` and ``bias`` are those of ``nn.Linear``.
 
     Args:
         in_features: size of the input's last dimension.
@@ -26,10 +116,23 @@ class QuantLinear(nn.Linear):
         bias: whether there is a bias.
         weight_quantizer: quantizer of the weight [out, in], or None to leave it in floating point.
         input_quantizer: quantizer of the input [..., in], or None.
-        lora_rank: rank r of `lora_u` [in, r] and `lora_v` [r, out]; 0 for none.
-        device: as in `nn.Linear`.
-        dtype: as in `nn.Linear`.
+        lora_rank: rank r of ``lora_u`` [in, r] and ``lora_v`` [r, out]; 0 for none.
+        device: as in ``nn.Linear``.
+        dtype: as in ``nn.Linear``.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import BinaryQuantizer, DynamicQuantizer, QuantLinear
+        >>> layer = QuantLinear(8, 3, weight_quantizer=BinaryQuantizer(), input_quantizer=DynamicQuantizer(8))
+        >>> layer.bits, layer.input_bits, layer.packed_bytes
+        (1, 8, 3)
+        >>> x = torch.randn(5, 8)
+        >>> y = layer(x)
+        >>> torch.equal(layer.freeze()(x), y), layer.codes.dtype
+        (True, torch.int8)
     """
+
+    kind = "linear"
 
     def __init__(
         self,
@@ -43,7 +146,6 @@ class QuantLinear(nn.Linear):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Build the layer; the arguments are described above."""
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.weight_quantizer = weight_quantizer
         self.input_quantizer = input_quantizer
@@ -60,7 +162,7 @@ class QuantLinear(nn.Linear):
         input_quantizer: Quantizer | None = None,
         lora_rank: int = 0,
     ) -> Self:
-        """Return a quantized layer that shares `linear`'s parameters."""
+        """Return a quantized layer that shares ``linear``'s parameters."""
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -74,17 +176,26 @@ class QuantLinear(nn.Linear):
             layer._add_low_rank(lora_rank)
         return layer.train(linear.training)
 
+    @property
+    def input_bits(self) -> int:
+        """Bits of the input; 32 in floating point."""
+        return FLOAT_BITS if self.input_quantizer is None else self.input_quantizer.bits
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map `x` [..., in_features] to [..., out_features]."""
+        """Map ``x`` [..., in_features] to [..., out_features]."""
         if self.input_quantizer is not None:
             x = self.input_quantizer(x)
-        weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+        if self.is_frozen:
+            weight = self.quantized_weight().dequantize()
+        else:
+            weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
         y = F.linear(x, weight, self.bias)
         return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
 
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the weight [out, in] as integer codes; `weight_quantizer` must not be None."""
-        return self.weight_quantizer.quantize(self.weight)
+    def describe(self) -> dict[str, object]:
+        """Return the layer's entry in ``quantization_map``."""
+        inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
+        return {**super().describe(), "input": inputs, "lora_rank": 0 if self.lora_u is None else self.lora_u.shape[1]}
 
     def _add_low_rank(self, rank: int) -> None:
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
@@ -93,19 +204,28 @@ class QuantLinear(nn.Linear):
         self.lora_v = nn.Parameter(torch.zeros(rank, self.out_features, **like))
 
 
-class QuantEmbedding(nn.Embedding):
-    """`nn.Embedding` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
+class QuantEmbedding(QuantizedLayer, nn.Embedding):
+    """``nn.Embedding`` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
 
-    The state-dict key `weight` is that of `nn.Embedding`.
+    The state-dict key ``weight`` is that of ``nn.Embedding``.
 
     Args:
         num_embeddings: number of rows.
         embedding_dim: size of a row.
-        padding_idx: as in `nn.Embedding`.
+        padding_idx: as in ``nn.Embedding``.
         weight_quantizer: quantizer of the table [num_embeddings, embedding_dim].
-        device: as in `nn.Embedding`.
-        dtype: as in `nn.Embedding`.
+        device: as in ``nn.Embedding``.
+        dtype: as in ``nn.Embedding``.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import QuantEmbedding, TernaryQuantizer
+        >>> table = QuantEmbedding(10, 8, weight_quantizer=TernaryQuantizer("row"))
+        >>> table(torch.tensor([[3, 3, 7]])).shape, table.scales
+        (torch.Size([1, 3, 8]), 10)
     """
+
+    kind = "embedding"
 
     def __init__(
         self,
@@ -117,16 +237,15 @@ class QuantEmbedding(nn.Embedding):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Build the layer; the arguments are described above."""
         super().__init__(num_embeddings, embedding_dim, padding_idx, device=device, dtype=dtype)
         self.weight_quantizer = weight_quantizer
 
     @classmethod
     def from_float(cls, embedding: nn.Embedding, weight_quantizer: Quantizer) -> Self:
-        """Return a quantized layer that shares `embedding`'s table.
+        """Return a quantized layer that shares ``embedding``'s table.
 
         Raises:
-            ValueError: the embedding renormalises rows (`max_norm`) or has sparse gradients.
+            ValueError: the embedding renormalises rows (``max_norm``) or has sparse gradients.
         """
         if embedding.max_norm is not None or embedding.sparse or embedding.scale_grad_by_freq:
             raise ValueError(
@@ -144,9 +263,12 @@ class QuantEmbedding(nn.Embedding):
         return layer.train(embedding.training)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Map `ids` [...] to rows [..., embedding_dim]."""
-        return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
-
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the table [num_embeddings, embedding_dim] as integer codes."""
-        return self.weight_quantizer.quantize(self.weight)
+        """Map ``ids`` [...] to rows [..., embedding_dim]."""
+        if not self.is_frozen:
+            return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
+        scale, zero_point = (
+            # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
+            values if values is None or values.dim() == 0 else values[ids]
+            for values in (self.scale, self.zero_point)
+        )
+        return QuantizedTensor(self.codes[ids], scale, zero_point, self.dtype).dequantize()

@@ -60,13 +60,14 @@ class Precision:
 
         Args:
             text: "W-E-A" (weights, token embedding, activations; segment and position stay at 32), "W-A" together
-                with `embeddings`, or "W-A T-K-P" in one string.
+                with ``embeddings``, or "W-A T-K-P" in one string.
             embeddings: "T-K-P" (token, segment, position).
 
         Raises:
             ValueError: the text is none of these, a bit-width is out of range, or E and T disagree.
 
         Examples:
+            >>> from xtcq import Precision
             >>> Precision.parse("2-4-4")
             Precision(weights=2, embeddings=(4, 32, 32), activations=4)
             >>> str(Precision.parse("2-4", embeddings="4-32-4"))
@@ -97,7 +98,7 @@ class Precision:
         return cls(first[0], tables, first[1])
 
     def __str__(self) -> str:
-        """Return the shortest notation that `parse` reads back."""
+        """Return the shortest notation that ``parse`` reads back."""
         if self.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):
             return f"{self.weights}-{self.token}-{self.activations}"
         return f"{self.weights}-{self.activations} {'-'.join(map(str, self.embeddings))}"

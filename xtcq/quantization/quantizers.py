@@ -1,4 +1,4 @@
-"""Quantizers whose scale is a closed formula of the data: their common base, one bit and ternary."""
+"""Quantizers whose scale is a closed formula of the data: their common base, one bit, ternary, and dynamic ranges."""
 
 from __future__ import annotations
 
@@ -8,39 +8,72 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
-from xtcq.quantization.ste import StraightThrough
-from xtcq.quantization.tensor import QuantizedTensor, compute_dtype, decode_, sign_codes
+from xtcq.quantization.codes import (
+    BINARY_CODES,
+    TERNARY_CODES,
+    CodeFormat,
+    QuantizedTensor,
+    compute_dtype,
+    decode_,
+    sign_codes,
+)
 
 # How the names of a quantizer's own parameters end. They are scales, not weights: no weight decay, no model size.
 LEARNED_SCALES = (".step", ".bounds")
 
 
+class StraightThrough(torch.autograd.Function):
+    """Value of ``quantized``, gradient of the identity: dL/dx = dL/dq.
+
+    It is the rule of DeepSpeed (``deepspeed/compression/utils.py``) and of BinaryBERT's binary quantizer. The gradient
+    tensor is handed on as it is, so the backward pass costs nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, quantized: Tensor) -> Tensor:
+        """Return ``quantized``; ``x`` only takes the gradient."""
+        return quantized.view_as(quantized)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        """Hand the gradient to ``x``."""
+        return grad, None
+
+
 class Quantizer(nn.Module, ABC):
     """Base of all quantizers.
 
-    `forward(x)` fake-quantizes: it returns values of `x`'s shape and dtype that lie on the quantizer's levels.
-    `quantize(x)` returns the integer codes behind them, and `quantizer(x)` equals `quantizer.quantize(x).dequantize()`
-    element for element, because both are the same `encode` followed by the same arithmetic. Half-precision data is
-    computed in float32. NaN and infinity are not hidden: they come out as NaN or infinity.
+    ``forward(x)`` fake-quantizes: it returns values of ``x``'s shape and dtype that lie on the quantizer's levels.
+    ``quantize(x)`` returns the integer codes behind them, and ``quantizer(x)`` equals
+    ``quantizer.quantize(x).dequantize()`` element for element, because both are the same ``encode`` followed by the
+    same arithmetic. Half-precision data is computed in float32. NaN and infinity are not hidden: they come out as NaN
+    or infinity.
 
     Args:
         bits: nominal bit-width.
-        granularity: "tensor" for one scale per tensor, "row" (weights) or "token" (activations) for one scale per
-            vector along the last dimension.
-        clip: None for the straight-through rule "identity" (DeepSpeed, BinaryBERT); a bound c > 0 for "clipped"
-            (TernaryBERT `utils_quant.py`): values are clipped to [-c, c] first, and the gradient is zero at and
+        granularity: ``"tensor"`` for one scale per tensor, ``"row"`` (weights) or ``"token"`` (activations) for one
+            scale per vector along the last dimension.
+        clip: None for the straight-through rule ``identity`` (DeepSpeed, BinaryBERT); a bound c > 0 for ``clipped``
+            (TernaryBERT ``utils_quant.py``): values are clipped to [-c, c] first, and the gradient is zero at and
             outside the bounds.
 
     Raises:
         ValueError: granularity unknown, or clip not a positive number.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import BinaryQuantizer
+        >>> quantizer, w = BinaryQuantizer("row"), torch.randn(4, 8)
+        >>> torch.equal(quantizer(w), quantizer.quantize(w).dequantize())
+        True
     """
 
     name: str
     granularities: tuple[str, ...] = ("tensor", "row", "token")
 
     def __init__(self, bits: int, granularity: str = "tensor", clip: float | None = None) -> None:
-        """Check the settings; they are described above."""
         super().__init__()
         if granularity not in self.granularities:
             raise ValueError(
@@ -54,16 +87,16 @@ class Quantizer(nn.Module, ABC):
         self.clip = clip
 
     @property
-    def code_dtype(self) -> torch.dtype:
-        """Integer dtype that holds every code."""
-        return torch.int8
+    @abstractmethod
+    def code_format(self) -> CodeFormat:
+        """Which codes there are, and how many bytes they take when packed."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return codes (as floats, freshly allocated), scale and zero point of `x`, which is not changed."""
+        """Return codes (as floats, freshly allocated), scale and zero point of ``x``, which is not changed."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` (any shape) on the quantizer's levels, with a straight-through gradient."""
+        """Return ``x`` (any shape) on the quantizer's levels, with a straight-through gradient."""
         x = self._clipped(x)
         with torch.no_grad():
             values = decode_(*self.encode(x.to(compute_dtype(x.dtype)))).to(x.dtype)
@@ -71,12 +104,12 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def quantize(self, x: Tensor) -> QuantizedTensor:
-        """Return the integer codes of `x` (any shape) with their scale."""
+        """Return the integer codes of ``x`` (any shape) with their scale."""
         codes, scale, zero_point = self.encode(self._clipped(x).to(compute_dtype(x.dtype)))
-        return QuantizedTensor(codes.to(self.code_dtype), scale, zero_point, x.dtype)
+        return QuantizedTensor(codes.to(self.code_format.dtype), scale, zero_point, x.dtype)
 
     def look_up(self, table: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
-        """Return the quantized rows `ids` (any shape) of an embedding `table` [rows, features]: [*ids, features].
+        """Return the quantized rows ``ids`` (any shape) of an embedding ``table`` [rows, features]: [*ids, features].
 
         Row-wise scales commute with the look-up, so only the rows that are asked for are quantized.
         """
@@ -89,7 +122,7 @@ class Quantizer(nn.Module, ABC):
         return {"quantizer": self.name, "bits": self.bits, "granularity": self.granularity, "clip": self.clip}
 
     def extra_repr(self) -> str:
-        """Return the settings for `repr`."""
+        """Return the settings for ``repr``."""
         return ", ".join(f"{key}={value}" for key, value in self.describe().items() if key != "quantizer")
 
     def _clipped(self, x: Tensor) -> Tensor:
@@ -100,18 +133,32 @@ class Quantizer(nn.Module, ABC):
 
 
 class BinaryQuantizer(Quantizer):
-    r"""One bit: `scale * sign(w)` with `scale = mean |w|` over the group.
+    r"""One bit: ``scale * sign(w)`` with ``scale = mean |w|`` over the group.
 
     .. math:: \hat w = \frac{\lVert w \rVert_1}{n}\,\operatorname{sign}(w), \qquad \operatorname{sign}(0) = +1
 
-    Source: XTC appendix, footnote 6, and BinaryBERT `transformer/utils_quant.py` (`BwnQuantizer`). Both references
-    use `torch.sign`, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives zeros.
+    Source: XTC appendix, footnote 6, and BinaryBERT ``transformer/utils_quant.py`` (``BwnQuantizer``). Both references
+    use ``torch.sign``, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives
+    zeros.
+
+    Args:
+        granularity: as in ``Quantizer``.
+        clip: as in ``Quantizer``.
+
+    Raises:
+        ValueError: granularity unknown, or clip not a positive number.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import BinaryQuantizer
+        >>> BinaryQuantizer()(torch.tensor([0.5, -1.5, 1.0, 0.0]))
+        tensor([ 0.7500, -0.7500,  0.7500,  0.7500])
     """
 
     name = "binary"
+    code_format = BINARY_CODES
 
     def __init__(self, granularity: str = "tensor", clip: float | None = None) -> None:
-        """Check the settings; they are described above."""
         super().__init__(1, granularity, clip)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -126,15 +173,28 @@ class TernaryQuantizer(Quantizer):
        \alpha = \frac{\sum_{|w_i| > t} |w_i|}{\#\{i : |w_i| > t\}}, \qquad
        \hat w_i = \alpha\,\operatorname{sign}(w_i)\,[\,|w_i| > t\,]
 
-    Source: ternary weight networks as in DeepSpeed `deepspeed/compression/utils.py` (`TernaryQuantizer`) and
-    TernaryBERT `transformer/utils_quant.py` (`TwnQuantizer`). Both give NaN for an all-zero group; here its scale and
-    its codes are 0.
+    Source: ternary weight networks as in DeepSpeed ``deepspeed/compression/utils.py`` (``TernaryQuantizer``) and
+    TernaryBERT ``transformer/utils_quant.py`` (``TwnQuantizer``). Both give NaN for an all-zero group; here its scale
+    and its codes are 0.
+
+    Args:
+        granularity: as in ``Quantizer``.
+        clip: as in ``Quantizer``.
+
+    Raises:
+        ValueError: granularity unknown, or clip not a positive number.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import TernaryQuantizer
+        >>> TernaryQuantizer()(torch.tensor([0.1, -1.0, 2.0, 0.5]))
+        tensor([ 0.0000, -1.5000,  1.5000,  0.0000])
     """
 
     name = "ternary"
+    code_format = TERNARY_CODES
 
     def __init__(self, granularity: str = "tensor", clip: float | None = None) -> None:
-        """Check the settings; they are described above."""
         super().__init__(2, granularity, clip)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -146,3 +206,75 @@ class TernaryQuantizer(Quantizer):
         total = self._reduce(torch.sum, magnitude.mul_(above))
         scale = total / self._reduce(torch.sum, above).clamp_min(1)
         return above.copysign_(x), scale, None
+
+
+class DynamicQuantizer(Quantizer):
+    r"""Uniform levels between the extremes of the group, measured anew at every call.
+
+    Symmetric, with :math:`Q = 2^{b-1} - 1` levels on each side of zero (TernaryBERT ``SymQuantizer``):
+
+    .. math:: s = \max|x| / Q, \qquad \hat x = s \operatorname{round}(x / s)
+
+    Asymmetric, with :math:`2^b - 1` steps from the least to the greatest value (TernaryBERT ``AsymQuantizer``):
+
+    .. math:: s = (\max x - \min x) / (2^b - 1), \qquad
+       \hat x = s\,(\operatorname{round}((x - \min x) / s) - z), \qquad z = -\min x / s
+
+    The zero point z is a real number, so that the least value is met exactly. DeepSpeed's quantizers of the same names
+    divide by 2^b instead and clip the greatest value by a step. All-zero and constant groups come back as they are
+    (the references give NaN).
+
+    Args:
+        bits: 2 to 8.
+        symmetric: which of the two formulas.
+        granularity: as in ``Quantizer``.
+        clip: as in ``Quantizer``.
+
+    Raises:
+        ValueError: bits out of range, granularity unknown, or clip not positive.
+
+    Examples:
+        >>> import torch
+        >>> from xtcq import DynamicQuantizer
+        >>> quantized = DynamicQuantizer(8, granularity="token").quantize(torch.tensor([[1.0, -2.0], [0.0, 0.5]]))
+        >>> quantized.codes
+        tensor([[  64, -127],
+                [   0,  127]], dtype=torch.int8)
+        >>> quantized.scale.shape
+        torch.Size([2, 1])
+    """
+
+    name = "dynamic"
+
+    def __init__(
+        self, bits: int, symmetric: bool = True, granularity: str = "tensor", clip: float | None = None
+    ) -> None:
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+            hint = "; for one bit use BinaryQuantizer" if bits == 1 else ""
+            raise ValueError(f"bits is {bits!r}, DynamicQuantizer expects an integer from 2 to 8{hint}")
+        super().__init__(bits, granularity, clip)
+        self.symmetric = symmetric
+
+    @property
+    def code_format(self) -> CodeFormat:
+        """All integers of ``bits`` bits, signed if symmetric."""
+        return CodeFormat.integers(self.bits, self.symmetric)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the rounded codes, the scale and, where asymmetric, the zero point."""
+        # Scales never fall below the smallest normal number: zeros divide to zero, and no quotient passes the range.
+        tiny = torch.finfo(x.dtype).tiny
+        low, high = self._reduce(torch.amin, x), self._reduce(torch.amax, x)
+        if self.symmetric:
+            # Two reductions write nothing; a buffer of |x| would be as large as x.
+            scale = (torch.maximum(high, -low) / (2 ** (self.bits - 1) - 1)).clamp_min(tiny)
+            return (x / scale).round_(), scale, None
+        # Below one unit in the last place of the data a scale would be noise; eps is a power of two, so the zero point
+        # of a constant group is exact.
+        resolution = torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
+        scale = torch.maximum((high - low) / (2**self.bits - 1), resolution).clamp_min(tiny)
+        return (x - low).div_(scale).round_(), scale, -low / scale
+
+    def describe(self) -> dict[str, object]:
+        """Return the settings as JSON-able values."""
+        return {**super().describe(), "symmetric": self.symmetric}

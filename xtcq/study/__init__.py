@@ -3,7 +3,7 @@
 from xtcq.study.experiment import Experiment
 from xtcq.study.gathering import full_teachers, gather, stored
 from xtcq.study.grid import notebook_grid
-from xtcq.study.profiles import Profile, load_profile
+from xtcq.study.profiles import Profile
 from xtcq.study.queue import run_all
 from xtcq.study.records import (
     Record,
@@ -16,13 +16,16 @@ from xtcq.study.records import (
     save_record,
     to_frame,
 )
-from xtcq.study.runs import is_trained, load_student, run
+from xtcq.study.runs import run, trained_student
+from xtcq.study.scales import load_profile
+from xtcq.study.students import build_student, is_trained, load_student
 
 __all__ = [
     "Experiment",
     "Profile",
     "Record",
     "RecordError",
+    "build_student",
     "full_teachers",
     "gather",
     "history_frame",
@@ -39,4 +42,5 @@ __all__ = [
     "save_record",
     "stored",
     "to_frame",
+    "trained_student",
 ]

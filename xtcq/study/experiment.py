@@ -5,32 +5,36 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.allocation import METHODS, Allocation
-from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
+from xtcq.checks import check_choice, check_integer, check_positive
+from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, encoder_width, model_names
-from xtcq.quantization import Precision, QuantConfig
-from xtcq.study import budgets
-from xtcq.tasks import QuestionSpec, task_spec
+from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
+from xtcq.study import budgets, consistency
+from xtcq.tasks import TaskSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
-from xtcq.training.schedule import stage_steps
-from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY
+from xtcq.training.settings import (
+    ADAM_EPSILON,
+    MAX_GRAD_NORM,
+    METHOD,
+    WARMUP,
+    WEIGHT_DECAY,
+    stage_steps,
+)
 
 AUGMENTATIONS = ("none", *SOURCES)
 # What a reader calls the widths that AdaQAT learns, by granularity.
 _LEARNED = {"layer": "learned", "kind": "learned by kind", "block": "learned by block", "network": "learned for all"}
-WIDTHS = ("uniform", *_LEARNED.values(), *METHODS)
+WIDTH_SOURCES = ("uniform", *_LEARNED.values(), "allocated")
 # Fields that may be given as dicts, as they stand in a Record.
 _NESTED = {
     "teacher": lambda: Experiment,
     "start": lambda: Experiment,
     "adaqat": lambda: AdaQATSettings,
-    "allocation": lambda: Allocation,
 }
 
 
@@ -59,9 +63,8 @@ class Experiment:
         evaluations: evaluations over the whole plan. More of them find a higher best score.
         adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
             ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``.
-        allocation: another method than AdaQAT that gives every layer its widths; the recipe is ``"adaqat"``. FracBits
-            explores as AdaQAT does and starts from ``precision``; where widths are chosen before training,
-            ``precision`` names the largest one.
+        allocation: bits of the weights and of the inputs of matrices, by name, which somebody chose before this
+            training; the recipe is ``"adaqat"``. What it does not name has the widths of ``precision``.
 
     A dict of fields in place of a teacher, a start or settings is turned into them.
 
@@ -84,130 +87,39 @@ class Experiment:
     start: Experiment | None = None
     augmentation: str = "none"
     adaqat: AdaQATSettings | None = None
-    allocation: Allocation | None = None
+    allocation: dict[str, tuple[int, int]] | None = dataclasses.field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        """Validate; the precision is stored in its canonical spelling."""
+        """Validate; the precision is stored in its canonical spelling, numbers as floats, lists as tuples."""
         task_spec(self.task)
         for name, of in _NESTED.items():
             value = getattr(self, name)
             if isinstance(value, dict):
-                object.__setattr__(self, name, of().from_dict(value))
+                self._set(name, of().from_dict(value))
             elif value is not None and not isinstance(value, of()):
                 raise ValueError(f"{name} is {value!r}: give {of().__name__}(...), a dict of its fields, or None.")
-        if self.model not in model_names():
-            raise ValueError(f"model {self.model!r} is unknown: use one of {', '.join(model_names())}.")
-        if self.stages not in PLANS:
-            raise ValueError(f"plan of stages {self.stages!r} is unknown: use one of {', '.join(PLANS)}.")
+        check_choice("model", self.model, model_names())
+        check_choice("stages", self.stages, tuple(PLANS))
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         for name in ("epochs", "learning_rate"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise ValueError(f"{name}={value!r} must be a positive number.")
-            object.__setattr__(self, name, float(value))
-        for name, least in (("seed", 0), ("evaluations", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be an integer of at least {least}.")
-        object.__setattr__(self, "precision", str(self.quantization.precision))
+            self._set(name, check_positive(name, getattr(self, name)))
+        check_integer("seed", self.seed, 0)
+        check_integer("evaluations", self.evaluations, 1)
+        self._set("precision", str(self.quantization.precision))
         if self.layers is not None:
-            object.__setattr__(self, "layers", check_layers(self.layers, self._teacher_depth()))
-        if self.augmentation not in AUGMENTATIONS:
-            raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
-        if self.augmentation != "none" and isinstance(task_spec(self.task), QuestionSpec):
-            raise ValueError(
-                f"augmentation {self.augmentation!r} replaces words, and task {self.task!r} asks for words of its "
-                "texts: leave augmentation out."
-            )
-        self._check_adaqat()
-        self._check_allocation()
-        self._check_teacher()
-        self._check_start()
+            above = self.teacher.kept if self.cut_from_teacher else None
+            self._set("layers", check_layers(self.layers, encoder_depth(self.model) if above is None else len(above)))
+        consistency.check(self)
+        if self.allocation is not None:
+            self._set("allocation", {name: tuple(pair) for name, pair in self.allocation.items()})
 
-    def _check_adaqat(self) -> None:
-        if self.adaqat is None:
-            return
-        if self.recipe != "adaqat":
-            raise ValueError(f"recipe {self.recipe!r} learns no bit-widths: use recipe 'adaqat', or leave adaqat out.")
-        least, most, precision = self.adaqat.least, self.adaqat.most, self.quantization.precision
-        if not all(least <= bits <= most for bits in (precision.weights, precision.activations)):
-            raise ValueError(
-                f"precision {self.precision!r} starts with weights of {precision.weights} and activations of "
-                f"{precision.activations} bits, and widths shall be from {least} to {most}: start within that range, "
-                "or widen it."
-            )
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
-    def _check_allocation(self) -> None:
-        if self.allocation is None:
-            return
-        if self.adaqat is not None:
-            raise ValueError("adaqat and allocation both choose the widths of the layers: leave one of them out.")
-        if self.recipe != "adaqat":
-            raise ValueError(f"recipe {self.recipe!r} has one width for all layers: an allocation needs 'adaqat'.")
-        self.allocation.check_precision(self.quantization.precision)
-        if self.allocation.method == "sensitivity" and not self.cut_from_teacher and self.start is None:
-            raise ValueError(
-                "a sensitivity is measured on trained weights, and this student has neither a teacher of its own "
-                "encoder nor a start: give one."
-            )
-
-    def _check_teacher(self) -> None:
-        distils = any(stage.distils for stage in self.plan())
-        if distils and self.teacher is None:
-            raise ValueError(f"the plan {self.stages!r} distils: give the experiment that trains its teacher.")
-        if self.teacher is None:
-            return
-        if self.teacher.task != self.task:
-            raise ValueError(
-                f"the teacher's task is {self.teacher.task!r} and the student's {self.task!r}: give both one task."
-            )
-        if self.cut_from_teacher and self.teacher.quantized:
-            raise ValueError(
-                f"the teacher «{self.teacher}» is quantized, and its student would begin with its weights: give a "
-                "full-precision teacher, or name that run as start."
-            )
-        compared = {term for stage in self.plan() if stage.distils for term in stage.terms}
-        ours, theirs = encoder_width(self.model), encoder_width(self.teacher.model)
-        if "hidden" in compared and ours != theirs:
-            raise ValueError(
-                f"hidden states of {self.model!r} have {ours} values and those of the teacher's {self.teacher.model!r} "
-                f"{theirs}, and the plan {self.stages!r} compares them one by one: use encoders of one width."
-            )
-        if self.teacher.model != self.model and self.layers is not None:
-            raise ValueError(
-                f"layers={list(self.layers)} are cut out of the teacher, whose encoder is {self.teacher.model!r} and "
-                f"the student's {self.model!r}: leave layers out, or use one encoder."
-            )
-
-    def _check_start(self) -> None:
-        start = self.start
-        if start is None:
-            return
-        for name in ("task", "model", "kept"):
-            ours, theirs = getattr(self, name), getattr(start, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"start has {name}={theirs!r} and this experiment {ours!r}: a student can only begin with the "
-                    "weights of a run of the same task, encoder and layers."
-                )
-        if start.quantized and start.recipe != self.recipe:
-            raise ValueError(
-                f"start was quantized by recipe {start.recipe!r} and this experiment asks for {self.recipe!r}: begin "
-                "with a full-precision run, or keep the recipe."
-            )
-        if start.lora_rank not in (0, self.lora_rank):
-            raise ValueError(
-                f"start has LoRA of rank {start.lora_rank} and this experiment of rank {self.lora_rank}: its low-rank "
-                "terms would be lost. Keep the rank, or begin with a run without LoRA."
-            )
-        if start.quantization.splits:
-            raise ValueError(
-                f"start has matrices that recipe {start.recipe!r} split in two, which cannot be joined again: begin "
-                "with the run that it was split from."
-            )
-
-    def _teacher_depth(self) -> int:
-        kept = self.teacher.kept if self.cut_from_teacher else None
-        return encoder_depth(self.model) if kept is None else len(kept)
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of its task."""
+        return task_spec(self.task)
 
     @property
     def cut_from_teacher(self) -> bool:
@@ -223,11 +135,26 @@ class Experiment:
         return tuple(below[layer] for layer in self.layers)
 
     @property
-    def widths(self) -> str:
-        """Where bit-widths come from, one of ``WIDTHS``: uniform, AdaQAT's by granularity, an allocation's method."""
+    def layer_map(self) -> LayerMap | None:
+        """The pairs of layers that are compared where the student has some of its teacher's; None for all, evenly."""
+        return LayerMap.kept(self.layers) if self.layers else None
+
+    @property
+    def matrices(self) -> dict[str, int]:
+        """Numbers of weights of the student's linear layers by name, known without building it."""
+        depth = encoder_depth(self.model) if self.kept is None else len(self.kept)
+        shares = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
+        sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(depth) for name, share in shares.items()}
+        if self.spec.head != "questions":  # such a model has no pooler
+            sizes["bert.pooler.dense"] = 1
+        return {name: share * encoder_width(self.model) ** 2 for name, share in sizes.items()}
+
+    @property
+    def width_source(self) -> str:
+        """Where bit-widths come from, one of ``WIDTH_SOURCES``; what AdaQAT learns is told apart by granularity."""
         if self.adaqat is not None:
             return _LEARNED[self.adaqat.granularity]
-        return "uniform" if self.allocation is None else self.allocation.method
+        return "uniform" if self.allocation is None else "allocated"
 
     @property
     def budget(self) -> str | None:
@@ -244,22 +171,15 @@ class Experiment:
         """Whether anything at all has fewer than 32 bits."""
         return Precision.parse(self.precision) != Precision.parse("32-32-32")
 
-    @property
-    def search(self) -> AdaQATSettings | Allocation | None:
-        """How widths are learned in the first part of the training; None where they are known before it."""
-        explores = self.allocation is not None and self.allocation.explores
-        return self.allocation if explores else self.adaqat
-
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""
         plan = PLANS[self.stages]
-        search = self.search
-        return plan(self.epochs) if search is None else explore_then_refine(plan, self.epochs, search.share)
+        return plan(self.epochs) if self.adaqat is None else explore_then_refine(plan, self.epochs, self.adaqat.share)
 
     @property
     def epoch_steps(self) -> int:
         """Optimizer steps of one pass over the training set without added sentences."""
-        return task_spec(self.task).epoch_steps
+        return self.spec.epoch_steps
 
     @property
     def steps(self) -> int:
@@ -279,7 +199,7 @@ class Experiment:
         """Build an experiment from parsed JSON.
 
         Args:
-            fields: as ``to_dict`` gives them; ``teacher``, ``start``, ``adaqat`` and ``allocation`` may be nested.
+            fields: as ``to_dict`` gives them; ``teacher``, ``start`` and ``adaqat`` may be nested.
 
         Returns:
             The experiment.
@@ -301,10 +221,9 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides the result: of the task and of training. The number format of the computation does not."""
-        spec = task_spec(self.task)
         return {
-            "batch_size": spec.batch_size,
-            "max_length": spec.max_length,
+            "batch_size": self.spec.batch_size,
+            "max_length": self.spec.max_length,
             "weight_decay": WEIGHT_DECAY,
             "warmup": WARMUP,
             "max_grad_norm": MAX_GRAD_NORM,
@@ -333,7 +252,8 @@ class Experiment:
         if self.augmentation != "none":
             parts.append(f"augmented by {self.augmentation}")
         if self.allocation is not None:
-            parts.append(f"widths {self.allocation}")
+            weights, inputs = (sum(side) / len(side) for side in zip(*self.allocation.values(), strict=True))
+            parts.append(f"allocated {weights:.2f}-{inputs:.2f} bits on average")
         if self.teacher is not None and self.teacher.kept is not None:
             parts.append("small teacher")
         parts.append(f"{self.stages} {self.epochs:g} epochs lr {self.learning_rate:g} seed {self.seed}")

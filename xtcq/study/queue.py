@@ -9,18 +9,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
 
-from xtcq.study import regime
+from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, records_folder
-from xtcq.study.runs import is_trained, make, run
+from xtcq.study.runs import make, run
+from xtcq.study.students import is_trained
 from xtcq.training import Paused
 
 logger = logging.getLogger(__name__)
@@ -189,25 +191,44 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
+@contextmanager
+def _progress_lines() -> Iterator[None]:
+    """Show what a run says of itself; afterwards the caller's logging is as it was."""
+    log, level = logging.getLogger("xtcq"), logging.getLogger("xtcq").level
+    own = None if log.hasHandlers() else logging.StreamHandler(sys.stdout)
+    log.setLevel(logging.INFO)
+    if own:
+        own.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(own)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if own:
+            log.removeHandler(own)
+
+
 def _attempt(experiment: Experiment, workers: int, deadline: float) -> tuple[str, str]:
     """Run one experiment, in a worker's process where there are several; a failure comes back as a line of text."""
     if _parent is not None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("xtcq").setLevel(logging.INFO)
     _at_work.set()
-    try:
-        os.environ["XTCQ_SIDE_BY_SIDE"] = str(workers)
-        # A run whose parent was killed saves what it has: whoever starts again goes on from there.
-        make(experiment, lambda: time.time() > deadline or _parent not in (None, os.getppid()))
-    except Paused as pause:
-        return PAUSED, f"{experiment} ({experiment.digest}): {pause}"
-    except Exception as error:  # any reason: the rest of a long grid must not be lost
-        logger.exception("failed: %s", experiment)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        return FULL if full else FAILED, f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
-    finally:
-        _at_work.clear()
-        gc.collect()  # a Trainer is part of a cycle, and with it what it holds of a card's memory
-        torch.cuda.empty_cache()
+    with _progress_lines():
+        try:
+            # A run whose parent was killed saves what it has: whoever starts again goes on from there.
+            make(
+                experiment,
+                lambda: time.time() > deadline or _parent not in (None, os.getppid()),
+                workers * provenance.side_by_side(),
+            )
+        except Paused as pause:
+            return PAUSED, f"{experiment} ({experiment.digest}): {pause}"
+        except Exception as error:  # any reason: the rest of a long grid must not be lost
+            logger.exception("failed: %s", experiment)
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            return FULL if full else FAILED, f"{experiment} ({experiment.digest}): {type(error).__name__}: {error}"
+        finally:
+            _at_work.clear()
+            gc.collect()  # a Trainer is part of a cycle, and with it what it holds of a card's memory
+            torch.cuda.empty_cache()
     return DONE, ""

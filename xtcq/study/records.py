@@ -16,7 +16,7 @@ import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
 from xtcq.study.experiment import Experiment, identity
-from xtcq.tasks import QuestionSpec, TaskSpec, task_spec
+from xtcq.tasks import QuestionSpec, TaskSpec
 from xtcq.training.number_format import FORMATS
 
 SCHEMA = 2
@@ -52,9 +52,8 @@ class Record:
         versions: Python and libraries.
         commit: git commit of the code, None outside a checkout.
         data: digest of the task's data, see ``xtcq.tasks.data_digest``.
-        exploration: what a run found that gave every layer its own widths, and what that cost: the report of
-            ``xtcq.adaqat.AdaQAT`` or ``xtcq.allocation.FracBits``, or that of ``xtcq.allocation.choose_widths``;
-            ``average`` is the mean of Nw * Na over all weights. None for other runs.
+        exploration: what a run found that learned bit-widths: the report of ``xtcq.AdaQAT``, and as ``average`` the
+            mean of Nw * Na over all weights. None for other runs.
         micro_batch: examples that went through at a time where a batch did not fit into memory, see
             ``xtcq.training.TrainingResult``; it is only written there.
         schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
@@ -89,7 +88,7 @@ class Record:
     @property
     def evaluations(self) -> list[dict[str, Any]]:
         """Entries of the history with the metrics that a best one is chosen from."""
-        first = 1 if self.experiment.search is not None else 0
+        first = 0 if self.experiment.adaqat is None else 1
         return [entry for entry in self.history if "metrics" in entry and entry["stage"] >= first]
 
     def to_json(self) -> str:
@@ -278,7 +277,7 @@ def _check(record: Record) -> None:
     Raises:
         ValueError: naming what does not fit.
     """
-    spec = task_spec(record.experiment.task)
+    spec = record.experiment.spec
     metrics = {name for entry in record.evaluations for name in entry["metrics"]}
     for name in ("best", "last"):
         values = getattr(record, name)
@@ -318,7 +317,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         experiment = {f.name: getattr(record.experiment, f.name) for f in dataclasses.fields(Experiment)}
-        metric = task_spec(record.experiment.task).primary_metric
+        metric = record.experiment.spec.primary_metric
         rows.append(
             experiment
             | {"metric": metric, "score": record.best[metric], "last": record.last[metric]}
@@ -349,7 +348,7 @@ def history_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         experiment = {name: getattr(record.experiment, name) for name in chosen}
-        metric = task_spec(record.experiment.task).primary_metric
+        metric = record.experiment.spec.primary_metric
         for entry in record.history:
             if "metrics" in entry:
                 point = {name: value for name, value in entry.items() if name != "metrics"}

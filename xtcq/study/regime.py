@@ -27,12 +27,9 @@ from xtcq.adaqat import (
     begin,
     pressures,
 )
-from xtcq.encoder import encoder_depth, encoder_width
 from xtcq.quantization import Precision
-from xtcq.quantization.targets import LAYER_LINEARS
 from xtcq.study.experiment import Experiment
-from xtcq.tasks import task_spec
-from xtcq.training.schedule import stage_steps
+from xtcq.training.settings import stage_steps
 
 # What one step may move a width, in bits, at the greatest rate; in proportion below it. A rise of the loss by more than
 # half a unit counts as half a unit, so that no single batch decides about a width and its way back has a known length.
@@ -306,10 +303,5 @@ def _widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearch:
 
 def student_layers(experiment: Experiment) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
     """Return start widths and numbers of weights of a student's linear layers, known without building it."""
-    depth = encoder_depth(experiment.model) if experiment.kept is None else len(experiment.kept)
-    width, precision = encoder_width(experiment.model), Precision.parse(experiment.precision)
-    matrices = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
-    sizes = {f"encoder.layer.{i}.{name}": size * width**2 for i in range(depth) for name, size in matrices.items()}
-    if task_spec(experiment.task).head != "questions":  # such a model has no pooler
-        sizes["pooler.dense"] = width**2
-    return dict.fromkeys(sizes, (precision.weights, precision.activations)), sizes
+    precision = Precision.parse(experiment.precision)
+    return dict.fromkeys(experiment.matrices, (precision.weights, precision.activations)), experiment.matrices

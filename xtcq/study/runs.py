@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, load_model, save_model
-from torch import Tensor
+from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtcq.allocation import SearchSpace
-from xtcq.distillation import LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.files import whole_file
-from xtcq.quantization import bitops, get_widths, model_size, quantize, use_score_attention
-from xtcq.study import regime
+from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
+from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, record_path, runs_folder, save_record
-from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
-from xtcq.training import Paused, train
-from xtcq.training.allocated import allocate
+from xtcq.study.records import Record, load_record, record_path, save_record
+from xtcq.study.students import build_student, is_trained, load_student, weights_path
+from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task
+from xtcq.training import Paused, TrainSettings, train
 from xtcq.training.number_format import number_format
 from xtcq.training.settings import METHOD
 
@@ -66,43 +57,21 @@ def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Re
     return load_record(record_path(experiment))
 
 
-def is_trained(experiment: Experiment) -> bool:
-    """Whether the Record of an experiment and its weights are on this machine: `load_student` would train nothing."""
-    return weights_path(experiment).exists() and record_path(experiment).exists()
-
-
-def load_student(
+def trained_student(
     experiment: Experiment, pause: Callable[[], bool] = lambda: False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the trained model of an experiment, training it first if its weights are not there.
-
-    Args:
-        experiment: which one.
-        pause: as for `run`.
-
-    Returns:
-        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
-        that of the task.
-    """
-    weights = make(experiment, pause)
-    model, tokenizer = untrained(experiment)
-    load_model(model, weights)
-    # What it was trained on and no more: a packed copy cuts texts there too.
-    tokenizer.model_max_length = task_spec(experiment.task).max_length
-    return model.eval(), tokenizer
+    """Load the trained model of an experiment, training it first if it is not here; as `make`, then `load_student`."""
+    make(experiment, pause)
+    return load_student(experiment)
 
 
-def weights_path(experiment: Experiment) -> Path:
-    """The file that holds, or will hold, the trained weights of an experiment on this machine."""
-    return runs_folder() / experiment.digest / "student.safetensors"
-
-
-def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Path:
+def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side_by_side: int | None = None) -> Path:
     """Make both the Record and the weights of an experiment, whatever of them is missing.
 
     Args:
         experiment: what to run.
         pause: as for `run`.
+        side_by_side: number of runs that share the machine; what ``XTCQ_SIDE_BY_SIDE`` says if left out.
 
     Returns:
         The file of the weights.
@@ -132,7 +101,7 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> P
                     raise Paused(f"another process still holds {lock.lock_file}") from None
     with held:
         if not is_trained(experiment):
-            record = _train(experiment, weights, pause)
+            record = _train(experiment, weights, pause, side_by_side or provenance.side_by_side())
             # Weights of an experiment whose Record is already published leave that Record as it is.
             if not record_path(experiment).exists():
                 save_record(record)
@@ -140,17 +109,14 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> P
     return weights
 
 
-def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> Record:
-    teacher, layer_map = None, None
-    if experiment.teacher is not None:
-        teacher, tokenizer = load_student(experiment.teacher, pause)
-        layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
+def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
+    teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     start = load_file(make(experiment.start, pause)) if experiment.start else None
-    student, tokenizer = untrained(experiment, teacher, start)
+    student, tokenizer = build_student(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
-    spec = task_spec(experiment.task)
+    spec = experiment.spec
     compute = number_format(weights.parent)
     logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
     task = load_task(experiment.task)
@@ -160,25 +126,25 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
         encoder, _ = load_encoder(experiment.model, spec.num_labels)
         task = load_augmented_task(experiment.task, experiment.augmentation, encoder, tokenizer)
-    chosen = None
-    if experiment.allocation is not None and not experiment.allocation.explores:
-        reference, _ = _unquantized(experiment, teacher, start)
-        chosen = allocate(experiment.allocation, student, reference, task, tokenizer, weights.parent)
-    result = train(
-        student,
-        experiment.plan(),
-        task,
-        tokenizer,
-        weights.parent,
+    settings = TrainSettings(
         learning_rate=experiment.learning_rate,
         batch_size=spec.batch_size,
         seed=experiment.seed,
         evaluations=experiment.evaluations,
         epoch_steps=experiment.epoch_steps,
         compute=compute,
+        adaqat=None if experiment.adaqat is None else regime.search_settings(experiment),
+        side_by_side=side_by_side,
+    )
+    result = train(
+        student,
+        experiment.plan(),
+        task,
+        tokenizer,
+        weights.parent,
+        settings,
         teacher=teacher,
-        layer_map=layer_map,
-        search=experiment.search if experiment.adaqat is None else regime.search_settings(experiment),
+        layer_map=experiment.layer_map,
         pause=pause,
     )
     student.to("cpu")
@@ -188,22 +154,13 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
         experiment=experiment,
         settings=experiment.settings,
         method=METHOD,
-        best=result.best,
-        last=result.last,
-        predictions=result.predictions,
-        history=result.history,
-        size=_size(student),
+        **vars(result) | {"exploration": _exploration(experiment, student, result.exploration)},
+        size=asdict(model_size(student)),
         bitops=bitops(student),
-        train_seconds=result.train_seconds,
-        wall_seconds=result.wall_seconds,
-        device=_device(),
-        side_by_side=int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")),
-        versions=_versions(),
-        commit=_commit(),
+        side_by_side=side_by_side,
         compute=compute,
         data=data,
-        exploration=_exploration(experiment, student, chosen or result.exploration),
-        micro_batch=result.micro_batch,
+        **provenance.provenance(),
     )
     shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
     logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
@@ -213,10 +170,13 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool]) -> 
 def _exploration(
     experiment: Experiment, student: PreTrainedModel, report: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The report of what chose the widths, with what they cost per weight, and of AdaQAT what it lacked."""
-    if report and experiment.adaqat is not None:
-        report = regime.judged(experiment, report)
-    return report and report | {"average": SearchSpace.of(student).average(get_widths(student))}
+    """The report of AdaQAT, with what its widths cost per weight, and what it lacked."""
+    if report is None:
+        return None
+    report = regime.judged(experiment, report)
+    sizes = {name: student.get_submodule(name).weight.numel() for name in report["widths"]}
+    products = {name: weights * inputs for name, (weights, inputs) in get_widths(student).items()}
+    return report | {"average": sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())}
 
 
 def _check_needed(experiment: Experiment, data: str) -> None:
@@ -236,54 +196,11 @@ def _check_needed(experiment: Experiment, data: str) -> None:
             )
     if experiment.teacher is None:
         return
-    if not (spec := task_spec(experiment.task)).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
+    if not (spec := experiment.spec).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
         raise ValueError(
             f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "
             "no more than chance gives: train it longer or at another rate before any student"
         )
-
-
-def untrained(
-    experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student before its training: the weights of its teacher or of the encoder, reduced, replaced, quantized.
-
-    Args:
-        experiment: which one.
-        teacher: its teacher, trained; the encoder as published stands in for it.
-        start: trained weights that it begins with instead.
-
-    Returns:
-        The model and its tokenizer.
-    """
-    model, tokenizer = _unquantized(experiment, teacher, start)
-    if experiment.quantized or experiment.lora_rank:
-        quantize(model, experiment.quantization)
-        if start:
-            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
-            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
-            model.load_state_dict(learned, strict=False)
-    return model, tokenizer
-
-
-def _unquantized(
-    experiment: Experiment, teacher: PreTrainedModel | None = None, start: dict[str, Tensor] | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The same in full precision."""
-    # The head is new where there is no teacher: its values follow the seed.
-    transformers.set_seed(experiment.seed)
-    spec = task_spec(experiment.task)
-    model, tokenizer = load_encoder(experiment.model, spec.num_labels, spec.head)
-    if teacher is not None and experiment.cut_from_teacher:
-        model = reduce_layers(teacher, experiment.layers or range(teacher.config.num_hidden_layers))
-    elif experiment.kept:
-        model = reduce_layers(model, experiment.kept)
-    if start:
-        # Latent weights before quantization, since a recipe may compute from them.
-        missing = model.load_state_dict(start, strict=False).missing_keys
-        if missing:
-            raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
-    return model, tokenizer
 
 
 def _drop_checkpoints(experiment: Experiment) -> None:
@@ -291,35 +208,3 @@ def _drop_checkpoints(experiment: Experiment) -> None:
     if is_trained(experiment):
         for stage in weights_path(experiment).parent.glob("stage-*"):
             shutil.rmtree(stage, ignore_errors=True)
-
-
-def _size(model: PreTrainedModel) -> dict[str, float]:
-    return asdict(model_size(model))
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    name = torch.cpu.get_capabilities().get("cpu_name", platform.machine())
-    return f"CPU {name}, {torch.get_num_threads()} threads"
-
-
-def _versions() -> dict[str, str]:
-    names = ("xtcq", "torch", "transformers", "accelerate")
-    return {"python": platform.python_version()} | {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str | None:
-    if said := os.environ.get("XTCQ_COMMIT"):  # a copy of the files without their history
-        return said
-    asked = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() or None

@@ -5,8 +5,8 @@ What is added is a loss that looks at a teacher, batches whose order survives an
 what every point of a curve cost.
 """
 
-from xtcq.training.plan import Paused, TrainingResult, train
-from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY
+from xtcq.training.plan import Paused, TrainingResult, distillation_loss, train
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, TrainSettings
 from xtcq.training.trainer import DistillationTrainer
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "WEIGHT_DECAY",
     "DistillationTrainer",
     "Paused",
+    "TrainSettings",
     "TrainingResult",
+    "distillation_loss",
     "train",
 ]

@@ -1,9 +1,11 @@
-"""Freed memory stays with the process."""
+"""Memory: what is freed stays with the process, and what does not fit goes through in parts."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+
+import torch
 
 # Parameters of glibc's mallopt, from <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -21,3 +23,37 @@ def keep_freed_memory() -> None:
         # Versions before 2.35 refuse more than 32 MiB.
         library.mallopt(_MMAP_THRESHOLD, 2**30) or library.mallopt(_MMAP_THRESHOLD, 2**25)
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what a training failed for: torch has no class of its own for the processor's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("allocate memory", "out of memory", "ALLOC_FAILED")
+    )
+
+
+def more_parts(parts: int, batch_size: int, whole: str = "") -> int:
+    """Into how many parts a batch is cut after it did not fit in so many.
+
+    Args:
+        parts: into which it was cut before.
+        batch_size: examples of the whole batch.
+        whole: why it must stay whole, if it must; part of the message.
+
+    Returns:
+        Twice as many.
+
+    Raises:
+        MemoryError: a batch cannot be cut any further.
+
+    Example:
+        >>> from xtcq.training.memory import more_parts
+        >>> more_parts(1, 32)
+        2
+    """
+    if whole or batch_size % (2 * parts):
+        raise MemoryError(
+            f"a batch of {batch_size // parts} examples does not fit into memory and cannot be cut in two{whole}: run "
+            "less beside it, or a smaller model"
+        )
+    return 2 * parts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +34,7 @@ class RememberedTeacher:
         loss: what the outputs are for; its layer map says which layers are kept.
         examples: those of the training set, padded on the right by `collate`.
         collate: makes a batch of a list of examples.
-        limit: bytes that may be kept; this run's share of `LIMIT` if left out.
+        limit: bytes that may be kept.
     """
 
     def __init__(
@@ -44,10 +43,10 @@ class RememberedTeacher:
         loss: DistillationLoss,
         examples: EncodedDataset,
         collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]],
-        limit: int | None = None,
+        limit: int = LIMIT,
     ) -> None:
         self._teacher, self._examples, self._collate = teacher, examples, collate
-        self._limit = LIMIT // int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1")) if limit is None else limit
+        self._limit = limit
         layer_map = loss.layer_map
         self._wanted = {
             "hidden_states": sorted({layer for _, layer in layer_map.hidden}) if loss.needs_hidden_states else [],

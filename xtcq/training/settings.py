@@ -1,12 +1,123 @@
-"""What decides the arithmetic of a training run and is not a field of an experiment: part of a Record's identity."""
+"""What decides a training run beside its plan, its data and its models, and how long the plan then is."""
 
-# Raised by hand whenever the arithmetic of training changes, so that results before and after are never taken for
-# results of one method. 1: Records of schema 1. 2: lengths rounded to steps, evaluations at the same steps for every
-# plan, best over the whole plan, a refinement of fixed length after learned widths.
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xtcq.adaqat import AdaQATSettings
+from xtcq.checks import check_choice, check_integer, check_positive
+from xtcq.distillation import Stage
+from xtcq.training.number_format import FORMATS
+
+# The rest of this block is part of a Record's identity without being a field of an experiment. METHOD is raised by hand
+# whenever the arithmetic of training changes, so that results before and after are never taken for results of one
+# method. 1: Records of schema 1. 2: lengths rounded to steps, evaluations at the same steps for every plan, best over
+# the whole plan, a refinement of fixed length after learned widths.
 METHOD = 2
-
 # XTC's public training script (DeepSpeedExamples, compression/bert/run_glue_no_trainer.py L440-465 and its configs):
 # AdamW with transformers' former epsilon, decoupled decay of everything but biases and LayerNorm, global clipping.
 WEIGHT_DECAY, ADAM_EPSILON, MAX_GRAD_NORM = 0.01, 1e-6, 1.0
 # XTC, Appendix B.1: linear decay after a warm-up of 10% of the training time.
 WARMUP = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a plan is trained.
+
+    Attributes:
+        learning_rate: peak rate of a stage whose factor is 1.
+        batch_size: examples a step.
+        seed: of dropout and of the batches; stage ``i`` uses ``seed + i``.
+        evaluations: evenly spaced evaluations over the whole plan, whatever its stages.
+        epoch_steps: optimizer steps of one pass as the plan counts it; those of the training set if left out. A student
+            with added sentences is trained as long as one without.
+        compute: number format of matrix products, see ``xtcq.training.number_format``; all that is stored stays
+            float32.
+        adaqat: how the stage that explores learns bit-widths.
+        side_by_side: runs that share the machine, and so its memory for a teacher's remembered outputs.
+
+    Raises:
+        ValueError: a number is not positive, or the format is unknown.
+
+    Example:
+        >>> from xtcq.training import TrainSettings
+        >>> TrainSettings(learning_rate=1e-4, batch_size=32, seed=42).evaluations
+        10
+    """
+
+    learning_rate: float
+    batch_size: int
+    seed: int
+    evaluations: int = 10
+    epoch_steps: int | None = None
+    compute: str = "fp32"
+    adaqat: AdaQATSettings | None = None
+    side_by_side: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        check_positive("learning_rate", self.learning_rate)
+        check_integer("seed", self.seed, 0)
+        for name in ("batch_size", "evaluations", "side_by_side"):
+            check_integer(name, getattr(self, name), 1)
+        if self.epoch_steps is not None:
+            check_integer("epoch_steps", self.epoch_steps, 1)
+        check_choice("compute", self.compute, FORMATS)
+
+
+def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
+    """Optimizer steps of every stage.
+
+    The ends of stages are rounded to steps, not their lengths: plans of equal length have equally many steps, however
+    many stages share them.
+
+    Args:
+        stages: the plan, in passes over the training set.
+        epoch_steps: optimizer steps of one pass.
+
+    Returns:
+        One number a stage, at least 1.
+
+    Raises:
+        ValueError: the plan is so short that a stage has no step.
+
+    Example:
+        >>> from xtcq.distillation import one_stage, three_stage
+        >>> from xtcq.training.settings import stage_steps
+        >>> stage_steps(one_stage(1.0), 1000), stage_steps(three_stage(1.0), 1000)
+        ([1000], [333, 334, 333])
+    """
+    ends, passed = [0], 0.0
+    for stage in stages:
+        passed += stage.epochs
+        ends.append(round(passed * epoch_steps))
+    lengths = [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+    if min(lengths) < 1:
+        raise ValueError(
+            f"{passed:g} passes of {epoch_steps} steps give the {len(stages)} stages {lengths} steps, and each needs "
+            "one: train longer, or in fewer stages"
+        )
+    return lengths
+
+
+def evaluation_steps(total: int, evaluations: int) -> list[int]:
+    """Steps of a whole plan after which the student is evaluated: evenly spaced, the last one at the end.
+
+    They know nothing of stages, so that two plans of one length are evaluated equally often and at the same steps, and
+    the best of either is a maximum over as many values.
+
+    Args:
+        total: optimizer steps of the plan.
+        evaluations: how many; fewer if the plan has fewer steps.
+
+    Returns:
+        Rising steps, counted from 1.
+
+    Example:
+        >>> from xtcq.training.settings import evaluation_steps
+        >>> evaluation_steps(1000, 6)
+        [167, 333, 500, 667, 833, 1000]
+    """
+    return sorted({max(1, round(total * i / evaluations)) for i in range(1, evaluations + 1)})

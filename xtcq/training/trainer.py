@@ -6,8 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,17 @@ from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
+from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.distillation import DistillationLoss, Stage
 from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.training.graphs import StepGraphs, uses_graphs
-from xtcq.training.history import CLOCKS
-from xtcq.training.search import Search, SearchSettings, begin_search
+from xtcq.training.stage_folder import CLOCKS, predictions_path
 
 logger = logging.getLogger(__name__)
+
+# Where a checkpoint keeps the state of the bit-widths.
+_SEARCH = "search"
 
 
 class DistillationTrainer(Trainer):
@@ -38,12 +40,13 @@ class DistillationTrainer(Trainer):
     Args:
         distillation: the loss; None trains on the labels.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
-        search: learn bit-widths as well, in every step until the search is over, which ends the training. The
+        adaqat: learn bit-widths as well, in every step until the search is over, which ends the training. The
             controller is the attribute ``search`` once training has begun; its state is part of every checkpoint.
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
 
     Raises:
-        ValueError: if bit-widths shall be learned on several devices or over several batches a step.
+        ValueError: if there is a loss of distillation and no teacher, or bit-widths shall be learned on several devices
+            or over several batches a step.
     """
 
     def __init__(
@@ -51,23 +54,29 @@ class DistillationTrainer(Trainer):
         *,
         distillation: DistillationLoss | None,
         teacher: PreTrainedModel | None,
-        search: SearchSettings | None = None,
+        adaqat: AdaQATSettings | None = None,
         **kwargs: Any,
     ) -> None:
+        if distillation is not None and teacher is None:
+            raise ValueError(
+                "a loss of distillation compares the student with a teacher, and teacher is None: pass the model to "
+                "imitate, or distillation=None to train on the labels"
+            )
         super().__init__(compute_metrics=self._score, **kwargs)
+        self.add_callback(_Beside(self))
         # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
         self.model_accepts_loss_kwargs = False
         parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
-        if search is not None and max(parts) > 1:
+        if adaqat is not None and max(parts) > 1:
             raise ValueError(
                 f"bit-widths are learned on one device, from one batch a step, and this is {self.args.n_gpu} GPUs, "
                 f"{self.args.world_size} processes and {self.args.gradient_accumulation_steps} batches a step: show "
                 "one GPU by CUDA_VISIBLE_DEVICES and accumulate no gradients"
             )
-        self.search_settings = search
-        self.search: Search | None = None
+        self.adaqat = adaqat
+        self.search: AdaQAT | None = None
         self.distillation = distillation
-        self.teacher = teacher.eval().to(self.args.device) if distillation else None
+        self.teacher = None if distillation is None else teacher.eval().to(self.args.device)
         self._parts: dict[str, Tensor] = {}
         self._graphs: StepGraphs | None = None
         self._started = self._paused = 0.0
@@ -97,7 +106,7 @@ class DistillationTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass, followed by a step of the bit-widths where they are learned."""
-        if self.search_settings is None and uses_graphs(self.args):
+        if self.adaqat is None and uses_graphs(self.args):
             model.train()
             return self._replayed(model, self._prepare_inputs(inputs))
         if self.search is None:
@@ -111,8 +120,6 @@ class DistillationTrainer(Trainer):
                 return self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
 
         self.search.step(loss, again)
-        if self.search.finished:
-            self.control.should_training_stop = self.control.should_log = self.control.should_evaluate = True
         return loss
 
     def _replayed(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -134,10 +141,30 @@ class DistillationTrainer(Trainer):
                 self._parts[name] = self._parts.get(name, 0) + value
         return results[""]
 
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of like length in a repeatable order, the same whether one goes through whole or in parts."""
+        size = self.args.train_batch_size
+        whole = size * self.args.gradient_accumulation_steps
+        sampler = _EpochSampler(whole, self.train_dataset.lengths, self.args.seed)
+        pinned = self.args.dataloader_pin_memory
+        return self.accelerator.prepare(
+            DataLoader(self.train_dataset, size, sampler=sampler, collate_fn=self.data_collator, pin_memory=pinned)
+        )
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train, keeping the time of training steps apart from evaluation and saving."""
-        self._started = time.perf_counter()
-        return super().train(*args, **kwargs)
+        """Train, keeping the time of training steps apart from evaluation and saving.
+
+        Raises:
+            OSError: if there is no space to save; the message says what is kept.
+        """
+        self._started, bars = time.perf_counter(), transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # saving a model of one file draws one of one step
+        try:
+            with saving(f"the checkpoints in {self.args.output_dir} are kept"):
+                return super().train(*args, **kwargs)
+        finally:
+            if bars:
+                transformers_logging.enable_progress_bar()
 
     def go_on(self, checkpoint: str | None) -> None:
         """Train, from a checkpoint if there is one; one of the last step is only loaded, and ends the training.
@@ -153,18 +180,22 @@ class DistillationTrainer(Trainer):
             return
         load_model(self.model, f"{checkpoint}/{SAFE_WEIGHTS_NAME}")
         self.state = state
-        self._begin_search()
+        self.begin()
+
+    def begin(self) -> None:
+        """Go on with what the state knows: bit-widths, and the time that came before."""
+        if self.adaqat is not None:
+            saved = self.state.stateful_callbacks.get(_SEARCH)
+            self.search = AdaQAT(self.model, self.adaqat, steps=self.state.max_steps, state=saved)
+        self._parts_since = self.state.global_step
+        for clock in CLOCKS:
+            self._earlier[clock] = max((entry.get(clock, 0.0) for entry in self.state.log_history), default=0.0)
 
     @property
     def paused(self) -> bool:
         """Whether training stopped before its last step, and not because a search was over."""
         over = self.search is not None and self.search.finished
         return self.state.global_step < self.args.max_steps and not over
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Evaluate outside the training clock."""
-        with self._clock_stopped():
-            return super().evaluate(*args, **kwargs)
 
     def evaluation_loop(
         self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
@@ -203,58 +234,46 @@ class DistillationTrainer(Trainer):
         """Leave learned step sizes and clipping bounds out of weight decay: they are scales, not weights."""
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith(LEARNED_SCALES)]
 
-    def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._init_training_state(*args, **kwargs)
-        self._begin_search()
-        self._parts_since = self.state.global_step
-        # A run that goes on from a checkpoint counts what came before it.
-        for clock in CLOCKS:
-            self._earlier[clock] = max((entry.get(clock, 0.0) for entry in self.state.log_history), default=0.0)
-        return result
-
-    def _begin_search(self) -> None:
-        if self.search_settings is not None:
-            saved = self.state.stateful_callbacks.get("search")
-            self.search = begin_search(self.search_settings, self.model, self.state.max_steps, saved)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        # The same batches, whether one goes through whole or in parts.
-        whole = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return _EpochSampler(whole, self.train_dataset.lengths, self.args.seed)
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        if self.search is not None:
-            if self.search.finished:
-                return  # the stage ends here; from a checkpoint of now, it would go on by one step
-            self.state.stateful_callbacks["search"] = self.search.state()
-        # Saving a model of one file draws a bar of one step.
-        transformers_logging.disable_progress_bar()
-        kept = f"the checkpoints before step {self.state.global_step} in {self.args.output_dir} are kept"
-        with self._clock_stopped(), saving(kept):
-            super()._save_checkpoint(*args, **kwargs)
-
     def _clocks(self) -> dict[str, float]:
         now = time.perf_counter()
         trained = (now if self._stopped_at is None else self._stopped_at) - self._started - self._paused
         since = dict(zip(CLOCKS, (trained, now - self._started), strict=True))
         return {clock: self._earlier[clock] + seconds for clock, seconds in since.items()}
 
-    @contextmanager
-    def _clock_stopped(self) -> Iterator[None]:
+    def stop_clock(self) -> None:
+        """Count no training time from here until `start_clock`: what comes is an evaluation or a checkpoint."""
         if self.args.device.type == "cuda":
             torch.cuda.synchronize()  # what is still in flight is training
-        if self._stopped_at is not None:  # an evaluation of several splits calls itself for each
-            yield
-            return
         self._stopped_at = time.perf_counter()
-        yield
-        self._paused += time.perf_counter() - self._stopped_at
-        self._stopped_at = None
+
+    def start_clock(self) -> None:
+        """Count training time again, if it was not."""
+        if self._stopped_at is not None:
+            self._paused += time.perf_counter() - self._stopped_at
+            self._stopped_at = None
 
 
-def predictions_path(stage_folder: Path, step: int) -> Path:
-    """The folder of the predictions after a step of a stage, one file a split."""
-    return stage_folder / "predictions" / str(step)
+class _Beside(TrainerCallback):
+    """What surrounds the steps of a `DistillationTrainer`, its last callback: it sees what the others asked for."""
+
+    def __init__(self, trainer: DistillationTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.trainer.begin()
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.trainer.start_clock()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        search = self.trainer.search
+        if search is not None and search.finished:
+            control.should_training_stop = control.should_log = control.should_evaluate = True
+            control.should_save = False  # the stage ends here; from a checkpoint of now, it would go on by one step
+        elif search is not None and control.should_save:
+            state.stateful_callbacks[_SEARCH] = search.state()
+        if control.should_evaluate or control.should_save:
+            self.trainer.stop_clock()
 
 
 class _EpochSampler(LengthGroupedSampler):

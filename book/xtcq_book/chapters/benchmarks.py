@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -34,14 +35,30 @@ EXPECTED = {
     "adaqat_step-cpu": "what learned bit-widths add to a training step",
     "augmentation-cpu": "sentences that augmentation makes",
 }
-# At least this many times as fast. A training step has its targets in its own file, since its peers are named there.
-INFERENCE = {"PyTorch fp32": 3.0, "onnxruntime dynamic int8": 1.0}
-# A step with XTC's quantizers takes at most this many times as long as one without any; the other recipes do more.
-STEP = {"interpreted": 1.15, "compiled": 1.10}
-# A step of a layer's search takes at most this many times as long as one of training at fixed bit-widths.
-SEARCH = 1.45
-_OURS, _BEST = "xtcq", "best peer, equal padding"
 _QUARTILES = ("lower quartile", "upper quartile")
+
+
+class Target(NamedTuple):
+    """A bound on one ratio in the rows of result files; both are found by patterns."""
+
+    files: str
+    rows: str
+    column: str
+    bound: float
+    at: Literal["least", "most"]
+
+
+TARGETS = (
+    # Other weights in memory, named after a comma, are an option and not the default.
+    Target("inference-cpu", "^xtcq [^,]*$", "times as fast as PyTorch fp32", 3.0, "least"),
+    Target("inference-cpu", "^xtcq [^,]*$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
+    Target("quantizer_kernels-cuda-compiled", "xtcq", "x bound", 2.0, "most"),
+    # A step with XTC's quantizers, against one without any; the other recipes do more.
+    Target("training_step-*[!d]", "xtc", "x KD", 1.15, "most"),
+    Target("training_step-*-compiled", "xtc", "x KD", 1.10, "most"),
+    # A step of a layer's search, against one at fixed bit-widths.
+    Target("adaqat_step-cpu", "^layer, ", "x QAT (mean over layers)", 1.45, "most"),
+)
 
 
 class BenchmarkError(ValueError):
@@ -125,27 +142,42 @@ def missing(found: dict[str, Result]) -> Markdown:
 def comparisons(found: dict[str, Result]) -> pd.DataFrame:
     """Every ratio that has a target.
 
+    Args:
+        found: of `read`.
+
     Returns:
-        One row a comparison, indexed by ``benchmark`` and ``compared``: ``ratio`` (median), its quartiles where there
+        Indexed by ``benchmark`` (its file) and ``compared``: ``ratio`` (median), its quartiles where there
         are any, ``target``, ``at`` (``"least"`` or ``"most"``) and ``met``.
     """
-    rows = []
-    if "inference-cpu" in found:
-        rows += _inference(found["inference-cpu"].data)
-    if "training_peers-cpu" in found:
-        rows += _training(found["training_peers-cpu"].data)
-    if "quantizer_kernels-cuda-compiled" in found:
-        rows += _kernels(found["quantizer_kernels-cuda-compiled"].data)
-    for name, result in found.items():
-        if name.startswith("training_step"):
-            rows += _steps(result)
-    if "adaqat_step-cpu" in found:
-        rows += _searches(found["adaqat_step-cpu"].data)
+    held = [
+        _held(name, target, f"{way}, {place}, {target.column}", row)
+        for target in TARGETS
+        for name, result in found.items()
+        if fnmatchcase(name, target.files)
+        for place, table in result.tables()
+        for way, row in table[table.index.str.contains(target.rows)].iterrows()
+        if target.column in row
+    ]
+    if (peers := "training_peers-cpu") in found:
+        ways, targets = found[peers].data["ways"], found[peers].data["targets"]
+        others = [name for name in ways if name not in ("xtcq", *targets)]
+        # The file has a target for some peers by name, and one for the best of the others.
+        for label, bound in targets.items():
+            if way := label if label in ways else min(others, key=lambda name: ways[name]["x xtcq"], default=None):
+                compared = f"times as fast as {label}" + f" ({way})" * (way != label)
+                held.append(_held(peers, Target(peers, way, "x xtcq", bound, "least"), compared, ways[way]))
     columns = ["benchmark", "compared", "ratio", *_QUARTILES, "target", "at"]
-    table = pd.DataFrame(rows, columns=columns).set_index(columns[:2])
-    at_most = table["at"] == "most"
-    table["met"] = (table["ratio"] >= table["target"]).where(~at_most, table["ratio"] <= table["target"])
+    table = pd.DataFrame(held, columns=columns).set_index(columns[:2])
+    table["met"] = (table["ratio"] >= table["target"]).where(table["at"] == "least", table["ratio"] <= table["target"])
     return table
+
+
+def _held(name: str, target: Target, compared: str, row: Mapping[str, float]) -> dict[str, Any]:
+    # Where there are several ratios in a row, the quartiles of each name what it is a ratio to.
+    other = target.column.removeprefix("times as fast as ")
+    quartiles = {name: row.get(f"{name}, {other}", row.get(name)) for name in _QUARTILES}
+    told = {"benchmark": name, "compared": compared, "ratio": row[target.column]}
+    return told | quartiles | {"target": target.bound, "at": target.at}
 
 
 def verdict(table: pd.DataFrame) -> Markdown:
@@ -182,64 +214,6 @@ def against_targets(table: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("ratio (median)")
     return figure
-
-
-def _inference(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for shape, ways in data["batches"].items():
-        for way, row in ways.items():
-            if not way.startswith(_OURS) or "," in way:  # other weights in memory are an option, not the default
-                continue
-            for other, target in INFERENCE.items():
-                quartiles = {name: row.get(f"{name}, {other}", row.get(name)) for name in _QUARTILES}
-                compared = f"{way.removeprefix(_OURS).strip()} at {shape}, times as fast as {other}"
-                yield {"benchmark": "inference", "compared": compared, "ratio": row[f"times as fast as {other}"]} | {
-                    **quartiles, "target": target, "at": "least"
-                }  # fmt: skip
-
-
-def _training(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    column = f"x {_OURS}"
-    equal = {name: row[column] for name, row in data["ways"].items() if name not in (_OURS, *data["targets"])}
-    chosen = {name: name for name in data["targets"] if name in data["ways"]}
-    if equal:
-        chosen = {_BEST: min(equal, key=equal.get)} | chosen
-    for label, name in chosen.items():
-        row = data["ways"][name]
-        shown = f"times as fast as {label}" + (f" ({name})" if label != name else "")
-        yield {"benchmark": "training", "compared": shown, "ratio": row[column], "at": "least"} | {
-            **{quartile: row[quartile] for quartile in _QUARTILES}, "target": data["targets"][label]
-        }  # fmt: skip
-
-
-def _kernels(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for shape, measured in data["shapes"].items():
-        for name, row in measured["functions"].items():
-            if _OURS in name:
-                compared = f"{name}, {shape}, multiples of the bound"
-                row = {"ratio": row["x bound"], "target": data["target"], "at": "most"}
-                yield {"benchmark": "quantizers", "compared": compared} | row
-
-
-def _steps(result: Result) -> Iterator[dict[str, Any]]:
-    way = "compiled" if result.data["compiled"] else "interpreted"
-    place = "GPU" if "cuda" in result.name else "CPU"
-    for tokens, variants in result.data["tokens"].items():
-        for name, row in variants.items():
-            if "xtc" in name:
-                compared = f"{name}, {way} on a {place}, {tokens} tokens, times as long as KD alone"
-                spread = {quartile: row[quartile] for quartile in _QUARTILES}
-                yield {"benchmark": "step", "compared": compared, "ratio": row["x KD"], "at": "most"} | {
-                    **spread, "target": STEP[way]
-                }  # fmt: skip
-
-
-def _searches(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for tokens, ways in data["tokens"].items():
-        for name, row in ways.items():
-            if name.startswith("layer, "):
-                compared = f"{name}, {tokens} tokens, times as long as fixed bit-widths"
-                row = {"ratio": row["x QAT (mean over layers)"], "target": SEARCH, "at": "most"}
-                yield {"benchmark": "search", "compared": compared} | row
 
 
 def _tables(place: Sequence[str], data: dict[str, Any]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -1,4 +1,4 @@
-"""What training cost: device time of the Records, compared only where times can be compared."""
+"""What a small model costs: device time, compared only where it can be, and bytes, printed and packed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from scipy.stats import t
 
+from xtcq.quantization import cost_report
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, load_record, old_records, records_folder
 from xtcq.tasks import task_spec
-from xtcq_book import labels
-from xtcq_book.claims.interval import quantile
-from xtcq_book.findings import bullets
+from xtcq_book import published
+from xtcq_book.arithmetic import MIB, table, xtc_model
+from xtcq_book.chapters.errata import printed_configurations
+from xtcq_book.frame import DEVICE
 from xtcq_book.labels import as_text
+from xtcq_book.plots import nothing, or_nothing, panels
 
-# Times are comparable within one of these groups.
-DEVICE = ["device", "side_by_side"]
-# What a recipe chooses, and the value that the others are compared with: one stage, full depth, and so on.
+# What a recipe chooses, and the value that the others are compared with.
 BASES = {"plan": "one-stage", "layers": "all", "W-E-A": "1-1-8", "LoRA rank": 0, "augmentation": "none"}
 # Together with the task and the device, everything that can change what a step costs.
-_CONFIGURATION = [*BASES, "model", "recipe", "teacher"]
-_COLUMNS = [
-    "task", "metric", *_CONFIGURATION, "depth", "learning rate", "seed", "epochs", *DEVICE, "steps", "hours",
-    "wall hours", "ms per step", "score", "nominal MiB", "packed MiB", "record",
-]  # fmt: skip
+_CONFIGURATION = [*BASES, "encoder", "recipe", "teacher"]
+LORA_RANK = 1
+HALF_UNIT = 0.05
+# Bytes of a LoRA weight beside weights of 1 and of 2 bits: the readings that were tried.
+_LORA_READINGS = {"2 bytes": (2, 2), "4 bytes": (4, 4), "2 bytes at 1 bit, 4 bytes at 2 bits": (2, 4)}
+_EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
 
 
 def records_of(profile: Profile) -> list[Record]:
@@ -43,12 +48,11 @@ def records_of(profile: Profile) -> list[Record]:
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    models = (profile.model, *profile.small_encoders)
-    synthetic = task_spec(profile.tasks[0]).synthetic
+    models, synthetic = (profile.model, *profile.small_encoders), task_spec(profile.tasks[0]).synthetic
 
     def of_profile(records: Iterable[Record]) -> list[Record]:
-        uniform = [r for r in records if r.experiment.widths == "uniform"]
-        return [r for r in uniform if r.experiment.model in models and _synthetic(r) == synthetic]
+        uniform = [r for r in records if r.experiment.width_source == "uniform" and r.experiment.model in models]
+        return [r for r in uniform if task_spec(r.experiment.task).synthetic == synthetic]
 
     new = (load_record(path) for path in sorted(records_folder().glob("*.json")))
     chosen = of_profile(new) or of_profile(old_records().values())
@@ -56,176 +60,259 @@ def records_of(profile: Profile) -> list[Record]:
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
 
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a run: what decides its cost, what it cost, and its result.
-
-    Args:
-        records: any Records.
-
-    Returns:
-        ``task`` as printed; the configuration (``layers`` is ``"all"`` at full depth); ``depth`` as the labels write
-        it; ``epochs`` of the plan; ``device`` (with the number format where the Record has it) and ``side_by_side``;
-        ``steps`` of the optimizer; ``hours`` of training steps alone and ``wall hours`` with evaluations and saving
-        (NaN where an early Record lost count of them, see ``Record.wall_seconds``); ``score`` (best, primary metric);
-        sizes.
-    """
-    rows = []
-    for record in records:
-        experiment = record.experiment
-        steps, depth = record.history[-1]["step"], labels.layers(experiment)
-        metric = task_spec(experiment.task).primary_metric
-        rows.append(
-            {
-                "task": labels.task(experiment),
-                "metric": metric,
-                "plan": labels.plan(experiment),
-                "layers": "all" if experiment.kept is None else depth,
-                "W-E-A": labels.precision(experiment),
-                "LoRA rank": labels.rank(experiment),
-                "augmentation": labels.augmentation(experiment),
-                "model": experiment.model,
-                "recipe": experiment.recipe,
-                "teacher": labels.teacher(experiment) if experiment.teacher else "none",
-                "depth": depth,
-                "learning rate": experiment.learning_rate,
-                "seed": experiment.seed,
-                "epochs": experiment.epochs,
-                # A step in another number format costs another time.
-                "device": ", ".join(filter(None, (record.device, record.compute))),
-                "side_by_side": record.side_by_side,
-                "steps": steps,
-                "hours": record.train_seconds / 3600,
-                "wall hours": record.wall_seconds / 3600 if record.wall_seconds >= record.train_seconds else math.nan,
-                "ms per step": 1000 * record.train_seconds / steps,
-                "score": record.best[metric],
-                "nominal MiB": record.size["nominal_mib"],
-                "packed MiB": record.size["packed_mib"],
-                "record": record,
-            }
-        )
-    return pd.DataFrame(rows, columns=_COLUMNS)
-
-
-def totals(frame: pd.DataFrame) -> pd.DataFrame:
+def totals(runs: pd.DataFrame) -> pd.DataFrame:
     """Device hours by group of comparable times and by task.
 
     Args:
-        frame: of `to_frame`.
+        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
-        ``runs``, ``steps``, ``hours`` of training steps.
+        ``runs``, ``steps``, ``hours`` of training steps, and ``% of wall time``: their share of the time from the first
+        batch to the last evaluation, over the runs that did not lose count of it.
     """
-    grouped = frame.groupby([*DEVICE, "task"], sort=False)
-    sums = grouped[["steps", "hours"]].sum()
-    return pd.concat([grouped.size().rename("runs"), sums], axis=1).sort_index(level=DEVICE, sort_remaining=False)
+    counted = runs["hours"].where(runs["wall hours"].notna())
+    grouped = runs.assign(counted=counted).groupby([*DEVICE, "task"], sort=False)
+    sums = grouped[["steps", "hours", "counted", "wall hours"]].sum()
+    sums.insert(0, "runs", grouped.size())
+    sums["% of wall time"] = 100 * sums.pop("counted") / sums.pop("wall hours")
+    return sums.sort_index(level=DEVICE, sort_remaining=False)
 
 
-def step_cost(frame: pd.DataFrame) -> pd.DataFrame:
-    """Time of an optimizer step of every configuration, runs averaged that differ in rate, seed or length alone.
+def spread(runs: pd.DataFrame) -> pd.DataFrame:
+    """How far apart the times of runs are whose steps should cost the same: what else a machine did.
 
     Args:
-        frame: of `to_frame`.
+        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
-        The device, the task, the configuration, ``ms`` (mean), ``least``, ``most`` and ``runs``.
+        One row a group of comparable times: ``configurations`` with several runs, which differ in rate, seed or length
+        alone, and the ``median`` and the ``largest`` ratio of their slowest to their fastest step.
     """
-    grouped = frame.groupby([*DEVICE, "task", *_CONFIGURATION], sort=False)["ms per step"]
-    found = grouped.agg(["mean", "min", "max", "size"]).reset_index()
-    return found.rename(columns={"mean": "ms", "min": "least", "max": "most", "size": "runs"})
+    steps = runs.groupby([*DEVICE, "task", *_CONFIGURATION], sort=False)["ms per step"].agg(["min", "max", "size"])
+    steps = steps[steps["size"] > 1]
+    ratios = (steps["max"] / steps["min"]).groupby(level=DEVICE)
+    return ratios.agg(configurations="size", median="median", largest="max")
 
 
-def relative_cost(frame: pd.DataFrame) -> pd.DataFrame:
+def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
     """What one choice of a recipe does to the cost of a step, over pairs of runs that differ in that choice alone.
 
     Both runs of a pair have the same device and company, task, length, learning rate and seed, and everything else of
     the configuration. Several runs that are equal in all of that count as one, with the geometric mean of their times.
 
     Args:
-        frame: of `to_frame`.
+        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times``
         (geometric mean of the ratios of the two step times), ``low`` and ``high`` (95 % interval of Student's t on the
         logarithms; NaN for a single pair), ``pairs``, and ``below 1``: the pairs whose step got cheaper.
     """
+    runs = runs.assign(layers=runs["layers"].str.replace(r"^all .*", "all", regex=True))
     every = [*DEVICE, "task", *_CONFIGURATION, "epochs", "learning rate", "seed"]
-    logs = np.log(frame["ms per step"].astype(float)).groupby([frame[name] for name in every], sort=False).mean()
-    runs = logs.rename("log").reset_index()
-    rows = []
+    logs = np.log(runs["ms per step"]).groupby([runs[name] for name in every], sort=False).mean().rename("log")
+    logs, rows = logs.reset_index(), []
     for aspect, base in BASES.items():
         equal = [name for name in every if name != aspect]
-        bases = runs.loc[runs[aspect] == base, [*equal, "log"]]
-        others = runs.loc[runs[aspect] != base, [*equal, aspect, "log"]]
-        pairs = others.merge(bases, on=equal, suffixes=("", " base"))
-        ratios = (pairs["log"] - pairs["log base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
-        for (device, side_by_side, value), ratio in ratios:
-            row = {"device": device, "side_by_side": side_by_side, "aspect": aspect, "value": as_text(value)}
-            row |= {"against": as_text(base), "times": math.exp(ratio.mean())}
-            row |= dict(zip(("low", "high"), _interval(ratio), strict=True))
-            rows.append(row | {"pairs": len(ratio), "below 1": int((ratio < 0).sum())})
+        pairs = logs[logs[aspect] != base].merge(logs[logs[aspect] == base], on=equal, suffixes=("", " of base"))
+        ratios = (pairs["log"] - pairs["log of base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
+        for (*device, value), ratio in ratios:
+            low, high = (
+                t.interval(0.95, len(ratio) - 1, ratio.mean(), ratio.sem()) if len(ratio) > 1 else [math.nan] * 2
+            )
+            numbers = [*np.exp([ratio.mean(), low, high]), len(ratio), (ratio < 0).sum()]
+            rows.append([*device, aspect, as_text(value), as_text(base), *numbers])
     columns = [*DEVICE, "aspect", "value", "against", "times", "low", "high", "pairs", "below 1"]
     return pd.DataFrame(rows, columns=columns).sort_values(DEVICE, kind="stable").set_index(columns[:5])
 
 
-def _interval(logs: pd.Series) -> tuple[float, float]:
-    """Interval of Student's t for the mean of logarithms, as factors."""
-    if len(logs) < 2:
-        return math.nan, math.nan
-    reach = quantile(len(logs) - 1) * logs.sem()
-    return math.exp(logs.mean() - reach), math.exp(logs.mean() + reach)
-
-
-def findings(frame: pd.DataFrame) -> Markdown:
-    """What was spent, what a choice costs a step, and how exact these times are.
+@or_nothing
+def score_over(runs: pd.DataFrame, across: str, xlabel: str, by: tuple[str, ...] = ()) -> Figure:
+    """Best development score over what a run cost, one point a run: colours are plans, marks are weights and layers.
 
     Args:
-        frame: of `to_frame`.
+        runs: of ``xtcq_book.frame.to_frame``.
+        across: column of the cost.
+        xlabel: its name, with the unit.
+        by: columns that name the panels, after the task; a run alone in its panel is left out.
 
     Returns:
-        Sentences for each group of comparable times.
+        The figure. Over ``"packed MiB"`` the axis is logarithmic, and a line joins the runs that no smaller or equally
+        small one beats.
     """
-    lines = []
-    relative, costs = relative_cost(frame).reset_index(), step_cost(frame)
-    for (device, side_by_side), group in frame.groupby(DEVICE):
-        counted = group.dropna(subset="wall hours")
-        line = f"**{device}, {side_by_side} side by side**: {len(group)} runs took "
-        line += f"{group['hours'].sum():.1f} device hours of training steps"
-        if len(counted):
-            share = 100 * counted["hours"].sum() / counted["wall hours"].sum()
-            line += f", {share:.0f} % of the time from first batch to last; the rest is evaluation and saving"
-        if uncounted := len(group) - len(counted):
-            line += f" (without {uncounted} that lost count of that time when cut off)"
-        lines.append(line + ".")
-        alike = _of(costs, device, side_by_side).query("runs > 1")
-        if len(alike):
-            spread = alike["most"] / alike["least"]
-            lines.append(
-                f"Runs whose steps should cost the same are a factor of {spread.median():.2f} apart (median of "
-                f"configurations: {len(alike)}), and {spread.max():.2f} at most: what else the machine did is in these "
-                "times."
-            )
-        for row in _of(relative, device, side_by_side).to_dict("records"):
-            line = (
-                f"A step with {row['aspect']} {row['value']} costs {row['times']:.2f} times one with {row['against']}"
-            )
-            lines.append(f"{line} ({_evidence(row)}).")
-    return bullets(lines)
+    fewer = np.where(runs["layers"].str.startswith("all"), "", ", fewer layers")
+    company = runs["side by side"].astype(str) + " side by side"
+    runs = runs.assign(weights=runs["bits"].astype(str) + "-bit" + fewer, **{"side by side": company})
+    if by:
+        runs = runs[runs.groupby(["task", *by])["task"].transform("size") > 1]
+    if runs.empty:
+        return nothing("Nothing to draw: no two runs have times that can be compared.")
+    look = {"kind": sns.scatterplot, "style": "weights", "s": 30}
+    grid = panels(runs, ["task", *by], across, "best", "plan", xlabel=xlabel, **look)
+    for title, axes in grid.axes_dict.items():
+        if across != "packed MiB":
+            axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            continue
+        group = runs[runs["task"] == title].sort_values([across, "best"], ascending=[True, False])
+        front = group[group["best"] > group["best"].cummax().shift(fill_value=-math.inf)]
+        axes.plot(front[across], front["best"], color="grey", linewidth=1, zorder=0)
+        axes.set_xscale("log")
+        axes.set_xlim(group[across].min() / 1.3, group[across].max() * 1.3)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return grid.figure
 
 
-def _evidence(row: dict[str, object]) -> str:
-    """How sure a ratio is: its interval and on how many pairs' side of 1 it lies."""
-    if row["pairs"] == 1:
-        return "one pair"
-    below = row["times"] < 1
-    agree = row["below 1"] if below else row["pairs"] - row["below 1"]
-    interval = f"{row['low']:.2f} to {row['high']:.2f} over {row['pairs']} pairs"
-    side = f"{agree} of {row['pairs']} {'below' if below else 'above'} 1"
-    return f"{interval}, {side}" + ("; not told apart from 1" if row["low"] <= 1 <= row["high"] else "")
+def printed_sizes() -> pd.DataFrame:
+    """Every size that XTC prints, one row a configuration, recomputed for BERT-base.
+
+    ``rule`` is found by trying, in this order: the nominal size; twice the printed 1-bit size; the ratio printed beside
+    it. A size follows a rule if it is that value rounded to one decimal.
+
+    Returns:
+        Indexed by ``layers``, ``bits`` and ``LoRA rank``: ``tables`` that print it, ``printed`` size and
+        ``printed ratio``, ``nominal`` (``cost_report``), ``printed - nominal``, ``rule``, ``packed`` and
+        ``packed ratio`` to BERT-base in 32 bits. Sizes are MiB, although the tables say MB.
+
+    Raises:
+        ValueError: two tables print different sizes of one configuration.
+    """
+    found: dict[tuple[int, int, int], dict[str, object]] = {}
+    for name, row, layers, bits, lora in printed_configurations():
+        cells = table(name)
+        printed = cells.value(row, "Size MB")
+        place = published.source(name).place.partition(",")[0] if name in published.tables() else row
+        entry = found.setdefault((layers, bits, LORA_RANK if lora else 0), {"tables": [], "printed": printed})
+        if entry["printed"] != printed:
+            raise ValueError(f"{name}, {row}: {printed} MB is printed, and {entry['printed']} in {entry['tables']}")
+        entry["tables"] = list(dict.fromkeys([*entry["tables"], place.rpartition("Table ")[2]]))
+        if cells.has(row, "Size ratio"):
+            entry["printed ratio"] = cells.value(row, "Size ratio")
+    full = xtc_model(12, 32)
+    rows = []
+    for key in sorted(found, key=lambda key: (-key[0], -key[1], key[2])):
+        entry, (layers, bits, rank) = found[key], key
+        report = xtc_model(*key)
+        one_bit = found.get((layers, 1, rank), {}).get("printed") if bits == 2 else None
+        entry["tables"] = ", ".join(sorted(entry["tables"], key=lambda place: int(place.removeprefix("C."))))
+        rows.append(
+            {"layers": layers, "bits": bits, "LoRA rank": rank}
+            | entry
+            | {
+                "nominal": report["nominal_mib"],
+                "printed - nominal": entry["printed"] - report["nominal_mib"],
+                "rule": _rule(report, entry["printed"], entry.get("printed ratio"), one_bit, full["nominal_mib"]),
+                "packed": report["packed_mib"],
+                "packed ratio": full["packed_mib"] / report["packed_mib"],
+            }
+        )
+    columns = ["tables", "printed", "printed ratio", "nominal", "printed - nominal", "rule", "packed", "packed ratio"]
+    return pd.DataFrame(rows).set_index(["layers", "bits", "LoRA rank"])[columns]
 
 
-def _of(frame: pd.DataFrame, device: str, side_by_side: int) -> pd.DataFrame:
-    return frame[(frame["device"] == device) & (frame["side_by_side"] == side_by_side)]
+def _rule(report: dict, printed: float, ratio: float | None, one_bit: float | None, full: float) -> str:
+    if abs(printed - report["nominal_mib"]) <= HALF_UNIT:
+        return "matrices at their bits"
+    if one_bit is not None and abs(printed - 2 * one_bit) < 1e-9:
+        return f"twice the printed {one_bit:.1f}"
+    if ratio is not None and abs(full / ratio - report["nominal_mib"]) <= HALF_UNIT:
+        return f"none; the ratio {ratio:.1f} fits the computed size: a misprint"
+    return "none"
 
 
-def _synthetic(record: Record) -> bool:
-    return task_spec(record.experiment.task).synthetic
+def rules(sizes: pd.DataFrame) -> pd.DataFrame:
+    """How many printed sizes follow which rule, and how far a file on disk is from them.
+
+    Args:
+        sizes: of `printed_sizes`.
+
+    Returns:
+        Indexed by ``rule``: ``sizes``, the farthest ``printed - nominal`` in MiB, and the least and the most that the
+        packed file takes as a multiple of the printed size.
+    """
+    rule = sizes["rule"].replace({r"^twice.*": "twice the printed 1-bit size", r"^none.*": "none"}, regex=True)
+    ratio = sizes["packed"] / sizes["printed"]
+    grouped = sizes.assign(ratio=ratio, off=sizes["printed - nominal"].abs()).groupby(rule, sort=False)
+    return grouped.agg(sizes=("off", "size"), farthest=("off", "max"), least=("ratio", "min"), most=("ratio", "max"))
+
+
+def lora_readings(sizes: pd.DataFrame) -> pd.DataFrame:
+    """How many printed sizes and ratios of models with LoRA each reading of a LoRA weight's bytes gives.
+
+    ``cost_report`` counts by the last one, which gives the most.
+
+    Args:
+        sizes: of `printed_sizes`.
+
+    Returns:
+        Indexed by ``a LoRA weight takes``: ``sizes`` and ``ratios`` that are the computed value rounded to one decimal,
+        each for 1 and for 2 bits, and ``all`` of them.
+    """
+    full = xtc_model(12, 32)["nominal_mib"]
+    printed = sizes[sizes.index.get_level_values("LoRA rank") > 0].sort_index(level="bits")
+    tried = []
+    for reading, widths in _LORA_READINGS.items():
+        for (layers, bits, rank), row in printed.iterrows():
+            plain, whole = xtc_model(layers, bits), xtc_model(layers, bits, rank)
+            size = plain["nominal_mib"] + widths[bits - 1] * (whole["parameters"] - plain["parameters"]) / MIB
+            of = f"{bits} bit{'s' * (bits > 1)}"
+            tried.append((reading, f"sizes, {of}", row["printed"], size))
+            tried.append((reading, f"ratios, {of}", row["printed ratio"], full / size))
+    frame = pd.DataFrame(tried, columns=["a LoRA weight takes", "what", "printed", "computed"]).dropna()
+    fits = (frame["printed"] - frame["computed"]).abs() <= HALF_UNIT
+    by = [frame["a LoRA weight takes"], frame["what"]]
+    counts = fits.groupby(by, sort=False).agg(_of).unstack(sort=False)
+    return counts.assign(all=fits.groupby(by[0]).agg(_of)).rename_axis(columns=None)
+
+
+def _of(fits: pd.Series) -> str:
+    return f"{fits.sum()} of {len(fits)}"
+
+
+def embedding_tables() -> pd.DataFrame:
+    """Embedding tables of AdaQAT-BERT's Table 5 at their bits, without step sizes.
+
+    Returns:
+        Indexed by ``T-K-P``: the ``printed`` size in MB (10^6 bytes), what BERT-base and MiniLM-L6 compute to, and the
+        ``printed CR`` (compression ratio to 32 bits) beside BERT-base's.
+    """
+    cells, rows = table("adaqat-t5"), {}
+    for row in cells.rows:
+        tables = row.rpartition(" | ")[2].replace("FP32", "32-32-32")
+        printed = {"printed": cells.value(row, "Embedding size MB"), "printed CR": cells.value(row, "CR")}
+        computed = {
+            name: cost_report(model, "32-32", "adaqat", embeddings=tables)["embedding_mb"]
+            for model, name in _EMBEDDED.items()
+        }
+        rows.setdefault(tables, printed | computed)
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("T-K-P")
+    frame["CR"] = frame.loc["32-32-32", "BERT-base"] / frame["BERT-base"]
+    return frame[["printed", *_EMBEDDED.values(), "printed CR", "CR"]].sort_values("printed", ascending=False)
+
+
+def students(runs: pd.DataFrame) -> pd.DataFrame:
+    """Our models, one row for each size and length of training: the best of their plans and learning rates.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``.
+
+    Returns:
+        Indexed by ``task``, ``layers``, ``W-E-A``, ``recipe``, ``LoRA rank`` and ``steps``: ``nominal MiB``,
+        ``packed MiB``, ``best`` (mean over seeds of the best plan, rate, teacher and augmentation), ``of``
+        (configurations it was chosen from) and ``minus teacher`` (the fine-tuned model of full depth; NaN if there is
+        no Record of it). Smallest models first.
+    """
+    key = ["task", "layers", "W-E-A", "recipe", "LoRA rank", "steps"]
+    tried = [*key, "plan", "learning rate", "teacher", "augmentation"]
+    means = runs.groupby(tried, sort=False)[["nominal MiB", "packed MiB", "best"]].mean().reset_index()
+    grouped = means.groupby(key, sort=False)
+    best = means.loc[grouped["best"].idxmax()].set_index(key)
+    best["of"] = grouped.size()
+    full = runs[(runs["plan"] == "finetune") & runs["layers"].str.startswith("all") & (runs["W-E-A"] == "32-32-32")]
+    tasks = best.index.get_level_values("task")
+    best["minus teacher"] = best["best"] - tasks.map(full.groupby("task")["best"].mean()).astype(float)
+    order = {task: place for place, task in enumerate(runs["task"].unique())}
+    best = best.assign(place=tasks.map(order)).sort_values(["place", "packed MiB"])
+    return best[["nominal MiB", "packed MiB", "best", "of", "minus teacher"]]

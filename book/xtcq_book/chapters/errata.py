@@ -9,43 +9,17 @@ file has the rules for XTC.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 import pandas as pd
 
 from xtcq_book import published
-from xtcq_book.arithmetic import Check, table, xtc_model
+from xtcq_book.arithmetic import NINE, Check, table, xtc_model
 from xtcq_book.chapters.errata_adaqat import adaqat_checks
 
-# The nine numbers that "Avg." is the mean of, found from the tables; "Avg. w/o CoLA" leaves out the first.
-NINE = (
-    "CoLA Mcc",
-    "MNLI-m Acc",
-    "MNLI-mm Acc",
-    "MRPC Acc",
-    "QNLI Acc",
-    "QQP Acc",
-    "RTE Acc",
-    "SST-2 Acc",
-    "STS-B Pear",
-)
 # Best-of rows choose a pair of measures by one of the two.
 CHOSEN_BY = {"MNLI-mm Acc": "MNLI-m Acc", "MRPC F1": "MRPC Acc", "QQP F1": "QQP Acc", "STS-B Spea": "STS-B Pear"}
 BEST, MEAN, STD, DIFFERENCE = "Best (above)", "Ave. above", "std above", "Difference"
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A printed number that rounding does not explain; ``recomputed`` has two decimals more than ``printed``."""
-
-    table: str
-    row: str
-    metric: str
-    printed: str
-    recomputed: str
-    rule: str
-    likely_cause: str
 
 
 def checks() -> list[Check]:
@@ -55,7 +29,6 @@ def checks() -> list[Check]:
         ValueError: a malformed CSV file.
         FileNotFoundError: a CSV file is missing.
     """
-    table.cache_clear()  # The files may have changed since the last call.
     rules = (
         _averages,
         _best_rows,
@@ -69,27 +42,27 @@ def checks() -> list[Check]:
         _sizes,
         _lora,
         _text,
+        adaqat_checks,
     )
-    return [check for rule in (*rules, adaqat_checks) for check in rule()]
+    return [check for rule in rules for check in rule()]
 
 
-def disagreements() -> list[Disagreement]:
-    """The checks that fail, each with the cause that ``errata.csv`` gives for it (empty where it gives none).
+def disagreements() -> pd.DataFrame:
+    """The checks that fail.
+
+    Returns:
+        One line a check: ``table``, ``row``, ``metric``, ``printed``, ``recomputed`` (two decimals more than are
+        printed), ``rule``, and the ``cause`` that ``errata.csv`` gives for it (empty where it gives none).
 
     Raises:
         ValueError: a malformed CSV file.
         FileNotFoundError: a CSV file is missing.
     """
-    known = published.errata()
-    keys = zip(known["table"], known["row"], known["metric"], known["rule"], strict=True)
-    causes = dict(zip(keys, known["cause"], strict=True))
-    return [
-        Disagreement(
-            c.table, c.row, c.metric, c.printed, c.digits, c.rule, causes.get((c.table, c.row, c.metric, c.rule), "")
-        )
-        for c in checks()
-        if not c.agrees
-    ]
+    key = ["table", "row", "metric", "rule"]
+    wrong = [check for check in checks() if not check.agrees]
+    cells = [(c.table, c.row, c.metric, c.printed, c.digits, c.rule) for c in wrong]
+    found = pd.DataFrame(cells, columns=list(published.ERRATA_COLUMNS[:6]))
+    return found.merge(published.errata()[[*key, "cause"]], how="left", on=key).fillna({"cause": ""})
 
 
 def errata_frame(paper: str) -> pd.DataFrame:
@@ -107,15 +80,15 @@ def errata_frame(paper: str) -> pd.DataFrame:
     if paper not in (published.XTC, published.ADAQAT):
         raise ValueError(f"paper is {paper!r}; expected {published.XTC!r} or {published.ADAQAT!r}")
     order = [*published.tables(), *published.texts()]
-    lines: dict[tuple[str, ...], list[str]] = {}
-    for d in sorted(disagreements(), key=lambda d: order.index(d.table)):
-        where = published.source(d.table)
-        if where.paper == paper:
-            place = "text" if d.table in published.texts() else where.place.partition(",")[0]
-            key = (place, d.metric, d.printed, d.recomputed, d.rule, d.likely_cause)
-            lines.setdefault(key, []).append(d.row)
-    columns = ["place", "rows", "metric", "printed", "recomputed", "rule", "likely cause"]
-    return pd.DataFrame([(key[0], "; ".join(rows), *key[1:]) for key, rows in lines.items()], columns=columns)
+    found = disagreements().sort_values("table", key=lambda names: names.map(order.index), kind="stable")
+    of_paper = [name for name in order if published.source(name).paper == paper]
+    places = {name: published.source(name).place.partition(",")[0] for name in of_paper}
+    places |= {name: "text" for name in published.texts() if name in of_paper}
+    found = found.assign(place=found["table"].map(places)).dropna(subset="place")
+    alike = ["place", "metric", "printed", "recomputed", "rule", "cause"]
+    lines = found.groupby(alike, sort=False)["row"].agg("; ".join).reset_index(name="rows")
+    columns = ["place", "rows", *alike[1:]]
+    return lines[columns].rename(columns={"cause": "likely cause"})
 
 
 def _averages() -> Iterator[Check]:

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from xtcq_book.arithmetic import MB, Bert, Check, table
+from xtcq.quantization import architecture
+from xtcq_book.arithmetic import MB, MIB, Check, adaqat_model, table
 
 _BASE = "BERT_BASE | FP32"
 _LINEARS = 73
@@ -82,13 +83,12 @@ def _mean_bits() -> Iterator[Check]:
 
 def _bitops() -> Iterator[Check]:
     """Equation 2 for uniform models; for Q-BERT and AQ-BERT the formula of section 4 from the printed size."""
-    linears = Bert().linears
     embedding = (table("adaqat-t5"), "AdaQAT | 8-8 | 8-32-32", "Embedding size MB")
     for t in (table(f"adaqat-t{number}") for number in (1, 2, 3)):
         for row in t.rows:
-            uniform = re.search(r"\| (\d)-\d-(\d)$", row)
+            uniform = re.search(r"\| (\d-\d-\d)$", row)
             if uniform:
-                bitops = int(uniform[1]) * int(uniform[2]) * linears / 1e9
+                bitops = adaqat_model(uniform[1])["bitops"] / 1e9
                 rule = "weight bits x activation bits x weights"
                 yield t.check(rule, row, "BitOPs 1e9", lambda bitops=bitops: bitops)
             for metric in (m for m in t.metrics(row) if "MP-8-8" in row and m.startswith("BitOPs 1e9")):
@@ -100,23 +100,25 @@ def _bitops() -> Iterator[Check]:
 def _embeddings() -> Iterator[Check]:
     t = table("adaqat-t5")
     for row in t.rows:
-        widths = row.rpartition(" | ")[2].replace("FP32", "32-32-32").split("-")
-        size = sum(int(bits) * count for bits, count in zip(widths, Bert().embeddings, strict=True)) / 8 / MB
+        widths = row.rpartition(" | ")[2].replace("FP32", "32-32-32")
+        size = adaqat_model("32-32", widths)["embedding_mb"]
         yield t.check("embedding weights at their bits, MB", row, "Embedding size MB", lambda size=size: size)
         cells = (t, f"{_BASE} | FP32", "Embedding size MB"), (t, row, "Embedding size MB")
         yield t.check("fp32 size / size", row, "CR", _over, *cells)
 
 
+def _megabytes(precision: str) -> float:
+    """Size in units of 10^6 bytes: the unit of the BitOPs formula of section 4 and of Table 5."""
+    return adaqat_model(precision)["nominal_mib"] * MIB / MB
+
+
 def _sizes() -> Iterator[Check]:
-    """Sizes in units of 10^6 bytes: the unit of the BitOPs formula of section 4 and of Table 5."""
-    bert = Bert()
     for t in (table("adaqat-t2"), table("adaqat-t3")):
         for row in (_BASE, "TernaryBERT | 2-2-8", "BinaryBERT | 1-1-4"):
-            weight, word = (32, 32) if row == _BASE else (int(bits) for bits in row[-5:].split("-")[:2])
-            size = bert.mixed_bytes(weight, word) / MB
+            size = _megabytes("32-32-32" if row == _BASE else row.rpartition(" | ")[2])
             yield t.check("model at its bits, MB", row, "Size MB", lambda size=size: size)
     # A learned width ends at 2 bits or more (cgernigon/AdaQAT, transformer/modeling_quant.py L820-823).
-    least = bert.mixed_bytes(2, 4) / MB
+    least = _megabytes("2-4-4")
     t2, t4 = table("adaqat-t2"), table("adaqat-t4")
     for t, row in [(t2, r) for r in t2.rows if r.startswith("AdaQAT")] + [(t4, r) for r in t4.rows]:
         size = max(least, t.value(row, "Size MB"))
@@ -125,9 +127,10 @@ def _sizes() -> Iterator[Check]:
 
 def _text() -> Iterator[Check]:
     t, t2, t3, t4, t5 = (table(f"adaqat-{name}") for name in ("text", "t2", "t3", "t4", "t5"))
-    bert, ours = Bert(), (t4, "MNLI-m/mm", "Size MB")
-    words, embedding, full = bert.embeddings[0], sum(bert.embeddings), 4 * bert.parameters / MB
-    yield t.check("parameters of BERT", "1 | BERT_BASE", "Parameters 1e6", lambda: bert.parameters / 1e6)
+    model, ours, full = architecture("bert-base"), (t4, "MNLI-m/mm", "Size MB"), _megabytes("32-32-32")
+    parameters, words = model.num_parameters(), model.embeddings.word_embeddings.weight.numel()
+    embedding = adaqat_model("32-32-32")["embedding_mb"] * MB / 4
+    yield t.check("parameters of BERT", "1 | BERT_BASE", "Parameters 1e6", lambda: parameters / 1e6)
     yield t.check("4 bytes a parameter, MB", "1 | BERT_BASE", "Size MB", lambda: full)
     yield t.check("both sizes in MB", "4.3 | FP32 baseline to AdaQAT", "Size ratio", lambda size: full / size, ours)
     qbert = (t2, "Q-BERT | MP-8-8", "Size MB")
@@ -143,7 +146,7 @@ def _text() -> Iterator[Check]:
     row = "5 | weight-only to AdaQAT"
     yield t.check("at most the ratio in Table 2", row, "BitOPs ratio", lambda: min(2, ratio))
     row, metric = "4.4 | embedding layer", "Share of parameters %"
-    yield t.check("embedding weights / parameters", row, metric, lambda: 100 * embedding / bert.parameters)
+    yield t.check("embedding weights / parameters", row, metric, lambda: 100 * embedding / parameters)
     row, metric = "4.4 | token embedding", "Share of the embedding layer %"
     yield t.check("token weights / embedding weights", row, metric, lambda: 100 * words / embedding)
     for row, start in (("4.4 | FP32 to 2-2-2", t5.rows[0]), ("4.4 | 8-32-32 to 2-2-2", "AdaQAT | 8-8 | 8-32-32")):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
-from IPython.display import Markdown
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from xtcq.quantization.targets import find_encoder
+from xtcq.quantization import find_encoder
 from xtcq.study.experiment import Experiment
-from xtcq.study.runs import is_trained, load_student, run
+from xtcq.study.runs import run, trained_student
+from xtcq.study.students import is_trained
 from xtcq.tasks import task_spec
-from xtcq_book import labels
-from xtcq_book.findings import bullets
-from xtcq_book.labels import MATRICES, Label, as_text
+from xtcq_book.labels import MATRICES, task
+from xtcq_book.plots import or_nothing, panels
 
 WORDS = "word embedding"
 _KINDS = ("latent", "binary", "untrained")
@@ -117,7 +118,7 @@ def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
 
 
 def measure(
-    experiments: Iterable[Experiment], label: Label, limit: float = 0.2, bins: int = 160
+    experiments: Iterable[Experiment], label: Callable[[Experiment], str], limit: float = 0.2, bins: int = 160
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load quantized students, train those whose weights are not there, and measure each against its counterpart.
 
@@ -136,9 +137,9 @@ def measure(
     """
     apart, shapes = [], []
     for experiment in experiments:
-        student, _ = load_student(experiment)
-        origin, _ = load_student(counterpart(experiment))
-        names = {"task": labels.task(experiment), "run": as_text(label(experiment))}
+        student, _ = trained_student(experiment)
+        origin, _ = trained_student(counterpart(experiment))
+        names = {"task": task(experiment), "run": label(experiment)}
         apart.append(pd.DataFrame(names, index=[0]).merge(distances(origin, student), how="cross"))
         apart[-1].insert(2, "step", _best_step(experiment))
         bars = histograms(student, np.linspace(-limit, limit, bins + 1))
@@ -168,55 +169,89 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([step, absolute, relative, flipped], axis=1)
 
 
-def findings(frame: pd.DataFrame, shapes: pd.DataFrame) -> Markdown:
-    """Which of two runs is farther from its full-precision counterpart, how far in which layers, and what it changed.
+def comparison(frame: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
+    """Each run along its layers, and beside the first run of its task.
 
     Args:
-        frame: distances of `measure`; the first run of a task is what its others are compared with.
+        frame: distances of `measure`.
         shapes: histograms of `measure`.
 
     Returns:
-        Sentences on each task.
+        Indexed by ``task`` and ``run``: the mean latent distance of the ``first layer %`` and the ``last layer %`` of
+        the norm, and its rank correlation with depth (``ρ depth``); beside the first run, in how many of the
+        ``matrices`` the latent weights lie ``farther`` away, the rank correlation of the two runs over matrices
+        (``ρ runs``), and the ``overlap %`` of their histograms of latent weights (NaN for the first run itself).
     """
-    lines = []
-    for task, of_task in frame.groupby("task", sort=False):
-        runs = {name: group.set_index(["layer", "matrix"]) for name, group in of_task.groupby("run", sort=False)}
-        (first, base), *others = runs.items()
-        for name, other in others:
-            overlap = f"The histograms of the latent matrices overlap by {_overlap(shapes, task, name, first):.1f} %."
-            lines.append(f"**{task}, {name} beside {first}**: {_compared(other, base)} {overlap}")
-        lines += [f"{task}, {name}, along the layers: {_along_layers(run)}" for name, run in runs.items()]
-    return bullets(lines, "No student was measured.")
+    rows = []
+    for title, of_task in frame[frame["matrix"] != WORDS].groupby("task", sort=False):
+        distances_of = of_task.set_index(["layer", "matrix"]).groupby("run", sort=False)["relative latent"]
+        (first, base), *_ = distances_of
+        for name, latent in distances_of:
+            layers = 100 * latent.groupby(level="layer").mean()
+            depth = spearmanr(latent.index.get_level_values("layer"), latent).statistic
+            row = {"task": title, "run": name, "first layer %": layers.iloc[0], "last layer %": layers.iloc[-1]}
+            row |= {"ρ depth": depth, "matrices": len(latent)}
+            if name != first:
+                row |= {"farther": (latent > base).sum(), "ρ runs": spearmanr(latent, base).statistic}
+                row["overlap %"] = _overlap(shapes, title, name, first)
+            rows.append(row)
+    columns = ["first layer %", "last layer %", "ρ depth", "matrices", "farther", "ρ runs", "overlap %"]
+    return pd.DataFrame(rows, columns=["task", "run", *columns]).set_index(["task", "run"])
 
 
-def _compared(run: pd.DataFrame, base: pd.DataFrame) -> str:
-    inner, base_inner = run.drop(index=0, level="layer"), base.drop(index=0, level="layer")
-    moved = {kind: [100 * each[f"relative {kind}"].mean() for each in (inner, base_inner)] for kind in _KINDS}
-    farther = (inner["relative latent"] > base_inner["relative latent"]).sum()
-    rank = spearmanr(inner["relative latent"], base_inner["relative latent"]).statistic
-    start = moved["untrained"][1]
-    flipped = [group["flipped"].mean() for group in (inner, base_inner)]
-    words = [group.loc[0, "flipped"].item() for group in (run, base)]
-    return (
-        f"its latent matrices lie {moved['latent'][0]:.1f} % of the norm from full precision, against "
-        f"{moved['latent'][1]:.1f} %, and farther in {farther} of {len(inner)} matrices (rank correlation of the two "
-        f"runs over matrices {rank:+.2f}). Its binary matrices lie {moved['binary'][0]:.1f} % from full precision, "
-        f"against {moved['binary'][1]:.1f} %; rounding alone puts them at {start:.1f} %, so training added "
-        f"{moved['binary'][0] - start:.1f} and {moved['binary'][1] - start:.1f} points. Training turned "
-        f"{flipped[0]:.1f} % of the matrices' signs, against {flipped[1]:.1f} %, and {words[0]:.1f} % of the word "
-        f"embedding's, against {words[1]:.1f} %."
+@or_nothing
+def distance_panels(frame: pd.DataFrame) -> Figure:
+    """Distance from full precision along the layers, six points a layer and run.
+
+    Matrices of a layer stand side by side, in the order in which data flow through them.
+
+    Args:
+        frame: distances of `measure`.
+
+    Returns:
+        The figure: latent weights on the left, binary weights on the right with what rounding does before training.
+    """
+    frame = frame[frame["matrix"] != WORDS]
+    offsets = dict(zip(MATRICES.values(), np.linspace(-0.3, 0.3, len(MATRICES)), strict=True))
+    start = frame[frame["run"] == frame.groupby("task")["run"].transform("first")].assign(run="without training")
+    parts = [(frame, "latent"), (frame, "binary"), (start, "untrained")]
+    points = pd.concat(
+        part.assign(
+            weights=f"{'latent' if kind == 'latent' else 'binary'} weights",
+            place=part["layer"] + part["matrix"].map(offsets),
+            distance=100 * part[f"relative {kind}"],
+        )
+        for part, kind in parts
     )
+    points = points.sort_values("task", key=lambda tasks: pd.factorize(tasks)[0], kind="stable")
+    what = {"xlabel": "layer", "ylabel": "distance (% of the norm)"}
+    look = {"kind": sns.scatterplot, "s": 18, "share": None}
+    grid = panels(points, ["task", "weights"], "place", "distance", "run", **what, **look)
+    for axes in grid.axes.flat:
+        axes.set_xticks(range(1, frame["layer"].max() + 1))
+    return grid.figure
 
 
-def _along_layers(run: pd.DataFrame) -> str:
-    inner = run.drop(index=0, level="layer").reset_index()
-    of_layer = 100 * inner.groupby("layer")["relative latent"].mean()
-    rank = spearmanr(inner["layer"], inner["relative latent"]).statistic
-    return (
-        f"the mean latent distance is {of_layer.iloc[0]:.1f} % of the norm in the first layer, {of_layer.iloc[-1]:.1f} "
-        f"% in the last, largest in layer {of_layer.idxmax()} and smallest in layer {of_layer.idxmin()} (rank "
-        f"correlation of layer and distance {rank:+.2f})."
-    )
+@or_nothing
+def histogram_panels(shapes: pd.DataFrame) -> Figure:
+    """Histograms of latent and binary weights of the first task's runs; matrices of layers above, word embedding below.
+
+    Args:
+        shapes: histograms of `measure`.
+
+    Returns:
+        The figure.
+    """
+    shapes = shapes[shapes["task"] == shapes["task"].iloc[0]].assign(kind=shapes["weights"] + " weights")
+    look = {"drawstyle": "steps-post", "markers": False, "estimator": None, "linewidth": 1, "share": None}
+    what = {"xlabel": "value of a weight", "ylabel": "share of the weights (%)"}
+    grid = panels(shapes, ["part", "kind"], "left", "share", "run", **what, **look)
+    for title, axes in grid.axes_dict.items():
+        filled = shapes[(shapes["share"] > 0) & shapes["kind"].map(title.endswith)]
+        axes.set_xlim(1.1 * filled["left"].min(), 1.1 * filled["right"].max())
+        axes.locator_params(axis="x", nbins=5)
+    grid.figure.suptitle(shapes["task"].iloc[0])
+    return grid.figure
 
 
 def _overlap(shapes: pd.DataFrame, task: str, name: str, other: str) -> float:
@@ -245,6 +280,6 @@ def _norm(matrix: Tensor) -> float:
 
 
 def _best_step(experiment: Experiment) -> int:
-    """Where the weights of `load_student` come from: the best evaluation."""
+    """Where the weights of a trained student come from: the best evaluation."""
     metric = task_spec(experiment.task).primary_metric
     return max(run(experiment).evaluations, key=lambda point: point["metrics"][metric])["step"]

@@ -1,10 +1,12 @@
-"""A packed student beside other ways to serve the same classifier on a processor: bytes, seconds, answers."""
+"""A packed student beside other backends for the same classifier on a processor: bytes, seconds, operators, answers."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +21,10 @@ from onnxruntime.quantization import quantize_dynamic
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from xtcq.deploy import load_packed
 from xtcq.deploy.export import INPUTS, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
-from xtcq.quantization import FrozenEmbedding, FrozenLinear, model_size
+from xtcq.packing import load_packed
+from xtcq.quantization import QuantizedLayer, model_size
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -30,8 +32,21 @@ BASELINE, PEER, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq"
 MIB = 2**20
 WEIGHTS_FILES = ("packed.safetensors", "model.safetensors")
 
+# What the operators of an encoder's graph are there for; those that are not named move data or add things up.
+PARTS = {
+    "products of integers": ("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
+    "products of floats": ("MatMul", "Gemm", "FusedMatMul"),
+    "quantizing activations": (
+        "QuantizeLinear", "DynamicQuantizeLinear", "ReduceMin", "ReduceMax", "Max", "Neg", "Div", "Expand", "Shape",
+    ),
+    "attention": ("MultiHeadAttention", "Attention", "Softmax"),
+    "LayerNorm": ("LayerNormalization", "SkipLayerNormalization"),
+    "GELU": ("BiasGelu", "Gelu", "FastGelu", "Erf"),
+}  # fmt: skip
+OTHER = "scales, embeddings, other"
+
 Batch = Mapping[str, np.ndarray]
-Way = Callable[[Batch], np.ndarray]
+Backend = Callable[[Batch], np.ndarray]
 
 
 def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
@@ -58,10 +73,10 @@ def _quietly() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def make_ways(
+def make_backends(
     teacher: BertForSequenceClassification, packed: Path, scratch: Path, threads: int | None = None
-) -> dict[str, Way]:
-    """Every way to serve: the teacher in floating point and with somebody's dynamic int8, the student in ours.
+) -> dict[str, Backend]:
+    """Backends that serve: the teacher in floating point and with somebody's dynamic int8, the student in ours.
 
     onnxruntime's tool quantizes the graph that xtcq makes of the teacher, with the same fused operators and without
     what a classifier does not read, so this peer is as strong as it can be.
@@ -92,7 +107,7 @@ def make_ways(
     }
 
 
-def pytorch(model: torch.nn.Module) -> Way:
+def pytorch(model: torch.nn.Module) -> Backend:
     """A classifier as a function of NumPy arrays."""
 
     def call(batch: Batch) -> np.ndarray:
@@ -106,12 +121,12 @@ def load_float64(packed: Path) -> PreTrainedModel:
     """The frozen model of a packed folder, computing in double precision: how far is float32 from the exact sums?"""
     model = load_packed(packed).double()
     for module in model.modules():
-        if isinstance(module, (FrozenLinear, FrozenEmbedding)):
+        if isinstance(module, QuantizedLayer):
             module.dtype = torch.float64
     return model
 
 
-def _onnx(path: Path, threads: int | None) -> Way:
+def _onnx(path: Path, threads: int | None) -> Backend:
     session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, dict(batch))[0]
 
@@ -136,45 +151,59 @@ def make_batches(data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows:
     return batches
 
 
-def answer(way: Way, data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int = 32) -> np.ndarray:
+def answer(backend: Backend, data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int = 32) -> np.ndarray:
     """Logits of every example, in the order of `data`; the arguments are those of `make_batches`."""
-    found = np.concatenate([way(batch) for batch in make_batches(data, tokenizer, rows)])
+    found = np.concatenate([backend(batch) for batch in make_batches(data, tokenizer, rows)])
     logits = np.empty_like(found)
     logits[np.argsort(data.lengths, kind="stable")] = found
     return logits
 
 
-def in_turns(ways: Mapping[str, Way], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
-    """Time every way on every batch; the ways take turns, round by round, so that a drift of the machine hits all.
+def in_turns(backends: Mapping[str, Backend], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
+    """Time every backend on every batch; they take turns, round by round, so that a drift of the machine hits all.
 
     Args:
-        ways: of `make_ways`.
+        backends: of `make_backends`.
         batches: of `make_batches`.
         rounds: over all batches.
 
     Returns:
-        Seconds, one row a round and batch, one column a way; and ``rows`` of the batch.
+        Seconds, one row a round and batch, one column a backend; and ``rows`` of the batch.
     """
     rows = [len(batch["input_ids"]) for batch in batches]
-    turns = ({name: _one_turn(way, batches) for name, way in ways.items()} for _ in range(rounds))
+    turns = ({name: _one_turn(backend, batches) for name, backend in backends.items()} for _ in range(rounds))
     return pd.concat([pd.DataFrame({"rows": rows} | turn) for turn in turns], ignore_index=True)
 
 
-def _one_turn(way: Way, batches: Sequence[Batch]) -> list[float]:
-    # The threads of the way before still spin for a while, and would slow this one down.
+def _one_turn(backend: Backend, batches: Sequence[Batch]) -> list[float]:
+    # The threads of the backend before still spin for a while, and would slow this one down.
     time.sleep(PAUSE)
     for batch in (batches[0], batches[-1]):
-        way(batch)
+        backend(batch)
     seconds = []
     for batch in batches:
         started = time.perf_counter()
-        way(batch)
+        backend(batch)
         seconds.append(time.perf_counter() - started)
     return seconds
 
 
+def ratios(seconds: pd.DataFrame, other: str = BASELINE) -> pd.DataFrame:
+    """How many times as fast as another backend each one was, batch by batch.
+
+    Args:
+        seconds: of `in_turns`.
+        other: name of the backend that the others are held against.
+
+    Returns:
+        One row a round and batch, one column a backend.
+    """
+    times = seconds.drop(columns="rows")
+    return (1 / times).mul(times[other], axis=0).rename_axis(columns="backend")
+
+
 def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
-    """Latency, throughput and speed in comparison, one row a way.
+    """Latency, throughput and speed in comparison, one row a backend.
 
     Args:
         seconds: of `in_turns`.
@@ -183,18 +212,17 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
         ``ms`` of a batch and ``texts/s``, medians over rounds and batches, and the median of how many times as fast as
         `BASELINE` and as `PEER`, with the quartiles of the former.
     """
-    times = seconds.drop(columns="rows")
-    against = {other: (1 / times).mul(times[other], axis=0) for other in (BASELINE, PEER)}
+    times, faster = seconds.drop(columns="rows"), ratios(seconds)
     return pd.DataFrame(
         {
             "ms": 1000 * times.median(),
             "texts/s": (1 / times).mul(seconds["rows"], axis=0).median(),
-            f"× {BASELINE}": against[BASELINE].median(),
-            "lower quartile": against[BASELINE].quantile(0.25),
-            "upper quartile": against[BASELINE].quantile(0.75),
-            f"× {PEER}": against[PEER].median(),
+            f"× {BASELINE}": faster.median(),
+            "lower quartile": faster.quantile(0.25),
+            "upper quartile": faster.quantile(0.75),
+            f"× {PEER}": ratios(seconds, PEER).median(),
         }
-    ).rename_axis("way")
+    ).rename_axis("backend")
 
 
 def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full: Path, rest: str) -> pd.DataFrame:
@@ -275,3 +303,38 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
         "99th percentile": float(np.quantile(differences, 0.99)),
         "maximum": float(differences.max()),
     }
+
+
+def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
+    """Where the time of an ONNX graph goes, by onnxruntime's own profiler.
+
+    Args:
+        graphs: ONNX files by name.
+        batches: run once each, after a round that is not counted.
+        threads: of onnxruntime; all physical cores by default.
+
+    Returns:
+        Milliseconds of a batch on average: one row a graph, one column a part of `PARTS`, and `OTHER`.
+    """
+    part_of = {operator: part for part, operators in PARTS.items() for operator in operators}
+    rows = {}
+    for name, path in graphs.items():
+        spent = dict.fromkeys([*PARTS, OTHER], 0.0)
+        for event in _kernels(path, batches, threads):
+            spent[part_of.get(event["args"]["op_name"], OTHER)] += event["dur"] / 1000 / len(batches)
+        rows[name] = spent
+    return pd.DataFrame(rows).T.rename_axis("graph")
+
+
+def _kernels(path: Path, batches: Sequence[Batch], threads: int | None) -> list[dict]:
+    """The profiler's events of operators in the second round over the batches."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = session_options(threads)
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for batch in [*batches, *batches]:
+            session.run(None, dict(batch))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
+    second = runs[len(batches)]
+    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time") and e["ts"] >= second]

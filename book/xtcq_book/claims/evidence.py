@@ -18,22 +18,10 @@ import numpy as np
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record
 from xtcq.tasks import least_score, task_spec
-from xtcq.tasks.metrics import LEAST_MATTHEWS, LEAST_SCORE
 from xtcq_book.claims.examples import influence, majority
 from xtcq_book.claims.ledger import LEAST_SEEDS, READINGS, TEACHER, Contrast, Found, Selector, Spread
 
 LEAST_RATES = 3
-GATES = f"""\
-A pair counts only if its teacher and the better of its two sides, by the best score in the mean over seeds, are more
-than two standard errors above always answering the most frequent class; without such a class above {LEAST_SCORE:g},
-and on CoLA above a Matthews correlation of {LEAST_MATTHEWS:g}. Where the learning rate is tuned, each side takes the
-best of its own rates, {LEAST_RATES} or more, and it may be neither the lowest nor the highest of them. It is chosen
-by the seeds that all rates of the side have, mostly a single one. The score of a seed that chose is too good by what
-choosing gains, so it does not count where at least {LEAST_SEEDS} others are left. Where there are fewer all count,
-which favours the side whose rates are more alike, by up to 0.3 of a seed's deviation. Learned widths count only if
-their search ran in the paper's regime. Runs with other data, or by another method of training, are never paired;
-those in another number format are, and are marked. Records without predictions, and generated tasks, count for
-nothing. What is left out is listed with its reason."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +166,8 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
     """
     # Records of schema 1 have no predictions, and were scored by another rule.
     usable = [r for r in records if r.predictions is not None and not task_spec(r.experiment.task).synthetic]
-    bearing = [r for r in usable if _matches(r.experiment, test.where)]
+    where = dict(test.where) | ({"budget": test.length} if test.length else {})
+    bearing = [r for r in usable if _matches(r.experiment, where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
     key, setting = _unseeded, _seeds
     if isinstance(test, Contrast):
@@ -278,7 +267,7 @@ def _seeds(test: Spread | Found, group: list[Record], teachers: Teachers) -> Set
             f"runs of one seed begin with several others, and which of them is not said: «{group[0].experiment}»"
         )
     better = fmean(value(record, "best") for [(_, record)] in runs.values())
-    found = test.name if isinstance(test, Found) else None
+    found = test.found if isinstance(test, Found) else None
     return replace(_gated(runs, better, teachers), group=_configuration(group[0].experiment), found=found)
 
 

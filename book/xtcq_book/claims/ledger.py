@@ -1,91 +1,124 @@
-"""What a claim of the papers is: an entry of ``book/claims.yaml``, which `xtcq_book.claims.ledger_file` reads.
+"""What a claim of the papers is: an entry of ``book/claims.yaml``, with the fields that stand here.
 
 A claim says how the paper's effect follows from the published tables (`Effect`), what would show the same here
-(`Contrast` or `Spread` of Records, or `Computed`), and on which side of which threshold the effect lies.
-`xtcq_book.claims.judging` judges it.
+(`Contrast` or `Spread` of Records, what a search `Found`, or `Computed`), and on which side of which threshold the
+effect lies. `xtcq_book.claims.judge` judges it.
 """
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any, Literal
 
+import yaml
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+
+from xtcq.adaqat import AdaQATSettings
+from xtcq.study.budgets import NAMES as BUDGET_NAMES
+from xtcq.study.experiment import WIDTH_SOURCES, Experiment
 from xtcq_book import published
+from xtcq_book.claims.computed import VALUES
+from xtcq_book.claims.paper import Effect, Stated
 
-# What a claim says of its effect, and the sign of the threshold: "not less" means at least minus the smallest effect.
-# "equal" is said of what is computed: within the smallest effect on either side.
-DIRECTIONS = {"greater": +1, "not less": -1, "not greater": +1, "less": -1, "equal": +1}
-REDUCTIONS = ("best", "std")
+# What a claim says of its effect. "Not less" means at least minus the smallest effect of interest; "equal" is said of
+# what is computed alone: within that on either side.
+Direction = Literal["greater", "not less", "not greater", "less", "equal"]
 TEACHER = "teacher"
 # Fewest seeds of a task that decide anything.
 LEAST_SEEDS = 3
 # Properties of an Experiment that a selector may name, and the fields that each is a reading of.
-READINGS = {"kept": ("layers",), "budget": ("epochs",), "widths": ("adaqat", "allocation")}
+READINGS = {"kept": ("layers",), "budget": ("epochs",), "width_source": ("adaqat", "allocation")}
+
+# A field that the file has and these have not is a slip.
+_CONFIG = ConfigDict(extra="forbid")
+_Name = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+_Sentence = Annotated[str, Field(pattern=r"\S")]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Printed rows that give one value a metric.
-
-    Attributes:
-        cells: (table, row) pairs; a row may hold ``*``, and is then the one matching row that prints the metric.
-        reduction: ``None`` for a single row, ``"best"`` for the maximum, ``"std"`` for the population deviation.
-    """
-
-    cells: tuple[tuple[str, str], ...]
-    reduction: str | None = None
+class ClaimError(ValueError):
+    """A ledger that cannot be used; the message names file, claim, field and remedy."""
 
 
-@dataclass(frozen=True)
-class Effect:
-    """The paper's effect: mean over cases and metrics of the sum of ``plus`` less the sum of ``minus``.
-
-    Attributes:
-        metrics: columns of the tables.
-        cases: (plus, minus) of each case that ``over`` spells out.
-    """
-
-    metrics: tuple[str, ...]
-    cases: tuple[tuple[tuple[Rows, ...], tuple[Rows, ...]], ...]
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Names of the tables that the effect is computed from, in order."""
-        rows = itertools.chain.from_iterable(plus + minus for plus, minus in self.cases)
-        return tuple(dict.fromkeys(table for term in rows for table, _ in term.cells))
+def _selector(value: Any) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(value, Mapping):
+        raise ValueError("write a mapping from fields of an Experiment to values, or 'teacher' as a term")
+    several = {name: values if isinstance(values, list | tuple) else [values] for name, values in value.items()}
+    return {name: tuple(_as_stored(str(name), one) for one in values) for name, values in several.items()}
 
 
-@dataclass(frozen=True)
-class Stated:
-    """A claim that the paper makes in words or in a figure, without numbers.
+def _as_stored(path: str, value: Any) -> Any:
+    """The value as an Experiment stores it; building one is what validates it."""
+    name = path.removeprefix("teacher.").removeprefix("start.")
+    # A student of half the paper's layers has other indices than the paper's: depth is not checked here.
+    if name == "kept" and (value is None or isinstance(value, list | tuple)):
+        return value and tuple(value)
+    if (name == "budget" and value in BUDGET_NAMES) or (name == "width_source" and value in WIDTH_SOURCES):
+        return value
+    try:
+        if name.startswith("adaqat."):
+            setting = name.removeprefix("adaqat.")
+            return getattr(AdaQATSettings(**{setting: value}), setting)
+        probe = {"task": "mrpc", "epochs": 1, "learning_rate": 1e-4, "precision": "2-2-8", name: value}
+        shared = {field: probe[field] for field in ("task", "model") if field in probe}
+        teacher = Experiment(**shared, epochs=1, learning_rate=1)
+        return getattr(Experiment(**{"teacher": teacher} | probe), name)
+    except (TypeError, ValueError) as error:
+        hint = " (to YAML, 1e-4 is text: write 1.0e-4)" if isinstance(value, str) and re.match(r"\d+e", value) else ""
+        expected = "a field and value of an Experiment, or of its search as 'adaqat.name'"
+        raise ValueError(f"{path!r} is {value!r}; write {expected}: {error}{hint}") from None
 
-    Attributes:
-        paper: `published.XTC` or `published.ADAQAT`.
-        place: where.
-    """
 
-    paper: str
-    place: str
+def _length(value: Any) -> tuple[str, ...]:
+    if isinstance(value, dict) and set(value) == {"any"} and isinstance(value["any"], str):
+        return ()
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or names == [] or not set(map(str, names)) <= set(BUDGET_NAMES):
+        expected = f"one or a list of {', '.join(BUDGET_NAMES)}, or 'any: why the claim may be judged at every length'"
+        raise ValueError(f"write {expected}")
+    return tuple(names)
 
 
-Selector = Mapping[str, tuple[Any, ...]]
+def _known(name: str) -> str:
+    if name not in VALUES:
+        raise ValueError(f"write one of {', '.join(VALUES)}")
+    return name
+
+
+Selector = Annotated[Mapping[str, tuple[Any, ...]], PlainValidator(_selector)]
 """Fields of an Experiment, or one of `READINGS`, each with the values that are accepted.
 
-``teacher.x`` and ``start.x`` are fields of its teacher and of the run that it starts from.
+``teacher.x`` and ``start.x`` are fields of its teacher and of the run that it starts from, ``adaqat.x`` of its search.
 """
+Term = Annotated[Selector | Literal["teacher"], PlainValidator(lambda v: v if v == TEACHER else _selector(v))]
+Length = Annotated[tuple[str, ...], PlainValidator(_length)]
+"""Budgets that all Records must have; none where any length will do, for the reason that the file gives."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Contrast:
     """Records that stand against each other: equal in every field of the Experiment but those named here.
 
     Attributes:
-        where: what all of them have; the budget, if the claim speaks of one.
+        where: what all of them have.
         plus: selectors whose scores are added; the string ``"teacher"`` is the Record of the students' teacher.
         minus: selectors whose scores are subtracted, one for each of ``plus``, with which it is to be compared first.
-        tune: field over whose values each side takes its best, ``"learning_rate"``; None for none.
+        length: of all of them.
+        tune: field over whose values each side takes its best; None for none.
         bitops: most by which the bit operations of the two sides may differ, as a share; None for a claim that does not
             compare at equal ones.
         control: of a claim about the distance to the teacher, the students without what is claimed: only where they
@@ -93,10 +126,11 @@ class Contrast:
     """
 
     where: Selector
-    plus: tuple[Selector | str, ...]
-    minus: tuple[Selector | str, ...]
-    tune: str | None = None
-    bitops: float | None = None
+    plus: Annotated[tuple[Term, ...], Field(min_length=1)]
+    minus: Annotated[tuple[Term, ...], Field(min_length=1)]
+    length: Length
+    tune: Literal["learning_rate"] | None = None
+    bitops: Annotated[float, Field(gt=0, lt=1)] | None = None
     control: Selector | None = None
 
     @property
@@ -104,56 +138,95 @@ class Contrast:
         """The terms that choose students, of both sides."""
         return [term for term in (*self.plus, *self.minus) if term != TEACHER]
 
+    @model_validator(mode="after")
+    def _pairs(self) -> Contrast:
+        if len(self.plus) != len(self.minus):
+            raise ValueError("write as many terms in 'minus' as in 'plus', pair by pair")
+        compared = [path.partition(".")[0] for term in self.selectors for path in term]
+        if not compared or (TEACHER in self.plus + self.minus and TEACHER in compared):
+            raise ValueError("write a field that is compared; 'teacher' as a term only where all share one")
+        return self
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=_CONFIG)
 class Spread:
     """Records that differ in their seed: the deviation over seeds of the average over tasks.
 
     Attributes:
-        where: what all of them have.
+        spread: what all of them have.
+        length: of all of them.
     """
 
-    where: Selector
+    spread: Selector
+    length: Length
+
+    @property
+    def where(self) -> Selector:
+        """What all of them have."""
+        return self.spread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Found:
     """What a search for widths ends with.
 
     Attributes:
         where: what all of its Records have.
-        name: of the number in ``Record.exploration``; it stands in place of a score.
+        found: name of the number in ``Record.exploration``; it stands in place of a score.
+        length: of all of them.
     """
 
     where: Selector
-    name: str
+    found: str
+    length: Length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Computed:
-    """A value that needs no training: one of `claims.computed.VALUES`, beside the number that the paper prints."""
+    """A value that needs no training, beside the number that the paper prints.
 
-    name: str
+    Attributes:
+        computed: name of one of `claims.computed.VALUES`.
+    """
+
+    computed: Annotated[str, AfterValidator(_known)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Untestable:
-    """Why a claim cannot be tested here."""
+    """A claim that cannot be tested here.
 
-    because: str
+    Attributes:
+        untestable: why.
+    """
+
+    untestable: _Sentence
 
 
-Test = Contrast | Spread | Found | Computed | Untestable
+def _kind(value: Any) -> str:
+    """Which kind of effect or test an entry is: the field says it that no other kind has."""
+    names = value if isinstance(value, dict) else getattr(value, "__dataclass_fields__", ())
+    return next((kind for kind in ("stated", "computed", "untestable", "spread", "found") if kind in names), "")
 
 
-@dataclass(frozen=True)
+Test = Annotated[
+    Annotated[Contrast, Tag("")]
+    | Annotated[Spread, Tag("spread")]
+    | Annotated[Found, Tag("found")]
+    | Annotated[Computed, Tag("computed")]
+    | Annotated[Untestable, Tag("untestable")],
+    Discriminator(_kind),
+]
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Claim:
     """One entry of the ledger.
 
     Attributes:
         id: short name.
         claim: what the paper says, in our words.
-        direction: a key of `DIRECTIONS`.
+        direction: on which side of the threshold the effect lies.
         smallest_effect: in points; with the direction it gives the threshold.
         because: why this is the smallest effect of interest.
         scale: at which scale the paper says it.
@@ -163,44 +236,114 @@ class Claim:
         least_tasks: fewest tasks that decide it.
     """
 
-    id: str
-    claim: str
-    direction: str
-    smallest_effect: float
-    because: str
-    scale: str
-    chapter: str
-    effect: Effect | Stated
+    id: _Name
+    claim: _Sentence
+    direction: Direction
+    smallest_effect: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+    because: _Sentence
+    scale: _Sentence
+    chapter: _Name
+    effect: Annotated[Annotated[Effect, Tag("")] | Annotated[Stated, Tag("stated")], Discriminator(_kind)]
     test: Test
-    least_tasks: int = 3
-
-    @property
-    def threshold(self) -> float:
-        """The effect at which the claim begins to hold, in points."""
-        return DIRECTIONS[self.direction] * self.smallest_effect
+    least_tasks: Annotated[int, Field(ge=1, strict=True)] = 3
 
     def holds_at(self, effect: float) -> bool:
-        """Whether an effect lies on the claimed side of the threshold."""
+        """Whether an effect lies on the claimed side of the threshold.
+
+        Args:
+            effect: in points.
+        """
         if self.direction == "equal":
             return abs(effect) <= self.smallest_effect
-        upwards = self.direction in ("greater", "not less")
-        return effect >= self.threshold if upwards else effect <= self.threshold
+        threshold = self.smallest_effect if self.direction in ("greater", "not greater") else -self.smallest_effect
+        return effect >= threshold if self.direction in ("greater", "not less") else effect <= threshold
 
     @property
     def source(self) -> str:
         """Paper and tables, as a reader would cite them."""
-        if isinstance(self.effect, Stated):
-            return f"{self.effect.paper}, {self.effect.place}"
-        texts = published.texts()
-        places = [
-            place if table in texts else place.partition(",")[0]
-            for table, place in ((table, published.source(table).place) for table in self.effect.tables)
-        ]
-        return f"{self.paper}, {', '.join(dict.fromkeys(places))}"
+        return self.effect.source
 
     @property
     def paper(self) -> str:
         """The paper that makes the claim: `published.XTC` or `published.ADAQAT`."""
-        if isinstance(self.effect, Stated):
-            return self.effect.paper
-        return published.source(self.effect.tables[0]).paper
+        return self.effect.paper
+
+    def paper_effect(self) -> float | None:
+        """The paper's effect, mean over its metrics, in points; None for a claim without numbers.
+
+        Raises:
+            ValueError: a row or a metric does not exist, or a malformed table (names the claim).
+        """
+        try:
+            return fmean(self.effect.values().values()) if isinstance(self.effect, Effect) else None
+        except ValueError as error:
+            raise ValueError(f"claim {self.id!r}: {error}") from None
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Claim:
+        if self.direction == "equal" and not isinstance(self.test, Computed):
+            raise ValueError("write another direction: only what is computed is 'equal' to a printed number")
+        if not isinstance(self.test, Contrast) or len(self.test.plus) > 1:
+            return self
+        if TEACHER in self.test.plus:
+            raise ValueError("the teacher belongs into 'minus', since a control arm takes the place of 'plus'")
+        if TEACHER in self.test.minus and self.test.control is None:
+            raise ValueError(
+                "write as 'control' the students without what is claimed, which have to keep the bound as well, since "
+                "the teacher is a term; where there is no such arm, write the reason as 'test: {untestable: ...}'"
+            )
+        return self
+
+
+_CLAIM = TypeAdapter(Claim)
+
+
+def load_claims(path: Path | None = None) -> list[Claim]:
+    """Read and validate the ledger.
+
+    Args:
+        path: another file than that beside the folder of published tables.
+
+    Returns:
+        The claims in the file's order.
+
+    Raises:
+        ClaimError: the file is missing, is no YAML, or an entry is malformed.
+
+    >>> from xtcq_book.claims.ledger import load_claims
+    >>> claim = load_claims()[0]
+    >>> claim.direction, claim.smallest_effect, claim.holds_at(-0.2), claim.holds_at(-0.4)
+    ('not less', 0.3, True, False)
+    """
+    path = path or published.folder().parent / "claims.yaml"
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ClaimError(f"{path} cannot be read ({error.strerror}); restore it from version control") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ClaimError(f"{path} is no YAML: {' '.join(str(error).split())}; correct the place it names") from None
+    entries = data.get("claims") if isinstance(data, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ClaimError(f"{path} holds no list under the key 'claims'; write '- id: ...' entries below it")
+    claims: dict[str, Claim] = {}
+    for number, entry in enumerate(entries, 1):
+        name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+        try:
+            claim = _CLAIM.validate_python(entry)
+        except ValidationError as error:
+            raise ClaimError(f"{path}: claim {name!r}, {_explain(error)}") from None
+        if claim.id in claims:
+            raise ClaimError(f"{path}: claim {name!r} is there twice; give one of them another id")
+        claims[claim.id] = claim
+    return list(claims.values())
+
+
+def _explain(error: ValidationError) -> str:
+    """Field, value and what was expected, of every fault of an entry."""
+    faults = []
+    for fault in error.errors():
+        place = ".".join(str(step) for step in fault["loc"] if step != "") or "entry"
+        # The value of what is missing, or of several fields together, is all that stands around it.
+        value = "" if isinstance(fault["input"], dict | ArgsKwargs) else f" is {fault['input']!r}"
+        faults.append(f"field {place!r}{value}: {fault['msg'].removeprefix('Value error, ')}")
+    return "; ".join(dict.fromkeys(faults))

@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import Estimate
-from xtcq_book.claims.judging import DECIDED, Judgement, counts, judge_all
+from xtcq_book.claims.judge import DECIDED, SCORES, Judgement, Scored, counts, judge_all
 from xtcq_book.claims.ledger import Computed, Found
 
 _WIDTHS = ("13em", "9em", "9em", "13em")
@@ -22,6 +22,7 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
     """A judgement as JSON-able fields."""
     claim, evidence = judgement.claim, judgement.evidence
     trained = judgement.paper_effect is not None and not _computed(judgement)
+    scores = {score: getattr(judgement, score) for score in SCORES}
     return {
         "id": claim.id,
         "claim": claim.claim,
@@ -30,12 +31,12 @@ def as_data(judgement: Judgement) -> dict[str, Any]:
         "smallest_effect": claim.smallest_effect,
         "verdict": judgement.verdict,
         "because": judgement.because,
-        "verdict_best": judgement.verdict_best,
-        "verdict_last": judgement.verdict_last,
+        "verdict_best": judgement.best and judgement.best.verdict,
+        "verdict_last": judgement.last and judgement.last.verdict,
         "also_beyond_these_examples": judgement.beyond,
         "unit": _unit(judgement),
-        "points": {"best": _estimate(judgement.best), "last": _estimate(judgement.last)},
-        "lift": {"best": _estimate(judgement.best_lift), "last": _estimate(judgement.last_lift)},
+        "points": {score: _estimate(scored and scored.points) for score, scored in scores.items()},
+        "lift": {score: _estimate(scored and scored.lift) for score, scored in scores.items()},
         "control": judgement.control,
         "paper_effect": judgement.paper_effect,
         "paper_interval": judgement.paper_interval,
@@ -80,7 +81,9 @@ def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
             "says": f"{j.claim.direction} {j.claim.smallest_effect:g}",
             "source": j.claim.source,
             "paper": _paper(j),
-            "best": f"{j.paper_effect + j.best.effect:.2f}" if _computed(j) else _effect(j.best) + " bits" * _found(j),
+            "best": f"{j.paper_effect + j.best.points.effect:.2f}"
+            if _computed(j)
+            else _effect(j.best) + " bits" * _found(j),
             "last": _effect(None if _found(j) else j.last),
             "scale": scale(j) or "–",
             "verdict": j.verdict + " (also beyond these examples)" * j.beyond,
@@ -155,7 +158,7 @@ def chapter(name: str) -> Styler:
     return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
 
 
-def show(judgements: Iterable[Judgement], name: str) -> Styler:
+def show(judgements: Sequence[Judgement], name: str) -> Styler:
     """The ledger for a page: four columns whose text wraps, and each row leads to its chapter.
 
     Args:
@@ -174,7 +177,7 @@ def show(judgements: Iterable[Judgement], name: str) -> Styler:
             "paper": _lines(r.paper, j.paper_verdict, small=f"{r.source}<br>{escape(j.claim.scale)}"),
             "ours": _lines(*_ours(j, r), small="" if r.scale == "–" else r.scale) + _left_out(j),
         }
-        for j, r in ((j, next(to_frame([j]).itertuples())) for j in judgements)
+        for j, r in zip(judgements, to_frame(judgements).itertuples(), strict=True)
     )
     cells = [("white-space", "normal"), ("text-align", "left"), ("vertical-align", "top"), ("padding", "0.4em 0.6em")]
     widths = [{"selector": f"td.col{i}", "props": [("min-width", width)]} for i, width in enumerate(_WIDTHS)]
@@ -186,16 +189,17 @@ def _ours(j: Judgement, row: Any) -> list[str]:
     if j.last is None or _found(j):
         return [row.best]
     lines = [f"best {row.best}", f"last {row.last}"]
-    if j.best.both:
-        lines.append(f"best, for other examples too [{j.best.both[0]:+.2f}, {j.best.both[1]:+.2f}]")
-    elif j.best_lift:
+    points, lift = j.best.points, j.best.lift
+    if points.both:
+        lines.append("best, for other examples too [{:+.2f}, {:+.2f}]".format(*points.both))
+    elif lift:
         early = ", ".join(j.evidence.shortened)
         lines.append(
             f"for other examples: {f'no predictions at the best shared step ({early})' if early else _NO_LABELS}"
         )
-    if j.best_lift:
-        share = _points(j.best_lift.effect, j.best_lift.seeds, 1)
-        lines.append(f"{share} % of the lift; same sign in {j.best.agree} of {j.best.tasks} tasks")
+    if lift:
+        share = _points(lift.effect, lift.seeds, 1)
+        lines.append(f"{share} % of the lift; same sign in {points.agree} of {points.tasks} tasks")
     if j.control is not None:
         lines.append(f"control {j.control:+.2f}")
     if j.evidence.mixed:
@@ -232,8 +236,8 @@ def _paper(j: Judgement, decimals: int = 2) -> str:
     return f"{j.paper_effect:g}" if _computed(j) else _points(j.paper_effect, j.paper_interval, decimals)
 
 
-def _effect(estimate: Estimate | None, decimals: int = 2) -> str:
-    return "–" if estimate is None else _points(estimate.effect, estimate.seeds, decimals)
+def _effect(scored: Scored | None, decimals: int = 2) -> str:
+    return "–" if scored is None else _points(scored.points.effect, scored.points.seeds, decimals)
 
 
 def _points(effect: float, bounds: tuple[float, float] | None, decimals: int = 2) -> str:

@@ -4,7 +4,9 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from xtcq_book.chapters import cost, plots_cost
+from xtcq_book.arithmetic import MIB
+from xtcq_book.chapters import cost, errata
+from xtcq_book.frame import to_frame
 
 from xtcq.study import load_profile
 from xtcq.study.records import save_record
@@ -25,15 +27,6 @@ def timed(make_record):
     return build
 
 
-def test_a_run_as_a_row(timed):
-    record = timed(36.0, layers=(1, 3, 5), lora_rank=8)
-    (row,) = cost.to_frame([record]).to_dict("records")
-    assert (row["task"], row["layers"], row["depth"], row["LoRA rank"]) == ("MRPC", "skip 3", "skip 3", 8)
-    assert (row["steps"], row["hours"], row["wall hours"], row["ms per step"]) == (10, 0.01, 0.02, 3600.0)
-    (deep,) = cost.to_frame([timed(1.0)]).to_dict("records")
-    assert (deep["layers"], deep["depth"], deep["teacher"]) == ("all", "all 6", "all 6")
-
-
 def test_a_choice_is_compared_with_everything_else_equal(timed):
     records = [
         timed(10.0),
@@ -52,7 +45,7 @@ def test_a_choice_is_compared_with_everything_else_equal(timed):
         timed(99.0, stages="two-stage", layers=(1, 3, 5)),
         timed(5.5, lora_rank=8, learning_rate=5e-4),
     ]
-    table = cost.relative_cost(cost.to_frame(records))
+    table = cost.relative_cost(to_frame(records))
     plan = table.loc[("CPU, fp32", 1, "plan", "three-stage", "one-stage")]
     # Ratios of 1, 2 and 4: their logarithms deviate by log 2, and t of two degrees of freedom is 4.30265.
     reach = 2 ** (4.30265 / 3**0.5)
@@ -67,7 +60,7 @@ def test_a_choice_is_compared_with_everything_else_equal(timed):
 def test_runs_that_are_equal_in_everything_count_as_one_pair(timed):
     start = load_profile("mini").student("mrpc", stages="one-stage")
     records = [timed(10.0), timed(40.0, start=start), timed(10.0, stages="two-stage")]
-    table = cost.relative_cost(cost.to_frame(records))
+    table = cost.relative_cost(to_frame(records))
     # The geometric mean of 10 and 40 is 20.
     assert table["times"].to_list() == [pytest.approx(0.5)] and table["pairs"].to_list() == [1]
 
@@ -79,7 +72,7 @@ def test_layers_precision_and_augmentation_are_compared_too(timed):
         timed(8.0, precision="2-2-8"),
         timed(11.0, augmentation="neighbours"),
     ]
-    times = cost.relative_cost(cost.to_frame(records))["times"].droplevel(["device", "side_by_side"])
+    times = cost.relative_cost(to_frame(records))["times"].droplevel(["device", "side by side"])
     assert times.to_dict() == {
         ("layers", "skip 3", "all"): pytest.approx(0.6),
         ("W-E-A", "2-2-8", "1-1-8"): pytest.approx(0.8),
@@ -89,49 +82,10 @@ def test_layers_precision_and_augmentation_are_compared_too(timed):
 
 def test_sums_by_group_of_comparable_times(timed):
     records = [timed(3600.0, side_by_side=2), timed(1800.0), timed(1800.0, task="cola"), timed(3600.0, seed=7)]
-    table = cost.totals(cost.to_frame(records))
+    table = cost.totals(to_frame(records))
     assert table.index.to_list() == [("CPU, fp32", 1, "MRPC"), ("CPU, fp32", 1, "CoLA"), ("CPU, fp32", 2, "MRPC")]
     assert table["hours"].to_list() == [1.5, 0.5, 1.0]
     assert table["runs"].to_list() == [2, 1, 1] and table["steps"].to_list() == [20, 10, 10]
-
-
-def test_findings_say_how_sure_a_ratio_is(timed):
-    records = [timed(100.0), timed(120.0, seed=7), timed(72.0, lora_rank=1), timed(60.0, lora_rank=1, seed=7)]
-    records += [timed(90.0, stages="two-stage"), timed(140.0, stages="two-stage", seed=7)]
-    records += [timed(80.0, precision="2-2-8")]
-    lines = cost.findings(cost.to_frame(records)).data.splitlines()
-    assert lines[0].startswith("- **CPU, fp32, 1 side by side**: 7 runs took 0.2 device hours of training steps, 50 %")
-    assert "are a factor of 1.20 apart (median of configurations: 3), and 1.56 at most" in lines[1]
-    # Ratios of 0.9 and 1.1667: their mean is 1.0247, and two pairs that disagree tell nothing.
-    assert lines[2].startswith(
-        "- A step with plan two-stage costs 1.02 times one with one-stage (0.20 to 5.33 over 2 pairs"
-    )
-    assert lines[2].endswith(", 1 of 2 above 1; not told apart from 1).")
-    assert lines[3] == "- A step with W-E-A 2-2-8 costs 0.80 times one with 1-1-8 (one pair)."
-    assert lines[4].endswith(", 2 of 2 below 1; not told apart from 1).")
-    assert len(lines) == 5
-
-
-def test_many_small_gains_are_no_noise(timed):
-    """Half the layers cost 0.67 in 8 of 8 pairs, while runs that should be equal were up to 2.4 apart."""
-    records = []
-    for seed, (whole, ratio) in enumerate(zip((100, 240, 110, 90, 130, 120, 100, 95), (0.6, 0.71) * 4, strict=True)):
-        records += [timed(float(whole), seed=seed), timed(whole * ratio, seed=seed, layers=(1, 3, 5))]
-    line = cost.findings(cost.to_frame(records)).data.splitlines()[-1]
-    # Logarithms of 0.6 and 0.71, four each: t of seven degrees of freedom is 2.36462.
-    mean, deviation = 0.426**0.5, math.log(0.71 / 0.6) / 2 * math.sqrt(8 / 7)
-    low, high = (mean * math.exp(sign * 2.36462 * deviation / math.sqrt(8)) for sign in (-1, 1))
-    expected = f"{mean:.2f} times one with all ({low:.2f} to {high:.2f} over 8 pairs, 8 of 8 below 1)."
-    assert line == f"- A step with layers skip 3 costs {expected}"
-
-
-def test_a_run_that_was_cut_off_and_lost_count_of_its_time(timed):
-    cut = dataclasses.replace(timed(3600.0, seed=7), wall_seconds=100.0)
-    frame = cost.to_frame([timed(3600.0), cut])
-    assert frame["wall hours"].isna().to_list() == [False, True]
-    line = cost.findings(frame).data.splitlines()[0]
-    assert "2 runs took 2.0 device hours of training steps, 50 %" in line
-    assert "(without 1 that lost count of that time when cut off)" in line
 
 
 def test_old_records_are_read_where_there_is_no_new_one(folders, monkeypatch, timed):
@@ -141,15 +95,6 @@ def test_old_records_are_read_where_there_is_no_new_one(folders, monkeypatch, ti
     new = timed(2.0)
     save_record(new)
     assert cost.records_of(load_profile("mini")) == [new]
-
-
-def test_an_edition_without_records(folders):
-    frame = cost.to_frame(cost.records_of(load_profile("mini")))
-    assert frame.empty and cost.totals(frame).empty and cost.relative_cost(frame).empty
-    assert cost.findings(frame).data == "None of these runs has a Record."
-    for draw in (plots_cost.score_over_hours, plots_cost.score_over_steps, plots_cost.score_over_size):
-        assert not any(axes.get_visible() for axes in draw(frame).axes)
-    plt.close("all")
 
 
 def test_records_of_another_scale_are_left_out(folders, timed, make_record):
@@ -163,6 +108,44 @@ def test_records_of_another_scale_are_left_out(folders, timed, make_record):
     assert demo.experiment.task == "demo-pairs"
 
 
+def test_how_far_apart_times_are_that_should_be_equal(timed):
+    records = [timed(100.0), timed(120.0, seed=7), timed(72.0, lora_rank=1), timed(60.0, lora_rank=1, seed=7)]
+    records += [timed(90.0, stages="two-stage"), timed(140.0, stages="two-stage", seed=7)]
+    records += [timed(80.0, precision="2-2-8"), timed(1.0, side_by_side=2)]
+    frame = to_frame(records)
+    assert cost.spread(frame).loc[("CPU, fp32", 1)].to_dict() == pytest.approx(
+        {"configurations": 3, "median": 1.2, "largest": 140 / 90}
+    )
+    assert len(cost.spread(frame)) == 1
+
+
+def test_many_small_gains_are_no_noise(timed):
+    """Half the layers cost 0.67 in 8 of 8 pairs, while runs that should be equal were up to 2.4 apart."""
+    records = []
+    for seed, (whole, ratio) in enumerate(zip((100, 240, 110, 90, 130, 120, 100, 95), (0.6, 0.71) * 4, strict=True)):
+        records += [timed(float(whole), seed=seed), timed(whole * ratio, seed=seed, layers=(1, 3, 5))]
+    row = cost.relative_cost(to_frame(records)).iloc[0]
+    # Logarithms of 0.6 and 0.71, four each: t of seven degrees of freedom is 2.36462.
+    mean, deviation = 0.426**0.5, math.log(0.71 / 0.6) / 2 * math.sqrt(8 / 7)
+    low, high = (mean * math.exp(sign * 2.36462 * deviation / math.sqrt(8)) for sign in (-1, 1))
+    assert row[["times", "low", "high", "pairs", "below 1"]].to_list() == pytest.approx(
+        [mean, low, high, 8, 8], rel=1e-5
+    )
+
+
+def test_a_run_that_lost_count_of_its_time_enters_no_share(timed):
+    cut = dataclasses.replace(timed(3600.0, seed=7), wall_seconds=100.0)
+    row = cost.totals(to_frame([timed(3600.0), cut])).iloc[0]
+    assert row.to_dict() == {"runs": 2, "steps": 20, "hours": 2.0, "% of wall time": 50.0}
+
+
+def test_an_edition_without_records(folders):
+    frame = to_frame(cost.records_of(load_profile("mini")))
+    for table in (cost.totals, cost.spread, cost.relative_cost, cost.students):
+        assert table(frame).empty
+    assert not cost.score_over(frame, "hours", "hours").axes
+
+
 @pytest.fixture
 def frame(timed):
     records = [
@@ -172,33 +155,149 @@ def frame(timed):
         timed(36.0, score=50.0, task="cola", layers=(1, 3, 5)),
         timed(36.0, score=51.0, task="cola", seed=7),
     ]
-    return cost.to_frame(records).assign(**{"packed MiB": [4.0, 6.0, 4.0, 3.0, 4.0]})
+    yield to_frame(records).assign(**{"packed MiB": [4.0, 6.0, 4.0, 3.0, 4.0]})
+    plt.close("all")
+
+
+def _points(axes):
+    return [tuple(map(float, point)) for drawn in axes.collections for point in drawn.get_offsets()]
 
 
 def test_panels_hold_what_can_be_compared(frame):
-    figure = plots_cost.score_over_hours(frame)
-    visible = [axes for axes in figure.axes if axes.get_visible()]
+    figure = cost.score_over(frame, "hours", "device hours", by=("device", "side by side"))
     # The run beside another one is alone in its group.
-    assert [a.get_title().splitlines()[0] for a in visible] == ["MRPC", "CoLA"]
-    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in visible[0].get_lines()]
-    assert points == [(0.01, 70.0), (0.02, 75.0)]
-    hollow, filled = visible[1].get_lines()
-    assert hollow.get_markerfacecolor() == "white" != filled.get_markerfacecolor()
-    marks = [line.get_marker() for line in visible[0].get_lines()]
-    assert marks[0] != marks[1] and visible[0].get_xlabel() == "device hours of training steps"
-    plt.close("all")
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{task}, CPU, fp32, 1 side by side" for task in ("MRPC", "CoLA")
+    ]
+    assert [_points(axes) for axes in figure.axes] == [[(0.01, 70.0), (0.02, 75.0)], [(0.01, 50.0), (0.01, 51.0)]]
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert {"one-stage", "1-bit", "2-bit", "1-bit, fewer layers"} <= set(named)
+    assert not cost.score_over(frame.iloc[:1], "hours", "device hours", by=("device",)).axes
 
 
 def test_steps_share_a_panel(frame):
-    mrpc = plots_cost.score_over_steps(frame).axes[0]
-    assert len(mrpc.get_lines()) == 3 and mrpc.get_xlabel() == "optimizer steps"
-    plt.close("all")
+    mrpc = cost.score_over(frame, "steps", "optimizer steps").axes[0]
+    assert len(_points(mrpc)) == 3 and mrpc.get_xlabel() == "optimizer steps"
 
 
 def test_the_line_joins_runs_that_no_smaller_one_beats(frame):
-    worse = frame.iloc[[1]].assign(score=40.0, **{"packed MiB": 60.0})
-    mrpc = plots_cost.score_over_size(pd.concat([frame, worse])).axes[0]
-    line = mrpc.get_lines()[-1]
+    worse = frame.iloc[[1]].assign(best=40.0, **{"packed MiB": 60.0})
+    mrpc = cost.score_over(pd.concat([frame, worse], ignore_index=True), "packed MiB", "size").axes[0]
+    (line,) = (line for line in mrpc.get_lines() if line.get_color() == "grey")
     assert list(line.get_xdata()) == [4.0, 6.0] and list(line.get_ydata()) == [70.0, 75.0]
     assert mrpc.get_xscale() == "log"
-    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return cost.printed_sizes()
+
+
+def test_every_printed_size_is_computed_again(printed, bert):
+    assert len(printed) == 17 and not printed.index.duplicated().any()
+    row = printed.loc[(6, 1, 0)]
+    assert (row["tables"], row["printed"], row["printed ratio"]) == ("C.8, C.15", 8.0, 52.3)
+    assert row["nominal"] == pytest.approx(bert(6).matrices / 8 / MIB)
+    assert row["printed - nominal"] == pytest.approx(8.0 - row["nominal"])
+    full = printed.loc[(6, 32, 0)]
+    assert full["packed"] == pytest.approx(4 * bert(6).parameters / MIB)
+    assert full["packed ratio"] == pytest.approx(bert(12).parameters / bert(6).parameters)
+
+
+def test_the_rule_behind_a_size_is_found(printed):
+    rules = printed["rule"].to_dict()
+    assert rules[12, 1, 0] == rules[4, 2, 0] == "matrices at their bits"
+    assert rules[12, 2, 0] == "none; the ratio 16.0 fits the computed size: a misprint"
+    # 15.948 rounds to 15.9, and 14.525 to 14.5.
+    assert rules[6, 2, 0] == "twice the printed 8.0" and rules[5, 2, 1] == "twice the printed 7.3"
+    # A LoRA weight takes 2 bytes here, which gives 8.132 MiB, and 4 bytes there, which gives 12.784.
+    assert rules[6, 1, 1] == rules[4, 2, 1] == "matrices at their bits"
+
+
+def test_the_nominal_size_counts_lora_by_the_reading_that_gives_most_printed_numbers(printed, bert):
+    """Sizes of LoRA by hand: 13,824 weights a layer at rank 1."""
+    readings = cost.lora_readings(printed)
+    fitting = readings["all"].str.partition(" of ")[0].astype(int)
+    assert readings.columns.to_list() == ["sizes, 1 bit", "ratios, 1 bit", "sizes, 2 bits", "ratios, 2 bits", "all"]
+    assert fitting.to_dict() == {"2 bytes": 4, "4 bytes": 3, "2 bytes at 1 bit, 4 bytes at 2 bits": 7}
+    assert readings.loc["4 bytes"].to_list() == ["0 of 3", "0 of 2", "1 of 3", "2 of 2", "3 of 10"]
+    # What this reading misses is twice a number that was rounded before.
+    assert printed.loc[(5, 2, 1), "printed"] == 2 * printed.loc[(5, 1, 1), "printed"]
+    assert printed.loc[(6, 2, 1), "printed"] == 2 * printed.loc[(6, 1, 1), "printed"]
+    assert printed.loc[(4, 1, 1), "printed ratio"] == 2 * printed.loc[(4, 2, 1), "printed ratio"]
+    for layers in (6, 5, 4):
+        for bits, width in ((1, 2), (2, 4)):
+            size = bert(layers).matrices * bits / 8 + width * 13_824 * layers
+            assert printed.loc[(layers, bits, 1), "nominal"] == pytest.approx(size / MIB)
+
+
+def test_errata_and_page_have_the_same_computed_sizes(printed):
+    nominal = {f"{size:.3f}" for size in printed["nominal"]}
+    listed = {d.recomputed for d in errata.disagreements().itertuples() if d.rule == "matrices at their bits, MiB"}
+    assert len(listed) > 3 and listed <= nominal
+    assert {row["printed"] for _, row in printed[printed["rule"] != "matrices at their bits"].iterrows()} == {
+        float(d.printed) for d in errata.disagreements().itertuples() if d.rule == "matrices at their bits, MiB"
+    }
+
+
+def test_rules_are_counted(printed):
+    rules = cost.rules(printed)
+    assert rules["sizes"].to_dict() == {"none": 1, "matrices at their bits": 12, "twice the printed 1-bit size": 4}
+    assert rules.loc["none", "farthest"] == pytest.approx(26.8 - 26.07, abs=5e-3)
+    # 4 layers at 1 bit take 10.2 MiB where 6.3 are printed.
+    assert rules.loc["matrices at their bits", "most"] == pytest.approx(10.2 / 6.3, abs=1e-2)
+
+
+def test_contradicting_tables_are_refused(monkeypatch):
+    found = [("xtc-c8", "XTC-BERT6 | 1", 6, 1, False), ("xtc-c8", "XTC-BERT6 | 2", 6, 1, False)]
+    monkeypatch.setattr(cost, "printed_configurations", lambda: iter(found))
+    with pytest.raises(ValueError, match="16.0 MB is printed, and 8.0"):
+        cost.printed_sizes()
+
+
+def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
+    mini = load_profile("mini")
+
+    def record(score, experiment, packed):
+        values = {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}
+        found = make_record(score, **values)
+        return dataclasses.replace(found, size=found.size | {"packed_mib": packed})
+
+    def student(score, packed=4.0, **fields):
+        fixed = {"precision": "1-1-8", "stages": "one-stage"}
+        return record(score, mini.student("mrpc", **fixed | fields), packed)
+
+    records = [
+        record(84.0, mini.teacher("mrpc"), 86.0),
+        # The best single run belongs to the worse rate.
+        student(70.0, learning_rate=1e-4, seed=1),
+        student(76.0, learning_rate=1e-4, seed=2),
+        student(90.0, learning_rate=5e-4, seed=1),
+        student(50.0, learning_rate=5e-4, seed=2),
+        student(71.0, stages="two-stage", learning_rate=1e-4, seed=1),
+        student(60.0, packed=3.0, precision="1-1-8", layers=(1, 3, 5)),
+        # Trained on labels, but no level to compare with.
+        student(77.0, packed=5.0, precision="2-4-4", recipe="adaqat", stages="finetune", teacher=None),
+    ]
+    table = cost.students(to_frame(records))
+    assert table.index.names == ["task", "layers", "W-E-A", "recipe", "LoRA rank", "steps"]
+    assert table["packed MiB"].to_list() == [3.0, 4.0, 5.0, 86.0]
+    row = table.loc[("MRPC", "all 6", "1-1-8", "xtc", 0, 10)]
+    assert (row["best"], row["of"], row["minus teacher"]) == (73.0, 3, -11.0)
+    # A task without its teacher's Record has no difference.
+    assert cost.students(to_frame(records[1:]))["minus teacher"].isna().all()
+    assert cost.students(to_frame([])).empty
+
+
+def test_embedding_tables_of_the_second_paper():
+    tables = cost.embedding_tables()
+    assert len(tables) == 9 and tables.index.is_unique
+    words, segments, positions = 30_522, 2, 512
+    for widths, row in tables.iterrows():
+        token, segment, position = map(int, widths.split("-"))
+        bits = token * words + segment * segments + position * positions
+        assert row["BERT-base"] == pytest.approx(768 * bits / 8e6)
+        assert row["MiniLM-L6"] == pytest.approx(384 * bits / 8e6)
+        assert row["CR"] == pytest.approx(32 * (words + segments + positions) / bits)
+        assert abs(row["printed"] - row["BERT-base"]) < 0.03

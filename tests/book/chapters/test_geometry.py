@@ -1,10 +1,11 @@
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from xtcq_book import labels
-from xtcq_book.chapters import geometry, plots_geometry
+from xtcq_book.chapters import geometry
 
 from xtcq.quantization import QuantConfig, quantize
 from xtcq.study import load_profile, runs_folder, save_record
@@ -123,9 +124,9 @@ def measured(pair, monkeypatch, make_record):
         first.history.append({**first.history[0], "step": step, "stage": stage, "metrics": metrics})
     models = {first.experiment: still, second.experiment: moved}
     records = {record.experiment: record for record in (first, second)}
-    monkeypatch.setattr(geometry, "load_student", lambda e: (models.get(e, origin), None))
+    monkeypatch.setattr(geometry, "trained_student", lambda e: (models.get(e, origin), None))
     monkeypatch.setattr(geometry, "run", lambda e: records[e])
-    return geometry.measure(models, label=labels.plan)
+    return geometry.measure(models, label=lambda experiment: experiment.stages)
 
 
 def test_runs_are_measured_with_the_step_of_their_best_evaluation(measured):
@@ -145,37 +146,50 @@ def test_runs_are_measured_with_the_step_of_their_best_evaluation(measured):
 
 
 def test_nothing_to_measure_is_said(measured):
-    apart, shapes = geometry.measure([], label=labels.plan)
+    apart, shapes = geometry.measure([], label=lambda experiment: experiment.stages)
     for empty, full in zip((apart, shapes), measured, strict=True):
         assert empty.empty and set(empty) == set(full)
     assert list(geometry.summary(apart)) == list(geometry.summary(measured[0]))
-    assert geometry.findings(apart, shapes).data == "No student was measured."
+    assert geometry.comparison(apart, shapes).empty
+    assert not geometry.distance_panels(apart).axes and not geometry.histogram_panels(shapes).axes
 
 
-def test_sentences_say_which_run_is_farther(measured):
+def test_runs_are_compared_matrix_by_matrix(measured, pair):
     frame, shapes = measured
-    text = geometry.findings(*measured).data
-    query = frame[(frame["run"] == "three-stage") & (frame["matrix"] == "query") & (frame["layer"] == 1)].iloc[0]
-    assert text.startswith("- **MRPC, three-stage beside one-stage**: ")
-    latent = 100 * query["relative latent"] / 12
-    assert f"latent matrices lie {latent:.1f} % of the norm from full precision, against 0.0 %" in text
-    assert "farther in 1 of 12 matrices (rank correlation of the two runs over matrices" in text
-    assert f"Training turned {query['flipped'] / 12:.1f} % of the matrices' signs, against 0.0 %" in text
-    assert "MRPC, three-stage, along the layers:" in text and "largest in layer 1 and smallest in layer 2" in text
+    first, second = (row for _, row in geometry.comparison(frame, shapes).iterrows())
+    assert (second["farther"], second["matrices"]) == (1, 12) and math.isnan(first["farther"])
+    latent = frame[(frame["run"] == "three-stage") & (frame["layer"] == 1)]["relative latent"]
+    assert second["first layer %"] == pytest.approx(100 * latent.mean())
+    # Three weights of the query turned: everything else lies under both histograms.
+    total = sum(module.weight.numel() for layer, _, module in geometry._matrices(pair[1]) if layer)
+    assert second["overlap %"] == pytest.approx(100 * (1 - 3 / total), abs=0.01)
+
+
+def test_the_rank_of_distance_and_depth():
+    rows = [
+        {"task": "T", "run": run, "layer": layer, "matrix": "query", "relative latent": distance}
+        for run, distances in (("a", (0.1, 0.2, 0.3)), ("b", (0.3, 0.2, 0.1)))
+        for layer, distance in enumerate(distances, start=1)
+    ]
+    shapes = pd.DataFrame({"task": "T", "part": "matrices", "weights": "latent", "left": 0.0, "share": [100.0, 100.0]})
+    table = geometry.comparison(pd.DataFrame(rows), shapes.assign(run=["a", "b"])).droplevel("task")
+    assert table["ρ depth"].to_list() == pytest.approx([1, -1]) and table.loc["b", "ρ runs"] == pytest.approx(-1)
+    assert table.loc["b", ["farther", "overlap %", "last layer %"]].to_list() == [1, 100, 10]
 
 
 def test_figures_show_every_point(measured):
-    import matplotlib.pyplot as plt
-
     plt.switch_backend("agg")
     frame, shapes = measured
-    left, right = plots_geometry.distances(frame).axes
-    drawn = {line.get_label(): list(line.get_ydata()) for line in left.get_lines()}
-    assert {name: len(points) for name, points in drawn.items()} == {"one-stage": 12, "three-stage": 12}
-    assert max(drawn["three-stage"]) == pytest.approx(100 * frame["relative latent"].max())
-    assert {line.get_label() for line in right.get_lines()} == {"one-stage", "three-stage", "without training"}
+    left, right = geometry.distance_panels(frame).axes
+    drawn = [[points.get_offsets()[:, 1] for points in axes.collections] for axes in (left, right)]
+    # Twelve matrices a run, and for binary weights what rounding alone does.
+    assert [sum(map(len, points)) for points in drawn] == [24, 36]
+    assert max(drawn[0][0]) == pytest.approx(100 * frame["relative latent"].max())
     assert left.get_ylabel() == "distance (% of the norm)" and left.get_xlabel() == "layer"
-    panels = plots_geometry.histograms(shapes).axes
+    assert [axes.get_title() for axes in (left, right)] == ["MRPC, latent weights", "MRPC, binary weights"]
+    (legend,) = left.figure.legends
+    assert {"one-stage", "three-stage", "without training"} == {text.get_text() for text in legend.get_texts()}
+    panels = geometry.histogram_panels(shapes).axes
     assert [axes.get_title() for axes in panels] == [
         "matrices, latent weights", "matrices, binary weights",
         "word embedding, latent weights", "word embedding, binary weights",

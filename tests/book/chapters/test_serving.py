@@ -1,13 +1,13 @@
 import logging
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from xtcq_book.chapters import plots_serving, serving
+from xtcq_book.chapters import serving
 
 from xtcq import QuantConfig, freeze, quantize, reduce_layers, save_packed
+from xtcq.deploy.export import export_onnx
 from xtcq.tasks import encode
 
 
@@ -23,11 +23,11 @@ def served(tmp_path, tiny_bert, word_task, word_tokenizer):
     return teacher, student, packed, full, examples
 
 
-def test_ways_answer_the_same_question(served, tmp_path, word_tokenizer):
-    """Every way is measured on what it is named after, and rows come back in the order of the data."""
+def test_backends_answer_the_same_question(served, tmp_path, word_tokenizer):
+    """Every backend is measured on what it is named after, and rows come back in the order of the data."""
     teacher, student, packed, _, examples = served
-    ways = serving.make_ways(teacher, packed, tmp_path, threads=1)
-    answers = {name: serving.answer(way, examples, word_tokenizer, rows=7) for name, way in ways.items()}
+    backends = serving.make_backends(teacher, packed, tmp_path, threads=1)
+    answers = {name: serving.answer(backend, examples, word_tokenizer, rows=7) for name, backend in backends.items()}
     row = {name: torch.tensor([examples[5][name]]) for name in serving.INPUTS}
     with torch.no_grad():
         np.testing.assert_allclose(answers[serving.BASELINE][5], teacher(**row).logits[0], atol=1e-5)
@@ -36,8 +36,8 @@ def test_ways_answer_the_same_question(served, tmp_path, word_tokenizer):
     for name in ("PyTorch dynamic int8", serving.PEER):
         distance = np.abs(answers[name] - answers[serving.BASELINE]).max()
         assert 1e-6 < distance < 0.05, f"{name} is quantized, and still the teacher"
-    seconds = serving.in_turns(ways, serving.make_batches(examples, word_tokenizer, 32), rounds=2)
-    assert seconds["rows"].tolist() == [32, 16] * 2 and (seconds[list(ways)] > 0).all(axis=None)
+    seconds = serving.in_turns(backends, serving.make_batches(examples, word_tokenizer, 32), rounds=2)
+    assert seconds["rows"].tolist() == [32, 16] * 2 and (seconds[list(backends)] > 0).all(axis=None)
 
 
 def test_speeds_are_medians_over_turns():
@@ -47,9 +47,8 @@ def test_speeds_are_medians_over_turns():
     assert (ours["ms"], ours["texts/s"]) == (1000.0, 10.0)
     assert (ours[f"× {serving.BASELINE}"], ours[f"× {serving.PEER}"]) == (4.0, 2.0)
     assert (ours["lower quartile"], ours["upper quartile"]) == (2.5, 6.0)
-    (axes, *_) = plots_serving.speed_bars({"1 text": table}).axes
-    assert [bar.get_width() for bar in axes.patches] == table[f"× {serving.BASELINE}"].tolist()
-    plt.close("all")
+    faster = serving.ratios(pd.DataFrame(times | {"rows": [10, 10, 10]}))
+    assert faster[serving.OURS].to_list() == [4.0, 8.0, 1.0] and (faster[serving.BASELINE] == 1).all()
 
 
 def test_sizes_are_those_of_the_files(served):
@@ -87,7 +86,18 @@ def test_double_precision_is_the_same_model(served, word_tokenizer):
 
 def test_tools_are_quiet_and_the_log_comes_back(served, tmp_path, caplog, capsys):
     teacher, _, packed, _, _ = served
-    serving.make_ways(teacher, packed, tmp_path, threads=1)
+    serving.make_backends(teacher, packed, tmp_path, threads=1)
     assert not caplog.records and capsys.readouterr().err == ""
     logging.getLogger("xtcq").warning("heard")
     assert [record.message for record in caplog.records] == ["heard"]
+
+
+def test_parts_of_the_time(served, tmp_path, word_tokenizer):
+    teacher, student, _, _, examples = served
+    graphs = {"fp32": tmp_path / "fp32.onnx", "ours": tmp_path / "xtcq.onnx"}
+    export_onnx(teacher, graphs["fp32"]), export_onnx(student, graphs["ours"])
+    table = serving.parts(graphs, serving.make_batches(examples, word_tokenizer, 48), threads=1)
+    assert list(table.columns) == [*serving.PARTS, serving.OTHER] and (table.sum(axis=1) > 0).all()
+    assert table.loc["fp32", "products of integers"] == 0 < table.loc["fp32", "products of floats"]
+    for part in ("products of integers", "quantizing activations", "attention", "LayerNorm", "GELU"):
+        assert table.loc["ours", part] > 0, part

@@ -1,17 +1,18 @@
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-from xtcq_book.claims import examples
+from xtcq_book.claims import examples, ledger
 from xtcq_book.claims.evidence import find_evidence
-from xtcq_book.claims.ledger import Contrast, Found, Spread
 
-from xtcq.allocation import Allocation
 from xtcq.study import Experiment
 from xtcq.study.budgets import paper_passes
 from xtcq.study.records import old_records
 
+# None of these tests is about a length.
+Contrast, Found, Spread = (partial(kind, length=()) for kind in (ledger.Contrast, ledger.Found, ledger.Spread))
 STAGES = Contrast({"precision": ("1-1-8",)}, ({"stages": ("one-stage",)},), ({"stages": ("two-stage",)},))
 
 
@@ -213,7 +214,7 @@ class TestOrigin:
 
 
 class TestTuned:
-    TEST = Contrast({}, ({"stages": ("one-stage",)},), ({"stages": ("two-stage",)},), "learning_rate")
+    TEST = Contrast({}, ({"stages": ("one-stage",)},), ({"stages": ("two-stage",)},), tune="learning_rate")
     RATES = (2e-5, 1e-4, 5e-4)
 
     def sweep(self, student, bests, stages, rates=RATES):
@@ -308,8 +309,8 @@ def test_against_another_teacher(student, teachers, make_run):
 def test_students_of_two_encoders_speak_for_their_teachers(student, make_run):
     test = Contrast(
         {},
-        ({"model": ("bert-base-uncased",), "layers": ((1, 3, 5, 7, 9, 11),)},),
-        ({"model": ("tinybert-l6",), "layers": (None,)},),
+        ({"model": ("bert-base-uncased",), "kept": ((1, 3, 5, 7, 9, 11),)},),
+        ({"model": ("tinybert-l6",), "kept": (None,)},),
     )
     teacher = make_run(88.0, model="bert-base-uncased")
     fields = {"teacher": teacher.experiment, "precision": "32-32-32"}
@@ -323,9 +324,9 @@ def test_students_of_two_encoders_speak_for_their_teachers(student, make_run):
 
 
 def test_widths_that_are_allocated_are_compared_with_uniform_ones(student, teachers):
-    test = Contrast({}, ({"widths": ("fracbits",)},), ({"widths": ("uniform",)},))
+    test = Contrast({}, ({"width_source": ("allocated",)},), ({"width_source": ("uniform",)},))
     fields = {"recipe": "adaqat", "precision": "4-4-4"}
-    found = [student(81.0, allocation=Allocation(method="fracbits", budget=16.0), **fields), student(80.0, **fields)]
+    found = [student(81.0, allocation={"bert.pooler.dense": (2, 4)}, **fields), student(80.0, **fields)]
     assert only(find_evidence(test, found + teachers)).effects("best") == {"mrpc": [1.0]}
 
 
@@ -398,7 +399,7 @@ def test_what_a_search_found(student, teachers):
 class TestSharedEvaluations:
     """Learned widths are fixed on the way, so that a learned student is evaluated later and fewer times."""
 
-    TEST = Contrast({}, ({"widths": ("learned",)},), ({"widths": ("uniform",)},))
+    TEST = Contrast({}, ({"width_source": ("learned",)},), ({"width_source": ("uniform",)},))
 
     def pair(self, student, uniform, **fields):
         """A student evaluated at the steps 40 and 60 after its widths were fixed, a uniform one at 20, 40 and 60."""
@@ -429,11 +430,11 @@ class TestSharedEvaluations:
 
     def test_a_teacher_and_a_run_of_another_length_keep_all_of_theirs(self, student, teachers):
         learned, _ = self.pair(student, (80.0, 77.0, 75.0))
-        against = Contrast({}, ({"widths": ("learned",)},), ("teacher",))
+        against = Contrast({}, ({"width_source": ("learned",)},), ("teacher",))
         assert only(find_evidence(against, [learned, *teachers])).effects("best") == {"mrpc": [78.0 - 86.0]}
         _, longer = self.pair(student, (80.0, 77.0, 75.0), epochs=9)
         lengths = Contrast(
-            {}, ({"widths": ("learned",), "epochs": (3.0,)},), ({"widths": ("uniform",), "epochs": (9.0,)},)
+            {}, ({"width_source": ("learned",), "epochs": (3.0,)},), ({"width_source": ("uniform",), "epochs": (9.0,)},)
         )
         assert only(find_evidence(lengths, [learned, longer, *teachers])).effects("best") == {"mrpc": [-2.0]}
 

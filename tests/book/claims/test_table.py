@@ -2,8 +2,8 @@ import dataclasses
 import re
 
 import pytest
-from xtcq_book.claims.judging import CANNOT, NOT_RUN, SAME, judge, judge_all
-from xtcq_book.claims.ledger_file import load_claims
+from xtcq_book.claims.judge import CANNOT, NOT_RUN, SAME, judge, judge_all
+from xtcq_book.claims.ledger import load_claims
 from xtcq_book.claims.table import as_data, chapter, headline, show, to_frame
 
 from xtcq.study.records import save_record
@@ -87,7 +87,7 @@ def test_a_best_without_stored_predictions_is_said(make_run):
             records.append(dataclasses.replace(learned, history=late))
             records.append(make_run(82.0, 79.0, precision="2-4-4", **fields))
     judgement = judge(claim, records)
-    assert judgement.best.effect == judgement.last.effect == pytest.approx(1.0)
+    assert judgement.best.points.effect == judgement.last.points.effect == pytest.approx(1.0)
     html = show([judgement], name="x").to_html()
     assert "no predictions at the best shared step (mrpc, rte, sst2)" in html
     assert as_data(judgement)["best_at_shared_steps"] == ["mrpc", "rte", "sst2"]

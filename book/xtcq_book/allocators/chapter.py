@@ -1,0 +1,252 @@
+"""The comparison of allocators: its students, its table and what they gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from xtcq.quantization import Precision
+from xtcq.study.experiment import Experiment
+from xtcq.study.profiles import Profile
+from xtcq.study.records import Record
+from xtcq.tasks import task_spec
+from xtcq_book.allocators import choices
+from xtcq_book.allocators.space import SearchSpace, uniform
+
+# What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
+NAMES = {
+    "uniform": "uniform",
+    "random": "random",
+    "fisher": "sensitivity (Fisher)",
+    "hessian": "sensitivity (Hessian)",
+    "fracbits": "FracBits",
+    "adaqat": "AdaQAT",
+}
+_CHOSEN = ("random", "fisher", "hessian", "fracbits")
+# Methods, budgets and factors of AdaQAT's pressure that a profile compares unless a notebook says otherwise.
+_FULL = (tuple(NAMES), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
+_SCALES = {"demo": (("uniform", "fracbits"), (8.0,), (1.0,))}
+COSTS = ("explored steps", "extra passes", "seconds")
+_COMPARED = ("at the budget", "at the BitOPs")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a student got its widths.
+
+    Attributes:
+        method: as ``NAMES`` writes it.
+        asked: the budget that the method was given, in bits squared, or AdaQAT's pressure on weights.
+        cost: optimizer steps of exploration, passes over a batch beside them, and seconds of both; what AdaQAT needed
+            stands in its Record.
+    """
+
+    method: str
+    asked: str
+    cost: tuple[int, int, float] = (0, 0, 0.0)
+
+
+def students(
+    profile: Profile,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    budgets: Sequence[float] = (),
+    factors: Sequence[float] = (),
+    seeds: Sequence[int] = (42,),
+) -> dict[Experiment, Choice]:
+    """The grid of the comparison: every method at every budget, and AdaQAT at several pressures.
+
+    A budget of two bits for everything is asked of uniform widths alone. Where widths were not found yet, see `find`,
+    a student is left out. Of two choices of the same widths, which are one student, the first one names it.
+
+    Args:
+        profile: the scale; gives what is left empty.
+        tasks: names of tasks.
+        methods: keys of ``NAMES``.
+        budgets: mean bits squared per weight; a uniform student takes the widest pair within it.
+        factors: of AdaQAT's pressure, see ``Profile.learned``.
+        seeds: of students, and of a random choice and the data of a sensitivity.
+
+    Returns:
+        The experiments, all of one length.
+
+    Raises:
+        ValueError: a method unknown, or a budget below what two bits cost.
+    """
+    methods, budgets, factors = _scale(profile, methods, budgets, factors)
+    places = list(product(tasks or profile.width_tasks, seeds))
+    found: dict[Experiment, Choice] = {}
+    for (task, seed), budget, name in product(places, budgets, methods):
+        if name == "uniform":
+            ((weights, inputs),) = uniform(SearchSpace({"": 1}), budget).values()
+            choice = Choice(NAMES[name], f"{weights * inputs} bits²")
+            found.setdefault(_student(profile, task, seed, f"{weights}-4-{inputs}"), choice)
+        elif name in _CHOSEN and (row := _row(profile, task, name, budget, seed)):
+            choice = Choice(NAMES[name], f"{budget:g} bits²", (row["steps"], row["passes"], row["seconds"]))
+            found.setdefault(_student(profile, task, seed, "8-4-8", allocation=row["widths"]), choice)
+    if "adaqat" in methods:
+        for (task, seed), factor in product(places, factors):
+            experiment = profile.learned(task, factor, seed=seed)
+            found[experiment] = Choice(NAMES["adaqat"], f"λ {experiment.adaqat.lambda_weights:g}")
+    return found
+
+
+def find(
+    profile: Profile,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    budgets: Sequence[float] = (),
+    seeds: Sequence[int] = (42,),
+) -> None:
+    """Find and keep the widths that `students` lacks. Teachers are trained first if they were not.
+
+    Args:
+        profile: as for `students`, like the others.
+        tasks: names of tasks.
+        methods: keys of ``NAMES``.
+        budgets: mean bits squared per weight.
+        seeds: of students.
+    """
+    methods, budgets, _ = _scale(profile, methods, budgets, ())
+    for task, seed in product(tasks or profile.width_tasks, seeds):
+        pairs = [(name, budget) for name, budget in product(methods, budgets) if name in _CHOSEN]
+        if lacking := [pair for pair in pairs if _asks(pair[1]) and not _row(profile, task, *pair, seed)]:
+            choices.choose(_student(profile, task, seed, "8-4-8"), lacking, profile.width_share)
+
+
+def _scale(profile: Profile, methods: Sequence[str], budgets: Sequence[float], factors: Sequence[float]) -> tuple:
+    if unknown := set(methods) - set(NAMES):
+        raise ValueError(f"method {unknown.pop()!r} is unknown: use one of {', '.join(map(repr, NAMES))}")
+    default = _SCALES.get(profile.name, _FULL)
+    return methods or default[0], budgets or default[1], factors or default[2]
+
+
+def _asks(budget: float) -> bool:
+    """Whether a budget leaves a choice: where all widths are the narrowest there is none."""
+    return budget > SearchSpace({"": 1}).least ** 2
+
+
+def _row(profile: Profile, task: str, method: str, budget: float, seed: int) -> dict[str, Any] | None:
+    key = (profile.teacher(task).digest, method, budget, seed)
+    return choices.kept(task).get(key) if _asks(budget) else None
+
+
+def _student(profile: Profile, task: str, seed: int, precision: str, **fields: Any) -> Experiment:
+    fixed = {"recipe": "adaqat", "stages": "one-stage", "budget": profile.width_budget}
+    return profile.student(task, seed=seed, precision=precision, **fixed | fields)
+
+
+def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
+    """One row a run: what was asked for, what came out, and what choosing the widths cost.
+
+    Args:
+        records: Records of students.
+        chosen: by whom, as `students` has it.
+
+    Returns:
+        ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``W`` and ``A`` (means of the
+        widths over matrices, without regard to their sizes), ``bits²`` (mean per weight), ``GBitOPs`` (10^9, per
+        token), ``explored steps`` of the optimizer, ``extra passes`` over a batch beside training steps (forward and
+        backward count one each), and ``seconds`` of both.
+    """
+    rows = []
+    for record in records:
+        experiment, choice, cost = record.experiment, chosen[record.experiment], chosen[record.experiment].cost
+        sizes, precision = experiment.matrices, Precision.parse(experiment.precision)
+        widths = experiment.allocation or dict.fromkeys(sizes, (precision.weights, precision.activations))
+        if experiment.adaqat is not None:
+            widths = record.exploration["widths"]
+            seconds = [entry["train_seconds"] for entry in record.history if entry["stage"] == 0]
+            # AdaQAT runs one more forward pass for every width that it moves.
+            cost = (record.exploration["steps"], len(record.exploration["trace"]), max(seconds, default=0.0))
+        means = [sum(side) / len(widths) for side in zip(*widths.values(), strict=True)]
+        weights = sum(sizes[name] for name in widths)
+        row = {"task": experiment.task, "method": choice.method, "asked": choice.asked, "seed": experiment.seed}
+        row |= {"score": record.best[task_spec(experiment.task).primary_metric], "W": means[0], "A": means[1]}
+        row |= {"bits²": sum(sizes[name] * w * a for name, (w, a) in widths.items()) / weights}
+        rows.append(row | {"GBitOPs": record.bitops / 1e9} | dict(zip(COSTS, cost, strict=True)))
+    columns = ["task", "method", "asked", "seed", "score", "W", "A", "bits²", "GBitOPs", *COSTS]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
+    """What each method reached, at what cost: one row a task, budget and method, means over seeds.
+
+    Args:
+        frame: of `to_frame`.
+        teachers: Records of the tasks' full-precision teachers.
+
+    Returns:
+        Its columns, ``minus teacher`` beside the score (NaN where the teacher has no Record), and the number of
+        ``seeds``.
+
+    Raises:
+        ValueError: two runs with the same labels and seed.
+    """
+    keys = ["task", "asked", "method"]
+    if frame.duplicated([*keys, "seed"]).any():
+        raise ValueError("runs with the same method and budget differ in more than their seed: show them apart.")
+    reference = {r.experiment.task: r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
+    frame = frame.assign(
+        **{"minus teacher": frame["score"] - frame["task"].map(reference)},
+        task=[task_spec(name).title for name in frame["task"]],
+    )
+    grouped = frame.groupby(keys, sort=False)
+    means = grouped[["score", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
+    means.insert(2, "seeds", grouped.size())
+    return means
+
+
+def gains(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each method gains over uniform widths, asked for the same budget and at the same BitOPs.
+
+    The score of uniform widths at another method's BitOPs is read from the straight line between its neighbours, seed
+    by seed; where the BitOPs lie outside the curve, the run is left out.
+
+    Args:
+        frame: of `to_frame`.
+
+    Returns:
+        Indexed by task and method; in points, ``at the budget`` and ``at the BitOPs``, each with the ``mean`` of the
+        ``runs`` that could be compared, and the ``least`` and the ``most`` of them.
+    """
+    rows = []
+    for (task, _), runs in frame.groupby(["task", "seed"], sort=False):
+        even = runs[runs["method"] == NAMES["uniform"]]
+        curve, asked = even.groupby("GBitOPs")["score"].mean(), even.set_index("asked")["score"]
+        for run in runs[runs["method"] != NAMES["uniform"]].itertuples():
+            within = len(curve) and curve.index[0] * 0.99 <= run.GBitOPs <= curve.index[-1] * 1.01
+            level = np.interp(run.GBitOPs, curve.index, curve) if within else np.nan
+            gained = run.score - asked.get(run.asked, np.nan), run.score - level
+            row = {"task": task_spec(task).title, "method": run.method}
+            rows += [row | {"": to, "gain": gain} for to, gain in zip(_COMPARED, gained, strict=True)]
+    long = pd.DataFrame(rows, columns=["task", "method", "", "gain"])
+    grouped = long.groupby(["task", "method", ""], sort=False)["gain"]
+    found = grouped.agg(mean="mean", least="min", most="max", runs="count").unstack("")
+    return found.swaplevel(axis=1).reindex(columns=pd.MultiIndex.from_product([_COMPARED, found.columns.levels[0]]))
+
+
+def show(frame: pd.DataFrame, caption: str) -> Styler:
+    """A table for the page, each number with the digits that it is worth.
+
+    Args:
+        frame: of `table`.
+        caption: what stands above it; names the scale.
+
+    Returns:
+        An object that a notebook renders.
+    """
+    digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
+    digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")
+    digits |= dict.fromkeys(["seeds", "explored steps", "extra passes"], "{:.0f}")
+    if frame["seeds"].eq(1).all():
+        caption += " One seed."
+        frame, digits = frame.drop(columns="seeds"), {name: form for name, form in digits.items() if name != "seeds"}
+    style = frame.style.set_caption(caption).format(digits, na_rep="–")
+    return style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])

@@ -1,0 +1,155 @@
+"""Fractional widths that learn by gradient descent beside the weights (FracBits)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xtcq.quantization import LSQQuantizer, set_widths
+from xtcq_book.allocators.space import SearchSpace, round_to_budget
+
+# Bits that a width may move in one step: a longer one would pass over widths without having tried them.
+_MOST_A_STEP = 0.5
+
+
+class FracBits:
+    r"""Widths of weights and inputs, one real number each, which minimise the task loss at a budget of BitOPs.
+
+    Inside ``observe`` a quantized tensor is the interpolation of LSQ at the two integers around its width,
+
+    .. math:: Q_N(v) = (\lfloor N \rfloor + 1 - N)\, Q_{\lfloor N \rfloor}(v)
+       + (N - \lfloor N \rfloor)\, Q_{\lfloor N \rfloor + 1}(v),
+
+    so that :math:`\partial Q_N / \partial N` is the difference of the two. One step size serves both, moved from one
+    width to the other as the first step would be (see ``LSQQuantizer.change_bits``), so that the value is continuous in
+    N. The expected BitOPs over the four combinations of two integers are :math:`N_w N_a |w|`, and with B the mean over
+    all weights of :math:`N_w N_a` the loss is
+
+    .. math:: L_{task} + \kappa \left| B / B_{budget} - 1 \right|.
+
+    Source: Yang and Jin, "FracBits: Mixed Precision Quantization via Fractional Bit-Widths", AAAI 2021. What differs:
+    LSQ instead of DoReFa and PACT, a penalty relative to the budget, and the rule of the rate. Widths move by Adam,
+    whose step is its rate wherever gradients keep their sign. The rate falls linearly from
+    :math:`\min(4 (most - least) / steps, 1/2)` to zero: a width that is always pushed one way crosses the range in the
+    first 30% of the search unless that has fewer than 48 steps, and the last steps settle what the penalty makes
+    oscillate.
+
+    Outside ``observe`` the quantizers hold the integers below their widths; after the last of ``steps`` calls of
+    ``step`` those that the budget permits, see ``round_to_budget``. The interface is that of ``xtcq.AdaQAT``::
+
+        search = FracBits(model, budget=12, steps=1000)
+        for batch in batches:
+            with search.observe():
+                loss = model(**batch).loss
+                loss.backward()
+            search.step(loss)
+            optimizer.step()
+
+    Args:
+        model: quantized by recipe ``adaqat``; its widths are where the search begins, moved into the range.
+        budget: mean bits squared per weight, see ``SearchSpace``.
+        steps: number of calls of ``step``.
+        least: smallest width.
+        most: largest width.
+        kappa: weight of the penalty.
+
+    Raises:
+        ValueError: nothing is quantized with learned steps, the budget is below what the narrowest widths cost, the
+            range is empty or has one width, or kappa or steps is not positive.
+    """
+
+    def __init__(
+        self, model: nn.Module, budget: float, *, steps: int, least: int = 2, most: int = 8, kappa: float = 1.0
+    ) -> None:
+        """Find the quantizers and start from their widths."""
+        self.space = space = SearchSpace.of(model, least, most)
+        space.limit(budget)
+        if least == most:
+            raise ValueError(f"the range of widths is {least} to {most}: a search needs two widths")
+        if not (math.isfinite(kappa) and kappa > 0):
+            raise ValueError(f"kappa is {kappa!r}, expected a positive number")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps is {steps!r}, expected the number of exploration steps, at least 1")
+        self.budget, self.steps, self.kappa = budget, steps, kappa
+        self._model, self._done = model, 0
+        layers = {name: model.get_submodule(name) for name in space.sizes}
+        self._quantizers = {name: (one.weight_quantizer, one.input_quantizer) for name, one in layers.items()}
+        start = [[quantizer.bits for quantizer in pair] for pair in self._quantizers.values()]
+        device = next(iter(layers.values())).weight.device
+        self.values = nn.Parameter(torch.tensor(start, dtype=torch.float32, device=device))
+        sizes = torch.tensor(list(space.sizes.values()), dtype=torch.float32, device=device)
+        self._shares = sizes / sizes.sum()
+        self._peak = min(4 * (most - least) / steps, _MOST_A_STEP)
+        self._optimizer = torch.optim.Adam([self.values])
+        self._settle()
+
+    @property
+    def fractional(self) -> dict[str, tuple[float, float]]:
+        """The fractional widths now, of weights and inputs."""
+        return {name: (pair[0], pair[1]) for name, pair in zip(self.space.sizes, self.values.tolist(), strict=True)}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is over and the model has its integer widths."""
+        return self._done == self.steps
+
+    def average(self) -> Tensor:
+        """Expected BitOPs over the number of weights, zero-dimensional; the widths take its gradient."""
+        return (self._shares * self.values[:, 0] * self.values[:, 1]).sum()
+
+    @contextmanager
+    def observe(self) -> Iterator[None]:
+        """Interpolate in every forward pass inside the ``with`` block; the backward pass may be inside too."""
+        with ExitStack() as stack:
+            for row, pair in enumerate(() if self.finished else self._quantizers.values()):
+                for side, quantizer in enumerate(pair):
+                    stack.callback(quantizer.register_forward_hook(self._interpolation(row, side)).remove)
+            yield
+
+    def step(self, loss: Tensor | float) -> None:
+        """Move the widths, after the backward pass of ``loss``; the last call rounds them to the budget.
+
+        Args:
+            loss: the task loss of the pass inside ``observe``; its gradient is with the widths already.
+
+        Raises:
+            FloatingPointError: if the loss is not finite: its gradient would make every width that.
+        """
+        if self.finished:
+            return
+        value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the training loss is {value} at exploration step {self._done}, so widths have no gradient. Lower the "
+                "learning rate"
+            )
+        (self.kappa * (self.average() / self.budget - 1).abs()).backward()
+        self._optimizer.param_groups[0]["lr"] = self._peak * (1 - self._done / self.steps)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._done += 1
+        self._settle()
+        if self.finished:
+            set_widths(self._model, round_to_budget(self.fractional, self.space, self.budget), "rescale")
+
+    def _settle(self) -> None:
+        """Keep widths in the range and every quantizer at the integer below its own."""
+        with torch.no_grad():
+            self.values.clamp_(self.space.least, self.space.most)
+        for pair, widths in zip(self._quantizers.values(), self.values.tolist(), strict=True):
+            for quantizer, width in zip(pair, widths, strict=True):
+                bits = min(math.floor(width), self.space.most - 1)
+                if bits != quantizer.bits:
+                    quantizer.change_bits(bits, "rescale")
+
+    def _interpolation(self, row: int, side: int) -> Any:
+        def after(quantizer: LSQQuantizer, arguments: tuple[Tensor], lower: Tensor) -> Tensor:
+            upper = quantizer.forward_at(arguments[0], quantizer.bits + 1, "rescale")
+            return torch.lerp(lower, upper, (self.values[row, side] - quantizer.bits).to(lower.dtype))
+
+        return after

@@ -1,0 +1,176 @@
+"""What an allocator chooses from, what a choice costs, and the choices that look at nothing else."""
+
+from __future__ import annotations
+
+import math
+import random as generators
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Self
+
+from torch import nn
+
+from xtcq.quantization import LSQQuantizer, QuantLinear, Widths
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Matrices whose weights and inputs each take an integer width from one range.
+
+    A budget is the mean of Nw * Na over all weights: the BitOPs of AdaQAT-BERT (equation 2) divided by the number of
+    weights of these matrices. So it means the same on every encoder: uniform 2-4 costs 8, 3-4 costs 12, 4-4 costs 16.
+
+    Attributes:
+        sizes: number of weights of each matrix, by name.
+        least: smallest width.
+        most: largest width.
+
+    Raises:
+        ValueError: no matrix, or a range that is empty or leaves 1 to 8 bits.
+    """
+
+    sizes: Mapping[str, int]
+    least: int = 2
+    most: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves no choice."""
+        if not all(type(bits) is int for bits in (self.least, self.most)) or not 1 <= self.least <= self.most <= 8:
+            raise ValueError(
+                f"the range of widths is {self.least!r} to {self.most!r}: expected integers with "
+                "1 <= least <= most <= 8"
+            )
+        if not self.sizes:
+            raise ValueError(
+                "there is no layer with learned steps for weights and inputs, so there are no widths to choose: "
+                "quantize the model by recipe 'adaqat', with fewer than 32 bits for weights and activations"
+            )
+
+    @classmethod
+    def of(cls, model: nn.Module, least: int = 2, most: int = 8) -> Self:
+        """The space of a quantized model: its linear layers with learned steps for weights and inputs."""
+        layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
+        learned = {
+            name: layer
+            for name, layer in layers.items()
+            if isinstance(layer.weight_quantizer, LSQQuantizer) and isinstance(layer.input_quantizer, LSQQuantizer)
+        }
+        return cls({name: layer.weight.numel() for name, layer in learned.items()}, least, most)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Every pair (weight bits, input bits), in ascending order."""
+        return list(product(range(self.least, self.most + 1), repeat=2))
+
+    def average(self, widths: Mapping[str, tuple[float, float]]) -> float:
+        """The mean of Nw * Na over all weights, in bits squared; widths may be fractional."""
+        return self.bitops(widths) / sum(self.sizes.values())
+
+    def bitops(self, widths: Mapping[str, tuple[float, float]]) -> float:
+        """The sum of Nw * Na * |w|."""
+        return sum(size * widths[name][0] * widths[name][1] for name, size in self.sizes.items())
+
+    def limit(self, budget: float) -> float:
+        """The BitOPs that a budget allows.
+
+        Raises:
+            ValueError: the narrowest widths already cost more.
+        """
+        if not budget >= self.least**2:
+            raise ValueError(
+                f"budget={budget!r} is below {self.least**2}, what {self.least} bits everywhere cost: raise it, or "
+                "lower the least width"
+            )
+        # Products of integers are exact; a budget such as 12.3 is not, and must not lose the choice that meets it.
+        return budget * sum(self.sizes.values()) * (1 + 1e-12)
+
+    def constant(self, weights: int, inputs: int) -> Widths:
+        """The same pair for every matrix."""
+        return dict.fromkeys(self.sizes, (weights, inputs))
+
+
+def uniform(space: SearchSpace, budget: float) -> Widths:
+    """The most expensive uniform pair within a budget.
+
+    Of several pairs with the same product, the one whose two widths are closest is taken, and of those the one with
+    more bits for activations, which are the more sensitive (AdaQAT-BERT section 3.3): 16 gives 4-4, 12 gives 3-4 and 8
+    gives 2-4.
+
+    Raises:
+        ValueError: the budget is below what the narrowest widths cost.
+    """
+    space.limit(budget)
+    within = [pair for pair in space.pairs if pair[0] * pair[1] <= budget]
+    return space.constant(*max(within, key=lambda pair: (pair[0] * pair[1], -abs(pair[0] - pair[1]), pair[1])))
+
+
+def random(space: SearchSpace, budget: float, seed: int) -> Widths:
+    """Random widths that fill a budget from below.
+
+    Every width is drawn uniformly from the range. While the choice costs too much, one width that can be lowered is
+    drawn and loses a bit; then widths are raised bit by bit in random order until none can be raised within the budget.
+
+    Raises:
+        ValueError: the budget is below what the narrowest widths cost.
+    """
+    limit = space.limit(budget)
+    draw = generators.Random(seed)
+    drawn = {(name, side): draw.randint(space.least, space.most) for name in space.sizes for side in (0, 1)}
+
+    def pairs() -> Widths:
+        return {name: (drawn[name, 0], drawn[name, 1]) for name in space.sizes}
+
+    while space.bitops(pairs()) > limit:
+        drawn[draw.choice([place for place, bits in drawn.items() if bits > space.least])] -= 1
+
+    def order() -> Iterator[tuple[str, int]]:
+        for _ in range(space.most - space.least):
+            yield from draw.sample(list(drawn), len(drawn))
+
+    return _fill(pairs(), space, budget, order())
+
+
+def round_to_budget(fractional: Mapping[str, tuple[float, float]], space: SearchSpace, budget: float) -> Widths:
+    """Round fractional widths after adding one offset to all of them, the largest that a budget permits.
+
+    FracBits (Yang and Jin, AAAI 2021) looks for the offset by bisection. Here every width is raised from the least one
+    in the order in which a growing offset would round it up, which finds the same offset and finds it exactly. A raise
+    that would exceed the budget is left out and the later ones are still tried, so that little of the budget is lost
+    where many widths are alike.
+
+    Raises:
+        ValueError: the budget is below what the narrowest widths cost, or a width is not finite.
+    """
+    for name, pair in fractional.items():
+        if not all(map(math.isfinite, pair)):
+            raise ValueError(f"the fractional widths of {name} are {pair}: the search diverged, lower its rate")
+    raises = [
+        (bits - 0.5 - fractional[name][side], name, side)
+        for name in space.sizes
+        for side in (0, 1)
+        for bits in range(space.least + 1, space.most + 1)
+    ]
+    order = ((name, side) for _, name, side in sorted(raises, key=lambda one: one[0]))
+    return _fill(space.constant(space.least, space.least), space, budget, order)
+
+
+def _fill(widths: Widths, space: SearchSpace, budget: float, order: Iterable[tuple[str, int]]) -> Widths:
+    """Raise widths bit by bit in an order of (matrix, 0 for its weights or 1 for its inputs).
+
+    A raise that would exceed the budget is left out, and that width stays as it is.
+    """
+    widths, left = dict(widths), space.limit(budget) - space.bitops(widths)
+    closed = set()
+    for name, side in order:
+        price = space.sizes[name] * widths[name][1 - side]
+        if (name, side) in closed or widths[name][side] == space.most:
+            continue
+        if price > left:
+            closed.add((name, side))
+            continue
+        left -= price
+        pair = list(widths[name])
+        pair[side] += 1
+        widths[name] = (pair[0], pair[1])
+    return widths

@@ -1,0 +1,267 @@
+"""Bit-widths that were learned: where they came to rest, how they got there, and how noisy what moved them is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+import transformers
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding
+
+from xtcq.adaqat import Replay, narrowed
+from xtcq.quantization import Precision, QuantConfig, QuantLinear, quantize
+from xtcq.study.experiment import Experiment
+from xtcq.study.records import Record
+from xtcq.study.runs import trained_student
+from xtcq.tasks import encode, load_task
+from xtcq_book.labels import MATRICES
+from xtcq_book.plots import joined, nothing, or_nothing, panels
+
+SIDES = ["weights", "activations"]
+POOLER = "pooler"
+# How many decimals the columns of `explored` are worth.
+DIGITS = dict.fromkeys(["W", "A", "bits²", "reach"], 2) | {"frozen": 0, "oscillations": 0, "steps": 0, "η": "{:.3g}"}
+_EXPLORED = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach", "unlike the paper"]
+
+
+def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
+    """Where the widths came to rest, one row a run; runs that learned none are left out.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``.
+        by: column that tells the runs of a task apart, besides their seed.
+
+    Returns:
+        Indexed by ``task``, the label and ``seed``: ``W`` and ``A``, means over the layers without regard to their
+        sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen``, the share of
+        learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
+        of the exploration; ``ended`` by all widths being frozen or by the budget; its rate ``η`` and ``reach``, the
+        most bits a step; and in what it was ``unlike the paper``, see ``xtcq.adaqat.departures``.
+    """
+    rows = []
+    for run in _learned(runs).to_dict("records"):
+        found = run["record"].exploration
+        frozen = [width for side in found["frozen"].values() for width in side]
+        row = {name: run[name] for name in ("task", by, "seed", "bits²")}
+        row |= {"W": found["mean_weights"], "A": found["mean_activations"], "frozen": 100 * float(np.mean(frozen))}
+        row |= {"oscillations": sum(map(sum, found["oscillations"].values())), "η": found["eta"]}
+        row |= {name: found[name] for name in ("steps", "ended", "reach")}
+        rows.append(row | {"unlike the paper": "; ".join(_departures(run["record"])) or "nothing"})
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(["task", by, "seed", *_EXPLORED]))).set_index(
+        ["task", by, "seed"]
+    )  # fmt: skip
+
+
+def _learned(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["record"].map(lambda record: record.exploration is not None).astype(bool)]
+
+
+def _departures(record: Record) -> list[str]:
+    """What an exploration lacked of the paper's, as its report says; one of before says its rate and threshold."""
+    found = record.exploration
+    if found.get("in_regime"):
+        return []
+    rate = f"a rate of {found['eta']:.3g} with up to {found['reach']:.2g} bits a step"
+    return found.get("departures") or [rate, f"a threshold of oscillations of {record.experiment.adaqat.oscillations}"]
+
+
+def mean_widths(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
+    """Mean over runs of the widths of every layer: name to (bits of the weight, bits of the input)."""
+    found = pd.concat([pd.DataFrame()] + [pd.DataFrame(record.exploration["widths"]).T for record in records])
+    return {name: tuple(pair) for name, pair in found.groupby(level=0, sort=False).mean().T.items()}
+
+
+def by_matrix(records: Iterable[Record]) -> pd.DataFrame:
+    """Mean bits of every kind of matrix over layers and runs, and of its input.
+
+    Args:
+        records: Records of runs that learned widths.
+
+    Returns:
+        Columns ``weights`` and ``activations``, indexed by ``matrix``.
+    """
+    means = pd.DataFrame.from_dict(mean_widths(records), orient="index", columns=SIDES, dtype=float)
+    kinds = [MATRICES.get(name.partition("encoder.layer.")[2].partition(".")[2], POOLER) for name in means.index]
+    return means.groupby(pd.Index(kinds, name="matrix", dtype=object), sort=False).mean()
+
+
+@or_nothing
+def bits_by_layer(
+    widths: Mapping[str, tuple[float, float]], least: int = 2, most: int = 8, title: str | None = None
+) -> Figure:
+    """Bits of every matrix of an encoder and of its inputs, one row a layer, the pooler beside the last.
+
+    Args:
+        widths: module name to (bits of the weight, bits of the input); means over runs may be fractional.
+        least: smallest width of the colour scale.
+        most: largest width of the colour scale.
+        title: what stands above, for example the method and its budget.
+
+    Returns:
+        The figure, weights and activations side by side.
+
+    Raises:
+        ValueError: a module that is no matrix of a BERT encoder or its pooler, or a width beyond the scale.
+
+    Example:
+        >>> from xtcq_book.bit_widths import bits_by_layer
+        >>> len(bits_by_layer({"encoder.layer.0.output.dense": (2, 4)}).axes)
+        3
+    """
+    if outside := [pair for pair in widths.values() if not all(least <= bits <= most for bits in pair)]:
+        raise ValueError(f"widths {outside[0]} are beyond the scale of {least} to {most} bits: widen it")
+    places = {name: _place(name) for name in widths}
+    rows = 1 + max((layer for layer, _ in places.values() if layer is not None), default=0)
+    columns = [*MATRICES.values(), *(["", POOLER] if any(layer is None for layer, _ in places.values()) else [])]
+    figure, axes = plt.subplots(1, 2, layout="constrained", figsize=(6.5, 0.34 * rows + 1.9), sharey=True)
+    scale = {"cmap": sns.color_palette("YlGnBu", most - least + 1), "vmin": least - 0.5, "vmax": most + 0.5}
+    for place, (side, panel) in enumerate(zip(SIDES, axes, strict=True)):
+        table = pd.DataFrame(math.nan, range(rows), columns)
+        for name, (layer, matrix) in places.items():
+            table.loc[rows - 1 if layer is None else layer, matrix] = widths[name][place]
+        sns.heatmap(table, ax=panel, annot=table.round(1), fmt="g", annot_kws={"size": 8}, cbar=False, **scale)
+        panel.set_xticks([i + 0.5 for i, name in enumerate(columns) if name], [name for name in columns if name])
+        plt.setp(panel.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+        panel.set_title(side, fontsize="medium")
+        panel.grid(False)
+    axes[0].set_ylabel("encoder layer")
+    bar = figure.colorbar(axes[0].collections[0], ax=axes, label="bits", ticks=range(least, most + 1), fraction=0.04)
+    bar.minorticks_off()
+    if title:
+        figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _place(name: str) -> tuple[int | None, str]:
+    """Layer and column of a module; a pooler has no layer."""
+    found = re.fullmatch(r"(?:.*\.)?encoder\.layer\.(\d+)\.(.+)", name)
+    if found and found[2] in MATRICES:
+        return int(found[1]), MATRICES[found[2]]
+    if not name.endswith("pooler.dense"):
+        raise ValueError(f"{name!r} is no matrix of a BERT encoder: draw those of get_widths(model)")
+    return None, POOLER
+
+
+def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Figure:
+    """Fractional widths over the steps of AdaQAT's exploration, one panel a run; a cross where a width froze.
+
+    A width of the whole network has the integers in use as a faint step line behind it.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``; those that learned no widths are left out.
+        by: columns that name the panels, after the task.
+
+    Returns:
+        The figure.
+    """
+    runs = _learned(runs)
+    if runs.empty:
+        return nothing()
+    lines = [
+        {"run": run, "side": SIDES[side], "group": group, "step": step, "width": width}
+        for run, record in runs["record"].items()
+        for step, side, group, width in record.exploration["trace"]
+    ]
+    points = pd.DataFrame(lines).merge(runs, left_on="run", right_index=True)
+    points["line"] = joined(points, "run", "side", "group")
+    look = {"units": "line", "estimator": None, "markers": False, "linewidth": 0.8}
+    what = {"xlabel": "exploration (optimizer steps)", "ylabel": "width (bits)"}
+    grid = panels(points, ["task", *by], "step", "width", "side", **what, **look)
+    points["panel"] = joined(points, "task", *by)
+    for (title, side, group, _), line in points.groupby(["panel", "side", "group", "line"], sort=False):
+        axes, colour = (
+            grid.axes_dict[title],
+            sns.color_palette("colorblind")[points["side"].unique().tolist().index(side)],
+        )
+        report, in_use = line["record"].iloc[0].exploration, np.ceil(line["width"])
+        if report["granularity"] == "network":
+            axes.step(line["step"], in_use, where="post", color=colour, alpha=0.3, linewidth=2)
+        if report["frozen"][side][group]:
+            axes.plot(line["step"].iloc[-1], in_use.iloc[-1], marker="X", color=colour, markersize=6, zorder=3)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return grid.figure
+
+
+def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Figure:
+    """Mean width in use of weights and of activations over the steps of the exploration, one panel a task.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``; those that learned no widths are left out.
+        by: column that tells the lines of a panel apart.
+
+    Returns:
+        The figure: solid lines are weights, dashed ones activations; integers in use, averaged over layers.
+    """
+    runs = _learned(runs)
+    if runs.empty:
+        return nothing()
+    means = pd.concat([_mean_widths(record).assign(run=run) for run, record in runs["record"].items()])
+    points = means.merge(runs, left_on="run", right_index=True)
+    what = {"xlabel": "exploration (optimizer steps)", "ylabel": "mean width (bits)"}
+    look = {"drawstyle": "steps-post", "markers": False, "estimator": None, "units": "run"}
+    return panels(points, ["task"], "step", "width", by, style="side", **what, **look).figure
+
+
+def _mean_widths(record: Record) -> pd.DataFrame:
+    """The mean integer width of each side after every step that changed one, from a uniform start."""
+    report, start = record.exploration, Precision.parse(record.experiment.precision)
+    # Reports of before the groups had none but single layers here.
+    layers = np.array([len(group) for group in report.get("groups", [[name] for name in report["widths"]])])
+    points = []
+    for side, bits in enumerate((start.weights, start.activations)):
+        now = np.full(len(layers), float(bits))
+        points.append({"side": SIDES[side], "step": 0, "width": float(bits)})
+        for step, role, group, value in report["trace"]:
+            if role == side:
+                now[group] = np.ceil(value)
+            points.append({"side": SIDES[side], "step": step + 1, "width": np.average(now, weights=layers)})
+    return pd.DataFrame(points)
+
+
+def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:
+    """The loss difference of one bit less in one matrix, with the same dropout masks in both passes and with others.
+
+    The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
+
+    Args:
+        teacher: the experiment whose weights are quantized.
+        batches: number of training batches.
+        precision: W-E-A notation.
+        seed: of the batches and masks.
+
+    Returns:
+        Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and the
+        ``standard error`` of the mean.
+    """
+    model, tokenizer = trained_student(teacher)
+    quantize(model, QuantConfig(precision, "adaqat"))
+    task = load_task(teacher.task)
+    transformers.set_seed(seed)
+    rows = task.train.sample(min(batches * task.spec.batch_size, len(task.train)), random_state=seed)
+    loader = DataLoader(
+        encode(rows, task.spec, tokenizer), task.spec.batch_size, collate_fn=DataCollatorWithPadding(tokenizer)
+    )
+    layers = [module for module in model.modules() if isinstance(module, QuantLinear)]
+    chosen = [layers[len(layers) // 12 * 6 + 5].weight_quantizer]
+    replay: Any = Replay(model.train())
+    found: dict[str, list[float]] = {"paired": [], "unpaired": []}
+    with torch.no_grad():
+        for batch in loader:
+            with replay.recording():
+                upper = float(model(**batch).loss)
+            with narrowed(chosen, "keep"):
+                with replay.from_layer(0):
+                    found["paired"].append(upper - float(model(**batch).loss))
+                found["unpaired"].append(upper - float(model(**batch).loss))
+    frame = pd.DataFrame(found).agg(["mean", "std"]).T.rename(columns={"std": "deviation"})
+    return frame.assign(**{"standard error": frame["deviation"] / math.sqrt(len(loader))})

@@ -1,0 +1,108 @@
+"""Runs as rows: the one tidy frame of Records that tables and figures of the book are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from xtcq.quantization import Precision
+from xtcq.study.experiment import Experiment
+from xtcq.study.profiles import Profile
+from xtcq.study.records import Record
+from xtcq.tasks import chance_level, standard_error, task_spec
+from xtcq_book import paper_rows
+from xtcq_book.labels import COLUMNS
+
+# Times are comparable only where these two are equal.
+DEVICE = ["device", "side by side"]
+
+
+def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
+    spec = task_spec(record.experiment.task)
+    metric = spec.primary_metric
+    best, steps = record.best[metric], record.history[-1]["step"]
+    precision, found = Precision.parse(record.experiment.precision), record.exploration
+    return {
+        "metric": metric,
+        "best": best,
+        "last": record.last[metric],
+        "minus teacher": best - teacher.best[metric] if teacher else math.nan,
+        "standard error": standard_error(spec, best),
+        "chance": chance_level(spec),
+        "steps": steps,
+        "nominal MiB": record.size["nominal_mib"],
+        "packed MiB": record.size["packed_mib"],
+        "bits²": found["average"] if found else precision.weights * precision.activations,
+        # A step in another number format costs another time.
+        "device": ", ".join(filter(None, (record.device, record.compute))),
+        "side by side": record.side_by_side,
+        "hours": record.train_seconds / 3600,
+        "wall hours": record.wall_seconds / 3600 if record.wall_seconds >= record.train_seconds else math.nan,
+        "ms per step": 1000 * record.train_seconds / steps,
+        "experiment": record.experiment,
+        "record": record,
+        "reference": teacher,
+    }
+
+
+_NUMBERS = ["best", "last", "minus teacher", "standard error", "chance", "nominal MiB", "packed MiB", "bits²"]
+_NUMBERS += ["hours", "wall hours", "ms per step"]
+_MEASURED = ["metric", *_NUMBERS, "steps", *DEVICE, "experiment", "record", "reference"]
+
+
+def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: Profile | None = None) -> pd.DataFrame:
+    """One row a run: what tells it apart, its scores, its sizes, its time.
+
+    Args:
+        records: Records of a chapter's grid.
+        teachers: Records of the tasks' full-precision teachers, one a task.
+        scale: the profile whose budgets name the lengths of training; without it there is no column ``budget``.
+
+    Returns:
+        The columns of ``labels.COLUMNS`` and ``budget`` (with the paper's where its row is of another length);
+        ``metric``, the task's primary one, with its ``best`` and ``last`` value in per cent, ``minus teacher`` in
+        points, the ``standard error`` that one such score has, and the score by ``chance`` (both NaN where they are not
+        known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the
+        weights; ``device`` (with the number format), ``side by side``,
+        ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
+        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None.
+
+    Example:
+        >>> from xtcq_book.frame import to_frame
+        >>> frame = to_frame([])
+        >>> len(frame), "learning rate" in frame
+        (0, True)
+    """
+    labels: dict[str, Callable[[Experiment], Any]] = dict(COLUMNS)
+    if scale is not None:
+        labels["budget"] = paper_rows.budget_label(scale)
+    full = {teacher.experiment.task: teacher for teacher in teachers}
+    rows = [
+        {name: label(record.experiment) for name, label in labels.items()}
+        | _measured(record, full.get(record.experiment.task))
+        for record in records
+    ]
+    frame = pd.DataFrame(rows, columns=[*labels, *_MEASURED])
+    return frame.astype(dict.fromkeys(_NUMBERS, float)).astype({"steps": int})
+
+
+def evaluations(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row an evaluation of the development set.
+
+    Args:
+        runs: of `to_frame`.
+
+    Returns:
+        The columns of ``runs`` with ``score`` (primary metric), ``stage``, and ``step`` and ``epoch`` at that point.
+    """
+    points = [
+        {"run": run, "score": entry["metrics"][metric]} | {name: entry[name] for name in ("stage", "step", "epoch")}
+        for run, record, metric in zip(runs.index, runs["record"], runs["metric"], strict=True)
+        for entry in record.history
+        if "metrics" in entry
+    ]
+    frame = pd.DataFrame(points, columns=["run", "score", "stage", "step", "epoch"])
+    return frame.merge(runs, left_on="run", right_index=True)

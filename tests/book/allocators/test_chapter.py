@@ -1,0 +1,186 @@
+import math
+
+import pytest
+from xtcq_book import allocators
+from xtcq_book.allocators import chapter, choices
+from xtcq_book.allocators.chapter import NAMES
+
+from xtcq.study import load_profile
+
+MINI = load_profile("mini")
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Widths of 2 and 4 bits were found for every teacher, method, budget and seed; each names its method."""
+
+    class Kept(dict):
+        def get(self, key):
+            teacher, method, budget, seed = key
+            query = (8 if method == "hessian" else 3, 4)
+            widths = {"bert.pooler.dense": (2, 4), "bert.encoder.layer.0.attention.self.query": query}
+            cost = {"steps": 86, "passes": 0} if method == "fracbits" else {"steps": 0, "passes": 16}
+            return {"widths": widths | {f"bert.encoder.layer.{seed % 6}.output.dense": (2, int(budget) // 4)}} | (
+                cost | {"seconds": 1.5}
+            )
+
+    monkeypatch.setattr(choices, "kept", lambda task: Kept())
+
+
+def students(**options):
+    return allocators.students(MINI, tasks=["mrpc"], **options)
+
+
+@pytest.fixture
+def measured(make_record):
+    """A Record of an experiment with a score, and the cost that its method would have."""
+
+    def build(experiment, score, gbitops=8):
+        record = make_record(score, **vars(experiment))
+        report = None
+        if experiment.adaqat is not None:
+            widths = {"bert.pooler.dense": [2, 4]}
+            report = {"widths": widths, "steps": 3, "trace": [[1, 0, 0, 3.9]] * 3}
+            record.history.insert(0, record.history[0] | {"stage": 0})
+        for key, value in {"exploration": report, "bitops": int(gbitops * 1e9)}.items():
+            object.__setattr__(record, key, value)
+        return record
+
+    return build
+
+
+def test_everybody_trains_equally_long_and_no_run_is_asked_for_twice(found):
+    grid = students(methods=["uniform", "hessian", "fracbits", "adaqat"], seeds=[1, 2])
+    assert len({(e.epochs, e.learning_rate, e.stages, e.recipe) for e in grid}) == 1
+    assert len(grid) == 2 * (3 * 3 + 3)
+    assert {choice.method for choice in grid.values()} == {"uniform", "sensitivity (Hessian)", "FracBits", "AdaQAT"}
+    assert len(students(methods=["uniform", "adaqat"], budgets=[8, 8.5, 12], factors=[1])) == 2 + 1
+
+
+def test_budgets_of_the_paper_are_uniform_pairs():
+    grid = students(methods=["uniform"])
+    assert [e.precision for e in grid] == ["2-4-4", "3-4-4", "4-4-4"]
+    assert [choice.asked for choice in grid.values()] == ["8 bits²", "12 bits²", "16 bits²"]
+
+
+def test_a_student_trains_with_the_widths_that_were_found(found):
+    ((experiment, choice),) = students(methods=["fracbits"], budgets=[12.5]).items()
+    assert experiment.allocation["bert.pooler.dense"] == (2, 4) and experiment.precision == "8-4-8"
+    assert (choice.method, choice.asked, choice.cost) == ("FracBits", "12.5 bits²", (86, 0, 1.5))
+
+
+def test_two_bits_everywhere_are_asked_of_uniform_widths_alone(found):
+    grid = students(methods=["uniform", "hessian", "fracbits"], budgets=[4, 8])
+    assert [choice.method for choice in grid.values() if choice.asked == "4 bits²"] == ["uniform"]
+    assert len(grid) == 4
+
+
+def test_what_nobody_has_chosen_is_no_student(monkeypatch):
+    monkeypatch.setattr(choices, "kept", lambda task: {})
+    assert [choice.method for choice in students(methods=["uniform", "random"], budgets=[8]).values()] == ["uniform"]
+
+
+def test_only_what_is_lacking_is_found(monkeypatch):
+    key = (MINI.teacher("mrpc").digest, "fisher", 8.0, 42)
+    monkeypatch.setattr(choices, "kept", lambda task: {key: {}})
+    monkeypatch.setattr(chapter, "_row", lambda *a: True if a[2:] == ("fisher", 8.0, 42) else None)
+    asked = []
+    monkeypatch.setattr(choices, "choose", lambda *arguments: asked.append(arguments))
+    allocators.find(MINI, ["mrpc"], ["uniform", "fisher", "random", "adaqat"], [4.0, 8.0])
+    ((student, wanted, share),) = asked
+    assert wanted == [("random", 8.0)] and share == MINI.width_share
+    assert (student.precision, student.teacher) == ("8-4-8", MINI.teacher("mrpc"))
+
+
+def test_the_demo_compares_two_methods(found):
+    assert [choice.method for choice in allocators.students(load_profile("demo")).values()] == ["uniform", "FracBits"]
+
+
+def test_an_unknown_method():
+    with pytest.raises(ValueError, match="method 'genetic' is unknown: use one of 'uniform', 'random'"):
+        students(methods=["genetic"])
+
+
+def test_the_published_choices_are_kept_to_their_budgets():
+    sketch = load_profile("sketch")
+    grid = allocators.students(sketch, ["sst2"], list(NAMES), [4.0, 6.0, 8.0], [1.0])
+    assert len(grid) == 3 + 2 * 4 + 1
+    for experiment, choice in grid.items():
+        if experiment.allocation:
+            space = allocators.SearchSpace(experiment.matrices)
+            assert float(choice.asked.split()[0]) - 0.1 < space.average(experiment.allocation) <= 8
+
+
+def test_the_table_says_what_choosing_cost(found, measured, make_record):
+    grid = students(methods=["uniform", "hessian", "fracbits", "adaqat"], budgets=[8], factors=[1], seeds=[1, 2])
+    frame = allocators.to_frame([measured(e, 80 + e.seed) for e in grid], grid)
+    table = allocators.table(frame, [make_record(90.0)]).reset_index("task", drop=True)
+    rows = {name: table.loc[(asked, name)] for asked, name in table.index}
+    for row in rows.values():
+        assert (row["score"], row["minus teacher"], row["seeds"]) == (81.5, -8.5, 2)
+    assert {name: tuple(row[list(chapter.COSTS)]) for name, row in rows.items()} == {
+        "uniform": (0, 0, 0),
+        "sensitivity (Hessian)": (0, 16, 1.5),
+        "FracBits": (86, 0, 1.5),
+        "AdaQAT": (3, 3, 5.0),
+    }
+    # One matrix of h² weights at 2-4, one at 3-4, one of 4 h² at 2-2.
+    fracbits = rows["FracBits"]
+    assert (fracbits["W"], fracbits["A"]) == pytest.approx((7 / 3, 10 / 3))
+    assert fracbits["bits²"] == pytest.approx((8 + 12 + 4 * 4) / 6)
+    assert (rows["uniform"]["bits²"], rows["AdaQAT"]["bits²"]) == (8, 8)
+    assert "0.0" in allocators.show(table, "Ours.").to_html()
+
+
+def test_a_row_without_its_teacher_has_a_dash(measured):
+    grid = students(methods=["uniform"], budgets=[8])
+    table = allocators.table(allocators.to_frame([measured(e, 80) for e in grid], grid), [])
+    assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.").to_html()
+
+
+def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured):
+    ((one, choice),) = students(methods=["uniform"], budgets=[8]).items()
+    frame = allocators.to_frame([measured(one, 80), measured(one, 81)], {one: choice})
+    with pytest.raises(ValueError, match="differ in more than their seed"):
+        allocators.table(frame, [])
+
+
+def test_gains_are_taken_at_equal_bitops_and_at_equal_budgets(found, measured):
+    grid = students(methods=["uniform", "fracbits"], budgets=[8, 16]) | students(methods=["adaqat"])
+    bitops = {"8 bits²": 0.8, "16 bits²": 1.6}
+    records, learned = [], iter([(76.0, 1.2), (77.0, 1.2), (78.0, 2.5)])
+    for experiment, choice in grid.items():
+        if choice.method == "uniform":
+            records.append(measured(experiment, 70.0 if choice.asked == "8 bits²" else 80.0, bitops[choice.asked]))
+        elif choice.method == "FracBits":
+            records.append(measured(experiment, 71.0, bitops[choice.asked]))
+        else:
+            # Halfway between the uniform runs, where they would have 75; the third lies beyond them.
+            records.append(measured(experiment, *next(learned)))
+    gains = allocators.gains(allocators.to_frame(records, grid)).loc["MRPC"]
+    at = {(name, to): tuple(gains.loc[name, to]) for name in ("AdaQAT", "FracBits") for to in chapter._COMPARED}
+    assert at["AdaQAT", "at the BitOPs"] == pytest.approx((1.5, 1.0, 2.0, 2))
+    assert at["FracBits", "at the budget"] == pytest.approx((-4.0, -9.0, 1.0, 2))
+    assert gains.loc["AdaQAT", ("at the budget", "runs")] == 0
+
+
+@pytest.mark.parametrize("methods", [["adaqat"], ["uniform"]])
+def test_where_nothing_can_be_compared_nothing_is(measured, methods):
+    grid = students(methods=methods)
+    gains = allocators.gains(allocators.to_frame([measured(e, 80) for e in grid], grid))
+    assert (gains.xs("runs", axis=1, level=1) == 0).all(axis=None)
+    assert allocators.gains(allocators.to_frame([], grid)).empty
+
+
+def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(found, measured, make_record):
+    grid = allocators.students(MINI, tasks=["mrpc", "rte"], methods=["uniform", "hessian", "adaqat"], budgets=[16, 8])
+    frame = allocators.to_frame([measured(e, 80, 1.0 if "16" in c.asked else 0.5) for e, c in grid.items()], grid)
+    figure = allocators.score_over_bitops(frame, [make_record(90.0), make_record(91.0, task="rte")])
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["MRPC", "RTE"]
+    for axes, level in zip(panels, (90.0, 91.0), strict=True):
+        lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+        assert set(lines) == {"32-bit teacher", "one answer for all", "uniform", "sensitivity (Hessian)", "AdaQAT"}
+        assert list(lines["uniform"].get_xdata()) == [0.5, 1.0]
+        assert math.isclose(lines["32-bit teacher"].get_ydata()[0], level)
+        assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()

@@ -1,0 +1,66 @@
+import pytest
+from xtcq_book.allocators import SearchSpace, random, uniform
+
+SPACE = SearchSpace({f"layer.{i}": size for i, size in enumerate((100, 100, 400, 400, 30))})
+
+
+def test_the_average_is_bitops_by_weights():
+    space = SearchSpace({"a": 100, "b": 300})
+    assert space.average({"a": (2, 4), "b": (8, 3)}) == (100 * 8 + 300 * 24) / 400
+    assert space.average(space.constant(3, 4)) == 12
+    assert space.bitops({"a": (2.5, 4), "b": (0, 0)}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("budget", "pair"),
+    [(4, (2, 2)), (8, (2, 4)), (11.9, (3, 3)), (12, (3, 4)), (16, (4, 4)), (17, (4, 4)), (64, (8, 8)), (1000, (8, 8))],
+)
+def test_uniform_takes_the_largest_product_and_then_the_most_even_pair(budget, pair):
+    # 11.9: 10 = 2 x 5 is more than 9 = 3 x 3
+    pair = (2, 5) if budget == 11.9 else pair
+    assert set(uniform(SPACE, budget).values()) == {pair}
+
+
+def test_uniform_keeps_to_the_range():
+    narrow = SearchSpace(SPACE.sizes, least=3, most=5)
+    assert set(uniform(narrow, 16).values()) == {(4, 4)}
+    assert set(uniform(narrow, 64).values()) == {(5, 5)}
+
+
+@pytest.mark.parametrize("budget", [4, 8, 12, 16.3, 40, 64, 100])
+def test_random_widths_fill_the_budget_from_below(budget):
+    for seed in range(20):
+        widths = random(SPACE, budget, seed)
+        assert list(widths) == list(SPACE.sizes)
+        assert all(2 <= bits <= 8 for pair in widths.values() for bits in pair)
+        assert SPACE.average(widths) <= budget
+        for name, (w, a) in widths.items():  # no width can be raised any more
+            for raised in [(w + 1, a)] * (w < 8) + [(w, a + 1)] * (a < 8):
+                assert SPACE.average({**widths, name: raised}) > budget
+
+
+def test_random_widths_follow_the_seed_and_differ():
+    assert random(SPACE, 12, 1) == random(SPACE, 12, 1)
+    drawn = [random(SPACE, 12, seed) for seed in range(30)]
+    assert len({tuple(widths.values()) for widths in drawn}) > 25
+    for name in SPACE.sizes:  # neither sides nor layers are favoured so far that one never varies
+        for side in (0, 1):
+            assert len({widths[name][side] for widths in drawn}) > 3
+
+
+@pytest.mark.parametrize("allocator", [uniform, lambda space, budget: random(space, budget, 0)])
+@pytest.mark.parametrize("budget", [3.99, -1, float("nan")])
+def test_a_budget_below_the_least_widths_is_refused(allocator, budget):
+    with pytest.raises(ValueError, match=r"is below 4, what 2 bits everywhere cost"):
+        allocator(SPACE, budget)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 8), (2, 9), (5, 4), (2.0, 8), (True, 8)])
+def test_an_impossible_range_is_refused(least, most):
+    with pytest.raises(ValueError, match=f"{least} to {most}: expected integers with 1 <= least <= most <= 8"):
+        SearchSpace({"a": 1}, least, most)
+
+
+def test_nothing_to_choose_from_is_refused():
+    with pytest.raises(ValueError, match="no layer with learned steps"):
+        SearchSpace({})

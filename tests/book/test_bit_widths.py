@@ -1,0 +1,181 @@
+import dataclasses
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from xtcq_book import bit_widths
+from xtcq_book.frame import to_frame
+from xtcq_book.labels import MATRICES
+
+from xtcq.quantization import get_widths
+from xtcq.study import load_profile
+
+MINI = load_profile("mini")
+QUERY, POOLER = "bert.encoder.layer.0.attention.self.query", "bert.pooler.dense"
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def explored(make_record):
+    """A Record of a run that learned the widths of two layers."""
+
+    def build(experiment, widths=((2, 4), (4, 3)), **changed):
+        found = {
+            "granularity": "layer",
+            "widths": {QUERY: list(widths[0]), POOLER: list(widths[1])},
+            "mean_weights": (widths[0][0] + widths[1][0]) / 2,
+            "mean_activations": (widths[0][1] + widths[1][1]) / 2,
+            "average": 10.0,
+            "steps": 3,
+            "ended": "budget",
+            "eta": 12.0,
+            "reach": 1.5,
+            "oscillations": {"weights": [1, 0], "activations": [2, 0]},
+            "frozen": {"weights": [True, False], "activations": [False, False]},
+            # Weights of the first layer from 4 to 2 bits, then activations of the second from 4 to 3.
+            "trace": [[0, 0, 0, 2.5], [1, 0, 0, 1.5], [2, 1, 1, 2.6]],
+        }
+        return dataclasses.replace(make_record(80.0, **vars(experiment)), exploration=found | changed)
+
+    return build
+
+
+def widths(layers, pooler=True):
+    found = {
+        f"bert.encoder.layer.{i}.{matrix}": (2 + (i + j) % 7, 8 - (i + j) % 7)
+        for i in range(layers)
+        for j, matrix in enumerate(MATRICES)
+    }
+    return found | ({POOLER: (3, 5)} if pooler else {})
+
+
+def cells(axes):
+    return {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in axes.texts}
+
+
+@pytest.mark.parametrize("layers", [1, 3, 12])
+def test_every_matrix_has_its_cell(layers):
+    figure = bit_widths.bits_by_layer(widths(layers), title="a title")
+    weights, activations = (cells(axes) for axes in figure.axes[:2])
+    assert len(weights) == len(activations) == 6 * layers + 1
+    for i in range(layers):
+        for j in range(6):
+            assert (weights[i, j], activations[i, j]) == (str(2 + (i + j) % 7), str(8 - (i + j) % 7))
+    # beside the last layer, one column apart
+    assert (weights[layers - 1, 7], activations[layers - 1, 7]) == ("3", "5")
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert names == [*MATRICES.values(), "pooler"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["weights", "activations"]
+
+
+def test_means_over_runs_are_fractions_and_a_pooler_may_lack():
+    figure = bit_widths.bits_by_layer({"encoder.layer.0.output.dense": (2.5, 3)})
+    assert cells(figure.axes[0]) == {(0, 5): "2.5"} and cells(figure.axes[1]) == {(0, 5): "3"}
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ValueError, match="'classifier' is no matrix of a BERT encoder"):
+        bit_widths.bits_by_layer({**widths(1), "classifier": (2, 2)})
+    with pytest.raises(ValueError, match="beyond the scale of 2 to 8 bits"):
+        bit_widths.bits_by_layer({POOLER: (1, 4)})
+
+
+def test_the_table_says_where_widths_came_to_rest(explored, make_record):
+    learned = explored(MINI.learned("mrpc")), explored(MINI.learned("mrpc", order="published"))
+    frame = bit_widths.explored(to_frame([*learned, make_record()]), by="exploration")
+    row = frame.loc[("MRPC", "paper", 42)]
+    assert (row["W"], row["A"], row["bits²"], row["frozen"], row["oscillations"]) == (3.0, 3.5, 10.0, 25.0, 3)
+    assert list(frame.index.get_level_values("exploration")) == ["paper", "published order"]
+
+
+def test_an_exploration_says_in_what_it_was_unlike_the_papers(explored):
+    before = explored(MINI.learned("mrpc"))
+    lacked = explored(MINI.learned("sst2"), in_regime=False, departures=["3 widths were not frozen"])
+    alike = explored(MINI.learned("rte"), in_regime=True, departures=[])
+    threshold = before.experiment.adaqat.oscillations
+    assert bit_widths.explored(to_frame([before, lacked, alike]))["unlike the paper"].tolist() == [
+        f"a rate of 12 with up to 1.5 bits a step; a threshold of oscillations of {threshold}",
+        "3 widths were not frozen",
+        "nothing",
+    ]
+
+
+def test_means_over_runs_by_layer_and_by_kind_of_matrix(explored):
+    other = QUERY.replace(".0.", ".1.")
+    learned = [explored(MINI.learned("mrpc")), explored(MINI.learned("rte"), widths=((4, 4), (4, 5)))]
+    assert bit_widths.mean_widths(learned) == {QUERY: (3.0, 4.0), POOLER: (4.0, 4.0)}
+    learned[0].exploration["widths"][other] = [6, 8]
+    means = bit_widths.by_matrix(learned)
+    assert means.loc["query"].to_list() == [4.5, 6.0] and means.loc["pooler"].to_list() == [4.0, 4.0]
+    assert bit_widths.by_matrix([]).empty and bit_widths.mean_widths([]) == {}
+
+
+def test_traces_of_a_network_show_widths_integers_and_freezing(explored):
+    trace = [[0, 0, 0, 4.0], [0, 1, 0, 4.0], [1, 0, 0, 3.4], [1, 1, 0, 3.9], [2, 1, 0, 3.2]]
+    frozen = {"weights": [True], "activations": [False]}
+    record = explored(MINI.learned("mrpc"), granularity="network", trace=trace, frozen=frozen)
+    (axes,) = bit_widths.width_traces(to_frame([record])).axes
+    lines = [(list(line.get_xdata()), list(line.get_ydata()), line.get_marker()) for line in axes.lines]
+    assert ([0, 1], [4.0, 3.4], "None") in lines and ([0, 1, 2], [4.0, 3.9, 3.2], "None") in lines
+    assert ([0, 1], [4.0, 4.0], "None") in lines  # the integers in use
+    marks = [(x[0], y[0]) for x, y, marker in lines if marker == "X"]
+    assert marks == [(1, 4.0)]  # frozen at the integer in use, ceil(3.4)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("exploration (optimizer steps)", "width (bits)")
+
+
+def test_traces_of_layers_are_a_line_each(explored):
+    trace = [[step, role, layer, 4 - 0.1 * step] for step in range(3) for role in (0, 1) for layer in range(4)]
+    frozen = {"weights": [True, False, True, False], "activations": [False] * 4}
+    records = [explored(MINI.learned(task), trace=trace, frozen=frozen) for task in ("mrpc", "rte", "cola")]
+    figure = bit_widths.width_traces(to_frame(records))
+    assert [axes.get_title() for axes in figure.axes] == ["MRPC", "RTE", "CoLA"]
+    for axes in figure.axes:
+        drawn = [line for line in axes.lines if len(line.get_xdata())]
+        plain = [line for line in drawn if line.get_marker() == "None"]
+        assert len(plain) == 8 and len(drawn) == 8 + 2
+        assert all(np.allclose(line.get_ydata(), [4, 3.9, 3.8]) for line in plain)
+
+
+def test_mean_traces_follow_the_widths_in_use(explored):
+    (axes,) = bit_widths.mean_traces(to_frame([explored(MINI.learned("mrpc"))])).axes
+    weights, activations = (line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()))
+    assert weights == [[0, 4], [1, 3.5], [2, 3], [3, 3]]
+    assert activations == [[0, 4], [1, 4], [2, 4], [3, 3.5]]
+
+
+def test_mean_traces_of_groups_count_every_layer(explored):
+    record = explored(MINI.learned("mrpc"), granularity="kind", trace=[[0, 0, 0, 2.9], [1, 0, 1, 1.7], [2, 1, 0, 4.0]])
+    query = [QUERY, QUERY.replace(".0.", ".1.")]
+    record.exploration["widths"][query[1]] = [3, 4]
+    record.exploration["groups"] = [query, [POOLER]]
+    (axes,) = bit_widths.mean_traces(to_frame([record])).axes
+    weights, _ = (line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()))
+    assert weights == [[0, 4], [1, (3 + 3 + 4) / 3], [2, (3 + 3 + 2) / 3], [3, (3 + 3 + 2) / 3]]
+
+
+@pytest.mark.parametrize("draw", [bit_widths.width_traces, bit_widths.mean_traces])
+def test_runs_that_learned_no_widths_have_no_trace(draw, make_record):
+    for records in ([], [make_record()]):
+        assert not draw(to_frame(records)).axes
+
+
+def test_masks_that_differ_add_noise(monkeypatch, tiny_bert, word_tokenizer, word_task):
+    def load(experiment):
+        torch.manual_seed(0)
+        return tiny_bert(layers=2).eval(), word_tokenizer
+
+    monkeypatch.setattr(bit_widths, "trained_student", load)
+    monkeypatch.setattr(bit_widths, "load_task", lambda name: word_task)
+    frame = bit_widths.difference_noise(MINI.teacher("mrpc"), batches=6)
+    assert frame.loc["unpaired", "deviation"] > 2 * frame.loc["paired", "deviation"] > 0
+    assert frame["standard error"].to_list() == pytest.approx((frame["deviation"] / math.sqrt(6)).to_list())
+    model, _ = load(None)
+    assert get_widths(model) == {}

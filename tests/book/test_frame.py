@@ -1,0 +1,47 @@
+import dataclasses
+import math
+
+import pytest
+from xtcq_book.frame import evaluations, to_frame
+
+from xtcq.study import load_profile
+
+MINI = load_profile("mini")
+
+
+@pytest.fixture
+def student(make_record):
+    experiment = MINI.student("mrpc", stages="one-stage", precision="2-2-8", layers=(1, 3, 5), lora_rank=8)
+    record = make_record(70.0, **vars(experiment))
+    return dataclasses.replace(record, train_seconds=36.0, wall_seconds=72.0)
+
+
+def test_a_run_as_a_row(student, make_record):
+    teachers = [make_record(84.0, **vars(MINI.teacher(task))) for task in ("cola", "mrpc")]
+    (row,) = to_frame([student], teachers, MINI).to_dict("records")
+    assert (row["task"], row["layers"], row["LoRA rank"], row["budget"]) == ("MRPC", "skip 3", 8, "short (paper: A)")
+    assert (row["metric"], row["best"], row["minus teacher"]) == ("accuracy", 70.0, -14.0)
+    assert row["standard error"] == pytest.approx(100 * math.sqrt(0.7 * 0.3 / 408))
+    assert row["chance"] == pytest.approx(100 * 279 / 408)
+    assert (row["steps"], row["hours"], row["wall hours"], row["ms per step"]) == (10, 0.01, 0.02, 3600.0)
+    assert (row["device"], row["side by side"], row["bits²"]) == ("CPU, fp32", 1, 16)
+    assert row["reference"] is teachers[1] and row["experiment"] is student.experiment
+
+
+def test_a_run_without_its_teacher_and_one_that_lost_count_of_its_time(student):
+    (row,) = to_frame([dataclasses.replace(student, wall_seconds=30.0)]).to_dict("records")
+    assert math.isnan(row["minus teacher"]) and math.isnan(row["wall hours"]) and row["hours"] == 0.01
+    assert row["reference"] is None and "budget" not in row
+
+
+def test_learned_widths_have_their_own_mean(student):
+    record = dataclasses.replace(student, exploration={"average": 9.5})
+    assert to_frame([record])["bits²"].to_list() == [9.5]
+
+
+def test_every_evaluation_is_a_row(student):
+    student.history.append(student.history[0] | {"step": 20, "stage": 1, "metrics": {"accuracy": 72.0, "f1": 1.0}})
+    student.history.append({"step": 30, "stage": 1})
+    points = evaluations(to_frame([student]))
+    assert list(zip(points["step"], points["stage"], points["score"], strict=True)) == [(10, 0, 70.0), (20, 1, 72.0)]
+    assert set(points["plan"]) == {"one-stage"} and evaluations(to_frame([])).empty

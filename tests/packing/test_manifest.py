@@ -1,0 +1,279 @@
+"""What load_packed refuses."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from xtcq.packing import PackedModelError, load_packed, save_packed
+from xtcq.packing.manifest import Manifest, describe_file
+
+WEIGHTS, MAP, CONFIG = "packed.safetensors", "quantization_map.json", "config.json"
+QUERY = "bert.encoder.layer.0.attention.self.query"
+
+
+@pytest.fixture
+def packed(frozen_bert, word_tokenizer, tmp_path):
+    return save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+
+
+def sign(folder, **changes):
+    """Write the map anew, with changes and with digests that fit: what only an honest digest keeps out."""
+    fields = json.loads((folder / MAP).read_text())
+    fields = {key: fields[key] for key in ("precision", "recipe", "lora_rank", "rest", "modules")}
+    listed = [path for path in sorted(folder.iterdir()) if path.name not in (MAP, "README.md")]
+    fields["files"] = {path.name: describe_file(path) for path in listed}
+    (folder / MAP).write_text(Manifest(**fields | changes).to_json())
+
+
+def change_tensors(folder, change):
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / WEIGHTS)
+    sign(folder)
+
+
+def change_config(folder, **fields):
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | fields))
+    sign(folder)
+
+
+def change_module(folder, name, **fields):
+    modules = json.loads((folder / MAP).read_text())["modules"]
+    modules[name] = modules.get(name, {}) | fields
+    sign(folder, modules=modules)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([WEIGHTS, MAP, CONFIG, "tokenizer.json"]), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_a_flipped_bit_is_found_wherever_it_is(packed, name, place, bit):
+    path = packed / name
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[int(place * len(whole))] ^= 1 << bit
+    path.write_bytes(damaged)
+    try:
+        with pytest.raises(PackedModelError, match=name):
+            load_packed(packed)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, "tokenizer.json"])
+def test_truncated_and_missing_files(packed, name):
+    whole = (packed / name).read_bytes()
+    (packed / name).write_bytes(whole[:-1])
+    with pytest.raises(PackedModelError, match=f"{name} has {len(whole) - 1} bytes, expected {len(whole)}: it is"):
+        load_packed(packed)
+    (packed / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing. Copy or download m again"):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 500])
+def test_a_truncated_map(packed, keep):
+    (packed / MAP).write_bytes((packed / MAP).read_bytes()[:keep])
+    with pytest.raises(PackedModelError, match="quantization_map.json is no quantization map"):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '{"format": "xtcq-packed"}'])
+def test_a_map_that_is_something_else(packed, content):
+    (packed / MAP).write_text(content)
+    with pytest.raises(PackedModelError, match="is no quantization map"):
+        load_packed(packed)
+
+
+def test_another_version(packed):
+    text = (packed / MAP).read_text()
+    (packed / MAP).write_text(text.replace('"version": 1', '"version": 99'))
+    with pytest.raises(PackedModelError, match=r"'xtcq-packed' version 99, and this xtcq reads .* version 1: install"):
+        load_packed(packed)
+    (packed / MAP).write_text(text.replace('"xtcq-packed"', '"gguf"'))
+    with pytest.raises(PackedModelError, match="says format 'gguf'"):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "a\\b", "C:x", ".hidden", ""])
+def test_a_path_outside_of_the_folder(packed, name):
+    files = Manifest.read(packed).files
+    sign(packed, files=files | {name: files[CONFIG]})
+    with pytest.raises(PackedModelError, match="expected a plain name in the same folder"):
+        load_packed(packed)
+
+
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was read",)
+
+
+def test_pickles_are_refused(packed):
+    (packed / WEIGHTS).rename(packed / "kept")
+    (packed / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(FileNotFoundError, match="pytorch_model.bin is a pickle, which can run any code and is never"):
+        load_packed(packed)
+    (packed / "pytorch_model.bin").rename(packed / WEIGHTS)
+    (packed / "kept").unlink()
+    sign(packed)
+    with pytest.raises(PackedModelError, match="packed.safetensors is not a safetensors file"):
+        load_packed(packed)
+    files = Manifest.read(packed).files
+    sign(packed, files=files | {"model.pt": files[CONFIG]})
+    with pytest.raises(PackedModelError, match="names the file 'model.pt', a pickle"):
+        load_packed(packed)
+
+
+def test_a_folder_that_holds_no_packed_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no quantization_map.json, so it holds no packed model"):
+        load_packed(tmp_path)
+    with pytest.raises(FileNotFoundError, match="has no quantization_map.json"):
+        load_packed(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+def test_a_map_that_leaves_a_file_unchecked(packed, name):
+    files = Manifest.read(packed).files
+    del files[name]
+    sign(packed, files=files)
+    with pytest.raises(PackedModelError, match=f"does not list {name}"):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden_size": 40}, r"codes of shape .* and torch.uint8, expected \("),
+        ({"num_hidden_layers": 1}, "'bert.encoder.layer.1.attention.self.query' matches none"),
+        ({"num_hidden_layers": 3}, "lacks 'bert.encoder.layer.2.attention.output.LayerNorm.bias'"),
+        (
+            {"id2label": {"0": "a", "1": "b"}},
+            r"classifier.weight of shape \(3, 36\) and torch.float32, expected \(2, 36\)",
+        ),
+        ({"architectures": ["BertForMaskedLM"]}, r"does not describe one of BertModel, .*KeyError\('BertForMaskedLM'"),
+        ({"architectures": []}, "does not describe one of BertModel"),
+        ({"architectures": ["BertModel"]}, "'bert.embeddings.word_embeddings' matches none"),
+        ({"num_attention_heads": 5}, "does not describe one of BertModel, .*multiple of the number of attention"),
+        ({"num_attention_heads": 0}, "does not describe one of BertModel"),
+    ],
+)
+def test_a_configuration_that_does_not_fit(packed, fields, message):
+    change_config(packed, **fields)
+    with pytest.raises(PackedModelError, match=message):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        (
+            QUERY,
+            {"weight": {"quantizer": "nf4", "bits": 1}},
+            f"says weight .*nf4.* of module '{QUERY}', where recipe 'xtc'",
+        ),
+        (
+            QUERY,
+            {"weight": {"quantizer": "ternary", "bits": 2}},
+            f"the weight of {QUERY} .*BinaryQuantizer.* at 1 bits",
+        ),
+        (QUERY, {"weight": None}, f"the weight of {QUERY} is quantized by BinaryQuantizer"),
+        (
+            QUERY,
+            {"input": {"quantizer": "dynamic", "bits": 99}},
+            f"the input of {QUERY} .*DynamicQuantizer.* at 8 bits",
+        ),
+        (QUERY, {"input": {"quantizer": "lsq", "bits": 8}}, f"says input .*lsq.* of module '{QUERY}', .*'dynamic'"),
+        (QUERY, {"lora_rank": 2}, f"says lora_rank 2 of module '{QUERY}', where recipe 'xtc' at 1-1-8 has 0"),
+        (QUERY, {"kind": "embedding"}, f"says kind 'embedding' of module '{QUERY}', where .* has 'linear'"),
+        (QUERY, {"frozen": False}, f"says frozen False of module '{QUERY}'"),
+        (QUERY, {"wings": 2}, "says wings 2 of"),
+        ("bert.pooler.dense", {"kind": "linear"}, "the weight of bert.pooler.dense is quantized by BinaryQuantizer"),
+        ("bert.encoder.layer.7", {"kind": "linear"}, "'bert.encoder.layer.7' matches none"),
+    ],
+)
+def test_a_map_that_does_not_fit(packed, name, fields, message):
+    change_module(packed, name, **fields)
+    with pytest.raises(PackedModelError, match=message):
+        load_packed(packed)
+
+
+def test_a_map_that_leaves_a_module_out(packed):
+    modules = Manifest.read(packed).modules
+    del modules[QUERY]
+    sign(packed, modules=modules)
+    with pytest.raises(PackedModelError, match=f"beyond what the model has, '{QUERY}.codes'"):
+        load_packed(packed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"precision": "9-9-9"}, "9"),
+        ({"recipe": "gptq"}, "gptq"),
+        ({"rest": "fp8"}, "fp8"),
+        ({"rest": "fp16"}, "float16"),
+    ],
+)
+def test_values_of_the_map_that_are_unknown(packed, fields, message):
+    sign(packed, **fields)
+    with pytest.raises(PackedModelError, match=message):
+        load_packed(packed)
+
+
+def test_fields_of_the_map_that_are_unknown(packed):
+    text = (packed / MAP).read_text()
+    fields = json.loads(text) | {"comment": "new", "digest": "0" * 64}
+    from xtcq.packing.manifest import _sha256
+
+    zeroed = json.dumps(fields)
+    (packed / MAP).write_text(zeroed.replace("0" * 64, _sha256(zeroed.encode()), 1))
+    with pytest.raises(PackedModelError, match="does not hold the fields of version 1 .*comment"):
+        load_packed(packed)
+
+
+def drop(tensors):
+    del tensors["classifier.bias"]
+
+
+def add(tensors):
+    tensors["extra"] = torch.zeros(1)
+
+
+def widen(tensors):
+    tensors["classifier.bias"] = tensors["classifier.bias"].double()
+
+
+def shorten(tensors):
+    tensors[f"{QUERY}.codes"] = tensors[f"{QUERY}.codes"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop, "lacks 'classifier.bias'"),
+        (add, "holds, beyond what the model has, 'extra'"),
+        (widen, "classifier.bias of shape .* and torch.float64, expected .* and torch.float32"),
+        (shorten, r"query.codes of shape \(161,\) and torch.uint8, expected \(162,\)"),
+    ],
+)
+def test_tensors_that_do_not_fit(packed, change, message):
+    change_tensors(packed, change)
+    with pytest.raises(PackedModelError, match=message):
+        load_packed(packed)
+
+
+def test_bytes_that_no_trits_make(frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert("2-2-8"), tmp_path / "m")
+    change_tensors(folder, lambda tensors: tensors[f"{QUERY}.codes"].fill_(255))
+    with pytest.raises(PackedModelError, match="query.codes: byte 255 is not made of five trits"):
+        load_packed(folder)
+
+
+def test_the_card_may_be_edited_and_files_added(packed):
+    (packed / "README.md").write_text("# My model")
+    (packed / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    assert load_packed(packed).num_labels == 3

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from xtcq import Experiment, load_packed
+from xtcq.__main__ import app
+from xtcq.encoder import _PUBLISHED
+from xtcq.packing import ENCODERS
+from xtcq.study import runs, students
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch, every_task_is, tiny_bert, word_task, word_tokenizer):
+    """The command, in a world where every model is a tiny BERT and every task the word task."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("XTCQ_RUNS", str(tmp_path / "runs"))
+
+    def load_encoder(name, num_labels, head, pretrained=True):
+        return tiny_bert(num_labels=num_labels, head=head), word_tokenizer
+
+    monkeypatch.setattr(students, "load_encoder", load_encoder)
+    every_task_is(word_task)
+
+    def call(experiments, *options):
+        (tmp_path / "e.json").write_text(json.dumps(experiments))
+        return CliRunner().invoke(app, ["pack", str(tmp_path / "e.json"), str(tmp_path / "out" / "model"), *options])
+
+    return call
+
+
+def test_a_trained_student_is_packed_with_its_scores(pack, tmp_path, padded_batch):
+    experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, precision="1-1-8", evaluations=1)
+    result = pack(experiment.to_dict())
+    assert result.exit_code == 0, result.output
+    model, _ = students.load_student(experiment)
+    loaded = load_packed(tmp_path / "out" / "model")
+    assert loaded(**padded_batch).logits.equal(model(**padded_batch).logits)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out" / "model")("w1")["input_ids"]
+    text = (tmp_path / "out" / "model" / "README.md").read_text()
+    best = runs.run(experiment).best
+    assert f"| accuracy | {best['accuracy']:.1f} |" in text and "license: apache-2.0" in text
+
+    halved = pack(experiment.to_dict(), "--rest", "fp16")
+    assert halved.exit_code == 0 and "MiB" in halved.stdout
+    assert "in fp16" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiments", "options", "message"),
+    [
+        ({"task": "mrpc", "epochs": 1, "learning_rate": 1e-3}, (), "is not quantized, so nothing can be packed"),
+        ([], (), "holds an empty list"),
+        ([{"task": "mrpc", "epochs": 1, "learning_rate": 1e-3}] * 2, (), "holds 2 experiments, expected one"),
+        ({"task": "mrpc"}, (), "are needed"),
+    ],
+)
+def test_errors_are_one_line(pack, tmp_path, experiments, options, message):
+    result = pack(experiments, *options)
+    assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line(pack, tmp_path, word_tokenizer, monkeypatch):
+    def full(*args, **options):
+        raise Exception("No space left on device (os error 28)")
+
+    experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, precision="1-1-8", evaluations=1)
+    runs.run(experiment)
+    monkeypatch.setattr(type(word_tokenizer), "save_pretrained", full)
+    result = pack(experiment.to_dict())
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert f"No space left on device; {tmp_path}/out/model was not changed. Free some space" in result.stderr
+
+
+def test_the_card_names_the_repositories_that_are_loaded():
+    assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
+        name: published.repository for name, published in _PUBLISHED.items()
+    }

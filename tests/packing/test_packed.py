@@ -1,0 +1,331 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+
+from xtcq import files, load_packed, save_packed
+from xtcq.quantization import (
+    ARCHITECTURES,
+    QuantConfig,
+    QuantLinear,
+    bitops,
+    freeze,
+    model_size,
+    quantization_map,
+    quantize,
+)
+
+MIB = 2**20
+WEIGHTS = "packed.safetensors"
+MODELS = {
+    "xtc 1-1-8": {"precision": "1-1-8"},
+    "xtc 2-2-8 with a low-rank term": {"precision": "2-2-8", "lora_rank": 2},
+    "xtc mixed": {"precision": "4-4 5-2-3"},
+    "xtc floating-point weights": {"precision": "32-3-8"},
+    "ternarybert": {"precision": "2-2-8", "recipe": "ternarybert"},
+    "binarybert": {"precision": "1-1-8", "recipe": "binarybert"},
+    "adaqat mixed": {"precision": "4-4-4", "recipe": "adaqat", "bits": (1, 2, 3, 5, 8)},
+    "questions": {"precision": "1-1-8", "kind": "BertForQuestionAnswering", "num_labels": 2},
+    "bare": {"precision": "2-2-8", "recipe": "ternarybert", "kind": "BertModel"},
+}
+# SHA-256 of all codes, scales and parameters of the folders in packed_before.zip, which an earlier version packed.
+PACKED_BEFORE = {
+    "xtc": "d2c41447a30346e1fdd82d5769fb0c4a1d7e4fd92620cd88c081af330a50f2a5",
+    "ternarybert": "2ce30cd1b311cd64b855f9d89c5c916b208f4200839eff7223ad63b1fd6a50c6",
+    "binarybert": "3752cebc7ba45610ee23b8ebd7c2feabace1ab5c60bddc76a5bcd2042bcbcd76",
+    "adaqat": "eac3dcd93b678123468dff889997787d751f68f04951b411cd56124b35e2800f",
+}
+models = pytest.mark.parametrize("which", MODELS.values(), ids=MODELS)
+
+
+@models
+def test_every_output_is_equal_to_the_bit(which, frozen_bert, outputs, tmp_path):
+    model = frozen_bert(**which)
+    loaded = load_packed(save_packed(model, tmp_path / "m"))
+    before, after = outputs(model), outputs(loaded)
+    assert len(before) == len(after) > 4
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one, other)
+    assert type(loaded) is type(model) and not loaded.training
+
+
+@models
+def test_the_loaded_model_says_the_same_of_itself(which, frozen_bert, tmp_path):
+    model = frozen_bert(**which)
+    loaded = load_packed(save_packed(model, tmp_path / "m"))
+    assert quantization_map(loaded) == quantization_map(model)
+    assert model_size(loaded) == model_size(model) and bitops(loaded) == bitops(model)
+    assert loaded.quant_config == model.quant_config
+    found, expected = loaded.state_dict(), model.state_dict()
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].dtype == value.dtype and torch.equal(found[key], value), key
+
+
+def test_folders_that_were_packed_before_load_to_the_same_bits(tmp_path):
+    archive = Path(__file__).with_name("packed_before.zip")
+    shutil.unpack_archive(archive, tmp_path)
+    assert {folder.name for folder in tmp_path.iterdir()} == PACKED_BEFORE.keys()
+    for name, expected in PACKED_BEFORE.items():
+        model = load_packed(tmp_path / name)
+        found = hashlib.sha256()
+        for key, value in sorted(model.state_dict().items()):
+            found.update(f"{key} {value.dtype} {tuple(value.shape)}".encode() + value.numpy().tobytes())
+        assert found.hexdigest() == expected
+        rest = "fp16" if name == "xtc" else "fp32"
+        again = save_packed(model, tmp_path / "again" / name, rest=rest)
+        assert (again / WEIGHTS).read_bytes() == (tmp_path / name / WEIGHTS).read_bytes()
+
+
+def test_layers_of_a_mixed_model_have_their_own_bits(frozen_bert, tmp_path):
+    model = frozen_bert(**MODELS["adaqat mixed"])
+    save_packed(model, tmp_path / "m")
+    stored = load_file(tmp_path / "m" / WEIGHTS)
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantLinear)}
+    assert len({layer.bits for layer in layers.values()}) > 2
+    for name, layer in layers.items():
+        assert stored[f"{name}.codes"].numel() == -(-layer.codes.numel() * layer.bits // 8)
+
+
+@models
+def test_halves_are_the_only_loss_of_fp16(which, frozen_bert, outputs, tmp_path):
+    """The same model with every stored float rounded to fp16 by hand gives the same outputs to the bit."""
+    model = frozen_bert(**which)
+    loaded = load_packed(save_packed(model, tmp_path / "m", rest="fp16"))
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())
+    for one, other in zip(outputs(model), outputs(loaded), strict=True):
+        assert torch.equal(one, other)
+    stored = load_file(tmp_path / "m" / WEIGHTS).values()
+    assert {tensor.dtype for tensor in stored} == {torch.uint8, torch.float16}
+
+
+@models
+@pytest.mark.parametrize("rest", ["fp32", "fp16"])
+def test_the_tensors_have_the_size_that_model_size_predicts(which, rest, frozen_bert, tmp_path):
+    model = frozen_bert(**which)
+    save_packed(model, tmp_path / "m", rest=rest)
+    stored = load_file(tmp_path / "m" / WEIGHTS).values()
+    assert sum(tensor.nbytes for tensor in stored) == round(model_size(model, rest).packed_mib * MIB)
+
+
+@pytest.mark.parametrize(
+    ("layers", "precision", "rest", "promised"),
+    [(12, "1-1-8", "fp32", 17.4), (12, "2-2-8", "fp16", 23.0), (6, "1-1-8", "fp16", 10.0)],
+)
+def test_the_file_of_bert_base_keeps_the_promise(layers, precision, rest, promised, tmp_path):
+    shape = ARCHITECTURES["bert-base"] | {"num_hidden_layers": layers}
+    with torch.device("meta"):
+        model = BertModel(BertConfig(**shape))
+    # Not random: half a second of a generator, and the size does not depend on it.
+    model = quantize(model.to_empty(device="cpu"), QuantConfig(precision))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.02)
+    save_packed(freeze(model), tmp_path / "m", rest=rest)
+    found = (tmp_path / "m" / WEIGHTS).stat().st_size / MIB
+    assert found <= promised
+    assert found == pytest.approx(model_size(model, rest).packed_mib, rel=0.005)
+
+
+def test_the_same_model_makes_the_same_bytes(frozen_bert, tmp_path):
+    folders = [save_packed(frozen_bert(), tmp_path / name) for name in "ab"]
+    first, second = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
+    assert first == second
+
+
+def test_a_model_without_pooler_and_one_with_a_quantized_head(frozen_bert, outputs, tmp_path):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    bare = quantize(BertModel(BertConfig(vocab_size=101, **sizes), add_pooling_layer=False), QuantConfig("1-1-8"))
+    head = BertForSequenceClassification(BertConfig(vocab_size=101, **sizes))
+    head = quantize(head, QuantConfig("2-2-8"), include=["classifier", "*.query"])
+    for number, model in enumerate((bare, head)):
+        freeze(model.eval())
+        loaded = load_packed(save_packed(model, tmp_path / str(number)))
+        for one, other in zip(outputs(model)[:2], outputs(loaded)[:2], strict=True):
+            assert one is other is None or torch.equal(one, other)
+
+
+def test_reduced_layers_labels_and_tokenizer_come_back(frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_hidden_layers=1)
+    model.config.id2label = {0: "no", 1: "maybe", 2: "yes"}
+    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
+    loaded, tokenizer = load_packed(folder), AutoTokenizer.from_pretrained(folder)
+    assert loaded.config.num_hidden_layers == 1 and loaded.config.id2label[2] == "yes"
+    assert tokenizer("w1 w7")["input_ids"] == word_tokenizer("w1 w7")["input_ids"]
+    assert "tokenizer.json" in json.loads((folder / "quantization_map.json").read_text())["files"]
+
+
+def test_the_loaded_model_can_be_moved_and_packed_again(frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    save_packed(load_packed(folder), folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_transformers_does_not_take_codes_for_a_checkpoint(frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    with pytest.raises(OSError, match="model.safetensors"):
+        BertForSequenceClassification.from_pretrained(folder)
+
+
+def plain(frozen_bert):
+    return BertModel(BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, vocab_size=9))
+
+
+def fake_quantized(frozen_bert):
+    return quantize(plain(frozen_bert), QuantConfig("1-1-8"))
+
+
+def other_class(frozen_bert):
+    config = BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, vocab_size=9)
+    return freeze(quantize(BertForMaskedLM(config), QuantConfig("1-1-8")))
+
+
+def untried_step(frozen_bert):
+    return freeze(quantize(plain(frozen_bert), QuantConfig("4-4-4", "adaqat")))
+
+
+def half_model(frozen_bert):
+    return freeze(quantize(plain(frozen_bert).half(), QuantConfig("1-1-8")))
+
+
+def changed(key, value):
+    def build(frozen_bert):
+        model = frozen_bert()
+        with torch.no_grad():
+            model.state_dict()[key].view(-1)[:1] = value
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("build", "rest", "message"),
+    [
+        (plain, "fp32", "BertModel is not quantized: call quantize"),
+        (fake_quantized, "fp32", "not frozen, embeddings.word_embeddings holds floating-point weights: call freeze"),
+        (other_class, "fp32", "BertForMaskedLM cannot be packed: use one of BertModel, "),
+        (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
+        (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
+        (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
+        (changed("classifier.bias", float("nan")), "fp32", "^classifier: 'bias' holds NaN or infinity"),
+        (
+            changed("bert.pooler.dense.bias", 1e5),
+            "fp16",
+            "dense: 'bias' holds 100000, and fp16 ends at 65504: use",
+        ),
+        (
+            changed("bert.encoder.layer.0.output.dense.codes", 0),
+            "fp32",
+            r"^bert.encoder.layer.0.output.dense.codes: codes from -1 to 1 do not fit: expected -1 to 1 in steps of 2",
+        ),
+    ],
+    ids=["float", "fake", "class", "step", "half", "rest", "nan", "overflow", "codes"],
+)
+def test_models_that_cannot_be_packed(build, rest, message, frozen_bert, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        save_packed(build(frozen_bert), tmp_path / "m", rest=rest)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_packed_models_are_replaced(frozen_bert, tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    save_packed(frozen_bert(), folder)
+    save_packed(frozen_bert("2-2-8"), folder)
+    assert str(load_packed(folder).quant_config.precision) == "2-2-8"
+    (folder / "thesis.tex").write_text("years of work")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with pytest.raises(FileExistsError, match=r"m exists and thesis.tex in it belongs to no packed model"):
+        save_packed(frozen_bert(), folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    with pytest.raises(FileExistsError, match="thesis.tex"):
+        save_packed(frozen_bert(), folder / "thesis.tex")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), Exception("No space left on device (os error 28)")])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_nothing_half_written_is_left(earlier, error, frozen_bert, word_tokenizer, tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    if earlier:
+        save_packed(frozen_bert(), folder)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    def full_disk(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(type(word_tokenizer), "save_pretrained", full_disk)
+    with pytest.raises(OSError, match="No space left on device; .*m was not changed. Free some space"):
+        save_packed(frozen_bert("2-2-8"), folder, tokenizer=word_tokenizer)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_is_replaced_in_one_step(frozen_bert, tmp_path, monkeypatch):
+    for name in ("m", "n"):
+        (tmp_path / name).mkdir()
+    if not files._exchange(tmp_path / "m", tmp_path / "n"):
+        pytest.skip("needs Linux and a file system that can swap two names")
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+
+    def no_name_for_a_moment(*paths):
+        raise AssertionError(f"{paths} was renamed")
+
+    monkeypatch.setattr(files.os, "rename", no_name_for_a_moment)
+    save_packed(frozen_bert("2-2-8"), folder)
+    assert str(load_packed(folder).quant_config.precision) == "2-2-8"
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "n"}
+
+
+def test_a_folder_is_replaced_in_two_steps_elsewhere(frozen_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    save_packed(frozen_bert("2-2-8"), folder)
+    assert str(load_packed(folder).quant_config.precision) == "2-2-8"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_was_moved_aside_when_the_writer_was_killed_is_moved_back(
+    frozen_bert, word_tokenizer, tmp_path, monkeypatch, killed_prefix
+):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder.rename(tmp_path / f"{killed_prefix('m')}abcdefgh.old")
+    (tmp_path / f"{killed_prefix('m')}abcdefgh").mkdir()
+
+    def full_disk(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="m was not changed"):
+        patch.setattr(type(word_tokenizer), "save_pretrained", full_disk)
+        save_packed(frozen_bert("2-2-8"), folder, tokenizer=word_tokenizer)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_symbolic_link_stays_and_what_it_leads_to_is_replaced(frozen_bert, tmp_path):
+    link = tmp_path / "latest"
+    link.symlink_to("v1")
+    for precision in ("1-1-8", "2-2-8"):  # the first makes the folder
+        save_packed(frozen_bert(precision), link)
+        assert link.is_symlink() and str(load_packed(tmp_path / "v1").quant_config.precision) == precision
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "v1"}
+
+
+def test_the_safetensors_file_is_an_ordinary_one(frozen_bert, tmp_path):
+    save_packed(frozen_bert(), tmp_path / "m")
+    with safe_open(tmp_path / "m" / WEIGHTS, "pt") as file:
+        assert "bert.embeddings.word_embeddings.codes" in file.keys()
+    # What other programs may write back is refused by its digest, not misread.
+    save_file(load_file(tmp_path / "m" / WEIGHTS), tmp_path / "m" / WEIGHTS, {"format": "pt"})
+    with pytest.raises(ValueError, match="bytes, expected"):
+        load_packed(tmp_path / "m")

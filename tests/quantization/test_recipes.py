@@ -1,0 +1,82 @@
+import dataclasses
+
+import pytest
+import torch
+
+from xtcq.quantization import RECIPES, Precision, QuantConfig, freeze, quantize
+from xtcq.quantization.recipes import learned_weights
+
+
+def test_a_string_is_parsed():
+    config = QuantConfig("2-4-4")
+    assert config.precision == Precision.parse("2-4-4")
+    assert (config.recipe, config.lora_rank) == ("xtc", 0)
+    assert config == QuantConfig(Precision.parse("2-4-4"))
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        QuantConfig("2-4-4").recipe = "adaqat"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"precision": "2-4-4", "recipe": "gptq"},
+            "recipe 'gptq' is unknown: use one of 'xtc', 'ternarybert', 'adaqat', 'binarybert'",
+        ),
+        ({"precision": "2-4-4", "lora_rank": -1}, "lora_rank is -1, expected an integer >= 0"),
+        ({"precision": "2-4-4", "lora_rank": 1.0}, r"lora_rank is 1\.0, expected an integer"),
+        ({"precision": "2-4-4", "lora_rank": True}, "lora_rank is True, expected an integer"),
+        ({"precision": "32-4-4", "lora_rank": 1}, "weights stay in floating point: set lora_rank=0, or give"),
+        ({"precision": "1-2-8", "recipe": "ternarybert"}, "asks recipe 'ternarybert' for one bit.*use 2 bits"),
+        ({"precision": "2-1-8", "recipe": "ternarybert"}, "asks recipe 'ternarybert' for one bit"),
+        ({"precision": 2}, "precision is 2, expected a Precision or a string such as '2-4-4'"),
+        ({"precision": "2-4-77"}, "activations precision is 77 bits"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        QuantConfig(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "bits", "weight", "table"),
+    [
+        ("xtc", 1, ("binary", "tensor", None), ("binary", "row", None)),
+        ("xtc", 2, ("ternary", "tensor", None), ("ternary", "row", None)),
+        ("xtc", 3, ("dynamic", "tensor", None), ("dynamic", "row", None)),
+        ("ternarybert", 2, ("ternary", "tensor", 2.5), ("ternary", "row", 2.5)),
+        ("ternarybert", 8, ("dynamic", "tensor", 2.5), ("dynamic", "row", 2.5)),
+        ("adaqat", 1, ("lsq", "tensor", None), ("lsq", "tensor", None)),
+        ("adaqat", 4, ("lsq", "tensor", None), ("lsq", "tensor", None)),
+    ],
+)
+def test_weight_and_table_quantizers_of_the_recipes(recipe, bits, weight, table):
+    scheme = RECIPES[recipe]
+    for quantizer, expected in ((scheme.weight(bits, 7), weight), (scheme.table(bits, 7), table)):
+        described = quantizer.describe()
+        assert (described["quantizer"], described["granularity"], described["clip"]) == expected
+        assert described["bits"] == bits
+
+
+@pytest.mark.parametrize(
+    ("recipe", "quantizer", "granularity"),
+    [("xtc", "dynamic", "token"), ("ternarybert", "dynamic", "tensor"), ("adaqat", "lsq", "tensor")],
+)
+def test_activation_quantizers_of_the_recipes(recipe, quantizer, granularity):
+    described = RECIPES[recipe].input(4).describe()
+    assert (described["quantizer"], described["granularity"], described["bits"]) == (quantizer, granularity, 4)
+
+
+def test_a_recipe_may_learn_one_step_a_row(tiny_bert, padded_batch, monkeypatch):
+    rows = learned_weights("row")
+    recipe = dataclasses.replace(RECIPES["adaqat"], name="rows", weight=rows, table=rows)
+    monkeypatch.setitem(RECIPES, "rows", recipe)
+    model = quantize(tiny_bert().eval(), QuantConfig("3-4-8", recipe="rows"))
+    with torch.no_grad():
+        expected = model(**padded_batch).logits
+    layer, table = model.bert.encoder.layer[0].intermediate.dense, model.bert.embeddings.word_embeddings
+    assert layer.weight_quantizer.step.shape == (128, 1) and table.weight_quantizer.step.shape == (101, 1)
+    assert torch.equal(freeze(model)(**padded_batch).logits, expected)

@@ -1,0 +1,161 @@
+"""What the page of a notebook depends on: its code, the modules that this imports, and whatever those import in turn.
+
+Nothing here runs a notebook or needs Jupyter: a workflow asks it of every notebook whenever it starts.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# Packages that notebooks import from the checkout, and where they stand in it.
+PACKAGES = {"xtcq": Path("xtcq"), "xtcq_book": Path("book/xtcq_book")}
+_COMPUTED = ("import_module", "__import__")
+
+
+class _UnknownImport(Exception):
+    """An import whose module is not known before it runs."""
+
+
+def code_digest(notebook: Path) -> str:
+    """SHA-256 over the code cells of a notebook, without the cell that papermill injects.
+
+    A template and what was executed from it have the same digest, whatever was written in Markdown since.
+
+    Args:
+        notebook: a template or an executed page.
+    """
+    own = [cell for cell in _code(notebook) if "injected-parameters" not in cell["metadata"].get("tags", ())]
+    sources = ["".join(cell["source"]) for cell in own]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def modules(notebook: Path, root: Path = Path()) -> list[Path]:
+    """Find the modules whose change may change what a notebook shows, without running anything.
+
+    Imports inside functions count: a figure that is drawn late is drawn all the same. Only what a package loads in a
+    ``__getattr__`` of its own counts for those alone who take a name that the package does not have by itself.
+
+    Args:
+        notebook: a template.
+        root: the checkout.
+
+    Returns:
+        Files of `PACKAGES`, sorted. All of them if the cells cannot be read as Python, or if something is imported by a
+        name that is computed.
+    """
+    files = {name: path for package in PACKAGES for name, path in _files(package, root)}
+    lines = [line for cell in _code(notebook) for line in "".join(cell["source"]).splitlines()]
+    # A line for the shell or for IPython imports nothing, but may be all that stands in a block.
+    python = [" " * (len(line) - len(line.lstrip())) + "pass" if line.lstrip()[:1] in "!%" else line for line in lines]
+    walk = _Walk(files)
+    try:
+        walk.follow("", ast.parse("\n".join(python)))
+    except (_UnknownImport, SyntaxError):
+        return sorted(files.values())
+    return sorted(files[name] for name in walk.found)
+
+
+def _code(notebook: Path) -> list[dict[str, Any]]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def _files(package: str, root: Path) -> Iterator[tuple[str, Path]]:
+    folder = root / PACKAGES[package]
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+
+
+class _Walk:
+    def __init__(self, files: dict[str, Path]) -> None:
+        self.files = files
+        self.found: set[str] = set()
+
+    def follow(self, module: str, tree: ast.Module) -> None:
+        """Add what is imported in a module, or in a part of it."""
+        for node in _imports(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self._add(alias.name)
+                    self._take(alias.name, "*")
+            elif isinstance(node, ast.ImportFrom):
+                base = self._absolute(module, node)
+                self._add(base)
+                for alias in node.names:
+                    self._add(f"{base}.{alias.name}")
+                    self._take(base, alias.name)
+            else:
+                raise _UnknownImport(ast.unparse(node))
+
+    def _absolute(self, module: str, node: ast.ImportFrom) -> str:
+        """Name of what is imported from, where it may be given relative to a module."""
+        parts = module.split(".") if node.level else []
+        up = node.level - (node.level and self.files[module].name == "__init__.py")
+        return ".".join([*parts[: len(parts) - up], *filter(None, [node.module])])
+
+    def _add(self, name: str) -> None:
+        """Add a module, if it is one of ours, and the packages that it lies in, each of which runs before it."""
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            module = ".".join(parts[:end])
+            if module in self.files and module not in self.found:
+                self.found.add(module)
+                self.follow(module, _parsed(self.files[module]))
+
+    def _take(self, module: str, name: str) -> None:
+        """Add what a package loads late, if it does so for this name; ``*`` stands for any."""
+        if module not in self.files or f"{module}.{name}" in self.files:
+            return
+        tree = _parsed(self.files[module])
+        if name not in _bound(tree):
+            for node in filter(_is_late, tree.body):
+                self.follow(module, ast.Module(node.body, []))
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(tree: ast.Module) -> list[ast.AST]:
+    kinds = (ast.Import, ast.ImportFrom)
+    return [node for node in _statements(tree) if isinstance(node, kinds) or _is_computed(node)]
+
+
+def _is_computed(node: ast.AST) -> bool:
+    name = node.func if isinstance(node, ast.Call) else None
+    return getattr(name, "id", getattr(name, "attr", None)) in _COMPUTED
+
+
+def _is_late(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """What may run when a module is imported or used; not what type checkers alone read, nor a late ``__getattr__``."""
+    for child in ast.iter_child_nodes(tree):
+        checked = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+        if not checked and not (isinstance(tree, ast.Module) and _is_late(child)):
+            yield child
+            yield from _statements(child)
+
+
+@cache
+def _bound(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in _statements(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names

@@ -1,0 +1,123 @@
+"""The model card of a packed model: the README.md that the Hugging Face hub shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from huggingface_hub import ModelCardData
+from torch import nn
+
+from xtcq.quantization import model_size, quantized_layers
+from xtcq.quantization.precision import FLOAT_BITS
+
+MIB = 2**20
+# The encoders of ``xtcq.encoder``, as their own model cards name them.
+ENCODERS = {
+    "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
+    "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
+    # The licences of the repositories that their makers train them with.
+    "tinybert-l6": {"base_model": "huawei-noah/TinyBERT_General_6L_768D", "licence": "apache-2.0"},
+    "minilm-l6-768": {"base_model": "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base", "licence": "mit"},
+}
+_PIPELINES = {
+    "BertForSequenceClassification": "text-classification",
+    "BertForQuestionAnswering": "question-answering",
+    "BertModel": "feature-extraction",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model cannot say about itself.
+
+    Attributes:
+        task: what it was trained for.
+        metrics: scores in per cent, by name.
+        evaluated_on: the data that the scores were measured on, and how the weights were chosen.
+        teacher: what it was distilled from.
+        base_model: the pre-trained encoder, as its repository on the Hugging Face hub.
+        licence: identifier in the hub's list, such as "apache-2.0".
+    """
+
+    task: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluated_on: str | None = None
+    teacher: str | None = None
+    base_model: str | None = None
+    licence: str | None = None
+
+
+def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
+    """Write the card.
+
+    Args:
+        card: what the model cannot say itself.
+        model: the frozen model.
+        rest: "fp32" or "fp16", as in ``save_packed``.
+        file_bytes: size of the packed file.
+        has_tokenizer: whether the folder holds one.
+
+    Returns:
+        Markdown with the hub's YAML header.
+    """
+    config, size = model.quant_config, model_size(model, rest)
+    precision = _precision(model)
+    header = ModelCardData(
+        license=card.licence,
+        base_model=card.base_model,
+        library_name="xtcq",
+        pipeline_tag=_PIPELINES[type(model).__name__],
+        tags=["quantization", "bert", f"xtcq-{config.recipe}"],
+    )
+    facts = {
+        "task": card.task,
+        "teacher": card.teacher,
+        "encoder": card.base_model,
+        "licence": card.licence,
+        "precision": f"{precision} (bits of weights, embeddings and activations), recipe `{config.recipe}`",
+        "low-rank term": f"rank {config.lora_rank}" if config.lora_rank else None,
+        "encoder layers": model.config.num_hidden_layers,
+        "parameters": f"{size.parameters:,}",
+        "size in 32-bit floating point": f"{4 * size.parameters / MIB:.2f} MiB",
+        "nominal size, as the papers count": f"{size.nominal_mib:.2f} MiB",
+        "size of the file": f"{file_bytes / MIB:.2f} MiB (scales and unquantized parameters in {rest})",
+    }
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value or 'not stated'} |" for name, value in _shown(facts))]
+    if card.metrics:
+        lines += ["", f"Scores in per cent ({card.evaluated_on or 'data not stated'}):", "", "| metric | score |"]
+        lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
+    title = f"{type(model).__name__} at {precision}"
+    body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
+    body += ["```python", *_usage(has_tokenizer, header.pipeline_tag), "```", ""]
+    body += [
+        "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
+        "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
+    ]
+    return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"
+
+
+def _precision(model: nn.Module) -> str:
+    """The precision; where widths were learned, with their averages without regard to sizes, as AdaQAT-BERT prints."""
+    precision = model.quant_config.precision
+    widths = [(layer.bits, layer.input_bits) for layer in quantized_layers(model).values() if layer.input_bits]
+    if set(widths) <= {(precision.weights, precision.activations)}:
+        return str(precision)
+    weights, activations = (f"{sum(bits) / len(widths):.3g}" for bits in zip(*widths, strict=True))
+    if precision.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):
+        return f"{weights}-{precision.token}-{activations}"
+    return f"{weights}-{activations} {'-'.join(map(str, precision.embeddings))}"
+
+
+def _shown(facts: Mapping[str, object]) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in facts.items() if name != "low-rank term" or value]
+
+
+def _usage(has_tokenizer: bool, pipeline: str) -> list[str]:
+    lines = ["from xtcq import load_packed", "", 'folder = "."  # where these files lie', "model = load_packed(folder)"]
+    if has_tokenizer:
+        lines.insert(0, "from transformers import AutoTokenizer")
+        lines += ["tokenizer = AutoTokenizer.from_pretrained(folder)"]
+        texts = '"a question?", "its context"' if pipeline == "question-answering" else '"a sentence"'
+        lines += [f'outputs = model(**tokenizer({texts}, return_tensors="pt"))']
+    return lines

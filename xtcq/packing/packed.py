@@ -1,0 +1,303 @@
+"""Models on disk at the size that their bits promise: ``save_packed`` and ``load_packed``."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from xtcq.files import whole_folder
+from xtcq.packing.bits import pack_codes, unpack_codes
+from xtcq.packing.card import ModelCard, render_card
+from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
+from xtcq.quantization import (
+    CodeFormat,
+    LSQQuantizer,
+    QuantConfig,
+    QuantizedLayer,
+    freeze,
+    quantization_map,
+    quantize,
+    quantized_layers,
+    set_widths,
+)
+from xtcq.quantization.precision import FLOAT_BITS
+
+CARD_FILE = "README.md"
+MODELS = {model.__name__: model for model in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+def save_packed(
+    model: PreTrainedModel,
+    folder: str | Path,
+    *,
+    rest: str = "fp32",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    card: ModelCard | None = None,
+) -> Path:
+    """Write a frozen model as a folder that ``load_packed`` reads; the book's page on the format describes it.
+
+    The folder holds ``packed.safetensors``, ``config.json``, ``quantization_map.json``, the tokenizer's files if one is
+    given, and a model card, ``README.md``. It appears whole or not at all. A packed model of that name is replaced.
+
+    Args:
+        model: a BertModel, BertForSequenceClassification or BertForQuestionAnswering in float32 after ``freeze``.
+        folder: new, empty, or an earlier packed model; or a symbolic link to one, which stays a link.
+        rest: ``"fp32"`` keeps every output to the bit. ``"fp16"`` halves scales, steps, biases, LayerNorm, low-rank
+            terms and whatever else is not packed: each such value moves by at most one part in 2048 (or by 3e-8, if
+            that is more), and is turned back into float32 on loading.
+        tokenizer: saved along.
+        card: what the model card shall say beside what the model says itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: rest unknown; a model that is of another class, not quantized, not frozen, not in float32, has an
+            input quantizer that never saw data, or holds values that are not finite or too large for fp16.
+        FileExistsError: the folder holds something else.
+        OSError: it cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> import torch
+        >>> from transformers import BertConfig, BertModel
+        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
+        >>> loaded = load_packed(save_packed(model, tempfile.mkdtemp()))
+        >>> ids = torch.tensor([[2, 7, 3]])
+        >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
+        True
+    """
+    folder = Path(folder).absolute()
+    if rest not in REST_DTYPES:
+        raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
+    _check_model(model)
+    tensors = _packed(model, REST_DTYPES[rest])
+    with whole_folder(folder, lambda: _check_target(folder)) as temporary:
+        safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        (temporary / CONFIG_FILE).write_text(config.to_json_string(), encoding="utf-8")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(temporary)
+        manifest = Manifest(
+            precision=str(model.quant_config.precision),
+            recipe=model.quant_config.recipe,
+            lora_rank=model.quant_config.lora_rank,
+            rest=rest,
+            files={path.name: describe_file(path) for path in sorted(temporary.iterdir())},
+            modules=quantization_map(model),
+        )
+        (temporary / MAP_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        file_bytes = manifest.files[WEIGHTS_FILE]["bytes"]
+        text = render_card(card or ModelCard(), model, rest, file_bytes, tokenizer is not None)
+        (temporary / CARD_FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_packed(folder: str | Path) -> PreTrainedModel:
+    """Read a model that ``save_packed`` wrote.
+
+    Every file that the map lists is checked against its SHA-256, the tokenizer's too; nothing is unpickled, no code of
+    the folder is run. The tokenizer is had by ``AutoTokenizer.from_pretrained(folder)``.
+
+    Args:
+        folder: where it is; a snapshot of a Hugging Face repository will do.
+
+    Returns:
+        The frozen model, on the CPU, in float32 and evaluation mode. Its codes take one byte each in memory.
+
+    Raises:
+        FileNotFoundError: the folder, its map or a file that the map lists is missing.
+        PackedModelError: a file is truncated, changed, of another version or format, or the files do not fit together.
+    """
+    folder = Path(folder).absolute()
+    manifest = Manifest.read(folder)
+    if manifest.rest not in REST_DTYPES:
+        raise PackedModelError(f"{folder / MAP_FILE} says rest {manifest.rest!r}, expected 'fp32' or 'fp16'")
+    names = dict.fromkeys((*manifest.files, CONFIG_FILE, WEIGHTS_FILE))
+    content = {name: manifest.read_file(folder, name) for name in names}
+    try:
+        tensors = safetensors.torch.load(content[WEIGHTS_FILE])
+    except SafetensorError as error:
+        raise PackedModelError(
+            f"{folder / WEIGHTS_FILE} is not a safetensors file ({error}), and no other format is read: pack the "
+            "model again"
+        ) from error
+    model = _skeleton(content[CONFIG_FILE], manifest, bare=not any(name.startswith("pooler.") for name in tensors))
+    model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
+    return model.eval()
+
+
+def _check_model(model: PreTrainedModel) -> None:
+    kind = type(model).__name__
+    if kind not in MODELS:
+        raise ValueError(f"{kind} cannot be packed: use one of {', '.join(MODELS)}")
+    if not quantization_map(model):
+        raise ValueError(f"{kind} is not quantized: call quantize(model, config) and freeze(model) first")
+    for name, layer in quantized_layers(model).items():
+        if layer.bits < FLOAT_BITS and not layer.is_frozen:
+            raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
+    formats = _code_formats(model)
+    for name, module in model.named_modules():
+        dtypes = {tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()}
+        if f"{name}.codes" in formats:
+            dtypes.add(module.dtype)
+        if wrong := dtypes - {torch.float32}:
+            raise ValueError(
+                f"{name or kind} holds {wrong.pop()}, expected torch.float32: call model.float() before quantize, and "
+                "choose the width on disk with rest"
+            )
+    for key, value in model.state_dict().items():
+        if key.endswith(".initialized") and not value:
+            raise ValueError(
+                f"{key.rpartition('.')[0]} has no step size yet, it is set by the first batch: run the model once"
+            )
+
+
+def _code_formats(model: nn.Module) -> dict[str, CodeFormat]:
+    """How the codes of every frozen layer are stored, by state-dict key."""
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantizedLayer))
+    return {f"{name}.codes": layer.code_format for name, layer in layers if hasattr(layer, "codes")}
+
+
+def _implied_state(model: nn.Module) -> dict[str, Tensor]:
+    """What a file need not store, by state-dict key: all steps of a file are set, and the map has the widths."""
+    found = {name: module for name, module in model.named_modules() if isinstance(module, LSQQuantizer)}
+    flags = {f"{name}.initialized": torch.tensor(True) for name in found}
+    return flags | {f"{name}.width": torch.tensor(m.bits, dtype=m.width.dtype) for name, m in found.items()}
+
+
+def _packed(model: PreTrainedModel, rest: torch.dtype) -> dict[str, Tensor]:
+    """Return the tensors of the file, by state-dict key."""
+    formats, implied = _code_formats(model), _implied_state(model)
+    tensors = {}
+    for key, value in model.state_dict().items():
+        if key in implied:
+            continue
+        if key not in formats:
+            tensors[key] = _narrowed(key, value.cpu(), rest)
+            continue
+        try:
+            tensors[key] = pack_codes(value.flatten(), formats[key])
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}; freeze the model again") from error
+    return tensors
+
+
+def _narrowed(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    module, _, name = key.rpartition(".")
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{module}: '{name}' holds NaN or infinity: go back to an earlier checkpoint")
+    narrowed = value.to(dtype).contiguous()
+    if not torch.isfinite(narrowed).all():
+        raise ValueError(
+            f"{module}: '{name}' holds {value.abs().max():g}, and fp16 ends at {torch.finfo(dtype).max:g}: use "
+            "rest='fp32'"
+        )
+    return narrowed
+
+
+def _check_target(folder: Path) -> None:
+    """Refuse to replace anything but a packed model."""
+    if not folder.exists():
+        return
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    try:
+        known = {*Manifest.read(folder).files, MAP_FILE, CARD_FILE}
+    except (FileNotFoundError, PackedModelError):
+        known = set()
+    if foreign := sorted(found - known):
+        raise FileExistsError(
+            f"{folder} exists and {foreign[0]} in it belongs to no packed model: give another folder, or remove it"
+        )
+
+
+def _skeleton(config: bytes, manifest: Manifest, bare: bool) -> PreTrainedModel:
+    """Build the frozen model without values: what ``quantize`` and ``freeze`` make of the settings that were saved.
+
+    Args:
+        config: content of the configuration.
+        manifest: the quantization map.
+        bare: a BertModel has no pooler, which its configuration does not say.
+    """
+    try:
+        fields = json.loads(config)
+        (kind,) = fields["architectures"]
+        options = {"add_pooling_layer": False} if bare and kind == "BertModel" else {}
+        with init_empty_weights(include_buffers=False):
+            model = MODELS[kind](BertConfig.from_dict(fields), **options)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise PackedModelError(
+            f"{CONFIG_FILE} does not describe one of {', '.join(MODELS)} ({error!r}): pack the model again"
+        ) from error
+    modules = manifest.modules
+    try:
+        # The halves of a layer that was split come with it.
+        names = [name for name in modules if modules.get(name.rpartition(".")[0], {}).get("kind") != "split"]
+        quantize(model, QuantConfig(manifest.precision, manifest.recipe, manifest.lora_rank), include=names)
+        linears = {name: entry for name, entry in modules.items() if entry["kind"] == "linear"}
+        set_widths(model, {name: (_bits(entry, "weight"), _bits(entry, "input")) for name, entry in linears.items()})
+        freeze(model)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PackedModelError(f"{MAP_FILE} does not fit {CONFIG_FILE} ({error}): pack the model again") from error
+    made = quantization_map(model)
+    for name in modules | made:
+        stated, given = modules.get(name, {}), made.get(name, {})
+        for field in stated | given:
+            if stated.get(field) != given.get(field):
+                raise PackedModelError(
+                    f"{MAP_FILE} says {field} {stated.get(field)!r} of module {name!r}, where recipe "
+                    f"{manifest.recipe!r} at {manifest.precision} has {given.get(field)!r}: pack the model again"
+                )
+    return model
+
+
+def _bits(entry: Mapping[str, Any], side: str) -> int:
+    return FLOAT_BITS if entry.get(side) is None else entry[side]["bits"]
+
+
+def _state(model: nn.Module, tensors: Mapping[str, Tensor], rest: torch.dtype) -> dict[str, Tensor]:
+    """Check names, dtypes and shapes of the stored tensors, and return what ``model`` loads."""
+    formats, loaded = _code_formats(model), _implied_state(model)
+    expected = {key: value for key, value in model.state_dict().items() if key not in loaded}
+    if odd := sorted(expected.keys() ^ tensors.keys()):
+        state = "lacks" if odd[0] in expected else "holds, beyond what the model has,"
+        raise PackedModelError(
+            f"{WEIGHTS_FILE} {state} {odd[0]!r} ({len(odd)} names differ): it does not belong to {CONFIG_FILE} and "
+            f"{MAP_FILE}, pack the model again"
+        )
+    for key, empty in expected.items():
+        found, code_format = tensors[key], formats.get(key)
+        shape = (code_format.packed_bytes(empty.numel()),) if code_format else tuple(empty.shape)
+        dtype = torch.uint8 if code_format else rest
+        if tuple(found.shape) != shape or found.dtype != dtype:
+            raise PackedModelError(
+                f"{WEIGHTS_FILE} has {key} of shape {tuple(found.shape)} and {found.dtype}, expected {shape} and "
+                f"{dtype}: it does not belong to {CONFIG_FILE} and {MAP_FILE}, pack the model again"
+            )
+        try:
+            codes = code_format and unpack_codes(found, code_format, empty.numel()).view(empty.shape)
+            loaded[key] = found.float() if codes is None else codes
+        except ValueError as error:
+            raise PackedModelError(f"{WEIGHTS_FILE}, {key}: {error}; pack the model again") from error
+    return loaded

@@ -1,0 +1,99 @@
+"""The student of an experiment: built before its training, and loaded after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import transformers
+from safetensors.torch import load_model
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xtcq.distillation import reduce_layers
+from xtcq.encoder import load_encoder
+from xtcq.quantization import quantize, set_widths
+from xtcq.study.experiment import Experiment
+from xtcq.study.records import record_path, runs_folder
+
+
+def weights_path(experiment: Experiment) -> Path:
+    """The file that holds, or will hold, the trained weights of an experiment on this machine."""
+    return runs_folder() / experiment.digest / "student.safetensors"
+
+
+def is_trained(experiment: Experiment) -> bool:
+    """Whether the Record of an experiment and its weights are on this machine, so that `load_student` finds them."""
+    return weights_path(experiment).exists() and record_path(experiment).exists()
+
+
+def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the trained model of an experiment; its encoder's pre-trained weights are not needed.
+
+    Args:
+        experiment: which one.
+
+    Returns:
+        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
+        that of the task.
+
+    Raises:
+        FileNotFoundError: it was not trained on this machine; the message says how to.
+    """
+    weights = weights_path(experiment)
+    if not is_trained(experiment):
+        missing = weights if record_path(experiment).exists() else record_path(experiment)
+        raise FileNotFoundError(
+            f"{experiment} ({experiment.digest}) is not trained here, {missing} is missing: "
+            "xtcq.study.trained_student(experiment) trains it first, or python -m xtcq run --weights FILE with its "
+            "Record, or the experiment as JSON"
+        )
+    model, tokenizer = build_student(experiment, pretrained=False)
+    load_model(model, weights)
+    # What it was trained on and no more: a packed copy cuts texts there too.
+    tokenizer.model_max_length = experiment.spec.max_length
+    return model.eval(), tokenizer
+
+
+def build_student(
+    experiment: Experiment,
+    teacher: PreTrainedModel | None = None,
+    start: dict[str, Tensor] | None = None,
+    pretrained: bool = True,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The student before its training: the weights of its teacher or of the encoder, reduced, replaced, quantized.
+
+    Args:
+        experiment: which one.
+        teacher: its teacher, trained; the encoder as published stands in for it.
+        start: trained weights that it begins with instead.
+        pretrained: whether the encoder's own weights are loaded. Without them, what is neither the teacher's nor of
+            ``start`` is random: for weights that are loaded later.
+
+    Returns:
+        The model and its tokenizer.
+
+    Raises:
+        ValueError: the weights to begin with lack some of the student's, or a matrix cannot have the width that its
+            allocation says.
+    """
+    # The head is new where there is no teacher: its values follow the seed.
+    transformers.set_seed(experiment.seed)
+    spec = experiment.spec
+    model, tokenizer = load_encoder(experiment.model, spec.num_labels, spec.head, pretrained=pretrained)
+    if teacher is not None and experiment.cut_from_teacher:
+        model = reduce_layers(teacher, experiment.layers or range(teacher.config.num_hidden_layers))
+    elif experiment.kept:
+        model = reduce_layers(model, experiment.kept)
+    if start:
+        # Latent weights before quantization, since a recipe may compute from them.
+        missing = model.load_state_dict(start, strict=False).missing_keys
+        if missing:
+            raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
+    if experiment.quantized or experiment.lora_rank:
+        quantize(model, experiment.quantization)
+        if start:
+            # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.
+            learned = {name: value for name, value in start.items() if not name.endswith(".width")}
+            model.load_state_dict(learned, strict=False)
+        set_widths(model, experiment.allocation or {})
+    return model, tokenizer

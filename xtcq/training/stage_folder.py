@@ -1,0 +1,148 @@
+"""What a stage leaves on disk: checkpoints while it runs, then its weights, its history and its predictions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_model
+
+from xtcq.distillation import Stage
+from xtcq.files import saving, write_atomically
+
+if TYPE_CHECKING:
+    from xtcq.training.trainer import DistillationTrainer
+
+logger = logging.getLogger(__name__)
+
+# In every line of the log: seconds of training steps alone, and with the evaluations and checkpoints between them.
+CLOCKS = ("train_seconds", "wall_seconds")
+_METRIC = re.compile(r"eval_validation(_matched|_mismatched)?_(.+)")
+_SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
+
+
+def newest_intact_checkpoint(folder: Path) -> str | None:
+    """Find the checkpoint to go on from; a run that was killed while saving leaves one that is cut off.
+
+    Args:
+        folder: where the stage's ``checkpoint-N`` folders lie.
+
+    Returns:
+        The newest one whose files are whole, or None. Each that is passed over is named in a warning.
+    """
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    for checkpoint in checkpoints:
+        damage = _damage(checkpoint)
+        if damage is None:
+            return str(checkpoint)
+        logger.warning("checkpoint %s is incomplete (%s): going on from the one before it", checkpoint, damage)
+    return None
+
+
+def _damage(checkpoint: Path) -> str | None:
+    try:
+        with safe_open(checkpoint / "model.safetensors", "pt"):
+            pass
+        for name in ("optimizer.pt", "rng_state.pth", "scheduler.pt"):
+            if not zipfile.is_zipfile(checkpoint / name):
+                return f"{name} is cut off or missing"
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, SafetensorError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def predictions_path(folder: Path, step: int) -> Path:
+    """The folder of the predictions after a step of a stage, one file a split."""
+    return folder / "predictions" / str(step)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a stage needs no further step: its history is written last."""
+    return (folder / "history.json").exists()
+
+
+def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
+    """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest.
+
+    Raises:
+        OSError: if there is no space; the checkpoints stay.
+    """
+    student = trainer.model.to("cpu")
+    trainer.teacher = None  # and what it remembers: the trainer itself waits for the garbage collector
+    with saving(f"the checkpoints in {folder} are kept"):
+        save_model(student, folder / "last.safetensors")
+        if trainer.search is not None:
+            # No evaluation of an exploration is its best: the widths are those of its end.
+            report = trainer.search.report()
+            write_atomically(folder / "exploration.json", json.dumps(report))
+            logger.info(
+                "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",
+                *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
+            )
+        elif trainer.state.best_model_checkpoint:  # a short stage may see no evaluation
+            best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
+            shutil.copyfile(best, folder / "best.safetensors")
+        write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that may be the best one: its metrics, and where the weights and predictions behind them lie."""
+
+    metrics: dict[str, float]
+    folder: Path
+    step: int
+
+    def predictions(self) -> dict[str, Any]:
+        """By split, what the student predicted."""
+        files = sorted(predictions_path(self.folder, self.step).glob("*.json"))
+        return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn one finished stage's log into entries of the whole plan's history.
+
+    Args:
+        folder: of the stage.
+        index: position of the stage in the plan.
+        stage: the stage.
+        before: entries of the stages before it; steps, epochs and seconds go on from its end.
+
+    Returns:
+        Entries as ``TrainingResult.history`` describes them.
+    """
+    offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", *CLOCKS)}
+    entries: dict[tuple[int, bool], dict[str, Any]] = {}
+    for line in json.loads((folder / "history.json").read_text()):
+        evaluated = any(name.startswith("eval_") for name in line)
+        if not evaluated and "loss" not in line:
+            continue  # the Trainer's closing summary
+        key = (line["step"], evaluated)
+        entry = entries.setdefault(
+            key, {"stage": index, "stage_name": stage.name} | {name: line[name] + offset[name] for name in offset}
+        )
+        if evaluated:
+            entry.setdefault("metrics", {}).update(_metrics(line))
+        else:
+            entry |= {k: v for k, v in line.items() if k.startswith("loss") or k == "learning_rate"}
+    return list(entries.values())
+
+
+def _metrics(line: dict[str, Any]) -> dict[str, float]:
+    """Metrics of one evaluation line; a second split's are told apart by its suffix, as in ``accuracy_mm``."""
+    result = {}
+    for name, value in line.items():
+        found = _METRIC.fullmatch(name)
+        if found and found[2] not in _SPEEDS:
+            result[found[2] + ("_mm" if found[1] == "_mismatched" else "")] = value
+    return result
