@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -50,12 +51,10 @@ def modules(notebook: Path, root: Path = Path()) -> list[Path]:
         name that is computed.
     """
     files = {name: path for package in PACKAGES for name, path in _files(package, root)}
-    lines = [line for cell in _code(notebook) for line in "".join(cell["source"]).splitlines()]
-    # A line for the shell or for IPython imports nothing, but may be all that stands in a block.
-    python = [" " * (len(line) - len(line.lstrip())) + "pass" if line.lstrip()[:1] in "!%" else line for line in lines]
     walk = _Walk(files)
     try:
-        walk.follow("", ast.parse("\n".join(python)))
+        for cell in _code(notebook):
+            walk.follow("", _parsed_cell("".join(cell["source"])))
     except (_UnknownImport, SyntaxError):
         return sorted(files.values())
     return sorted(files[name] for name in walk.found)
@@ -117,6 +116,15 @@ class _Walk:
         if name not in _bound(tree):
             for node in filter(_is_late, tree.body):
                 self.follow(module, ast.Module(node.body, []))
+
+
+def _parsed_cell(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        # A line for the shell or for IPython imports nothing, but may be all that stands in a block.
+        lines = [re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in source.splitlines()]
+        return ast.parse("\n".join(lines))
 
 
 @cache

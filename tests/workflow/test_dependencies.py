@@ -22,6 +22,7 @@ def using(of_pages, path):
 
 
 def test_what_one_chapter_draws_is_no_reason_to_execute_another(of_pages):
+    assert using(of_pages, "book/xtcq_book/chapters/benchmarks.py") == {"benchmarks"}
     assert using(of_pages, "book/xtcq_book/chapters/geometry.py") == {"weight-geometry"}
 
 
@@ -97,6 +98,7 @@ DRAWN = {"book/xtcq_book/__init__.py", "book/xtcq_book/draw.py", "book/xtcq_book
         ("from xtcq_book import draw as d", DRAWN),
         ("if True:\n    !git clone x\n    %cd x\nfrom xtcq_book import colours", DRAWN - {"book/xtcq_book/draw.py"}),
         ("def late():\n    import xtcq_book.draw", DRAWN),
+        ("x = (7\n% 2)\n\nfor _ in []:\n\n    import xtcq_book.draw", DRAWN),
     ],
 )
 def test_what_a_cell_imports(found, cell, files):
