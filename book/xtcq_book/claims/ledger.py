@@ -153,17 +153,14 @@ class Spread:
     """Records that differ in their seed: the deviation over seeds of the average over tasks.
 
     Attributes:
-        spread: what all of them have.
+        where: what all of them have.
         length: of all of them.
+        spread: over what.
     """
 
-    spread: Selector
+    where: Selector
     length: Length
-
-    @property
-    def where(self) -> Selector:
-        """What all of them have."""
-        return self.spread
+    spread: Literal["seeds"] = "seeds"
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -165,7 +165,7 @@ def test_what_is_tested_otherwise(load):
     assert test({"computed": "size-ratio-1bit-nominal"}, direction="equal") == Computed("size-ratio-1bit-nominal")
     found = {"where": {"recipe": "adaqat"}, "length": "A", "found": "mean_weights"}
     assert test(found) == Found({"recipe": ("adaqat",)}, "mean_weights", ("A",))
-    assert test({"spread": {"recipe": "xtc"}, "length": "A"}) == Spread({"recipe": ("xtc",)}, ("A",))
+    assert test({"where": {"recipe": "xtc"}, "length": "A", "spread": "seeds"}) == Spread({"recipe": ("xtc",)}, ("A",))
 
 
 def test_a_claim_in_words(load):
