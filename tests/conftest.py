@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from xtcq.quantization import QuantConfig, QuantLinear, freeze, quantize
-from xtcq.study import Experiment, Record, experiment, records, run, runs, speed, students, study
+from xtcq.study import Experiment, Record, experiment, run, runs, speed, students
 from xtcq.study.archive import export_records
 from xtcq.tasks import QuestionSpec, Task, TaskSpec, task_spec
 from xtcq.training.settings import METHOD
@@ -61,8 +61,7 @@ def every_task_is(monkeypatch):
     """Make every task of the study another one: its facts, and its data."""
 
     def replace(task: Task) -> None:
-        for module in (runs, students, records, experiment, speed, study):
-            monkeypatch.setattr(module, "task_spec", lambda name: task.spec)
+        monkeypatch.setattr(experiment, "task_spec", lambda name: task.spec)
         for module in (runs, speed):
             monkeypatch.setattr(module, "load_task", lambda name: task)
 

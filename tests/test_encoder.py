@@ -261,8 +261,8 @@ def test_without_its_weights_an_encoder_is_its_configuration(tiny, published):
     expected = load_encoder(str(tiny), 3)[0]
     (tiny / "model.safetensors").unlink()
     model, tokenizer = load_encoder(str(tiny), 3, pretrained=False)
-    assert {name: value.shape for name, value in model.state_dict().items()} == {
-        name: value.shape for name, value in expected.state_dict().items()
+    assert {name: (value.shape, value.dtype) for name, value in model.state_dict().items()} == {
+        name: (value.shape, value.dtype) for name, value in expected.state_dict().items()
     }
     assert model.config.problem_type == expected.config.problem_type and not model.training
     assert tokenizer.vocab_size == 30522

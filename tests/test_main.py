@@ -128,3 +128,15 @@ def test_records_travel_as_one_file(a_study, make_record_file, tmp_path, monkeyp
     archive.write_bytes(archive.read_bytes()[:100])
     result = invoke("study", "import", archive)
     assert result.exit_code == 1 and "damaged or cut off" in result.stderr
+
+
+def test_run_makes_weights_that_are_not_here(small_world, trainings):
+    experiment = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, evaluations=1)
+    source = small_world / "e.json"
+    source.write_text(json.dumps(experiment.to_dict()))
+    assert invoke("run", source).exit_code == 0
+    weights = small_world / "runs" / experiment.digest / "student.safetensors"
+    weights.unlink()
+    assert invoke("run", source).exit_code == 0 and not weights.exists()
+    assert invoke("run", source, "--weights").exit_code == 0 and weights.exists()
+    assert trainings == [experiment.digest] * 2

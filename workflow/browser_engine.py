@@ -49,6 +49,8 @@ def fetch(folder: Path) -> Path:
             unpack(Path(scratch) / f"{PACKAGE}-{VERSION}.tgz", Path(scratch) / "engine")
             (Path(scratch) / "engine").rename(folder)
         except (subprocess.SubprocessError, OSError) as error:
+            if folder.is_dir():  # another process was faster
+                return folder
             raise EngineError(f"{' '.join(command[:3])}: {getattr(error, 'stderr', '') or error}") from None
     return folder
 

@@ -21,6 +21,8 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
+from xtcq.files import whole_file
+
 _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 
@@ -185,9 +187,8 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
-    complete = output.with_suffix(".tmp")
-    nbformat.write(notebook, complete)
-    complete.replace(output)
+    with whole_file(output) as temporary:
+        nbformat.write(notebook, temporary)
     partial.unlink()
     return output
 

@@ -1,9 +1,8 @@
 """Renders the book to _build/html, in the edition asked for.
 
-The published edition is what is committed; the demo edition is the same tree with the notebooks of the demo profile
-laid over it. Both are built from a staged copy with the layout of the repository, so that a page has the same path
-in the book, in the repository and behind its Colab button. The prose is that of today's templates: new words need no
-new execution.
+The published edition is what is committed; another edition is the same tree with the notebooks of its profile laid over
+it. Both are built from a staged copy with the layout of the repository, so that a page has the same path in the book,
+in the repository and behind its Colab button. The prose is that of today's templates: new words need no new execution.
 """
 
 import shutil
@@ -22,19 +21,24 @@ DEMO_NOTICE = (
     "Demo edition: the chapters were executed on small tasks that the project generates itself. "
     "They show that everything runs; they measure nothing about the papers."
 )
-EXECUTE = {"demo": "make book", "published": "snakemake --config profile=mini"}
+Edition = Literal["demo", "paper", "published"]
+EXECUTE = {
+    "demo": "make book",
+    "paper": "snakemake --config profile=paper",
+    "published": "snakemake --config profile=mini",
+}
 
 
 class StagingError(RuntimeError):
     """A page of the table of contents that is not there."""
 
 
-def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
+def stage(root: Path, edition: Edition) -> Path:
     """Copies what the book is built from to `_build/source`.
 
     Args:
         root: the repository.
-        edition: `published` takes `book/executed` as it is; `demo` lays `_build/executed/demo` over it.
+        edition: `published` takes `book/executed` as it is; another lays `_build/executed/<edition>` over it.
 
     Returns:
         The staged folder.
@@ -50,9 +54,9 @@ def stage(root: Path, edition: Literal["demo", "published"]) -> Path:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     if edition == "demo":
         config.setdefault("html", {})["announcement"] = DEMO_NOTICE
-        for page in (root / "_build" / "executed" / "demo").glob("*.ipynb"):
-            (source / "book" / "executed").mkdir(exist_ok=True)
-            shutil.copy2(page, source / "book" / "executed")
+    for page in (root / "_build" / "executed" / edition).glob("*.ipynb"):
+        (source / "book" / "executed").mkdir(exist_ok=True)
+        shutil.copy2(page, source / "book" / "executed")
     for page in (source / "book" / "executed").glob("*.ipynb"):
         if (template := root / "notebooks" / page.name).exists():
             renew_prose(template, page)
@@ -123,7 +127,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(edition: Annotated[Literal["demo", "published"], typer.Option(help="which executed notebooks")]) -> None:
+def main(edition: Annotated[Edition, typer.Option(help="which executed notebooks")]) -> None:
     """Render the book to _build/html."""
     root = Path(__file__).resolve().parents[1]
     try:

@@ -58,10 +58,12 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
     compute: Annotated[str, typer.Option(help=COMPUTE)] = "",
     dry_run: Annotated[bool, typer.Option(help="only list the experiments and whether their Record exists")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="train also what has only a Record here")] = False,
 ) -> None:
     """Train what has no Record yet. Interrupted runs go on from their checkpoint."""
     _log()
     from xtcq.study import record_path, run_all
+    from xtcq.study.runs import make
 
     try:
         _compute(compute)
@@ -72,6 +74,8 @@ def run(
                 typer.echo(f"{state}  {experiment.digest}  {experiment}")
             return
         records = run_all(experiments, jobs)
+        for experiment in experiments if weights else ():
+            make(experiment)
     except (ValueError, OSError, RuntimeError) as error:
         raise _fail(error) from None
     typer.echo(f"{len(records)} Records in {record_path(experiments[0]).parent}")
@@ -174,7 +178,6 @@ def pack(
     from xtcq.packing import ENCODERS, ModelCard, save_packed
     from xtcq.quantization import freeze
     from xtcq.study import load_record, record_path, trained_student
-    from xtcq.tasks import task_spec
 
     try:
         experiments = _experiments(source, None, "{}")
@@ -186,7 +189,7 @@ def pack(
         model, tokenizer = trained_student(experiment)
         record = load_record(record_path(experiment))
         card = ModelCard(
-            task=task_spec(experiment.task).title,
+            task=experiment.spec.title,
             metrics=record.best,
             evaluated_on="development set, on which the best of several evaluations was chosen",
             teacher=None if experiment.teacher is None else str(experiment.teacher),

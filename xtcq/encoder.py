@@ -81,7 +81,7 @@ def encoder_width(name: str) -> int:
 
 
 def load_encoder(
-    name: str, num_labels: int, head: str = "classifier"
+    name: str, num_labels: int, head: str = "classifier", pretrained: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a pre-trained BERT encoder with a task head on top.
 
@@ -104,6 +104,8 @@ def load_encoder(
         name: one of ``model_names``, or a folder.
         num_labels: number of classes; 1 makes a regression model. 2 for questions: start and end.
         head: ``"classifier"`` gives a BertForSequenceClassification, ``"questions"`` a BertForQuestionAnswering.
+        pretrained: whether to load weights. Otherwise they are random, for a model whose own are loaded later, and no
+            file of weights is needed or fetched.
 
     Returns:
         The model, in float32 and evaluation mode, and its tokenizer.
@@ -118,10 +120,15 @@ def load_encoder(
     if head == "questions":
         if num_labels != 2:
             raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, start and end of an answer")
-        return _load(_find(name), BertForQuestionAnswering, "qa_outputs", num_labels=2)
-    if head != "classifier":
+        kind, layer, fields = BertForQuestionAnswering, "qa_outputs", {"num_labels": 2}
+    elif head == "classifier":
+        kind, layer, fields = BertForSequenceClassification, head, _classes(num_labels)
+    else:
         raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
-    return _load(_find(name), BertForSequenceClassification, head, **_classes(num_labels))
+    folder = _find(name, pretrained)
+    if pretrained:
+        return _load(folder, kind, layer, **fields)
+    return kind(AutoConfig.from_pretrained(folder, local_files_only=True, **fields)).eval(), _load_tokenizer(folder)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
@@ -164,7 +171,7 @@ def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]
     return _load(_find(name), BertForMaskedLM, "cls.predictions.transform", lacking)
 
 
-def _find(name: str) -> Path:
+def _find(name: str, weights: bool = True) -> Path:
     published = _PUBLISHED.get(name)
     if published is None:
         if not Path(name).is_dir():
@@ -183,10 +190,10 @@ def _find(name: str) -> Path:
             "once with a connection to the hub"
         )
         with reading_hub(f"no files for model {name!r}", published.repository, remedy):
-            folder = Path(
-                snapshot_download(published.repository, revision=published.revision, allow_patterns=_HUB_FILES)
-            )
-    if published.sha256 is not None:
+            files = [file for file in _HUB_FILES if weights or file != _WEIGHTS]
+            at = published.revision
+            folder = Path(snapshot_download(published.repository, revision=at, allow_patterns=files))
+    if weights and published.sha256 is not None:
         _check_digest(folder / _WEIGHTS, name, published)
     return folder
 
@@ -255,10 +262,14 @@ def _load(
         )
     if lacking and any(key.startswith(head) for key in report["missing_keys"]):
         raise ValueError(f"{folder} has {lacking}")
+    return model, _load_tokenizer(folder)
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     # Without this check transformers makes a tokenizer that knows no word.
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         raise FileNotFoundError(f"{folder} has no tokenizer: save one there, as tokenizer.json or vocab.txt")
-    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 @contextlib.contextmanager

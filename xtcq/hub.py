@@ -11,17 +11,17 @@ from huggingface_hub import constants, get_session
 
 @contextlib.contextmanager
 def reading_hub(wanted: str, repository: str, remedy: str) -> Iterator[None]:
-    """Read the hub in this block: no request of its library waits longer than `HF_HUB_DOWNLOAD_TIMEOUT` says.
+    """Read the hub in this block: no request of its library waits longer than ``HF_HUB_DOWNLOAD_TIMEOUT`` says.
 
     Files that are fetched by Xet, a program of its own, are not among those requests.
 
     Args:
-        wanted: What is missing if the block fails, for the message.
-        repository: Where it is read from, likewise.
-        remedy: What else can be done, likewise.
+        wanted: what is missing if the block fails, for the message.
+        repository: where it is read from, likewise.
+        remedy: what else can be done, likewise.
 
     Raises:
-        FileNotFoundError: If the block fails, for whatever reason.
+        FileNotFoundError: if the block fails, for whatever reason.
     """
     limit = constants.HF_HUB_DOWNLOAD_TIMEOUT
 

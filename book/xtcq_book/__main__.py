@@ -46,5 +46,52 @@ def check(
     typer.echo("the published edition matches its templates and Records")
 
 
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="such as xtc-c2 or adaqat-t5; all of them in brief if left out")] = "",
+    rows: Annotated[str, typer.Option(help="only rows that match, with * and ?, anywhere in the printed key")] = "*",
+    task: Annotated[list[str] | None, typer.Option(help="only this task's scores; may be repeated")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="runs, steps and GPU-hours; trains nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="what would be trained, in that order")] = False,
+    run: Annotated[bool, typer.Option("--run", help="train what has no Record")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
+    card: Annotated[str, typer.Option(help="of the estimate")] = "A100",
+    shares: Annotated[tuple[float, float], typer.Option(help="of the card's peaks in bf16 and fp32")] = (0.3, 0.7),
+) -> None:
+    """A table of the papers, row by row: the experiments of BERT-base behind it, and what they take."""
+    from xtcq.study import RecordError, run_all
+    from xtcq_book.paper_tables import cells, experiments, listing
+
+    try:
+        if estimate + dry_run + run > 1:
+            raise ValueError("--estimate, --dry-run and --run exclude one another: give one of them")
+        if not name:
+            if dry_run or run:
+                raise ValueError("name the table: python -m xtcq_book table lists them")
+            typer.echo(listing.overview(card if estimate else "", shares).to_string())
+            typer.echo(listing.rate(card, shares) if estimate else "", nl=estimate)
+            return
+        found = cells(name, rows, task or ())
+        if dry_run or run:
+            reasons = dict.fromkeys(f"{cell.row}: {cell.reason}" for cell in found if cell.reason)
+            if not experiments(found):
+                raise ValueError(
+                    "there is nothing to run: " + ("; ".join(reasons) or "these cells follow from no runs")
+                )
+            typer.echo("".join(f"not run: {reason}\n" for reason in reasons), nl=False)
+        if run:
+            records = run_all(experiments(found), jobs)
+            typer.echo(f"{len(records)} runs have Records")
+            return
+        lines = (
+            listing.bill(found, card, shares) if estimate else (listing.to_train if dry_run else listing.rows)(found)
+        )
+        for line in lines:
+            typer.echo(line)
+    except (ValueError, OSError, RecordError, RuntimeError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 if __name__ == "__main__":
     app()

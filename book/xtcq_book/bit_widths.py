@@ -133,6 +133,7 @@ def bits_by_layer(
         panel.set_xticks([i + 0.5 for i, name in enumerate(columns) if name], [name for name in columns if name])
         plt.setp(panel.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
         panel.set_title(side, fontsize="medium")
+        panel.grid(False)
     axes[0].set_ylabel("encoder layer")
     bar = figure.colorbar(axes[0].collections[0], ax=axes, label="bits", ticks=range(least, most + 1), fraction=0.04)
     bar.minorticks_off()

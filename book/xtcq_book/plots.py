@@ -29,7 +29,7 @@ METRIC_LABELS = {
     "spearman": "Spearman corr. (x 100)",
 }
 # Inches. Two panels side by side are as wide as a phone can still show with legible numbers.
-_PANEL = {"height": 2.5, "aspect": 1.3}
+_HEIGHT, _WIDTH = 2.2, 6.5
 
 
 def use_style() -> None:
@@ -89,9 +89,9 @@ def panels(
         The grid; its ``axes_dict`` has the panels by title, so that a figure can add what it alone has.
     """
     frame = frame.assign(panel=joined(frame, *by), **{name: ordered(frame[name]) for name in {hue, style} - {None}})
-    grid = sns.FacetGrid(
-        frame, col="panel", col_wrap=min(2, frame["panel"].nunique()), sharex=False, sharey=False, **_PANEL
-    )
+    columns = min(2, frame["panel"].nunique())
+    shape = {"col_wrap": columns, "height": _HEIGHT, "aspect": _WIDTH / _HEIGHT / columns}
+    grid = sns.FacetGrid(frame, col="panel", sharex=False, sharey=False, **shape)
     if kind is sns.lineplot:
         look = {"errorbar": ("pi", 100), "err_style": "bars", "markers": True, "dashes": style is not None} | look
     look = {"palette": "colorblind", "legend": "full"} | look
@@ -239,8 +239,9 @@ def legend_below(figure: Figure, title: str = "") -> None:
     named = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.set_layout_engine("constrained")
     columns = max(1, int(figure.get_figwidth() // 2))
+    figure.set_layout_engine("constrained")
+    figure.set_figheight(figure.get_figheight() + 0.25 * (-(-len(named) // columns) + bool(title)))
     below = {"loc": "outside lower center", "ncols": columns, "frameon": False, "title": title}
     figure.legend(named.values(), named.keys(), **below)
 

@@ -210,7 +210,7 @@ def differences(
     pairs["difference"] = pairs["best"] - pairs["best of base"]
     by = ["task", "metric", *labels]
     kinds = {"difference": "mean", "least": "min", "most": "max", "pairs": "size"}
-    summary = {name: ("difference", kind) for name, kind in kinds.items()}
+    summary: dict[str, tuple[str, Any]] = {name: ("difference", kind) for name, kind in kinds.items()}
     summary |= {name: (name, "mean") for name in ("standard error", "chance")}
     same = ["name", "paper", "paper of base", "printed", "row of paper", "row of paper of base", "row of printed"]
     summary |= {name: (name, _only) for name in same}
@@ -289,7 +289,9 @@ def show(
         frame = frame.droplevel(list(constant))
     if frame.empty:
         caption += " It is empty: no Record here has such a value."
-    formats = {name: f"{{:.{how}f}}" if isinstance(how, int) else how for name, how in (digits or {}).items()}
+    formats: dict[Any, Any] = {
+        name: f"{{:.{how}f}}" if isinstance(how, int) else how for name, how in (digits or {}).items()
+    }
     style = frame.style.set_caption(caption).format(precision=precision, na_rep="–")
     style = style.format(formats, na_rep="–", subset=[name for name in formats if name in frame])
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
@@ -306,12 +308,13 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
     for values, group in runs.groupby(["task", *keys], sort=False):
         experiment, record, teacher = group[["experiment", "record", "reference"]].iloc[0]
         if len(alike := {replace(one, seed=0) for one in group["experiment"]}) > 1:
-            found = "; ".join(sorted(map(str, alike)))
+            listed = "; ".join(sorted(map(str, alike)))
             raise ValueError(
-                f"the keys {list(keys)} do not tell these runs apart: {found}. Name what differs as a key."
+                f"the keys {list(keys)} do not tell these runs apart: {listed}. Name what differs as a key."
             )
         primary = group["metric"].iloc[0]
-        found = dict(zip(["task", *keys], values, strict=True)) | {"name": experiment.task, "record": record}
+        found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
+        found |= {"name": experiment.task, "record": record}
         found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])
@@ -339,23 +342,34 @@ def _over_tasks(
 ) -> pd.DataFrame:
     """Means of the numbers of XTC's "Avg." over two or more tasks: those of which the paper prints all, or all."""
     rows = []
-    numbers = [(name, metric) for name, metrics in GLUE_NUMBERS.items() for metric in metrics]
-    cells = cells[pd.MultiIndex.from_frame(cells[["name", "metric"]]).isin(numbers)]
+    cells = cells[cells["name"].isin(GLUE_NUMBERS)]
     for values, group in cells.groupby(keys, sort=False) if keys else [((), cells)]:
-        complete = group.groupby("task")[papers[0]].transform(lambda scores: scores.notna().all())
+        further = [
+            metric not in GLUE_NUMBERS[name] for name, metric in zip(group["name"], group["metric"], strict=True)
+        ]
+        complete = (group[papers[0]].notna() | np.array(further)).groupby(group["name"]).transform("all")
         group = group[complete] if complete.any() else group
-        names = group["name"].unique()
-        if len(names) < 2:
+        tasks = {title: of_task for title, of_task in group.groupby("task", sort=False)}
+        if len(tasks) < 2:
             continue
-        whole = len(names) == len(GLUE_NUMBERS)
-        what = "GLUE average" if whole else f"mean of {len(names)} tasks: {', '.join(group['task'].unique())}"
-        row = dict(zip(keys, values, strict=True)) | {"average": what} | dict(group[ours].mean())
-        for name in papers:
-            row[name] = group[name].mean(skipna=False)
-            if whole and len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
+        whole = len(tasks) == len(GLUE_NUMBERS)
+        what = "GLUE average" if whole else f"mean of {len(tasks)} tasks: {', '.join(tasks)}"
+        row = dict(zip(keys, values, strict=True)) | {"average": what}
+        for name in (*ours, *papers):
+            numbers = {one["name"].iloc[0]: dict(zip(one["metric"], one[name], strict=True)) for one in tasks.values()}
+            row[name] = glue_average(numbers)
+        for name in papers if whole else ():
+            if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
                 row[name] = _printed(place[0]).get((place[1], "Avg."), row[name])
         rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
     return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else [])])
+
+
+def glue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
+    """Mean, over the tasks that are there, of the numbers that enter XTC's "Avg.", each number once."""
+    return float(
+        np.mean([scores[task][name] for task, names in GLUE_NUMBERS.items() if task in scores for name in names])
+    )
 
 
 def _only(values: pd.Series) -> Any:

@@ -172,7 +172,7 @@ def test_masks_that_differ_add_noise(monkeypatch, tiny_bert, word_tokenizer, wor
         torch.manual_seed(0)
         return tiny_bert(layers=2).eval(), word_tokenizer
 
-    monkeypatch.setattr(bit_widths, "load_student", load)
+    monkeypatch.setattr(bit_widths, "trained_student", load)
     monkeypatch.setattr(bit_widths, "load_task", lambda name: word_task)
     frame = bit_widths.difference_noise(MINI.teacher("mrpc"), batches=6)
     assert frame.loc["unpaired", "deviation"] > 2 * frame.loc["paired", "deviation"] > 0

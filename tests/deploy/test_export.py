@@ -10,7 +10,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from xtcq import save_packed
 from xtcq.deploy.export import INPUTS, build_graph, export_onnx
-from xtcq.quantization import DynamicQuantizer, FrozenLinear, LSQQuantizer, QuantConfig, freeze, quantize
+from xtcq.quantization import DynamicQuantizer, LSQQuantizer, QuantConfig, QuantLinear, freeze, quantize
 
 MODELS = {
     "xtc 1-1-8": {"precision": "1-1-8"},
@@ -79,7 +79,7 @@ def test_outputs_equal_those_of_the_frozen_model(which, weights, frozen_bert, ba
 def test_every_input_quantizer_has_its_form_in_bytes(make, weights, frozen_bert, batch):
     model = frozen_bert("2-2-8")
     for module in model.modules():
-        if isinstance(module, FrozenLinear):
+        if isinstance(module, QuantLinear):
             module.input_quantizer = make()
     expect(model, batch)  # steps are set by the first batch
     assert_equal(model, batch, weights)
@@ -93,7 +93,7 @@ def test_the_tolerance_tells_other_activations_apart(wrong, frozen_bert, batch):
     found = run(build_graph(model), batch)[0]
     np.testing.assert_allclose(found, expect(model, batch)[0], atol=TOLERANCE, rtol=0)
     for module in model.modules():
-        if isinstance(module, FrozenLinear):
+        if isinstance(module, QuantLinear):
             module.input_quantizer = wrong
     assert np.abs(expect(model, batch)[0] - found).max() > 5 * TOLERANCE
 

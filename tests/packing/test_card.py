@@ -1,7 +1,7 @@
 import pytest
 
 from xtcq import ModelCard, model_size, save_packed
-from xtcq.quantization import FrozenLinear
+from xtcq.quantization import QuantLinear
 
 MIB = 2**20
 
@@ -34,7 +34,7 @@ def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
 
 def test_the_card_of_a_mixed_model_has_the_averages(frozen_bert, tmp_path):
     model = frozen_bert("4-4-4", "adaqat", bits=(1, 2, 3, 5, 8))
-    widths = [layer.weight_format["bits"] for layer in model.modules() if isinstance(layer, FrozenLinear)]
+    widths = [layer.bits for layer in model.modules() if isinstance(layer, QuantLinear)]
     text = (save_packed(model, tmp_path / "m") / "README.md").read_text()
     assert f"# BertForSequenceClassification at {sum(widths) / 13:.3g}-4-4\n" in text
 

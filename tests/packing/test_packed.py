@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequ
 from xtcq import files, load_packed, save_packed
 from xtcq.quantization import (
     ARCHITECTURES,
-    FrozenLinear,
     QuantConfig,
+    QuantLinear,
     bitops,
     freeze,
     model_size,
@@ -87,10 +87,10 @@ def test_layers_of_a_mixed_model_have_their_own_bits(frozen_bert, tmp_path):
     model = frozen_bert(**MODELS["adaqat mixed"])
     save_packed(model, tmp_path / "m")
     stored = load_file(tmp_path / "m" / WEIGHTS)
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, FrozenLinear)}
-    assert len({layer.weight_format["bits"] for layer in layers.values()}) > 2
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, QuantLinear)}
+    assert len({layer.bits for layer in layers.values()}) > 2
     for name, layer in layers.items():
-        assert stored[f"{name}.codes"].numel() == -(-layer.codes.numel() * layer.weight_format["bits"] // 8)
+        assert stored[f"{name}.codes"].numel() == -(-layer.codes.numel() * layer.bits // 8)
 
 
 @models

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -105,33 +107,34 @@ WEIGHTS = [
 
 @pytest.mark.parametrize("build", WEIGHTS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-def test_linear_output_is_equal_to_the_bit(build, dtype):
+def test_a_frozen_linear_layer_is_equal_to_the_bit(build, dtype):
     inputs = DynamicQuantizer(8, granularity="token")
     layer = QuantLinear.from_float(nn.Linear(33, 7).to(dtype), build(), inputs, lora_rank=2)
     with torch.no_grad():
         layer.lora_v.normal_()
-    frozen = layer.freeze()
     x = torch.randn(3, 5, 33, dtype=dtype)
-    assert torch.equal(frozen(x), layer(x))
-    assert not frozen.codes.is_floating_point()
-    assert torch.equal(frozen.weight, layer.weight_quantizer(layer.weight))
+    before, weight = layer(x), layer.weight_quantizer(layer.weight)
+    assert torch.equal(layer.freeze()(x), before)
+    assert not layer.codes.is_floating_point() and "weight" not in layer.state_dict()
+    assert torch.equal(layer.quantized_weight().dequantize(), weight)
 
 
 @pytest.mark.parametrize("build", WEIGHTS)
-def test_embedding_rows_are_equal_to_the_bit(build):
+def test_frozen_rows_are_equal_to_the_bit(build):
     layer = QuantEmbedding.from_float(nn.Embedding(50, 37), build())
-    frozen = layer.freeze()
+    frozen = copy.deepcopy(layer).freeze()
     for ids in (torch.tensor([[4, 0, 49], [4, 4, 1]]), torch.tensor([7]), torch.tensor(7), torch.arange(50)):
         assert torch.equal(frozen(ids), layer(ids))
 
 
-def test_state_holds_integers_and_loads_back():
+def test_a_frozen_state_holds_integers_and_loads_back():
     layer = QuantLinear.from_float(nn.Linear(8, 4), TernaryQuantizer(), LSQQuantizer(8))
     x = torch.randn(3, 8)
-    layer(x)
-    frozen = layer.freeze()
-    state = frozen.state_dict()
-    assert state["codes"].dtype == torch.int8 and "weight" not in state
+    before = layer(x)
+    state = layer.freeze().state_dict()
+    assert set(state) == {"codes", "scale", "bias", *(k for k in state if k.startswith("input_quantizer."))}
+    assert state["codes"].dtype == torch.int8
     other = QuantLinear(8, 4, weight_quantizer=TernaryQuantizer(), input_quantizer=LSQQuantizer(8)).freeze()
     other.load_state_dict(state)
-    assert torch.equal(other(x), layer(x))
+    assert torch.equal(other(x), before)
+    assert layer.freeze() is layer  # once more does no harm

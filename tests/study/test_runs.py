@@ -57,7 +57,7 @@ def test_a_teacher_of_other_data_is_refused(taught, monkeypatch, word_task):
 
 def test_a_teacher_at_chance_teaches_nobody(taught, monkeypatch, word_task):
     monkeypatch.setattr(runs, "has_learned", lambda spec, score: False)
-    monkeypatch.setattr(runs, "task_spec", lambda name: replace(word_task.spec, synthetic=False))
+    monkeypatch.setattr("xtcq.study.experiment.task_spec", lambda name: replace(word_task.spec, synthetic=False))
     with pytest.raises(ValueError, match="no more than chance gives: train it longer or at another rate"):
         run(STUDENT)
 

@@ -47,6 +47,16 @@ def test_published_edition_is_what_is_committed(repository):
     assert yaml.safe_load((source / "_config.yml").read_text()) == {"title": "T", "html": {"use_issues_button": True}}
 
 
+def test_pages_of_another_scale_lie_over_the_published_ones(repository):
+    (repository / "book/executed/teachers.ipynb").write_text("published")
+    (repository / "_build/executed/paper").mkdir()
+    (repository / "_build/executed/paper/teachers.ipynb").write_text("paper")
+    source = render.stage(repository, "paper")
+    assert (source / "book/executed/teachers.ipynb").read_text() == "paper"
+    assert "announcement" not in yaml.safe_load((source / "_config.yml").read_text())["html"]
+    assert (repository / "book/executed/teachers.ipynb").read_text() == "published"
+
+
 def test_demo_edition_says_so(repository):
     execute(repository / "book/executed/teachers.ipynb", "published")
     execute(repository / "_build/executed/demo/teachers.ipynb", "demo")

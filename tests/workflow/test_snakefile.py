@@ -61,7 +61,7 @@ def without_a_kernel(repository):
 
 def snakemake(repository, profile, check=True, names=("one", "two"), **parameters):
     (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
-    done = f"_build/done/{'demo' if profile == 'demo' else 'published'}"
+    done = f"_build/done/{'published' if profile == 'mini' else profile}"
     command = [Path(sys.executable).with_name("snakemake"), *(f"{done}/{name}" for name in names)]
     command += ["--config", f"profile={profile}", "--configfile", "parameters.json"]
     ran = subprocess.run(
@@ -115,7 +115,9 @@ def test_the_published_edition_has_the_parameters_of_its_scale(repository, witho
     snakemake(repository, "mini", names=("one",))
     assert outputs(page)[0]["text"] == ["mini 7 book/records\n"]
     snakemake(repository, "paper", names=("one",))
-    assert outputs(page)[0]["text"] == ["paper 42 book/records\n"], "its parameters are those of one scale"
+    other = repository / "_build/executed/paper/one.ipynb"
+    assert outputs(other)[0]["text"] == ["paper 42 book/records\n"], "its parameters are those of one scale"
+    assert outputs(page)[0]["text"] == ["mini 7 book/records\n"], "and its pages replace none of another"
     snakemake(repository, "mini", names=("one",), one={"seed": 111})
     assert outputs(page)[0]["text"] == ["mini 111 book/records\n"]
 

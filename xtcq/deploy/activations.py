@@ -1,4 +1,4 @@
-"""Activations as bytes in an ONNX graph: the input quantizers of `xtcq.quantization`, as trained."""
+"""Activations as bytes in an ONNX graph: the input quantizers of ``xtcq.quantization``, as trained."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LAST = np.array([-1], np.int64)
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """A quantized activation, of value `(codes - zero) * scale + offset`.
+class QuantizedActivation:
+    """A quantized activation, of value ``(codes - zero) * scale + offset``.
 
     Codes are unsigned, because x86 has no fast product of signed bytes with signed bytes; signed ones are stored with
     128 added.
@@ -27,7 +27,7 @@ class Bytes:
         scale: float scalar, or [..., 1] for one scale per token.
         offset: float of the scale's shape, or None.
         block: number of features that share a scale, where there is one per token; else None.
-        levels: least and greatest `codes - zero`.
+        levels: least and greatest ``codes - zero``.
     """
 
     codes: str
@@ -38,8 +38,8 @@ class Bytes:
     levels: tuple[int, int]
 
 
-def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: int) -> Bytes:
-    """Append `quantizer` for the activation `x` [..., features], to the same codes that it gives in PyTorch.
+def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: int) -> QuantizedActivation:
+    """Append ``quantizer`` for the activation ``x`` [..., features], to the same codes that it gives in PyTorch.
 
     Raises:
         ValueError: a quantizer that has no form in bytes.
@@ -57,33 +57,35 @@ def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: in
     )
 
 
-def dequantize(graph: Graph, x: Bytes) -> str:
-    """Append what turns `x` back into floating point, and return its name."""
+def dequantize(graph: Graph, x: QuantizedActivation) -> str:
+    """Append what turns ``x`` back into floating point, and return its name."""
     zeros, blocks = _zeros(graph, x.scale, x.zero, x.block)
     value = graph("DequantizeLinear", x.codes, x.scale, zeros, **blocks)
     return value if x.offset is None else graph("Add", value, x.offset)
 
 
-def _symmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> Bytes:
+def _symmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> QuantizedActivation:
     # The greatest magnitude without a tensor of magnitudes.
     low, high = _extremes(graph, quantizer, x)
     most = 2 ** (quantizer.bits - 1) - 1
     scale = graph("Max", graph("Div", graph("Max", high, graph("Neg", low)), np.float32(most)), _TINY)
     block = None if quantizer.granularity == "tensor" else features
-    return Bytes(_codes(graph, x, scale, np.uint8(128), block), np.uint8(128), scale, None, block, (-most, most))
+    return QuantizedActivation(
+        _codes(graph, x, scale, np.uint8(128), block), np.uint8(128), scale, None, block, (-most, most)
+    )
 
 
-def _asymmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> Bytes:
+def _asymmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> QuantizedActivation:
     low, high = _extremes(graph, quantizer, x)
     most = 2**quantizer.bits - 1
     resolution = graph("Mul", graph("Max", graph("Abs", low), graph("Abs", high)), _EPS)
     scale = graph("Max", graph("Div", graph("Sub", high, low), np.float32(most)), resolution, _TINY)
     block = None if quantizer.granularity == "tensor" else features
     codes = _codes(graph, graph("Sub", x, low), scale, np.uint8(0), block)
-    return Bytes(codes, np.uint8(0), scale, low, block, (0, most))
+    return QuantizedActivation(codes, np.uint8(0), scale, low, block, (0, most))
 
 
-def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> Bytes:
+def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivation:
     if not quantizer.initialized:
         raise ValueError(f"{quantizer} has no step size yet, it is set by the first batch: run the model once")
     step = graph.constant(quantizer.step.detach().abs().clamp_min(float(_TINY)).cpu().numpy())
@@ -91,7 +93,7 @@ def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> Bytes:
     codes = _codes(graph, x, step, zero, None)
     if quantizer.bits < 8:  # 8 bits end where bytes end
         codes = graph("Clip", codes, *(np.uint8(int(zero) + level) for level in quantizer.levels))
-    return Bytes(codes, zero, step, None, None, quantizer.levels)
+    return QuantizedActivation(codes, zero, step, None, None, quantizer.levels)
 
 
 def _extremes(graph: Graph, quantizer: DynamicQuantizer, x: str) -> tuple[str, str]:

@@ -26,10 +26,11 @@ _FIRST = (np.array([0]), np.array([1]), np.array([1]))  # start, end and axis of
 def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: str = "int8") -> Path:
     """Write a packed model as an ONNX file, for onnxruntime on a CPU.
 
-    The graph takes `input_ids`, `attention_mask` and `token_type_ids`, int64 [batch, tokens] with both axes free, and
-    gives `logits` (question answering: `start_logits` and `end_logits`; a bare BertModel: `last_hidden_state` and
-    `pooler_output`). Weights are multiplied as integers, by activations that are quantized as in training, and those
-    sums are exact. LayerNorm, GELU, softmax and the products of attention are in floating point.
+    The graph takes ``input_ids``, ``attention_mask`` and ``token_type_ids``, int64 [batch, tokens] with both axes free,
+    and gives ``logits`` (question answering: ``start_logits`` and ``end_logits``; a bare BertModel:
+    ``last_hidden_state`` and ``pooler_output``). Weights are multiplied as integers, by activations that are quantized
+    as in training, and those sums are exact. LayerNorm, GELU, softmax and the products of attention are in floating
+    point.
 
     The frozen model adds up the same products in floating point, so a value between two levels of the next quantizer
     may fall to the other side, and then it moves by a level. That is why logits differ by more than rounding: by as
@@ -48,7 +49,7 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
     Raises:
         ValueError: weights unknown, or a model that is not frozen or holds what cannot run as integers.
         FileNotFoundError: there is no packed model in the folder.
-        PackedModelError: the packed model is damaged; see `load_packed`.
+        PackedModelError: the packed model is damaged; see ``load_packed``.
         OSError: the file cannot be written.
     """
     path = Path(path).absolute()
@@ -59,7 +60,7 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
 
 
 def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProto:
-    """Return the graph that `export_onnx` writes; arguments and errors are described there."""
+    """Return the graph that ``export_onnx`` writes; arguments and errors are described there."""
     if weights not in WEIGHTS:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(map(repr, WEIGHTS))}")
     _check(model)
@@ -96,7 +97,7 @@ class _Bert:
     def encode(self, first_only: bool = False) -> str:
         """Append embeddings and encoder layers.
 
-        With `first_only` the result is the first token's state, [batch, 1, features], and the last layer leaves out
+        With ``first_only`` the result is the first token's state, [batch, 1, features], and the last layer leaves out
         what it depends not on.
         """
         x, layers = self._embeddings(), self._encoder.encoder.layer
@@ -127,7 +128,7 @@ class _Bert:
         return graph("LayerNormalization", x, *_parameters(norm), axis=-1, epsilon=norm.eps)
 
     def _layer(self, layer: nn.Module, queries: str, x: str) -> str:
-        """Append an encoder layer that computes the states at `queries`, all of `x` or some of its tokens."""
+        """Append an encoder layer that computes the states at ``queries``, all of ``x`` or some of its tokens."""
         attended = self._attention(layer.attention.self, queries, x)
         queries = self._add_and_normalise(layer.attention.output, attended, queries)
         inner, bias = self._layers.linear(layer.intermediate.dense, queries)

@@ -10,10 +10,10 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from xtcq.deploy.activations import Bytes, dequantize, quantize_activation
+from xtcq.deploy.activations import QuantizedActivation, dequantize, quantize_activation
 from xtcq.deploy.graph import Graph
 from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
-from xtcq.quantization import CodeFormat, FrozenEmbedding, FrozenLayer, FrozenLinear, Quantizer
+from xtcq.quantization import CodeFormat, QuantEmbedding, QuantizedLayer, Quantizer, QuantLinear
 
 _ONE = np.float32(1)
 # A processor without a dot product of bytes adds two products of an unsigned and a signed byte in 16 bits, and
@@ -37,9 +37,9 @@ class IntegerLayers:
         """Take the graph, and whether weights take two bits wherever that is exact, instead of eight."""
         self._graph = graph
         self._two_bits = two_bits
-        self._inputs: dict[tuple[str, str], Bytes] = {}
+        self._inputs: dict[tuple[str, str], QuantizedActivation] = {}
 
-    def linear(self, layer: nn.Linear | FrozenLinear, x: str) -> tuple[str, np.ndarray]:
+    def linear(self, layer: nn.Linear, x: str) -> tuple[str, np.ndarray]:
         """Append a linear layer without its bias, which the operator that follows can often add on the way.
 
         Args:
@@ -55,7 +55,7 @@ class IntegerLayers:
         graph = self._graph
         quantizer = getattr(layer, "input_quantizer", None)
         low_rank = getattr(layer, "lora_u", None) is not None
-        frozen = isinstance(layer, FrozenLinear)
+        frozen = isinstance(layer, QuantLinear) and layer.is_frozen
         codes = None if quantizer is None else self._quantized(quantizer, x, layer.in_features)
         if codes is not None and (low_rank or not frozen):
             x = dequantize(graph, codes)
@@ -68,14 +68,14 @@ class IntegerLayers:
             y = graph("Add", y, graph("MatMul", graph("MatMul", x, _array(layer.lora_u)), _array(layer.lora_v)))
         return y, np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias)
 
-    def embedding(self, table: nn.Embedding | FrozenEmbedding, ids: str) -> str:
-        """Append the look-up of `ids` [batch or 1, tokens]; of a quantized table, only the rows found are unpacked.
+    def embedding(self, table: nn.Embedding, ids: str) -> str:
+        """Append the look-up of ``ids`` [batch or 1, tokens]; of a quantized table, only the rows found are unpacked.
 
         Returns:
             [batch or 1, tokens, features].
         """
         graph = self._graph
-        if not isinstance(table, FrozenEmbedding):
+        if not isinstance(table, QuantEmbedding):
             return graph("Gather", _array(table.weight), ids)
         _check_symmetric(table)
         coding = _byte_aligned(table.code_format)
@@ -92,7 +92,7 @@ class IntegerLayers:
         return rows if table.scale.dim() == 0 else graph("Mul", rows, graph("Gather", _array(table.scale), ids))
 
     def fake_quantize(self, quantizer: Quantizer, x: str) -> str:
-        """Append a quantizer of `x` (any shape) whose result is in floating point again.
+        """Append a quantizer of ``x`` (any shape) whose result is in floating point again.
 
         Raises:
             ValueError: it has one scale per token, or no form in bytes.
@@ -101,19 +101,19 @@ class IntegerLayers:
             raise ValueError(f"{quantizer} on an operand of attention: expected granularity 'tensor'")
         return dequantize(self._graph, quantize_activation(self._graph, quantizer, x, 0))
 
-    def _quantized(self, quantizer: Quantizer, x: str, features: int) -> Bytes:
+    def _quantized(self, quantizer: Quantizer, x: str, features: int) -> QuantizedActivation:
         settings = quantizer.describe() | {key: value.tolist() for key, value in quantizer.state_dict().items()}
         key = (x, json.dumps(settings))
         if key not in self._inputs:
             self._inputs[key] = quantize_activation(self._graph, quantizer, x, features)
         return self._inputs[key]
 
-    def _weighted(self, layer: FrozenLinear, x: str) -> str:
+    def _weighted(self, layer: QuantLinear, x: str) -> str:
         """Floating-point input: integers in the file, which onnxruntime turns into floating point when it loads."""
         weight = self._graph("Cast", _array(layer.codes).T, to=TensorProto.FLOAT)
         return self._graph("MatMul", x, self._graph("Mul", weight, _array(layer.scale).reshape(-1)))
 
-    def _product(self, layer: FrozenLinear, x: Bytes) -> str:
+    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
         graph, columns = self._graph, _array(layer.scale).reshape(-1)  # one scale, or one per output
         if x.block or (self._two_bits and _fits_two_bits(layer, x)):
             # Sums of codes are whole numbers, nearly always below 2^24: exact until the scales meet them, all at once.
@@ -127,14 +127,18 @@ class IntegerLayers:
         return y
 
     def _byte_product(
-        self, layer: FrozenLinear, x: Bytes, scale: str | np.float32 = _ONE, columns: np.ndarray | np.float32 = _ONE
+        self,
+        layer: QuantLinear,
+        x: QuantizedActivation,
+        scale: str | np.float32 = _ONE,
+        columns: np.ndarray | np.float32 = _ONE,
     ) -> str:
         codes, zero = _array(layer.codes).T, ()
         if codes.dtype == np.int8 and np.abs(codes.astype(np.int16)).max() > _SAFE:
             codes, zero = (codes.astype(np.int16) + 128).astype(np.uint8), (np.uint8(128),)
         return self._graph("MatMulIntegerToFloat", x.codes, codes, scale, columns, x.zero, *zero)
 
-    def _two_bit_product(self, layer: FrozenLinear, x: Bytes) -> str:
+    def _two_bit_product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
         """Multiply the codes alone.
 
         The fast kernel turns the input into signed bytes with one scale per block, greatest magnitude / 127. Every
@@ -171,14 +175,14 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _check_symmetric(layer: FrozenLayer) -> None:
+def _check_symmetric(layer: QuantizedLayer) -> None:
     if layer.zero_point is not None:
         raise ValueError(
             f"{layer} has codes with a zero point, which cannot run as integers: use a symmetric quantizer"
         )
 
 
-def _fits_two_bits(layer: FrozenLinear, x: Bytes) -> bool:
+def _fits_two_bits(layer: QuantLinear, x: QuantizedActivation) -> bool:
     """Whether the two-bit product of weight and input is exact."""
     least, most = layer.codes.min(), layer.codes.max()
     return least >= -_ZERO_DIGIT and most < 4 - _ZERO_DIGIT and max(map(abs, x.levels)) <= _FULL

@@ -25,8 +25,8 @@ _CSV_BLOCK = 2**22
 def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -> str:
     """Classify one text, or pair of texts, and return a line to print: label and probability, or the value.
 
-    With `as_json`, it is an object of `prediction` and, unless the model is a regression, the `probabilities` of all
-    labels. Errors and warnings are those of `Runtime.predict`.
+    With ``as_json``, it is an object of ``prediction`` and, unless the model is a regression, the ``probabilities`` of
+    all labels. Errors and warnings are those of ``Runtime.predict``.
     """
     predictions = runtime.predict([text], None if pair is None else [pair])
     (found,) = predictions.to_frame().to_dict("records")
@@ -47,14 +47,14 @@ def predict_file(
 ) -> int:
     """Classify every row of a file, and write the file again with what was found.
 
-    The columns of `source` stay (those of a CSV as text); `prediction` and, unless the model is a regression,
-    `probability` follow. Rows are read, classified and written some thousand at a time, so a file may be larger than
+    The columns of ``source`` stay (those of a CSV as text); ``prediction`` and, unless the model is a regression,
+    ``probability`` follow. Rows are read, classified and written some thousand at a time, so a file may be larger than
     memory. A progress bar is shown on a terminal. The target appears whole or not at all.
 
     Args:
         runtime: the model.
         source: a CSV with a header, or a Parquet file, by its suffix.
-        target: what to write, `.csv` or `.parquet`; an earlier file is replaced.
+        target: what to write, ``.csv`` or ``.parquet``; an earlier file is replaced.
         column: name of the column with the texts.
         pair_column: name of the column with the second texts, if the model was trained on pairs.
         batch_size: rows that are run together.
@@ -117,7 +117,7 @@ def open_table(source: Path, columns: list[str]) -> Iterator[tuple[pa.Schema, in
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or lacks one of `columns`.
+        ValueError: it cannot be read, or lacks one of ``columns``.
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source} is not there: give a file ending in {' or '.join(SUFFIXES)}")

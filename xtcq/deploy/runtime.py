@@ -42,7 +42,7 @@ class Predictions:
             ValueError: the model is a regression, which has none.
         """
         if not self.names:
-            raise ValueError("a regression model gives values, no probabilities: read `values`")
+            raise ValueError("a regression model gives values, no probabilities: read ``values``")
         odds = np.exp(self.logits - self.logits.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
@@ -54,7 +54,7 @@ class Predictions:
         return [self.names[index] for index in self.logits.argmax(1)]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `prediction` and, unless it is a regression, the `probability` of that label, one row each."""
+        """Return ``prediction`` and, unless it is a regression, the ``probability`` of that label, one row each."""
         frame = pd.DataFrame({"prediction": self.values})
         return frame.assign(probability=self.probabilities.max(1)) if self.names else frame
 
@@ -62,16 +62,16 @@ class Predictions:
 class Runtime:
     """A packed classifier or regressor in onnxruntime, on the CPU.
 
-    It computes what the frozen model computes, with activations as trained; `export_onnx` says how near they come.
+    It computes what the frozen model computes, with activations as trained; ``export_onnx`` says how near they come.
 
     Args:
-        folder: what `save_packed` wrote, with a tokenizer. Every file is checked against its digest.
-        weights: "int8" or "matmulnbits", see `xtcq.deploy.export.export_onnx`.
+        folder: what ``save_packed`` wrote, with a tokenizer. Every file is checked against its digest.
+        weights: "int8" or "matmulnbits", see ``xtcq.deploy.export.export_onnx``.
         threads: of onnxruntime; all physical cores by default.
 
     Raises:
         FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
-        PackedModelError: the packed model is damaged; see `load_packed`.
+        PackedModelError: the packed model is damaged; see ``load_packed``.
         ValueError: it is no sequence classifier, or cannot run as integers.
     """
 
@@ -96,7 +96,7 @@ class Runtime:
         """Run one batch.
 
         Args:
-            inputs: `input_ids`, `attention_mask` and `token_type_ids`, integers [batch, tokens].
+            inputs: ``input_ids``, ``attention_mask`` and ``token_type_ids``, integers [batch, tokens].
 
         Returns:
             float32 [batch, labels].
@@ -119,7 +119,7 @@ class Runtime:
                 below 1.
 
         Warns:
-            TruncationWarning: rows are longer than `max_length` word pieces; what is beyond is cut off, as in training.
+            TruncationWarning: rows are longer than ``max_length`` word pieces; what is beyond is cut, as in training.
         """
         if isinstance(texts, str) or isinstance(pairs, str):
             raise ValueError("expected a sequence of texts, found one: write [text]")

@@ -28,9 +28,9 @@ from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
 from xtcq.quantization import (
     CodeFormat,
-    FrozenLayer,
     LSQQuantizer,
     QuantConfig,
+    QuantizedLayer,
     freeze,
     quantization_map,
     quantize,
@@ -157,9 +157,10 @@ def _check_model(model: PreTrainedModel) -> None:
     for name, layer in quantized_layers(model).items():
         if layer.bits < FLOAT_BITS and not layer.is_frozen:
             raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
+    formats = _code_formats(model)
     for name, module in model.named_modules():
         dtypes = {tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()}
-        if isinstance(module, FrozenLayer):
+        if f"{name}.codes" in formats:
             dtypes.add(module.dtype)
         if wrong := dtypes - {torch.float32}:
             raise ValueError(
@@ -175,8 +176,8 @@ def _check_model(model: PreTrainedModel) -> None:
 
 def _code_formats(model: nn.Module) -> dict[str, CodeFormat]:
     """How the codes of every frozen layer are stored, by state-dict key."""
-    frozen = {name: layer for name, layer in model.named_modules() if isinstance(layer, FrozenLayer)}
-    return {f"{name}.codes": layer.code_format for name, layer in frozen.items()}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantizedLayer))
+    return {f"{name}.codes": layer.code_format for name, layer in layers if hasattr(layer, "codes")}
 
 
 def _implied_state(model: nn.Module) -> dict[str, Tensor]:

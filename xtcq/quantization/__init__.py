@@ -15,14 +15,7 @@ from xtcq.quantization.convert import (
     set_widths,
 )
 from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitops, cost_report, model_size
-from xtcq.quantization.layers import (
-    FrozenEmbedding,
-    FrozenLayer,
-    FrozenLinear,
-    QuantEmbedding,
-    QuantizedLayer,
-    QuantLinear,
-)
+from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import Precision
 from xtcq.quantization.quantizers import (
@@ -44,9 +37,6 @@ __all__ = [
     "BinaryQuantizer",
     "CodeFormat",
     "DynamicQuantizer",
-    "FrozenEmbedding",
-    "FrozenLayer",
-    "FrozenLinear",
     "LSQQuantizer",
     "LearnedClipQuantizer",
     "ModelSize",

@@ -80,7 +80,6 @@ class SplitLayer(QuantizedLayer):
     """
 
     kind = "split"
-    weight_format = code_format = None  # the halves have their own
 
     def __init__(self, first: QuantizedLayer, second: QuantizedLayer, input_quantizer: Quantizer | None = None) -> None:
         super().__init__()
@@ -101,11 +100,6 @@ class SplitLayer(QuantizedLayer):
         return cls(*halves, input_quantizer).train(layer.training)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of both weights together: [2 * rows, columns]."""
-        return 2 * self.first.shape[0], self.first.shape[1]
-
-    @property
     def is_frozen(self) -> bool:
         """Whether both halves are held as integers."""
         return self.first.is_frozen
@@ -119,6 +113,11 @@ class SplitLayer(QuantizedLayer):
     def input_bits(self) -> int:
         """Bits of the input that both halves share."""
         return self.first.input_bits if self.input_quantizer is None else self.input_quantizer.bits
+
+    @property
+    def numel(self) -> int:
+        """Number of weights of both halves."""
+        return self.first.numel + self.second.numel
 
     @property
     def packed_bytes(self) -> int:
@@ -138,7 +137,7 @@ class SplitLayer(QuantizedLayer):
 
     def freeze(self) -> Self:
         """Freeze both halves in place, and return the layer."""
-        self.first, self.second = self.first.freeze(), self.second.freeze()
+        self.first.freeze(), self.second.freeze()
         return self
 
     def describe(self) -> dict[str, object]:

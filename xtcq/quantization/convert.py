@@ -134,9 +134,9 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
 
 
 def freeze(model: Model) -> Model:
-    """Replace the fake-quantized layers of ``model`` by integer ones, in place; outputs stay equal to the bit.
+    """Turn the weights of the quantized layers of ``model`` into integers, in place; outputs stay equal to the bit.
 
-    A layer whose weight stays in floating point keeps its form. On the meta device shapes are frozen.
+    A weight that was left in floating point stays. On the meta device shapes are frozen.
 
     Returns:
         The same model.
@@ -159,8 +159,8 @@ def freeze(model: Model) -> Model:
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
     for name, parameter in model.named_parameters():
         _check_finite(name, parameter)
-    for name, layer in layers.items():
-        model.set_submodule(name, layer.freeze())
+    for layer in layers.values():
+        layer.freeze()
     return model
 
 
@@ -236,7 +236,8 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
         (2, 6)
     """
     check_rescaling(rescaling)
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
+    linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))
+    layers = {name: module for name, module in linears if not module.is_frozen}
     changes: list[tuple[LSQQuantizer, int]] = []
     for name, pair in widths.items():
         if name not in layers:

@@ -1,8 +1,7 @@
-"""Layers with quantized weights: fake-quantized ones, which are trained, and frozen ones, which hold integers."""
+"""Linear layers and tables with quantized weights: fake-quantized while they are trained, integers once frozen."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
@@ -14,35 +13,42 @@ from xtcq.quantization.precision import FLOAT_BITS
 from xtcq.quantization.quantizers import Quantizer
 
 
-class QuantizedLayer(nn.Module, ABC):
-    """What every layer with a quantized weight knows of itself; freezing, costs, widths and packing ask for no more.
+class QuantizedLayer(nn.Module):
+    """What every layer with quantized weights knows of itself; freezing, costs, widths and packing ask for no more.
+
+    Its weight [rows, columns] is the parameter ``weight`` with its quantizer, or integers once frozen: the buffers
+    ``codes``, ``scale`` and ``zero_point`` (None where there is none) take the place of both. Freezing saves memory,
+    not time: at every call the codes are turned back into floating point.
 
     Attributes:
         kind: "linear", "embedding", or "split" for one whose weight is the sum of two.
         is_frozen: whether the weight is held as integers.
+        dtype: of the frozen weight, once it is turned back.
     """
 
     kind: str
     is_frozen: bool = False
+    weight: nn.Parameter | None
+    weight_quantizer: Quantizer | None
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor | None
+    dtype: torch.dtype
+    _frozen_format: tuple[dict[str, object], CodeFormat]
 
     @property
-    @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the weight: [rows, columns]."""
-
-    @property
-    @abstractmethod
     def weight_format(self) -> dict[str, object] | None:
         """Settings of the weight's quantizer, see ``Quantizer.describe``; None for a weight in floating point."""
+        if self.is_frozen:
+            return self._frozen_format[0]
+        return None if self.weight_quantizer is None else self.weight_quantizer.describe()
 
     @property
-    @abstractmethod
     def code_format(self) -> CodeFormat | None:
         """Which codes the weight has; None for a weight in floating point."""
-
-    @abstractmethod
-    def freeze(self) -> QuantizedLayer:
-        """Return the layer with integers for weights; one whose weight stays in floating point returns itself."""
+        if self.is_frozen:
+            return self._frozen_format[1]
+        return None if self.weight_quantizer is None else self.weight_quantizer.code_format
 
     @property
     def bits(self) -> int:
@@ -57,133 +63,46 @@ class QuantizedLayer(nn.Module, ABC):
     @property
     def numel(self) -> int:
         """Number of weights."""
-        return self.shape[0] * self.shape[1]
+        return (self.codes if self.is_frozen else self.weight).numel()
 
     @property
     def packed_bytes(self) -> int:
-        """Bytes of the packed codes; 0 for a weight in floating point, which is no code."""
+        """Bytes of the packed codes; 0 for a weight in floating point, which has none."""
         return 0 if self.code_format is None else self.code_format.packed_bytes(self.numel)
 
     @property
     def scales(self) -> int:
         """Number of scales and zero points."""
-        if self.weight_format is None:
+        described = self.weight_format
+        if described is None:
             return 0
-        groups = 1 if self.weight_format["granularity"] == "tensor" else self.shape[0]
-        return groups if self.weight_format.get("symmetric", True) else 2 * groups
+        rows = len(self.codes if self.is_frozen else self.weight)
+        return (1 if described["granularity"] == "tensor" else rows) * (1 if described.get("symmetric", True) else 2)
+
+    def quantized_weight(self) -> QuantizedTensor:
+        """Return the weight as integer codes; it must not be in floating point."""
+        if self.is_frozen:
+            return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
+        return self.weight_quantizer.quantize(self.weight)
+
+    def freeze(self) -> Self:
+        """Hold the weight as integers, in place; one that is in floating point stays. Outputs are equal to the bit."""
+        if self.weight_quantizer is not None:
+            weight = self.quantized_weight()
+            self._frozen_format, self.dtype = (self.weight_format, self.code_format), weight.dtype
+            self.weight = self.weight_quantizer = None
+            self.register_buffer("codes", weight.codes)
+            self.register_buffer("scale", weight.scale)
+            self.register_buffer("zero_point", weight.zero_point)
+            self.is_frozen = True
+        return self
 
     def describe(self) -> dict[str, object]:
         """Return the layer's entry in ``quantization_map``."""
         return {"kind": self.kind, "frozen": self.is_frozen, "weight": self.weight_format}
 
 
-class _Trained(QuantizedLayer):
-    """A layer with a floating-point weight and its quantizer, or None."""
-
-    weight: Tensor
-    weight_quantizer: Quantizer | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.weight.shape)
-
-    @property
-    def weight_format(self) -> dict[str, object] | None:
-        return None if self.weight_quantizer is None else self.weight_quantizer.describe()
-
-    @property
-    def code_format(self) -> CodeFormat | None:
-        return None if self.weight_quantizer is None else self.weight_quantizer.code_format
-
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the weight [rows, columns] as integer codes; ``weight_quantizer`` must not be None."""
-        return self.weight_quantizer.quantize(self.weight)
-
-
-class FrozenLayer(QuantizedLayer):
-    """An integer weight in the buffers ``codes``, ``scale`` and ``zero_point`` (None where there is none).
-
-    Memory is saved, time is not: the weight is turned back into floating point at every call.
-
-    Args:
-        layer: a fake-quantized layer.
-    """
-
-    is_frozen = True
-
-    def __init__(self, layer: _Trained) -> None:
-        super().__init__()
-        weight = layer.quantized_weight()
-        self.register_buffer("codes", weight.codes)
-        self.register_buffer("scale", weight.scale)
-        self.register_buffer("zero_point", weight.zero_point)
-        self.dtype = weight.dtype
-        self._weight_format, self._code_format = layer.weight_format, layer.code_format
-        self.training = layer.training
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the weight: [rows, columns]."""
-        return tuple(self.codes.shape)
-
-    @property
-    def weight_format(self) -> dict[str, object]:
-        """Settings of the quantizer that made the codes."""
-        return self._weight_format
-
-    @property
-    def code_format(self) -> CodeFormat:
-        """Which codes the weight has."""
-        return self._code_format
-
-    @property
-    def weight(self) -> Tensor:
-        """The weight in floating point, computed anew at every access."""
-        return self.quantized_weight().dequantize()
-
-    def quantized_weight(self) -> QuantizedTensor:
-        """Return the integer weight."""
-        return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
-
-    def freeze(self) -> Self:
-        """Return the layer, which is frozen."""
-        return self
-
-    def extra_repr(self) -> str:
-        """Return the shape and the format for ``repr``."""
-        return f"{', '.join(map(str, self.shape))}, {self.weight_format}"
-
-
-class _Linear(QuantizedLayer):
-    """What a linear layer does with its input, whichever form its weight has."""
-
-    kind = "linear"
-    bias: Tensor | None
-    input_quantizer: Quantizer | None
-    lora_u: Tensor | None
-    lora_v: Tensor | None
-
-    @property
-    def input_bits(self) -> int:
-        return FLOAT_BITS if self.input_quantizer is None else self.input_quantizer.bits
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` [..., in_features] to [..., out_features]."""
-        if self.input_quantizer is not None:
-            x = self.input_quantizer(x)
-        y = F.linear(x, self._values(), self.bias)
-        return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
-
-    @abstractmethod
-    def _values(self) -> Tensor:
-        """Return the weight [out, in] on its levels."""
-
-    def describe(self) -> dict[str, object]:
-        inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
-        return {**super().describe(), "input": inputs, "lora_rank": 0 if self.lora_u is None else self.lora_u.shape[1]}
-
-
-class QuantLinear(_Linear, _Trained, nn.Linear):
+class QuantLinear(QuantizedLayer, nn.Linear):
     """``nn.Linear`` with quantized input and weight, and an optional low-rank term in full precision.
 
     With x~ and W~ the quantized input and weight, y = x~ W~^T + b + (x~ U) V: the effective weight is W~ + (U V)^T of
@@ -208,9 +127,12 @@ class QuantLinear(_Linear, _Trained, nn.Linear):
         >>> layer.bits, layer.input_bits, layer.packed_bytes
         (1, 8, 3)
         >>> x = torch.randn(5, 8)
-        >>> torch.equal(layer.freeze()(x), layer(x))
-        True
+        >>> y = layer(x)
+        >>> torch.equal(layer.freeze()(x), y), layer.codes.dtype
+        (True, torch.int8)
     """
+
+    kind = "linear"
 
     def __init__(
         self,
@@ -254,12 +176,26 @@ class QuantLinear(_Linear, _Trained, nn.Linear):
             layer._add_low_rank(lora_rank)
         return layer.train(linear.training)
 
-    def _values(self) -> Tensor:
-        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+    @property
+    def input_bits(self) -> int:
+        """Bits of the input; 32 in floating point."""
+        return FLOAT_BITS if self.input_quantizer is None else self.input_quantizer.bits
 
-    def freeze(self) -> FrozenLinear | Self:
-        """Return the integer form of the layer, or the layer itself if its weight stays in floating point."""
-        return self if self.weight_quantizer is None else FrozenLinear(self)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [..., in_features] to [..., out_features]."""
+        if self.input_quantizer is not None:
+            x = self.input_quantizer(x)
+        if self.is_frozen:
+            weight = self.quantized_weight().dequantize()
+        else:
+            weight = self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+        y = F.linear(x, weight, self.bias)
+        return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
+
+    def describe(self) -> dict[str, object]:
+        """Return the layer's entry in ``quantization_map``."""
+        inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
+        return {**super().describe(), "input": inputs, "lora_rank": 0 if self.lora_u is None else self.lora_u.shape[1]}
 
     def _add_low_rank(self, rank: int) -> None:
         like = {"device": self.weight.device, "dtype": self.weight.dtype}
@@ -268,34 +204,7 @@ class QuantLinear(_Linear, _Trained, nn.Linear):
         self.lora_v = nn.Parameter(torch.zeros(rank, self.out_features, **like))
 
 
-class FrozenLinear(FrozenLayer, _Linear):
-    """``QuantLinear`` with an integer weight; its output is that of the fake-quantized layer to the bit.
-
-    The input quantizer, the bias and the low-rank term are kept, and shared with the layer that it comes from.
-
-    Args:
-        layer: a fake-quantized layer.
-
-    Examples:
-        >>> import torch
-        >>> from xtcq import QuantLinear, TernaryQuantizer
-        >>> frozen = QuantLinear(4, 2, weight_quantizer=TernaryQuantizer()).freeze()
-        >>> frozen.codes.dtype, frozen.scale.shape
-        (torch.int8, torch.Size([]))
-    """
-
-    def __init__(self, layer: QuantLinear) -> None:
-        super().__init__(layer)
-        self.out_features, self.in_features = self.shape
-        for name in ("bias", "lora_u", "lora_v"):
-            self.register_parameter(name, getattr(layer, name))
-        self.input_quantizer = layer.input_quantizer
-
-    def _values(self) -> Tensor:
-        return self.weight
-
-
-class QuantEmbedding(_Trained, nn.Embedding):
+class QuantEmbedding(QuantizedLayer, nn.Embedding):
     """``nn.Embedding`` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
 
     The state-dict key ``weight`` is that of ``nn.Embedding``.
@@ -355,35 +264,8 @@ class QuantEmbedding(_Trained, nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ``ids`` [...] to rows [..., embedding_dim]."""
-        return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
-
-    def freeze(self) -> FrozenEmbedding:
-        """Return the integer form of the table."""
-        return FrozenEmbedding(self)
-
-
-class FrozenEmbedding(FrozenLayer):
-    """``QuantEmbedding`` with an integer table; only the rows that are looked up are turned into floating point.
-
-    Args:
-        layer: a fake-quantized table.
-
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer, QuantEmbedding
-        >>> table, ids = QuantEmbedding(10, 8, weight_quantizer=BinaryQuantizer("row")), torch.tensor([4, 9])
-        >>> torch.equal(table.freeze()(ids), table(ids))
-        True
-    """
-
-    kind = "embedding"
-
-    def __init__(self, layer: QuantEmbedding) -> None:
-        super().__init__(layer)
-        self.num_embeddings, self.embedding_dim = self.shape
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Map ``ids`` [...] to rows [..., embedding_dim]."""
+        if not self.is_frozen:
+            return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
         scale, zero_point = (
             # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
             values if values is None or values.dim() == 0 else values[ids]

@@ -3,7 +3,7 @@
 from xtcq.study.experiment import Experiment
 from xtcq.study.gathering import full_teachers, gather, stored
 from xtcq.study.grid import notebook_grid
-from xtcq.study.profiles import Profile, load_profile
+from xtcq.study.profiles import Profile
 from xtcq.study.queue import run_all
 from xtcq.study.records import (
     Record,
@@ -17,6 +17,7 @@ from xtcq.study.records import (
     to_frame,
 )
 from xtcq.study.runs import run, trained_student
+from xtcq.study.scales import load_profile
 from xtcq.study.students import build_student, is_trained, load_student
 
 __all__ = [

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.distillation import PLANS, Stage, check_layers, explore_then_refine
+from xtcq.checks import check_choice, check_integer, check_positive
+from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
 from xtcq.encoder import encoder_depth, encoder_width, model_names
 from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
-from xtcq.study import budgets
-from xtcq.tasks import QuestionSpec, task_spec
+from xtcq.study import budgets, consistency
+from xtcq.tasks import TaskSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
 from xtcq.training.settings import (
     ADAM_EPSILON,
@@ -90,134 +90,36 @@ class Experiment:
     allocation: dict[str, tuple[int, int]] | None = dataclasses.field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        """Validate; the precision is stored in its canonical spelling."""
+        """Validate; the precision is stored in its canonical spelling, numbers as floats, lists as tuples."""
         task_spec(self.task)
         for name, of in _NESTED.items():
             value = getattr(self, name)
             if isinstance(value, dict):
-                object.__setattr__(self, name, of().from_dict(value))
+                self._set(name, of().from_dict(value))
             elif value is not None and not isinstance(value, of()):
                 raise ValueError(f"{name} is {value!r}: give {of().__name__}(...), a dict of its fields, or None.")
-        if self.model not in model_names():
-            raise ValueError(f"model {self.model!r} is unknown: use one of {', '.join(model_names())}.")
-        if self.stages not in PLANS:
-            raise ValueError(f"plan of stages {self.stages!r} is unknown: use one of {', '.join(PLANS)}.")
+        check_choice("model", self.model, model_names())
+        check_choice("stages", self.stages, tuple(PLANS))
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         for name in ("epochs", "learning_rate"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise ValueError(f"{name}={value!r} must be a positive number.")
-            object.__setattr__(self, name, float(value))
-        for name, least in (("seed", 0), ("evaluations", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be an integer of at least {least}.")
-        object.__setattr__(self, "precision", str(self.quantization.precision))
+            self._set(name, check_positive(name, getattr(self, name)))
+        check_integer("seed", self.seed, 0)
+        check_integer("evaluations", self.evaluations, 1)
+        self._set("precision", str(self.quantization.precision))
         if self.layers is not None:
-            object.__setattr__(self, "layers", check_layers(self.layers, self._teacher_depth()))
-        if self.augmentation not in AUGMENTATIONS:
-            raise ValueError(f"augmentation {self.augmentation!r} is unknown: use one of {', '.join(AUGMENTATIONS)}.")
-        if self.augmentation != "none" and isinstance(task_spec(self.task), QuestionSpec):
-            raise ValueError(
-                f"augmentation {self.augmentation!r} replaces words, and task {self.task!r} asks for words of its "
-                "texts: leave augmentation out."
-            )
-        self._check_adaqat()
-        self._check_allocation()
-        self._check_teacher()
-        self._check_start()
+            above = self.teacher.kept if self.cut_from_teacher else None
+            self._set("layers", check_layers(self.layers, encoder_depth(self.model) if above is None else len(above)))
+        consistency.check(self)
+        if self.allocation is not None:
+            self._set("allocation", {name: tuple(pair) for name, pair in self.allocation.items()})
 
-    def _check_adaqat(self) -> None:
-        if self.adaqat is None:
-            return
-        if self.recipe != "adaqat":
-            raise ValueError(f"recipe {self.recipe!r} learns no bit-widths: use recipe 'adaqat', or leave adaqat out.")
-        least, most, precision = self.adaqat.least, self.adaqat.most, self.quantization.precision
-        if not all(least <= bits <= most for bits in (precision.weights, precision.activations)):
-            raise ValueError(
-                f"precision {self.precision!r} starts with weights of {precision.weights} and activations of "
-                f"{precision.activations} bits, and widths shall be from {least} to {most}: start within that range, "
-                "or widen it."
-            )
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
-    def _check_allocation(self) -> None:
-        if self.allocation is None:
-            return
-        if self.adaqat is not None:
-            raise ValueError("adaqat and allocation both give the matrices their widths: leave one of them out.")
-        if self.recipe != "adaqat":
-            raise ValueError(f"recipe {self.recipe!r} has one width for all matrices: an allocation needs 'adaqat'.")
-        if not isinstance(self.allocation, dict) or not self.allocation:
-            raise ValueError(
-                f"allocation is {self.allocation!r}: give a dict from matrix to (bits of its weights, bits of its "
-                "inputs), as get_widths(model) returns it, or None."
-            )
-        if unknown := sorted(set(self.allocation) - set(self.matrices)):
-            raise ValueError(
-                f"allocation names {unknown[0]!r}, and the matrices of this student are {', '.join(self.matrices)}."
-            )
-        for name, pair in self.allocation.items():
-            if len(pair) != 2 or not all(type(bits) is int and 1 <= bits <= 8 for bits in pair):
-                raise ValueError(f"allocation gives {name} {pair!r}: expected two integers from 1 to 8.")
-        object.__setattr__(self, "allocation", {name: tuple(pair) for name, pair in self.allocation.items()})
-
-    def _check_teacher(self) -> None:
-        distils = any(stage.distils for stage in self.plan())
-        if distils and self.teacher is None:
-            raise ValueError(f"the plan {self.stages!r} distils: give the experiment that trains its teacher.")
-        if self.teacher is None:
-            return
-        if self.teacher.task != self.task:
-            raise ValueError(
-                f"the teacher's task is {self.teacher.task!r} and the student's {self.task!r}: give both one task."
-            )
-        if self.cut_from_teacher and self.teacher.quantized:
-            raise ValueError(
-                f"the teacher «{self.teacher}» is quantized, and its student would begin with its weights: give a "
-                "full-precision teacher, or name that run as start."
-            )
-        compared = {term for stage in self.plan() if stage.distils for term in stage.terms}
-        ours, theirs = encoder_width(self.model), encoder_width(self.teacher.model)
-        if "hidden" in compared and ours != theirs:
-            raise ValueError(
-                f"hidden states of {self.model!r} have {ours} values and those of the teacher's {self.teacher.model!r} "
-                f"{theirs}, and the plan {self.stages!r} compares them one by one: use encoders of one width."
-            )
-        if self.teacher.model != self.model and self.layers is not None:
-            raise ValueError(
-                f"layers={list(self.layers)} are cut out of the teacher, whose encoder is {self.teacher.model!r} and "
-                f"the student's {self.model!r}: leave layers out, or use one encoder."
-            )
-
-    def _check_start(self) -> None:
-        start = self.start
-        if start is None:
-            return
-        for name in ("task", "model", "kept"):
-            ours, theirs = getattr(self, name), getattr(start, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"start has {name}={theirs!r} and this experiment {ours!r}: a student can only begin with the "
-                    "weights of a run of the same task, encoder and layers."
-                )
-        if start.quantized and start.recipe != self.recipe:
-            raise ValueError(
-                f"start was quantized by recipe {start.recipe!r} and this experiment asks for {self.recipe!r}: begin "
-                "with a full-precision run, or keep the recipe."
-            )
-        if start.lora_rank not in (0, self.lora_rank):
-            raise ValueError(
-                f"start has LoRA of rank {start.lora_rank} and this experiment of rank {self.lora_rank}: its low-rank "
-                "terms would be lost. Keep the rank, or begin with a run without LoRA."
-            )
-        if start.quantization.splits:
-            raise ValueError(
-                f"start has matrices that recipe {start.recipe!r} split in two, which cannot be joined again: begin "
-                "with the run that it was split from."
-            )
-
-    def _teacher_depth(self) -> int:
-        kept = self.teacher.kept if self.cut_from_teacher else None
-        return encoder_depth(self.model) if kept is None else len(kept)
+    @property
+    def spec(self) -> TaskSpec:
+        """The facts of its task."""
+        return task_spec(self.task)
 
     @property
     def cut_from_teacher(self) -> bool:
@@ -233,12 +135,17 @@ class Experiment:
         return tuple(below[layer] for layer in self.layers)
 
     @property
+    def layer_map(self) -> LayerMap | None:
+        """The pairs of layers that are compared where the student has some of its teacher's; None for all, evenly."""
+        return LayerMap.kept(self.layers) if self.layers else None
+
+    @property
     def matrices(self) -> dict[str, int]:
         """Numbers of weights of the student's linear layers by name, known without building it."""
         depth = encoder_depth(self.model) if self.kept is None else len(self.kept)
         shares = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
         sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(depth) for name, share in shares.items()}
-        if task_spec(self.task).head != "questions":  # such a model has no pooler
+        if self.spec.head != "questions":  # such a model has no pooler
             sizes["bert.pooler.dense"] = 1
         return {name: share * encoder_width(self.model) ** 2 for name, share in sizes.items()}
 
@@ -272,7 +179,7 @@ class Experiment:
     @property
     def epoch_steps(self) -> int:
         """Optimizer steps of one pass over the training set without added sentences."""
-        return task_spec(self.task).epoch_steps
+        return self.spec.epoch_steps
 
     @property
     def steps(self) -> int:
@@ -314,10 +221,9 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides the result: of the task and of training. The number format of the computation does not."""
-        spec = task_spec(self.task)
         return {
-            "batch_size": spec.batch_size,
-            "max_length": spec.max_length,
+            "batch_size": self.spec.batch_size,
+            "max_length": self.spec.max_length,
             "weight_decay": WEIGHT_DECAY,
             "warmup": WARMUP,
             "max_grad_norm": MAX_GRAD_NORM,

@@ -1,4 +1,4 @@
-"""Profiles: the same notebooks at three scales, and the scale of the Records of before."""
+"""A profile: the experiments of the same notebooks at one scale."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from xtcq.study import budgets, regime
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
 
-GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """What a notebook runs at one scale.
 
@@ -66,21 +64,21 @@ class Profile:
     depths: tuple[int, ...]
     small_learning_rates: tuple[float, ...]
     reduced_learning_rate: float
-    small_encoders: tuple[str, ...]
     teacher_epochs: float
     teacher_steps: int
     teacher_learning_rate: float
-    teacher_sweep_rates: tuple[float, ...]
-    teacher_rates: Mapping[str, float]
     width_tasks: tuple[str, ...]
     width_budget: str
     width_long_budget: str
     width_granularity: str
-    width_share: float
-    width_short: bool
-    oscillations: int
     evaluations: int
     scale: str
+    small_encoders: tuple[str, ...] = ()
+    teacher_sweep_rates: tuple[float, ...] = ()
+    teacher_rates: Mapping[str, float] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    width_share: float = 0.5
+    width_short: bool = False
+    oscillations: int = 10
 
     def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
         """The experiment that fine-tunes the full-precision teacher of a task, at the rate that its sweep found best.
@@ -97,7 +95,7 @@ class Profile:
             "task": task,
             "model": self.model,
             "seed": seed,
-            "epochs": min(self.teacher_epochs, _epochs_of(task, self.teacher_steps)),
+            "epochs": min(self.teacher_epochs, epochs_of(task, self.teacher_steps)),
             "learning_rate": self.teacher_rates.get(task, self.teacher_learning_rate),
             "evaluations": self.evaluations,
         }
@@ -128,7 +126,7 @@ class Profile:
         length = self.budgets[budget]
         if length is None:
             return budgets.paper_passes(task, budget)
-        return _epochs_of(task, length) if isinstance(length, int) else length
+        return epochs_of(task, length) if isinstance(length, int) else length
 
     def budget_name(self, experiment: Experiment) -> str:
         """The budget that an experiment's length is, or the length itself."""
@@ -239,183 +237,13 @@ class Profile:
         return made if self.width_granularity or "granularity" in fields else regime.finest(made)
 
 
-def _epochs_of(task: str, steps: int) -> float:
+def epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, with as few decimals as give exactly that number."""
     per_epoch = task_spec(task).epoch_steps
-    rounded = (_cut(steps / per_epoch, decimals) for decimals in range(3, 9))
+    rounded = (cut(steps / per_epoch, decimals) for decimals in range(3, 9))
     return next(epochs for epochs in rounded if round(epochs * per_epoch) == steps)
 
 
-def _cut(value: float, decimals: int) -> float:
+def cut(value: float, decimals: int) -> float:
+    """A positive number without the digits after some decimals."""
     return math.floor(value * 10**decimals) / 10**decimals
-
-
-class _Sketch(Profile):
-    """The scale of the Records of schema 1, whose lengths were cut to thousandths of an epoch; it goes with them."""
-
-    def epochs(self, task: str, budget: str) -> float:
-        length = self.budgets.get(budget)
-        return (
-            _cut(length / task_spec(task).epoch_steps, 3) if isinstance(length, int) else super().epochs(task, budget)
-        )
-
-
-class _Paper(Profile):
-    """The scale of the papers, with what differs by task and by kind of run: lengths, rates, sentences, evaluations."""
-
-    def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
-        return _evaluated(super().teacher(task, seed, **fields), budgets.EVALUATION[task], fields)
-
-    def student(self, task: str, **fields: Any) -> Experiment:
-        adaqat = fields.get("recipe") == "adaqat"
-        small = "layers" in fields or fields.get("model", self.model) != self.model
-        own = {"budget": budgets.NAMES[-1] if small else self.budget}
-        if adaqat:
-            own = {"budget": self.width_budget, "learning_rate": self.teacher_learning_rate}
-        elif task in budgets.AUGMENTED_ROWS:
-            own["augmentation"] = "masked-lm"
-        fields = own | fields
-        if small and "precision" not in fields and "epochs" not in fields and fields["budget"] in budgets.NAMES:
-            fields["epochs"] = budgets.paper_passes(task, fields["budget"], reduced=True)
-        every = budgets.EVALUATION[task] if adaqat else budgets.XTC_EVALUATION
-        return _evaluated(super().student(task, **fields), every, fields)
-
-
-def _evaluated(experiment: Experiment, every: int, fields: Mapping[str, Any]) -> Experiment:
-    """The experiment with an evaluation every so many steps, unless its number was asked for."""
-    if "evaluations" in fields:
-        return experiment
-    return dataclasses.replace(experiment, evaluations=max(1, round(experiment.steps / every)))
-
-
-_PROFILES = {
-    "demo": Profile(
-        name="demo",
-        model="minilm-l6",
-        tasks=("demo-pairs", "demo-acceptability", "demo-similarity"),
-        grid_tasks=("demo-pairs",),
-        question_tasks=("demo-questions",),
-        budgets=MappingProxyType({"short": 40}),
-        budget="short",
-        learning_rates=(2e-4,),
-        learning_rate=2e-4,
-        depths=(3,),
-        small_learning_rates=(2e-4,),
-        reduced_learning_rate=2e-4,
-        small_encoders=(),
-        teacher_epochs=2.0,
-        teacher_steps=150,
-        teacher_learning_rate=1e-4,
-        teacher_sweep_rates=(),
-        teacher_rates=MappingProxyType({}),
-        width_tasks=("demo-pairs",),
-        width_budget="short",
-        width_long_budget="short",
-        width_granularity="network",
-        width_share=0.5,
-        width_short=True,
-        oscillations=10,
-        evaluations=2,
-        scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
-    ),
-    "mini": Profile(
-        name="mini",
-        model="minilm-l6",
-        tasks=("mrpc", "stsb", "sst2", "cola", "rte"),
-        grid_tasks=("mrpc", "sst2"),
-        question_tasks=("squad-articles", "squad2-articles"),
-        # "short" to "long" are what processor cores can pay for; they are no budgets of the papers.
-        budgets=MappingProxyType(
-            {"quarter": 250, "short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES
-        ),
-        budget="short",
-        # A sweep decides something where its best rate lies inside it. Of the paper's rates, 2e-5 to 5e-4, one stage
-        # did best at the highest in short runs, so that the lowest makes way for one between the others.
-        learning_rates=(1e-4, 2e-4, 5e-4),
-        learning_rate=1e-4,
-        depths=(3, 2),
-        small_learning_rates=(5e-5, 1e-4, 5e-4),
-        reduced_learning_rate=5e-4,
-        small_encoders=(),
-        teacher_epochs=5.0,
-        teacher_steps=2000,
-        teacher_learning_rate=1e-4,
-        teacher_sweep_rates=(5e-5, 1e-4, 2e-4),
-        teacher_rates=MappingProxyType({"sst2": 2e-4, "cola": 5e-5, "stsb": 1e-4, "mrpc": 1e-4, "rte": 1e-4}),
-        width_tasks=("mrpc", "rte", "sst2"),
-        width_budget="longer",
-        width_long_budget="widths",
-        width_granularity="",
-        width_share=0.5,
-        width_short=False,
-        oscillations=10,
-        evaluations=6,
-        scale="MiniLM-L6 (22.7 M parameters) on real tasks: GLUE, and articles of SQuAD's validation split",
-    ),
-    "paper": _Paper(
-        name="paper",
-        model="bert-base-uncased",
-        tasks=GLUE,
-        grid_tasks=GLUE,
-        question_tasks=("squad1", "squad2"),
-        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 160_000}),
-        budget="A",
-        learning_rates=(2e-5, 1e-4, 5e-4),
-        learning_rate=1e-4,
-        depths=(6, 5, 4),
-        small_learning_rates=(5e-5, 1e-4, 5e-4),
-        reduced_learning_rate=1e-4,
-        small_encoders=("tinybert-l6", "minilm-l6-768"),
-        teacher_epochs=3.0,
-        # Three epochs of the largest task, MNLI: no limit.
-        teacher_steps=40_000,
-        teacher_learning_rate=2e-5,
-        teacher_sweep_rates=(),
-        teacher_rates=MappingProxyType({}),
-        width_tasks=GLUE,
-        # What the 146 widths of BERT-base need at the rate of the published code, and a third of it to refine.
-        width_budget="widths",
-        width_long_budget="widths",
-        width_granularity="layer",
-        width_share=0.75,
-        width_short=False,
-        oscillations=10,
-        evaluations=1,  # for each so many steps, see _Paper
-        scale="BERT-base (109 M parameters) on GLUE",
-    ),
-}
-
-_PROFILES["sketch"] = _Sketch(
-    **vars(_PROFILES["mini"])
-    | {
-        "name": "sketch",
-        "budgets": MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
-        "learning_rates": (2e-5, 1e-4, 5e-4),
-        "teacher_epochs": 3.0,
-        "teacher_steps": 1000,
-        "teacher_sweep_rates": (),
-        "teacher_rates": MappingProxyType({}),
-        "width_long_budget": "longer",
-        "width_granularity": "layer",
-        "width_share": 0.6,
-        "oscillations": 1,
-        "evaluations": 10,
-    }
-)
-
-
-def load_profile(name: str) -> Profile:
-    """Return a profile by name.
-
-    Args:
-        name: ``"demo"``, ``"mini"``, ``"paper"``, or ``"sketch"``, the scale of the Records of before.
-
-    Returns:
-        The profile.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    if name not in _PROFILES:
-        raise ValueError(f"profile {name!r} is unknown: use one of {', '.join(_PROFILES)}.")
-    return _PROFILES[name]

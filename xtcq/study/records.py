@@ -16,7 +16,7 @@ import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
 from xtcq.study.experiment import Experiment, identity
-from xtcq.tasks import QuestionSpec, TaskSpec, task_spec
+from xtcq.tasks import QuestionSpec, TaskSpec
 from xtcq.training.number_format import FORMATS
 
 SCHEMA = 2
@@ -277,7 +277,7 @@ def _check(record: Record) -> None:
     Raises:
         ValueError: naming what does not fit.
     """
-    spec = task_spec(record.experiment.task)
+    spec = record.experiment.spec
     metrics = {name for entry in record.evaluations for name in entry["metrics"]}
     for name in ("best", "last"):
         values = getattr(record, name)
@@ -317,7 +317,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         experiment = {f.name: getattr(record.experiment, f.name) for f in dataclasses.fields(Experiment)}
-        metric = task_spec(record.experiment.task).primary_metric
+        metric = record.experiment.spec.primary_metric
         rows.append(
             experiment
             | {"metric": metric, "score": record.best[metric], "last": record.last[metric]}
@@ -348,7 +348,7 @@ def history_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         experiment = {name: getattr(record.experiment, name) for name in chosen}
-        metric = task_spec(record.experiment.task).primary_metric
+        metric = record.experiment.spec.primary_metric
         for entry in record.history:
             if "metrics" in entry:
                 point = {name: value for name, value in entry.items() if name != "metrics"}

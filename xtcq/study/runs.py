@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xtcq.distillation import LayerMap
 from xtcq.encoder import load_encoder
 from xtcq.files import whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
@@ -21,7 +20,7 @@ from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, save_record
 from xtcq.study.students import build_student, is_trained, load_student, weights_path
-from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task, task_spec
+from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task
 from xtcq.training import Paused, TrainSettings, train
 from xtcq.training.number_format import number_format
 from xtcq.training.settings import METHOD
@@ -111,16 +110,13 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
 
 
 def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
-    teacher, layer_map = None, None
-    if experiment.teacher is not None:
-        teacher, _ = trained_student(experiment.teacher, pause)
-        layer_map = LayerMap.kept(experiment.layers) if experiment.layers else None
+    teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     start = load_file(make(experiment.start, pause)) if experiment.start else None
     student, tokenizer = build_student(experiment, teacher, start)
     if any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
-    spec = task_spec(experiment.task)
+    spec = experiment.spec
     compute = number_format(weights.parent)
     logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
     task = load_task(experiment.task)
@@ -148,7 +144,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         weights.parent,
         settings,
         teacher=teacher,
-        layer_map=layer_map,
+        layer_map=experiment.layer_map,
         pause=pause,
     )
     student.to("cpu")
@@ -174,13 +170,13 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
 def _exploration(
     experiment: Experiment, student: PreTrainedModel, report: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The report of AdaQAT, with what its widths cost per weight, and what the search lacked."""
+    """The report of AdaQAT, with what its widths cost per weight, and what it lacked."""
     if report is None:
         return None
+    report = regime.judged(experiment, report)
     sizes = {name: student.get_submodule(name).weight.numel() for name in report["widths"]}
     products = {name: weights * inputs for name, (weights, inputs) in get_widths(student).items()}
-    average = sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())
-    return regime.judged(experiment, report) | {"average": average}
+    return report | {"average": sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())}
 
 
 def _check_needed(experiment: Experiment, data: str) -> None:
@@ -200,7 +196,7 @@ def _check_needed(experiment: Experiment, data: str) -> None:
             )
     if experiment.teacher is None:
         return
-    if not (spec := task_spec(experiment.task)).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
+    if not (spec := experiment.spec).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
         raise ValueError(
             f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "
             "no more than chance gives: train it longer or at another rate before any student"

@@ -13,12 +13,12 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
-from xtcq.distillation import DistillationLoss, LayerMap
 from xtcq.quantization import use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import runs_folder
 from xtcq.study.students import build_student
-from xtcq.tasks import encode, load_task, task_spec
+from xtcq.tasks import encode, load_task
+from xtcq.training import distillation_loss
 from xtcq.training.number_format import VARIABLE, choose
 
 STEPS = 3
@@ -73,7 +73,8 @@ def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
 
 def _bytes(left: Sequence[Experiment], jobs: int) -> int:
     models = {experiment.model: experiment for experiment in left}
-    sizes = {name: sum(p.nbytes for p in build_student(e)[0].parameters()) for name, e in models.items()}
+    built = {name: build_student(experiment, pretrained=False)[0] for name, experiment in models.items()}
+    sizes = {name: sum(parameter.nbytes for parameter in model.parameters()) for name, model in built.items()}
     return sum(sizes[e.model] for e in left) + jobs * _COPIES_OF_WEIGHTS * max(sizes.values(), default=0)
 
 
@@ -87,17 +88,12 @@ def measure_step(experiment: Experiment) -> float:
         Seconds a step, the least of `STEPS`.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    student, tokenizer = build_student(experiment)
-    teacher = build_student(experiment.teacher)[0] if experiment.teacher else None
-    loss = None
-    for stage in experiment.plan():
-        if stage.distils:
-            layers = LayerMap.kept(experiment.layers) if experiment.layers else None
-            depths = student.config.num_hidden_layers, teacher.config.num_hidden_layers
-            loss = DistillationLoss(stage.terms, layers or LayerMap.uniform(*depths))
-            use_score_attention(student)
-            use_score_attention(teacher.to(device).eval())
-    spec = task_spec(experiment.task)
+    student, tokenizer = build_student(experiment, pretrained=False)
+    loss, teacher = None, None
+    if distilling := [stage for stage in experiment.plan() if stage.distils]:
+        teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0].to(device).eval())
+        loss = distillation_loss(distilling[-1], use_score_attention(student), teacher, experiment.layer_map)
+    spec = experiment.spec
     data = encode(load_task(experiment.task).train, spec, tokenizer)
     middle = sorted(range(len(data)), key=data.lengths.__getitem__)[len(data) // 2 :][: spec.batch_size]
     collate = DataCollatorWithPadding(tokenizer)

@@ -14,7 +14,6 @@ from xtcq.encoder import load_encoder
 from xtcq.quantization import quantize, set_widths
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import record_path, runs_folder
-from xtcq.tasks import task_spec
 
 
 def weights_path(experiment: Experiment) -> Path:
@@ -51,7 +50,7 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
     model, tokenizer = build_student(experiment, pretrained=False)
     load_model(model, weights)
     # What it was trained on and no more: a packed copy cuts texts there too.
-    tokenizer.model_max_length = task_spec(experiment.task).max_length
+    tokenizer.model_max_length = experiment.spec.max_length
     return model.eval(), tokenizer
 
 
@@ -79,7 +78,7 @@ def build_student(
     """
     # The head is new where there is no teacher: its values follow the seed.
     transformers.set_seed(experiment.seed)
-    spec = task_spec(experiment.task)
+    spec = experiment.spec
     model, tokenizer = load_encoder(experiment.model, spec.num_labels, spec.head, pretrained=pretrained)
     if teacher is not None and experiment.cut_from_teacher:
         model = reduce_layers(teacher, experiment.layers or range(teacher.config.num_hidden_layers))

@@ -22,7 +22,6 @@ from xtcq.study.grid import notebook_grid
 from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, needs, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
 from xtcq.study.value import by_value
-from xtcq.tasks import task_spec
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class Study:
 
     def take(self, record: Record) -> None:
         """Learn of a finished run: the best rates decide what comes next."""
-        self._scores[record.experiment] = record.best[task_spec(record.experiment.task).primary_metric]
+        self._scores[record.experiment] = record.best[record.experiment.spec.primary_metric]
 
     def give_up(self, experiment: Experiment) -> None:
         """Learn of a failed run: no rate is worse, and the others' seeds need not wait for it."""
@@ -190,7 +189,7 @@ def run_study(
             study.take(record)
             if experiment in begun:
                 paces[experiment.task].append((time.time() - begun[experiment]) / experiment.steps)
-            what += f" {record.best[task_spec(experiment.task).primary_metric]:.1f}"
+            what += f" {record.best[experiment.spec.primary_metric]:.1f}"
         elif status == FAILED:
             study.give_up(experiment)
         left = study.left()

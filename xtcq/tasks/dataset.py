@@ -1,5 +1,7 @@
 """What training needs to know of encoded examples, whatever the task."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +14,10 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
     """Encoded examples of different lengths, to be padded per batch, that can tell how good predictions for them are.
 
     Args:
-        columns: Inputs and labels by name, one value an example.
+        columns: inputs and labels by name, one value an example.
 
     Attributes:
-        lengths: Word pieces of every example, special tokens included; what length grouping sorts by.
+        lengths: word pieces of every example, special tokens included; what length grouping sorts by.
     """
 
     def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -48,7 +50,7 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
         """What a model makes of all examples, as compact as a file should hold it.
 
         Args:
-            predictions: Output of the model's head, as for `score`.
+            predictions: Output of the model's head, as for ``score``.
 
         Returns:
             Classes as a string of one digit an example, in hexadecimal; numbers as a list, rounded to 1e-4; answers

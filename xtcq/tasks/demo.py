@@ -1,12 +1,14 @@
 """Synthetic tasks that the project writes itself, for runs that reach no data.
 
 Three small tasks have the form of GLUE tasks: an acceptability judgement, a paraphrase decision and a similarity
-score. A grammar of about a hundred English words produces them, so a score says nothing about a model's command of
-English; the tasks serve to show how compressed models train, in minutes on a CPU.
+score; a fourth asks questions, as SQuAD does. A grammar of about a hundred English words produces them, so a score says
+nothing about a model's command of English; the tasks serve to show how compressed models train, in minutes on a CPU.
 
-Every choice is drawn from `random.Random.random`, the one method whose sequence Python guarantees for a seed, so the
+Every choice is drawn from ``random.Random.random``, the one method whose sequence Python guarantees for a seed, so the
 data are the same everywhere. No sentence occurs twice in a task, so training and evaluation share none.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -14,7 +16,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from xtcq.tasks.spec import Task, TaskSpec
+from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
 
 _Option = TypeVar("_Option")
 _Ways = tuple[str, str]
@@ -51,11 +53,27 @@ _PLACES = (
     ("on the boat", "on the ship"), ("in the garden", "in the yard"), ("by the sea", "by the ocean"),
 )  # fmt: skip
 
+# Of the questions. A context is two or three sentences, each about another person: who did what, to which thing, where.
+_ASKED_PEOPLE = (
+    "doctor", "teacher", "farmer", "lawyer", "singer", "king", "sailor", "baker", "painter", "soldier", "judge",
+    "thief",
+)  # fmt: skip
+# Infinitive for questions, past for sentences.
+_ASKED_ACTIONS = (
+    ("find", "found"), ("buy", "bought"), ("lose", "lost"), ("hide", "hid"), ("sell", "sold"), ("drop", "dropped"),
+)  # fmt: skip
+_LOOKS = ("red", "old", "small", "heavy", "broken", "golden")
+_THINGS = ("coat", "clock", "boat", "book", "lamp", "ring", "drum", "chair", "bottle", "hat")
+_ASKED_PLACES = (
+    "in the garden", "near the river", "at the market", "behind the church", "on the bridge", "in the kitchen",
+    "under the table", "at the station",
+)  # fmt: skip
+
 _EVENT = (_QUALITIES, _PEOPLE, _ACTIONS, _PEOPLE)
 _PLACED_EVENT = (*_EVENT, _PLACES)
 
 
-def pick(rng: Random, options: Sequence[_Option]) -> _Option:
+def _pick(rng: Random, options: Sequence[_Option]) -> _Option:
     """Draw one of several."""
     return options[int(rng.random() * len(options))]
 
@@ -64,32 +82,32 @@ def _acceptability(rng: Random, index: int) -> tuple[tuple[str], float]:
     """One sentence; every second one breaks the order of words or the agreement of verb and subject."""
 
     def noun_phrase(number: int) -> list[str]:
-        return [pick(rng, _DETERMINERS)[number], pick(rng, _NOUNS)[number]]
+        return [_pick(rng, _DETERMINERS)[number], _pick(rng, _NOUNS)[number]]
 
-    number, verb = pick(rng, (0, 1)), pick(rng, _VERBS)
+    number, verb = _pick(rng, (0, 1)), _pick(rng, _VERBS)
     subject = noun_phrase(number)
     if rng.random() < 0.5:
         # This noun may differ from the subject in number, so the nearest noun does not give agreement away.
-        subject += [pick(rng, _PREPOSITIONS), *noun_phrase(pick(rng, (0, 1)))]
-    words = [*subject, verb[number], *noun_phrase(pick(rng, (0, 1)))]
+        subject += [_pick(rng, _PREPOSITIONS), *noun_phrase(_pick(rng, (0, 1)))]
+    words = [*subject, verb[number], *noun_phrase(_pick(rng, (0, 1)))]
     verb_at = len(subject)
     acceptable = index % 2
     if not acceptable:
-        fault = pick(rng, ("agreement", "determiner", "determiner", "verb", "verb"))
+        fault = _pick(rng, ("agreement", "determiner", "determiner", "verb", "verb"))
         if fault == "agreement":
             words[verb_at] = verb[1 - number]
         elif fault == "determiner":
-            at = pick(rng, (0, verb_at + 1))
+            at = _pick(rng, (0, verb_at + 1))
             words[at], words[at + 1] = words[at + 1], words[at]
         else:
             moved = words.pop(verb_at)
-            words.insert(pick(rng, (0, len(words))), moved)
+            words.insert(_pick(rng, (0, len(words))), moved)
     return (" ".join(words) + ".",), acceptable
 
 
 def _draw(rng: Random, slots: Sequence[Sequence[_Ways]]) -> _Meaning:
     while True:
-        meaning = tuple(pick(rng, slot) for slot in slots)
+        meaning = tuple(_pick(rng, slot) for slot in slots)
         if meaning[1] != meaning[3]:
             return meaning
 
@@ -106,7 +124,7 @@ def _change(rng: Random, meaning: _Meaning, slots: Sequence[Sequence[_Ways]], co
 
 def _say(rng: Random, meaning: _Meaning) -> str:
     """Express an event in the active or the passive voice, each part in one of its two ways."""
-    quality, agent, action, patient, *place = (pick(rng, ways) for ways in meaning)
+    quality, agent, action, patient, *place = (_pick(rng, ways) for ways in meaning)
     agent, patient = f"the {quality} {agent}", f"the {patient}"
     clause = [agent, action, patient] if rng.random() < 0.5 else [patient, "was", action, "by", agent]
     return " ".join([*clause, *place]) + "."
@@ -119,7 +137,7 @@ def _paraphrase(rng: Random, index: int) -> tuple[tuple[str, str], float]:
     if not same:
         quality, agent, action, patient = first
         swap = rng.random() < 0.1
-        second = (quality, patient, action, agent) if swap else _change(rng, first, _EVENT, pick(rng, (2, 3)))
+        second = (quality, patient, action, agent) if swap else _change(rng, first, _EVENT, _pick(rng, (2, 3)))
     return (_say(rng, first), _say(rng, second)), same
 
 
@@ -144,18 +162,39 @@ _GRAMMARS: dict[TaskSpec, Callable[[Random, int], tuple[tuple[str, ...], float]]
 }
 
 DEMO_SPECS: dict[str, TaskSpec] = {spec.name: spec for spec in _GRAMMARS}
+DEMO_QUESTIONS = QuestionSpec(
+    "demo-questions",
+    "Questions (synthetic)",
+    ("question", "context"),
+    num_labels=2,
+    max_length=64,
+    batch_size=16,
+    metrics=("f1", "exact_match"),
+    rows={"train": 640, "validation": 160},
+    synthetic=True,
+    stride=16,
+    unanswerable=True,
+    windows=640,
+)
 
 
 def make_demo_task(name: str) -> Task:
     """Generate a demo task.
 
     Args:
-        name: A key of `DEMO_SPECS`.
+        name: a key of ``DEMO_SPECS``, or ``"demo-questions"``.
 
     Returns:
-        The task with 1,200 training and 300 evaluation examples, the same at every call and on every platform.
-        Classes are balanced, and so are the six scores of the similarity task.
+        The task, the same at every call and on every platform. It has 1,200 training and 300 evaluation examples;
+        classes are balanced, and so are the six scores of the similarity task. Of questions it has 640 and 160; a
+        quarter of them has no answer, and the others ask for the person, the thing and the place equally often.
+
+    >>> from xtcq.tasks.demo import make_demo_task
+    >>> make_demo_task("demo-pairs").train["sentence1"][1]
+    'the clever king welcomed the writer.'
     """
+    if name == DEMO_QUESTIONS.name:
+        return _make_questions()
     spec = DEMO_SPECS[name]
     # A seed for each task: tasks that share a vocabulary would otherwise share their sentences' order as well.
     rng = Random(20_220_603 + list(DEMO_SPECS).index(name))
@@ -170,3 +209,50 @@ def make_demo_task(name: str) -> Task:
     frame["label"] = frame["label"].astype("float64" if spec.is_regression else "int64")
     train, validation = frame[: spec.rows["train"]], frame[spec.rows["train"] :].reset_index(drop=True)
     return Task(spec, train, {"validation": validation})
+
+
+def _make_questions() -> Task:
+    """Questions with the columns of ``xtcq.tasks.squad.checked_questions``; no context occurs twice."""
+    rng = Random(20_220_604)
+    rows: list[tuple[str, str, str, str, dict[str, list[object]]]] = []
+    said: set[str] = set()
+    while len(rows) < sum(DEMO_QUESTIONS.rows.values()):
+        context, question, answer = _ask(rng, len(rows))
+        if context not in said:
+            said.add(context)
+            answers = {"text": [answer], "answer_start": [context.index(answer)]}
+            nothing: dict[str, list[object]] = {"text": [], "answer_start": []}
+            rows.append((f"demo-{len(rows)}", "demo", context, question, answers if answer else nothing))
+    frame = pd.DataFrame(rows, columns=["id", "title", "context", "question", "answers"])
+    train = DEMO_QUESTIONS.rows["train"]
+    return Task(DEMO_QUESTIONS, frame[:train], {"validation": frame[train:].reset_index(drop=True)})
+
+
+def _ask(rng: Random, index: int) -> tuple[str, str, str]:
+    """A context, a question and its answer: "" for every fourth, which asks about a person of whom nothing is said."""
+
+    def several(words: tuple[str, ...], count: int) -> list[str]:
+        return sorted(words, key=lambda _: rng.random())[:count]
+
+    count = _pick(rng, (2, 3))
+    # One person more than the context has: whom a question without an answer asks about.
+    people, things, places = several(_ASKED_PEOPLE, count + 1), several(_THINGS, count), several(_ASKED_PLACES, count)
+    actions = [_pick(rng, _ASKED_ACTIONS) for _ in range(count)]
+    objects = [f"the {_pick(rng, _LOOKS)} {thing}" for thing in things]
+    sentences = [
+        f"The {person} {past} {thing} {place}."
+        for person, (_, past), thing, place in zip(people[:count], actions, objects, places, strict=True)
+    ]
+    about = int(rng.random() * count)
+    action, past = actions[about]
+    kind = index % 4
+    if kind == 0:
+        question, answer = f"Who {past} {objects[about]}?", f"The {people[about]}"
+    elif kind == 1:
+        question, answer = f"What did the {people[about]} {action}?", objects[about]
+    elif kind == 2:
+        question, answer = f"Where did the {people[about]} {action} {objects[about]}?", places[about]
+    else:
+        asked = _pick(rng, (f"What did the {people[count]} {action}?", f"Where was the {people[count]}?"))
+        question, answer = asked, ""
+    return " ".join(sentences), question, answer

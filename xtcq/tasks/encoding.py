@@ -1,5 +1,7 @@
 """Text to word pieces."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,20 @@ def encode(frame: pd.DataFrame, spec: TaskSpec, tokenizer: PreTrainedTokenizerBa
     """Encode the examples of one split.
 
     Nothing is padded: padding belongs to the batch and is done by the collator. Pairs that are too long lose pieces
-    of the longer sentence first. Questions are encoded by `xtcq.tasks.squad.windows.encode_questions`.
+    of the longer sentence first. Questions are encoded by ``xtcq.tasks.squad.windows.encode_questions``.
 
     Args:
-        frame: Examples with the columns `spec.columns` and `label`, or `answers` for questions.
-        spec: The task.
-        tokenizer: A BERT tokenizer.
+        frame: examples with the columns ``spec.columns`` and ``label``, or ``answers`` for questions.
+        spec: the task.
+        tokenizer: a BERT tokenizer.
 
     Returns:
-        A dataset of dictionaries `input_ids`, `token_type_ids`, `attention_mask` (lists of at most `spec.max_length`
-        integers) and `labels` (an int, or a float for regression); for questions `start_positions` and
-        `end_positions` in place of `labels`.
+        A dataset of dictionaries ``input_ids``, ``token_type_ids``, ``attention_mask`` (lists of at most
+        ``spec.max_length`` integers) and ``labels`` (an int, or a float for regression); for questions
+        ``start_positions`` and ``end_positions`` in place of ``labels``.
 
     Raises:
-        ValueError: If a question leaves no room for its context.
+        ValueError: if a question leaves no room for its context.
     """
     if isinstance(spec, QuestionSpec):
         return encode_questions(frame, spec, tokenizer)

@@ -1,5 +1,7 @@
 """GLUE's metrics, and from which score on a model has learned something; all in per cent."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -37,15 +39,15 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
     or true positive is 0.0.
 
     Args:
-        spec: The task.
-        logits: Scores of shape (examples, num_labels); a regression task may also give (examples,).
-        labels: True labels of shape (examples,).
+        spec: the task.
+        logits: scores of shape (examples, num_labels); a regression task may also give (examples,).
+        labels: true labels of shape (examples,).
 
     Returns:
         One value per key of ``spec.metrics``, in per cent. F1 is that of class 1.
 
     Raises:
-        ValueError: If shapes do not fit the task, there is no example, or a logit is not finite.
+        ValueError: if shapes do not fit the task, there is no example, or a logit is not finite.
     """
     scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if spec.is_regression and scores.ndim == 1:
@@ -73,7 +75,7 @@ def chance_level(spec: TaskSpec) -> float | None:
     """Score without learning: of always giving the most frequent answer.
 
     Args:
-        spec: The task.
+        spec: the task.
 
     Returns:
         Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
@@ -88,8 +90,8 @@ def standard_error(spec: TaskSpec, score: float) -> float | None:
     r"""Standard error of a task's primary metric over development sets of the same size.
 
     Args:
-        spec: The task.
-        score: Value of the metric, in per cent.
+        spec: the task.
+        score: value of the metric, in per cent.
 
     Returns:
         Points: that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation
@@ -105,8 +107,8 @@ def least_score(spec: TaskSpec, chance: float) -> float:
     """The score above which a model has learned something.
 
     Args:
-        spec: The task.
-        chance: Its ``chance_level``, in per cent.
+        spec: the task.
+        chance: its ``chance_level``, in per cent.
 
     Returns:
         Per cent: two (binomial) standard errors above chance, or a fixed value where that is 0.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from xtcq.tasks.demo import DEMO_SPECS, make_demo_task
+from xtcq.tasks.demo import DEMO_QUESTIONS, DEMO_SPECS, make_demo_task
 from xtcq.tasks.glue import GLUE_SPECS
 from xtcq.tasks.reading import check_texts, read_labels, read_split
 from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
-from xtcq.tasks.squad import DEMO_QUESTIONS, SQUAD_SPECS, load_questions, make_demo_questions
+from xtcq.tasks.squad import SQUAD_SPECS, load_questions
 
 TASKS: tuple[str, ...] = (*GLUE_SPECS, *SQUAD_SPECS, *DEMO_SPECS, DEMO_QUESTIONS.name)
 
@@ -47,10 +47,10 @@ def load_task(name: str) -> Task:
     1200
     """
     spec = task_spec(name)
-    if isinstance(spec, QuestionSpec):
-        return make_demo_questions() if spec.synthetic else load_questions(spec)
     if spec.synthetic:
         return make_demo_task(name)
+    if isinstance(spec, QuestionSpec):
+        return load_questions(spec)
     frames = {}
     for split, rows in spec.rows.items():
         frame, origin = read_split(name, split, spec.rows, rows, "nyu-mll/glue", ("glue", name), (name,))

@@ -1,5 +1,7 @@
 """What a task is: its columns, sizes, metrics and the data frames that carry it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,17 +14,17 @@ class TaskSpec:
     """The fixed facts of one task.
 
     Attributes:
-        name: Identifier used in experiments and on the command line, for example `"mrpc"`.
-        title: Name as the papers print it.
-        columns: The text columns, one for a single sentence and two for a pair, in the order they are encoded.
-        num_labels: Number of classes; 1 means regression.
-        max_length: Word pieces kept per example, special tokens included.
-        batch_size: Training batch size, in examples.
-        metrics: Names of the scores, for classes and numbers keys of `compute_metrics`; the first one selects the best
-            checkpoint.
-        rows: Number of examples of every split. All splits except `"train"` are evaluation splits.
-        synthetic: True for tasks that this project generates itself.
-        majority: Examples of the most frequent class in the main evaluation split; None where it is not known or there
+        name: identifier used in experiments and on the command line, for example ``"mrpc"``.
+        title: name as the papers print it.
+        columns: the text columns, one for a single sentence and two for a pair, in the order they are encoded.
+        num_labels: number of classes; 1 means regression.
+        max_length: word pieces kept per example, special tokens included.
+        batch_size: training batch size, in examples.
+        metrics: names of the scores, for classes and numbers keys of ``compute_metrics``; the first one selects the
+            best checkpoint.
+        rows: number of examples of every split. All splits except ``"train"`` are evaluation splits.
+        synthetic: true for tasks that this project generates itself.
+        majority: examples of the most frequent class in the main evaluation split; None where it is not known or there
             are no classes. Always answering that class gets this many right.
     """
 
@@ -77,17 +79,17 @@ class TaskSpec:
 class QuestionSpec(TaskSpec):
     """The fixed facts of a task that asks for a piece of a text: extractive question answering.
 
-    `columns` are the question and its context, `num_labels` is 2 (start and end of the answer), and `rows` counts
+    ``columns`` are the question and its context, ``num_labels`` is 2 (start and end of the answer), and ``rows`` counts
     questions.
 
     Attributes:
-        stride: Word pieces that two windows over a context that is longer than one sequence have in common.
-        unanswerable: Whether some questions have no answer, as in SQuAD v2.0.
-        release: Name of the release that the data are from, a folder of the data and a repository of the hub; empty
+        stride: word pieces that two windows over a context that is longer than one sequence have in common.
+        unanswerable: whether some questions have no answer, as in SQuAD v2.0.
+        release: name of the release that the data are from, a folder of the data and a repository of the hub; empty
             for a synthetic task.
-        held_out: A derived task is made of the release's validation split alone, and evaluates on every so manyeth
+        held_out: a derived task is made of the release's validation split alone, and evaluates on every so manyeth
             article of it; 0 for a task with the release's own splits.
-        windows: Training sequences with the vocabulary of bert-base-uncased; None where it was not counted.
+        windows: training sequences with the vocabulary of bert-base-uncased; None where it was not counted.
     """
 
     stride: int = 128
@@ -112,10 +114,10 @@ class Task:
     """A task with its data.
 
     Attributes:
-        spec: The fixed facts of the task.
-        train: Training examples: the columns `spec.columns` and `label`; for a `QuestionSpec`, `answers` in place of
-            `label`, see `xtcq.tasks.squad.data.checked_questions`.
-        evaluation: One frame of the same columns per evaluation split.
+        spec: the fixed facts of the task.
+        train: training examples: the columns ``spec.columns`` and ``label``; for a ``QuestionSpec``, ``answers`` in
+            place of ``label``, see ``xtcq.tasks.squad.data.checked_questions``.
+        evaluation: one frame of the same columns per evaluation split.
     """
 
     spec: TaskSpec

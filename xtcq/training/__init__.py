@@ -5,7 +5,7 @@ What is added is a loss that looks at a teacher, batches whose order survives an
 what every point of a curve cost.
 """
 
-from xtcq.training.plan import Paused, TrainingResult, train
+from xtcq.training.plan import Paused, TrainingResult, distillation_loss, train
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, TrainSettings
 from xtcq.training.trainer import DistillationTrainer
 
@@ -18,5 +18,6 @@ __all__ = [
     "Paused",
     "TrainSettings",
     "TrainingResult",
+    "distillation_loss",
     "train",
 ]

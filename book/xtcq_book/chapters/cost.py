@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from scipy.stats import t
 
 from xtcq.quantization import cost_report
@@ -141,7 +141,8 @@ def score_over(runs: pd.DataFrame, across: str, xlabel: str, by: tuple[str, ...]
         small one beats.
     """
     fewer = np.where(runs["layers"].str.startswith("all"), "", ", fewer layers")
-    runs = runs.assign(weights=runs["bits"].astype(str) + "-bit" + fewer)
+    company = runs["side by side"].astype(str) + " side by side"
+    runs = runs.assign(weights=runs["bits"].astype(str) + "-bit" + fewer, **{"side by side": company})
     if by:
         runs = runs[runs.groupby(["task", *by])["task"].transform("size") > 1]
     if runs.empty:
@@ -151,6 +152,7 @@ def score_over(runs: pd.DataFrame, across: str, xlabel: str, by: tuple[str, ...]
     for title, axes in grid.axes_dict.items():
         if across != "packed MiB":
             axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             continue
         group = runs[runs["task"] == title].sort_values([across, "best"], ascending=[True, False])
         front = group[group["best"] > group["best"].cummax().shift(fill_value=-math.inf)]

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from xtcq.deploy.export import INPUTS, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
-from xtcq.quantization import FrozenLayer, model_size
+from xtcq.quantization import QuantizedLayer, model_size
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -121,7 +121,7 @@ def load_float64(packed: Path) -> PreTrainedModel:
     """The frozen model of a packed folder, computing in double precision: how far is float32 from the exact sums?"""
     model = load_packed(packed).double()
     for module in model.modules():
-        if isinstance(module, FrozenLayer):
+        if isinstance(module, QuantizedLayer):
             module.dtype = torch.float64
     return model
 

@@ -64,10 +64,10 @@ def test_probability_is_that_of_a_word(source, piece_tokenizer):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"copies": 0}, "copies=0 must be at least 1"),
-        ({"candidates": 0}, "candidates=0 must be at least 1"),
-        ({"probability": 0.0}, "probability=0.0 must be above 0 and at most 1"),
-        ({"probability": 1.2}, "probability=1.2 must be above 0"),
+        ({"copies": 0}, "copies is 0, expected an integer of at least 1"),
+        ({"candidates": 0}, "candidates is 0, expected an integer"),
+        ({"probability": 0.0}, "probability is 0.0, expected a number above 0 and at most 1"),
+        ({"probability": 1.2}, "probability is 1.2, expected"),
     ],
 )
 def test_impossible_settings(fields, message):

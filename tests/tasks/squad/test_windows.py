@@ -76,8 +76,7 @@ def test_perfect_logits_score_full_marks(question_spec, make_frame, word_tokeniz
     for i, (start, end) in enumerate(labels(data)):
         logits[0][i, start] = logits[1][i, end] = 5.0
     assert data.score(tuple(logits)) == {"f1": 100.0, "exact_match": 100.0}
-    texts = [found[0].text for found in data.answers(tuple(logits))]
-    assert texts == ["w8 w9", "w0 w1 w2 w3 w4", "w20 w21 w22 w23 w24", ""]
+    assert data.predicted(tuple(logits)) == ["w8 w9", "w0 w1 w2 w3 w4", "w20 w21 w22 w23 w24", ""]
     # Nothing but [CLS]: no answer at all, right for the last question alone.
     for side in logits:
         side[:] = -100

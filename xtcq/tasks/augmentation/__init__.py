@@ -1,8 +1,7 @@
 """Data augmentation: new training sentences by replacing words (TinyBERT's scheme; XTC, Tables C.1 and C.4)."""
 
 from xtcq.tasks.augmentation.augment import Augmentation, augment
-from xtcq.tasks.augmentation.candidates import Candidates, Neighbours
-from xtcq.tasks.augmentation.masked_lm import MaskedLM
+from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
 from xtcq.tasks.augmentation.store import COPIES, SOURCES, augment_task, augmented_folder, load_augmented_task
 from xtcq.tasks.augmentation.words import Sentence, Word, find_words
 

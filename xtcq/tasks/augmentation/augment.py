@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from xtcq.checks import check_integer
 from xtcq.tasks.augmentation.candidates import Candidates
 from xtcq.tasks.augmentation.words import Sentence, find_words
 
@@ -39,10 +40,9 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Check."""
         for name in ("copies", "candidates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+            check_integer(name, getattr(self, name), 1)
         if not 0 < self.probability <= 1:
-            raise ValueError(f"probability={self.probability} must be above 0 and at most 1")
+            raise ValueError(f"probability is {self.probability!r}, expected a number above 0 and at most 1")
 
 
 def augment(
@@ -54,7 +54,7 @@ def augment(
 ) -> pd.DataFrame:
     """Add rows in which words of one sentence are replaced.
 
-    TinyBERT's scheme (`data_augmentation.py`, L120-237): every word but stop words gets candidates; in each try each
+    TinyBERT's scheme (``data_augmentation.py``, L120-237): every word but stop words gets candidates; in each try each
     word is replaced with the given probability by one of them. Of a pair, one sentence is changed at a time; TinyBERT
     then forgets to restore the first sentence while it changes the second, and writes the original more than once. Here
     both sentences are treated alike.
@@ -64,10 +64,10 @@ def augment(
         columns: the text columns.
         source: where candidates come from.
         tokenizer: decides what a word is.
-        settings: see `Augmentation`.
+        settings: see ``Augmentation``.
 
     Returns:
-        Every row of `frame` once, each followed by its new rows, at most `copies` for each text column.
+        Every row of ``frame`` once, each followed by its new rows, at most ``copies`` for each text column.
     """
     new: dict[str, list[list[str]]] = {}
     for column in columns:

@@ -1,14 +1,15 @@
-"""What a word may be replaced by: its neighbours among word vectors, whatever stands around it."""
+"""What a word may be replaced by: its neighbours among word vectors, or what a masked language model expects there."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BertForMaskedLM, DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.tasks.augmentation.words import REPLACEABLE, Sentence
 
@@ -103,3 +104,105 @@ class Neighbours:
         nearest = likeness.topk(min(count, len(self.words) - 1), dim=1).indices
         for word, indices in zip(words, nearest.tolist(), strict=True):
             self._known[word, count] = [self.words[i] for i in indices]
+
+
+@dataclass(frozen=True)
+class _Question:
+    sentence: int
+    word: int
+    position: int
+    inputs: dict[str, list[int]]
+
+
+class MaskedLM:
+    """Candidates for words of a single piece, from a masked language model; others are left to ``rest``.
+
+    TinyBERT's scheme (``data_augmentation.py``): the model reads the sentence with the word masked, and after a
+    separator the sentence as it is, so that what it expects is also close in meaning. Pieces that continue a word are
+    dropped. TinyBERT may propose the word itself; here it is left out.
+
+    Args:
+        model: a BERT with a masked-language-model head; moved to the GPU if there is one.
+        tokenizer: its tokenizer, which may be another than the student's: words are handed over as text.
+        rest: where candidates of words of several pieces come from; they have none if left out.
+        batch_size: questions at once.
+
+    Raises:
+        ValueError: if the tokenizer's vocabulary is not the model's.
+    """
+
+    def __init__(
+        self,
+        model: BertForMaskedLM,
+        tokenizer: PreTrainedTokenizerBase,
+        rest: Candidates | None = None,
+        batch_size: int = 128,
+    ) -> None:
+        vocabulary = tokenizer.get_vocab()
+        if len(vocabulary) != model.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {len(vocabulary):,} pieces and the masked language model "
+                f"{model.config.vocab_size:,}: give the tokenizer that the model was trained with"
+            )
+        self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer, self.rest, self.batch_size = tokenizer, rest, batch_size
+        self._pieces = {index: piece for piece, index in vocabulary.items()}
+        self._offered = torch.tensor(
+            [bool(REPLACEABLE.fullmatch(self._pieces[i])) for i in range(len(vocabulary))], device=self.model.device
+        )
+        # Two copies of the sentence and three separators have to fit.
+        self._most_pieces = (model.config.max_position_embeddings - 3) // 2
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digest of the model's weights, the vocabulary and the source of the rest."""
+        content = hashlib.sha256(repr(sorted(self._pieces.items())).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            content.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        content.update((self.rest.digest if self.rest else "").encode())
+        return content.hexdigest()
+
+    @torch.no_grad()
+    def propose(self, sentences: Sequence[Sentence], count: int) -> list[list[list[str]]]:
+        """Ask for every word of a single piece that the model can read; like lengths are asked together."""
+        found = self.rest.propose(sentences, count) if self.rest else [[[] for _ in s.words] for s in sentences]
+        questions = [q for index, sentence in enumerate(sentences) for q in self._questions(index, sentence)]
+        questions.sort(key=lambda question: len(question.inputs["input_ids"]))
+        collate = DataCollatorWithPadding(self.tokenizer)
+        for start in range(0, len(questions), self.batch_size):
+            batch = questions[start : start + self.batch_size]
+            inputs = collate([question.inputs for question in batch]).to(self.model.device)
+            hidden = self.model.bert(**inputs).last_hidden_state
+            rows = torch.arange(len(batch), device=hidden.device)
+            positions = torch.tensor([question.position for question in batch], device=hidden.device)
+            # At the masked words alone: scores of the vocabulary at every position would take gigabytes.
+            expected = self.model.cls(hidden[rows, positions]).masked_fill(~self._offered, -torch.inf)
+            best = expected.topk(min(count + 1, int(self._offered.sum())), dim=1).indices
+            for question, indices in zip(batch, best.tolist(), strict=True):
+                asked = sentences[question.sentence].words[question.word].text
+                words = [self._pieces[i] for i in indices if self._pieces[i] != asked]
+                found[question.sentence][question.word] = words[:count]
+        return found
+
+    def _questions(self, index: int, sentence: Sentence) -> list[_Question]:
+        encoding = self.tokenizer(
+            sentence.text,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            truncation=True,
+            max_length=self._most_pieces,
+        )
+        pieces = encoding["input_ids"]
+        # A piece that covers exactly the characters of a word is all of it.
+        places = {offset: place for place, offset in enumerate(map(tuple, encoding["offset_mapping"]))}
+        cls, sep, mask = (self.tokenizer.convert_tokens_to_ids(name) for name in ("[CLS]", "[SEP]", "[MASK]"))
+        questions = []
+        for number, word in enumerate(sentence.words):
+            place = places.get((word.start, word.end))
+            if place is not None and self._pieces[pieces[place]] == word.text:
+                masked = pieces[:place] + [mask] + pieces[place + 1 :]
+                ids = [cls, *masked, sep, *pieces, sep]
+                types = [0] * (len(pieces) + 2) + [1] * (len(pieces) + 1)
+                inputs = {"input_ids": ids, "token_type_ids": types, "attention_mask": [1] * len(ids)}
+                questions.append(_Question(index, number, place + 1, inputs))
+        return questions

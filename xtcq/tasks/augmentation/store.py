@@ -18,8 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.encoder import load_masked_lm
 from xtcq.files import find_checkout, whole_file
 from xtcq.tasks.augmentation.augment import Augmentation, augment
-from xtcq.tasks.augmentation.candidates import Candidates, Neighbours
-from xtcq.tasks.augmentation.masked_lm import MaskedLM
+from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
 from xtcq.tasks.demo import DEMO_SPECS
 from xtcq.tasks.sources import load_task
 from xtcq.tasks.spec import Task
@@ -84,7 +83,7 @@ def augment_task(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerB
         task: with its data.
         source: where candidates come from.
         tokenizer: decides what a word is.
-        settings: see `Augmentation`.
+        settings: see ``Augmentation``.
 
     Returns:
         The task with a longer training set. The same arguments give the same file to the byte.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from transformers import PreTrainedTokenizerBase
 
-# A word that may replace or be replaced: letters only, as in TinyBERT (`_is_valid`). One letter is what an apostrophe
+# A word that may replace or be replaced: letters only, as in TinyBERT (``_is_valid``). One letter is what an apostrophe
 # leaves over, as in "don't".
 REPLACEABLE = re.compile("[a-z]{2,}")
 

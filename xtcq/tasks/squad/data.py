@@ -1,11 +1,11 @@
 """SQuAD as the papers train it, and two tasks that are made of its validation splits.
 
 Batch size, length and stride of SQuAD v1.1 and v2.0 are those of AdaQAT-BERT, Table 6, and of TernaryBERT's script,
-which it follows (huawei-noah/Pretrained-Language-Model, `TernaryBERT/quant_task_squad.py`; the stride is given there
-alone). Row counts are the official ones of `rajpurkar/squad` and `rajpurkar/squad_v2`. F1 selects the best checkpoint,
-as in AdaQAT-BERT's public code (cgernigon/AdaQAT, `quant_task_squad.py`).
+which it follows (huawei-noah/Pretrained-Language-Model, ``TernaryBERT/quant_task_squad.py``; the stride is given there
+alone). Row counts are the official ones of ``rajpurkar/squad`` and ``rajpurkar/squad_v2``. F1 selects the best
+checkpoint, as in AdaQAT-BERT's public code (cgernigon/AdaQAT, ``quant_task_squad.py``).
 
-`squad-articles` and `squad2-articles` are no SQuAD: for readers without SQuAD's training split, they train on most
+``squad-articles`` and ``squad2-articles`` are no SQuAD: for readers without SQuAD's training split, they train on most
 articles of its validation split and evaluate on the others, so their scores stand beside no published score. Titles
 are sorted, and every eighth is held out: no article, and so no paragraph, is in both parts. That is 42 articles and 6
 of v1.1, and 31 and 4 of v2.0.
@@ -25,7 +25,6 @@ import pandas as pd
 
 from xtcq.tasks.reading import check_texts, read_split
 from xtcq.tasks.spec import QuestionSpec, Task
-from xtcq.tasks.squad.demo import DEMO_QUESTIONS
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 # Official rows of the releases.
@@ -80,7 +79,7 @@ def load_questions(spec: QuestionSpec) -> Task:
     release, frames = spec.release, {}
     for split in needed:
         rows, repository = RELEASES[release][split], f"rajpurkar/{release}"
-        read = read_split(spec.name, split, needed, rows, repository, (release,), demo=DEMO_QUESTIONS.name)
+        read = read_split(spec.name, split, needed, rows, repository, (release,), demo="demo-questions")
         frames[split] = checked_questions(read[0], spec, read[1])
     if spec.held_out:
         frames["train"], frames["validation"] = split_by_article(frames["validation"], spec.held_out)
@@ -91,8 +90,8 @@ def split_by_article(frame: pd.DataFrame, every: int) -> tuple[pd.DataFrame, pd.
     """Hold out articles.
 
     Args:
-        frame: Questions with a column `title`.
-        every: Of the sorted titles, each whose number (counted from 1) is a multiple of this is held out.
+        frame: questions with a column ``title``.
+        every: of the sorted titles, each whose number (counted from 1) is a multiple of this is held out.
 
     Returns:
         The questions on the other articles, and those on the articles that were held out; no title is in both.

@@ -1,9 +1,11 @@
 """SQuAD's two metrics, exact match and F1 over words, as its official evaluation scripts define them.
 
-The scripts of v1.1 and v2.0 (`evaluate-v1.1.py` and `evaluate-v2.0.py`, distributed with the data set) differ where an
-answer has no word left after normalization, such as "The": v2.0 disregards such a gold answer and counts two empty
+The scripts of v1.1 and v2.0 (``evaluate-v1.1.py`` and ``evaluate-v2.0.py``, distributed with the data set) differ where
+an answer has no word left after normalization, such as "The": v2.0 disregards such a gold answer and counts two empty
 answers as equal, v1.1 gives them an exact match and an F1 of 0.
 """
+
+from __future__ import annotations
 
 import re
 import string
@@ -18,7 +20,7 @@ def normalize_answer(text: str) -> str:
     """Reduce an answer to what is compared.
 
     Args:
-        text: Any text.
+        text: any text.
 
     Returns:
         The text in lower case, without ASCII punctuation, then without the words "a", "an" and "the", its words
@@ -31,15 +33,15 @@ def score_answer(prediction: str, gold: Sequence[str], unanswerable: bool) -> tu
     """Score one answer by the gold answer that it fits best, for each metric.
 
     Args:
-        prediction: The answer; "" says that there is none.
-        gold: Texts of the gold answers.
-        unanswerable: Whether the rules are those of SQuAD v2.0, where `gold` may be empty.
+        prediction: the answer; "" says that there is none.
+        gold: texts of the gold answers.
+        unanswerable: whether the rules are those of SQuAD v2.0, where ``gold`` may be empty.
 
     Returns:
         Exact match, 0 or 1, and F1 between 0 and 1.
 
     Raises:
-        ValueError: If there is no gold answer and the rules are those of v1.1.
+        ValueError: if there is no gold answer and the rules are those of v1.1.
     """
     truths = [normalize_answer(text) for text in gold]
     if unanswerable:
@@ -56,15 +58,15 @@ def score_answers(
     """Score the answers to all questions.
 
     Args:
-        predictions: One answer a question; "" says that there is none.
-        gold: Texts of the gold answers of every question.
-        unanswerable: Whether the rules are those of SQuAD v2.0.
+        predictions: one answer a question; "" says that there is none.
+        gold: texts of the gold answers of every question.
+        unanswerable: whether the rules are those of SQuAD v2.0.
 
     Returns:
-        `f1` and `exact_match`, means over the questions, in per cent.
+        ``f1`` and ``exact_match``, means over the questions, in per cent.
 
     Raises:
-        ValueError: If there is no question, not one answer a question, or a question without gold answer in v1.1.
+        ValueError: if there is no question, not one answer a question, or a question without gold answer in v1.1.
     """
     if not gold or len(predictions) != len(gold):
         raise ValueError(f"expected one answer a question, at least one; got {len(predictions)} for {len(gold)}")

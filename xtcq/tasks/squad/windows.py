@@ -1,5 +1,7 @@
 """Questions and contexts to word pieces; a context that is too long becomes several overlapping windows."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,6 @@ from xtcq.tasks.squad.answers import Window, find_answers
 from xtcq.tasks.squad.metrics import score_answers
 
 _CLS = 0
-
-
 _INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 # Questions that the tokenizer sees at once: its offsets are Python tuples, which take gigabytes for all of SQuAD.
 _CHUNK = 1000
@@ -23,11 +23,11 @@ class EncodedQuestions(EncodedDataset):
     """Windows of the questions of one split; one window is one example.
 
     Args:
-        inputs: Inputs of the model by name, one array a window.
-        windows: Where each window's word pieces lie in its context.
-        questions: Position in the frame of every window's question, rising.
-        frame: The questions.
-        spec: The task.
+        inputs: inputs of the model by name, one array a window.
+        windows: where each window's word pieces lie in its context.
+        questions: position in the frame of every window's question, rising.
+        frame: the questions.
+        spec: the task.
     """
 
     def __init__(
@@ -47,28 +47,6 @@ class EncodedQuestions(EncodedDataset):
         self._contexts = frame["context"].tolist()
         self._gold = [list(answers["text"]) for answers in frame["answers"]]
 
-    def answers(self, predictions: tuple[np.ndarray, np.ndarray], n_best: int = 1) -> list[list[Any]]:
-        """Find the answers that a model gives, see `xtcq.tasks.squad.answers.find_answers`.
-
-        Args:
-            predictions: Start and end logits of all windows, [windows, word pieces] each; what lies beyond a window's
-                end is padding and is ignored.
-            n_best: Answers a question.
-
-        Returns:
-            For every question of the frame at most `n_best` answers, the best first.
-
-        Raises:
-            ValueError: If there are not as many logits as windows and word pieces, or one is not finite.
-        """
-        starts, ends = (np.asarray(logits) for logits in predictions)
-        if not starts.shape == ends.shape or len(starts) != len(self) or starts.shape[1] < max(self.lengths):
-            raise ValueError(
-                f"task {self._spec.name!r} expects start and end logits of shape ({len(self)}, at least "
-                f"{max(self.lengths)}); got {starts.shape} and {ends.shape}"
-            )
-        return find_answers(starts, ends, self.windows, self.questions, self._contexts, self._spec.unanswerable, n_best)
-
     def score(self, predictions: Any, labels: Any = None) -> dict[str, float]:
         """Score the best answer to every question against its gold texts; `labels` are positions and decide nothing."""
         return self.evaluate(predictions, labels)[0]
@@ -78,29 +56,46 @@ class EncodedQuestions(EncodedDataset):
         answers = self.predicted(predictions)
         return score_answers(answers, self._gold, self._spec.unanswerable), answers
 
-    def predicted(self, predictions: Any) -> list[str]:
-        """The best answer to every question, empty where there is none."""
-        return [candidates[0].text if candidates else "" for candidates in self.answers(predictions)]
+    def predicted(self, predictions: tuple[np.ndarray, np.ndarray]) -> list[str]:
+        """Find the best answer to every question, see ``xtcq.tasks.squad.answers.find_answers``.
+
+        Args:
+            predictions: start and end logits of all windows, [windows, word pieces] each; what lies beyond a window's
+                end is padding and is ignored.
+
+        Returns:
+            One text a question, empty where there is no answer.
+
+        Raises:
+            ValueError: there are not as many logits as windows and word pieces, or one is not finite.
+        """
+        starts, ends = (np.asarray(logits) for logits in predictions)
+        if not starts.shape == ends.shape or len(starts) != len(self) or starts.shape[1] < max(self.lengths):
+            raise ValueError(
+                f"task {self._spec.name!r} expects start and end logits of shape ({len(self)}, at least "
+                f"{max(self.lengths)}); got {starts.shape} and {ends.shape}"
+            )
+        return find_answers(starts, ends, self.windows, self.questions, self._contexts, self._spec.unanswerable)
 
 
 def encode_questions(frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
-    """Encode the questions of one split as `[CLS] question [SEP] part of the context [SEP]`.
+    """Encode the questions of one split as ``[CLS] question [SEP] part of the context [SEP]``.
 
-    A context is cut into windows that fill `spec.max_length` and overlap by `spec.stride` word pieces. The label of a
-    window is the first and the last piece of the question's first answer; a window that does not hold the whole
+    A context is cut into windows that fill ``spec.max_length`` and overlap by ``spec.stride`` word pieces. The label of
+    a window is the first and the last piece of the question's first answer; a window that does not hold the whole
     answer, and a question without one, has the label [CLS], position 0, for both.
 
     Args:
-        frame: Questions with the columns `question`, `context` and `answers`, as
-            `xtcq.tasks.squad.data.checked_questions` returns them.
-        spec: The task.
-        tokenizer: A fast BERT tokenizer.
+        frame: questions with the columns ``question``, ``context`` and ``answers``, as
+            ``xtcq.tasks.squad.data.checked_questions`` returns them.
+        spec: the task.
+        tokenizer: a fast BERT tokenizer.
 
     Returns:
         The windows in the order of the questions, those of one question from left to right.
 
     Raises:
-        ValueError: If a question is so long that a window has no more of its context than two windows share, or a
+        ValueError: if a question is so long that a window has no more of its context than two windows share, or a
             context has no word piece.
     """
     questions = frame["question"].tolist()
