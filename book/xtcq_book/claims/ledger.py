@@ -339,6 +339,8 @@ def _explain(error: ValidationError) -> str:
     """Field, value and what was expected, of every fault of an entry."""
     faults = []
     for fault in error.errors():
+        if fault["type"] == "too_short" and fault["input"]:  # only since its parts are faulty, which is said
+            continue
         place = ".".join(str(step) for step in fault["loc"] if step != "") or "entry"
         # The value of what is missing, or of several fields together, is all that stands around it.
         value = "" if isinstance(fault["input"], dict | ArgsKwargs) else f" is {fault['input']!r}"
