@@ -236,7 +236,7 @@ def _load(
     """Load model and tokenizer; refuse a checkpoint without encoder, or without head if ``lacking`` is given."""
     try:
         with _quiet_loading():
-            model, report = model_class.from_pretrained(
+            loaded: Any = model_class.from_pretrained(
                 folder,
                 **options,
                 dtype=torch.float32,
@@ -249,6 +249,7 @@ def _load(
         raise ValueError(f"{folder / _WEIGHTS} cannot be read ({error}); it is damaged, replace it") from error
     except OSError as error:
         raise FileNotFoundError(f"{folder} does not hold a BERT model ({error})") from error
+    model, report = loaded
     for key, found, expected in report["mismatched_keys"]:
         raise ValueError(
             f"{folder} has {key} of shape {tuple(found)}, but {tuple(expected)} is expected for "

@@ -59,8 +59,8 @@ def table(
     shares: Annotated[tuple[float, float], typer.Option(help="of the card's peaks in bf16 and fp32")] = (0.3, 0.7),
 ) -> None:
     """A table of the papers, row by row: the experiments of BERT-base behind it, and what they take."""
-    from xtcq.study import RecordError, run_all
-    from xtcq_book.paper_tables import cells, experiments, listing
+    from xtcq.study import RecordError
+    from xtcq_book.paper_tables import cells, experiments, listing, running
 
     try:
         if estimate + dry_run + run > 1:
@@ -80,7 +80,7 @@ def table(
                 )
             typer.echo("".join(f"not run: {reason}\n" for reason in reasons), nl=False)
         if run:
-            records = run_all(experiments(found), jobs)
+            records = running.run_checked(experiments(found), jobs)
             typer.echo(f"{len(records)} runs have Records")
             return
         lines = (

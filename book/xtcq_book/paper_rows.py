@@ -9,6 +9,7 @@ that is none of the paper's stands beside its shortest, A, and `budget_label` sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from xtcq.distillation import SELECTIONS
 from xtcq.encoder import encoder_depth
@@ -23,13 +24,31 @@ Row = tuple[str, str] | None
 
 BUDGETS = ("A", "B", "C")
 PLANS = {"one-stage": "One-Stage", "two-stage": "Two-Stage", "three-stage": "Three-Stage"}
-# Rates that XTC tunes over: at full depth (C.2, C.3), and for students with low-rank terms (B.3; C.9, C.10).
+# Rates that XTC tunes over: at full depth (C.2, C.3), and for students with low-rank terms (B.3; C.9, C.10). Those that
+# captions print stand in the patterns below: 5e-5 in C.6 and C.7, 2e-5 in C.13 (five and four layers, whose rows C.8
+# and C.14 repeat) and in C.16 and C.17.
 STAGE_RATES = (2e-5, 1e-4, 5e-4)
 LORA_RATES = (5e-5, 1e-4, 5e-4)
-# Rates that captions print: C.6 and C.7; C.13 for five and four layers, whose rows C.8 and C.14 repeat; C.16 and C.17.
-_REDUCED_RATE, _SMALL_RATE, _SEEDS_RATE = 5e-5, 2e-5, 2e-5
 _BERT_BASE = 12
 _NUMERALS = {5: "Five", 4: "Four"}
+
+
+class _Facts(NamedTuple):
+    """What decides the row of a student: the patterns of the functions below are of these."""
+
+    layers: int | None  # of BERT-base's twelve: all of them, or every so manyeth; None for another choice
+    bits: int | None  # of a weight in XTC's own scheme; None for another scheme or precision
+    rank: int
+    plan: str
+    rate: float
+
+
+def _facts(experiment: Experiment) -> _Facts:
+    layers = depth(experiment)
+    chosen = labels.layers(experiment).startswith("skip") or layers == _BERT_BASE
+    bits = {"1-1-8": 1, "2-2-8": 2}.get(experiment.precision) if experiment.recipe == "xtc" else None
+    rest = experiment.lora_rank, experiment.stages, experiment.learning_rate
+    return _Facts(layers if chosen else None, bits, *rest)
 
 
 def depth(experiment: Experiment) -> int | None:
@@ -53,9 +72,7 @@ def budget(profile: Profile, experiment: Experiment) -> str:
 
     The paper's quantized students of five and four layers have Budget-C alone (B.3 on Table C.14, which repeats C.13).
     """
-    if _skipped(experiment) in _NUMERALS:
-        return BUDGETS[-1]
-    name = profile.budget_name(experiment)
+    name = BUDGETS[-1] if _facts(experiment).layers in _NUMERALS else profile.budget_name(experiment)
     return name if name in BUDGETS else BUDGETS[0]
 
 
@@ -74,15 +91,27 @@ def budget_label(profile: Profile) -> Callable[[Experiment], str]:
     return label
 
 
-def stages(profile: Profile) -> Callable[[Experiment], Row]:
-    """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate."""
-    return lambda experiment: _full_depth(profile, experiment, as_text(experiment.learning_rate))
+def stages(profile: Profile, best_of: Iterable[float] | None = None) -> Callable[[Experiment], Row]:
+    """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate.
+
+    Args:
+        profile: names our budgets.
+        best_of: the rates that students were chosen over. The row is then the best of `STAGE_RATES`, and there is none
+            if those are others.
+    """
+
+    def row(experiment: Experiment) -> Row:
+        match _facts(experiment):
+            case (12, 1 | 2 as bits, 0, plan, rate) if plan in PLANS and _same(best_of, STAGE_RATES):
+                place = f"Budget-{budget(profile, experiment)} | {PLANS[plan]}"
+                return (f"xtc-c{1 + bits}", f"{place} | {'Best (above)' if best_of else as_text(rate)}")
+        return None
+
+    return row
 
 
-def stages_best(profile: Profile, rates: Iterable[float]) -> Callable[[Experiment], Row]:
-    """Tables C.2 and C.3: the best of `STAGE_RATES`, for students chosen over the same ``rates``; no row for others."""
-    same = set(rates) == set(STAGE_RATES)
-    return lambda experiment: _full_depth(profile, experiment, "Best (above)") if same else None
+def _same(rates: Iterable[float] | None, papers: tuple[float, ...]) -> bool:
+    return rates is None or set(rates) == set(papers)
 
 
 def augmentation(profile: Profile) -> Callable[[Experiment], Row]:
@@ -91,17 +120,16 @@ def augmentation(profile: Profile) -> Callable[[Experiment], Row]:
 
     def row(experiment: Experiment) -> Row:
         found = with_them(experiment)
-        if found is None or _bits(experiment) != 1 or experiment.augmentation != "none":
-            return found
-        return ("xtc-c4", found[1])
+        plain = found and found[0] == "xtc-c2" and experiment.augmentation == "none"
+        return ("xtc-c4", found[1]) if plain else found
 
     return row
 
 
 def rates(experiment: Experiment) -> Row:
     """Table C.5: full-precision students with fewer layers, by learning rate; one stage."""
-    name = _name(experiment)
-    if name is None or experiment.quantized or experiment.stages != "one-stage":
+    name = _full_precision(experiment)
+    if name is None or experiment.stages != "one-stage":
         return None
     return ("xtc-c5", f"{name} | {as_text(experiment.learning_rate)}")
 
@@ -109,21 +137,31 @@ def rates(experiment: Experiment) -> Row:
 def selections(experiment: Experiment) -> Row:
     """Table C.6: which six of the twelve layers are kept, in one stage at 5e-5."""
     selection = labels.layers(experiment).split()[0]
-    if depth(experiment) != 6 or selection not in SELECTIONS or experiment.quantized:
+    if experiment.quantized or depth(experiment) != 6 or selection not in SELECTIONS:
         return None
-    if experiment.stages != "one-stage" or experiment.learning_rate != _REDUCED_RATE:
-        return None
-    return ("xtc-c6", f"{selection.capitalize()}-6")
+    match _facts(experiment):
+        case (_, _, _, "one-stage", 5e-5):
+            return ("xtc-c6", f"{selection.capitalize()}-6")
+    return None
 
 
 def plans(experiment: Experiment) -> Row:
     """Table C.7: one, two or three stages for full-precision students of six layers, at 5e-5."""
-    name = _name(experiment)
-    if name is None or depth(experiment) != 6 or experiment.quantized or experiment.stages not in PLANS:
+    name = _full_precision(experiment)
+    match _facts(experiment):
+        case (_, _, _, plan, 5e-5) if plan in PLANS and name in ("TinyBERT6", "Skip-BERT6"):
+            return ("xtc-c7", f"{name} | {PLANS[plan].removesuffix('-Stage')}")
+    return None
+
+
+def _full_precision(experiment: Experiment) -> str | None:
+    """Name of a small encoder in Tables C.5 and C.7."""
+    if experiment.quantized:
         return None
-    if experiment.learning_rate != _REDUCED_RATE:
-        return None
-    return ("xtc-c7", f"{name} | {PLANS[experiment.stages].removesuffix('-Stage')}")
+    if experiment.model == "tinybert-l6":
+        return "TinyBERT6" if experiment.kept is None else None
+    layers = _facts(experiment).layers
+    return f"Skip-BERT{layers}" if layers and layers != _BERT_BASE else None
 
 
 def small(experiment: Experiment) -> Row:
@@ -134,32 +172,31 @@ def small(experiment: Experiment) -> Row:
     """
     if not experiment.quantized:
         return rates(experiment)
-    layers, bits = _skipped(experiment), _bits(experiment)
-    if layers not in (6, *_NUMERALS) or not bits or experiment.lora_rank or experiment.stages != "one-stage":
-        return None
-    if layers in _NUMERALS and experiment.learning_rate != _SMALL_RATE:
-        return None
-    return ("xtc-c8", f"XTC-BERT{layers} | {bits}")
+    match _facts(experiment):
+        case (6 as layers, 1 | 2 as bits, 0, "one-stage", _) | (5 | 4 as layers, 1 | 2 as bits, 0, "one-stage", 2e-5):
+            return ("xtc-c8", f"XTC-BERT{layers} | {bits}")
+    return None
 
 
-def lora(profile: Profile) -> Callable[[Experiment], Row]:
-    """Tables C.11 and C.12: low-rank terms at six layers, by budget and learning rate; C.13: five and four layers."""
+def lora(profile: Profile, best_of: Iterable[float] | None = None) -> Callable[[Experiment], Row]:
+    """Tables C.11 and C.12: low-rank terms at six layers, by budget and learning rate; C.13: five and four layers.
+
+    Args:
+        profile: names our budgets.
+        best_of: the rates that students were chosen over. The row is then that of Tables C.9 and C.10, the best of
+            `LORA_RATES` at six layers, and there is none if those are others.
+    """
 
     def row(experiment: Experiment) -> Row:
-        layers, bits = _skipped(experiment), _bits(experiment)
-        if layers in _NUMERALS and bits and experiment.stages == "one-stage":
-            printed = experiment.learning_rate == _SMALL_RATE and experiment.lora_rank in (0, 1)
-            return ("xtc-c13", f"{_NUMERALS[layers]} | {bits} | {_yes(experiment)}") if printed else None
-        found = _six_layers(profile, experiment, {1: "xtc-c11", 2: "xtc-c12"})
-        return found and (found[0], f"{found[1]} | {as_text(experiment.learning_rate)}")
+        match _facts(experiment):
+            case (5 | 4 as layers, 1 | 2 as bits, 0 | 1 as rank, "one-stage", 2e-5) if best_of is None:
+                return ("xtc-c13", f"{_NUMERALS[layers]} | {bits} | {'NY'[rank]}")
+            case (6, 1 | 2 as bits, rank, "one-stage", rate) if _same(best_of, LORA_RATES):
+                place = f"Budget-{budget(profile, experiment)} | {f'Y (DIM={rank})' if rank else 'N'}"
+                return (f"xtc-c{8 + bits}", place) if best_of else (f"xtc-c{10 + bits}", f"{place} | {as_text(rate)}")
+        return None
 
     return row
-
-
-def lora_best(profile: Profile, rates: Iterable[float]) -> Callable[[Experiment], Row]:
-    """Tables C.9 and C.10: the best of `LORA_RATES` at six layers, for students chosen over the same ``rates``."""
-    tables = {1: "xtc-c9", 2: "xtc-c10"} if set(rates) == set(LORA_RATES) else {}
-    return lambda experiment: _six_layers(profile, experiment, tables)
 
 
 def continued(experiment: Experiment) -> Row:
@@ -168,27 +205,24 @@ def continued(experiment: Experiment) -> Row:
     C.14 names no rate. The finished ones are printed again in C.13, whose caption says 2e-5.
     """
     start = experiment.start
-    goes_on = start is not None and start.quantized
-    layers, bits = _skipped(experiment), _bits(start if goes_on else experiment)
-    if layers not in _NUMERALS or not bits or experiment.stages != "one-stage":
+    if start is None or not start.quantized:
+        match _facts(experiment):
+            case (5 | 4 as layers, 1 | 2 as bits, 0, "one-stage", 2e-5):
+                return ("xtc-c14", f"{bits}-bit SkipBERT{layers}")
         return None
-    if experiment.lora_rank > (1 if goes_on else 0):
-        return None
-    name = f"{bits}-bit SkipBERT{layers}"
-    if not goes_on:
-        return ("xtc-c14", name) if experiment.learning_rate == _SMALL_RATE else None
-    if _bits(experiment) != 1:
-        return None
-    return ("xtc-c14", f"{name} | 1-bit{'+LoRa1' if experiment.lora_rank else ''}")
+    match (_facts(start).bits, *_facts(experiment)):
+        case (1 | 2 as bits, 5 | 4 as layers, 1, 0 | 1 as rank, "one-stage", _):
+            return ("xtc-c14", f"{bits}-bit SkipBERT{layers} | 1-bit{'+LoRa1' * rank}")
+    return None
 
 
 def teacher_size(experiment: Experiment) -> Row:
     """Table C.15: six layers taught by BERT-base or by six layers; no learning rate is named there."""
-    layers, bits = _skipped(experiment), _bits(experiment)
     taught_by = {_BERT_BASE: "BERTbase", 6: "Skip-BERT6"}.get(experiment.teacher and depth(experiment.teacher))
-    if layers != 6 or not bits or taught_by is None or experiment.lora_rank > 1 or experiment.stages != "one-stage":
-        return None
-    return ("xtc-c15", f"{bits}-bit | {_yes(experiment)} | {taught_by}")
+    match _facts(experiment):
+        case (6, 1 | 2 as bits, 0 | 1 as rank, "one-stage", _) if taught_by:
+            return ("xtc-c15", f"{bits}-bit | {'NY'[rank]} | {taught_by}")
+    return None
 
 
 def teacher_difference(experiment: Experiment) -> Row:
@@ -204,51 +238,12 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
         experiment: a student, whatever its seed.
         what: ``"Ave. above"`` for the mean, ``"std above"`` for the deviation.
     """
-    table = {1: "xtc-c16", 2: "xtc-c17"}.get(_bits(experiment))
-    if table is None or _skipped(experiment) != 6 or experiment.lora_rank or experiment.stages != "three-stage":
-        return None
-    return (table, f"SkipBERT6 | Budget-B | Three | {what}") if experiment.learning_rate == _SEEDS_RATE else None
+    match _facts(experiment):
+        case (6, 1 | 2 as bits, 0, "three-stage", 2e-5):
+            return (f"xtc-c{15 + bits}", f"SkipBERT6 | Budget-B | Three | {what}")
+    return None
 
 
 def learned(experiment: Experiment) -> Row:
     """Table 4 of AdaQAT-BERT: widths that were learned, one row a task."""
     return ("adaqat-t4", "MNLI-m/mm" if experiment.task == "mnli" else labels.task(experiment))
-
-
-def _full_depth(profile: Profile, experiment: Experiment, rate: str) -> Row:
-    table = {1: "xtc-c2", 2: "xtc-c3"}.get(_bits(experiment))
-    if table is None or depth(experiment) != _BERT_BASE or experiment.lora_rank or experiment.stages not in PLANS:
-        return None
-    return (table, f"Budget-{budget(profile, experiment)} | {PLANS[experiment.stages]} | {rate}")
-
-
-def _six_layers(profile: Profile, experiment: Experiment, tables: dict[int, str]) -> Row:
-    """Table, budget and rank of a student with or without low-rank terms."""
-    table = tables.get(_bits(experiment))
-    if table is None or _skipped(experiment) != 6 or experiment.stages != "one-stage":
-        return None
-    rank = f"Y (DIM={experiment.lora_rank})" if experiment.lora_rank else "N"
-    return (table, f"Budget-{budget(profile, experiment)} | {rank}")
-
-
-def _bits(experiment: Experiment) -> int | None:
-    """Bits of a weight in XTC's own scheme; None for another scheme or precision."""
-    printed = {"1-1-8": 1, "2-2-8": 2}
-    return printed.get(experiment.precision) if experiment.recipe == "xtc" else None
-
-
-def _skipped(experiment: Experiment) -> int | None:
-    """Depth of a student that keeps every so manyeth layer, as all of XTC's own small ones do."""
-    return depth(experiment) if labels.layers(experiment).startswith("skip") else None
-
-
-def _name(experiment: Experiment) -> str | None:
-    """Name of a small encoder in Tables C.5 and C.7."""
-    if experiment.model == "tinybert-l6":
-        return "TinyBERT6" if experiment.kept is None else None
-    layers = _skipped(experiment)
-    return layers and f"Skip-BERT{layers}"
-
-
-def _yes(experiment: Experiment) -> str:
-    return "Y" if experiment.lora_rank else "N"

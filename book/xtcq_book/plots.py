@@ -94,8 +94,7 @@ def panels(
     grid = sns.FacetGrid(frame, col="panel", sharex=False, sharey=False, **shape)
     if kind is sns.lineplot:
         look = {"errorbar": ("pi", 100), "err_style": "bars", "markers": True, "dashes": style is not None} | look
-    look = {"palette": "colorblind", "legend": "full"} | look
-    look["palette"] = sns.color_palette(look["palette"], frame[hue].nunique())
+    look = {"palette": sns.color_palette("colorblind", frame[hue].nunique()), "legend": "full"} | look
     grid.map_dataframe(kind, x=x, y=y, hue=hue, style=style or hue, **look)
     for title, axes in grid.axes_dict.items():
         if axes.legend_:
@@ -103,10 +102,10 @@ def panels(
         points = frame[frame["panel"] == title]
         if ylabel is None:
             spec = task_spec(points["experiment"].iloc[0].task)
-            teachers, scores = points["reference"].dropna().drop_duplicates(), points[y]
-            top = max([scores.max(), *(teacher.best[spec.primary_metric] for teacher in teachers)])
+            teachers = {id(record): record for record in points["reference"].dropna()}.values()
+            top = max([points[y].max(), *(teacher.best[spec.primary_metric] for teacher in teachers)])
             # Chance that is farther below all scores than they reach would only flatten the panel.
-            references(axes, spec, teachers, lowest=2 * scores.min() - top)
+            references(axes, spec, teachers, lowest=2 * points[y].min() - top)
         axes.set(title=fill(title, 32), xlabel=fill(xlabel, 36), ylabel=ylabel or METRIC_LABELS[spec.primary_metric])
     for _, titles in frame.groupby(share, sort=False)["panel"] if share else ():
         if titles.nunique() > 1:

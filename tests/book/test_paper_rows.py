@@ -61,9 +61,9 @@ def test_the_row_of_the_plans_of_stages(mini, precision, budget, row):
 
 def test_the_best_of_the_papers_rates_at_full_depth(mini):
     student = mini.student("rte", precision="1-1-8", stages="two-stage", budget="B")
-    best = paper_rows.stages_best(mini, [5e-4, 2e-5, 1e-4])
+    best = paper_rows.stages(mini, [5e-4, 2e-5, 1e-4])
     assert best(student) == ("xtc-c2", "Budget-B | Two-Stage | Best (above)")
-    assert paper_rows.stages_best(mini, [1e-4, 5e-4])(student) is None
+    assert paper_rows.stages(mini, [1e-4, 5e-4])(student) is None
 
 
 def test_low_rank_terms_at_full_depth_have_no_row(mini):
@@ -124,11 +124,11 @@ def test_low_rank_terms_at_the_same_rate(mini):
     assert row(mini.small("rte", 2, "2-2-8", **fields)) is None
     assert row(mini.small("rte", 2, "2-2-8", lora_rank=1, learning_rate=2e-5)) == ("xtc-c13", "Four | 2 | Y")
     assert row(mini.small("rte", 2, "2-2-8", lora_rank=8, learning_rate=2e-5)) is None
-    best = paper_rows.lora_best(mini, [5e-5, 1e-4, 5e-4])
+    best = paper_rows.lora(mini, [5e-5, 1e-4, 5e-4])
     assert best(mini.small("rte", 3, "1-1-8", lora_rank=1)) == ("xtc-c9", "Budget-A | Y (DIM=1)")
     assert best(mini.small("rte", 3, "2-2-8", budget="B")) == ("xtc-c10", "Budget-B | N")
     assert best(mini.small("rte", 2, "1-1-8")) is None
-    assert paper_rows.lora_best(mini, [5e-4])(mini.small("rte", 3, "1-1-8", lora_rank=1)) is None
+    assert paper_rows.lora(mini, [5e-4])(mini.small("rte", 3, "1-1-8", lora_rank=1)) is None
 
 
 def test_five_layers_go_on_beside_five_layers(paper):
@@ -188,7 +188,7 @@ def test_every_row_is_one_of_its_table(paper):
     experiments += [paper.reduced("rte", d, s, learning_rate=5e-5) for d in (6, 5, 4) for s in ("skip", "top")]
     functions = [
         *(paper_rows.stages(paper), paper_rows.augmentation(paper)),
-        *(paper_rows.stages_best(paper, paper_rows.STAGE_RATES), paper_rows.lora_best(paper, paper_rows.LORA_RATES)),
+        *(paper_rows.stages(paper, paper_rows.STAGE_RATES), paper_rows.lora(paper, paper_rows.LORA_RATES)),
         *(paper_rows.rates, paper_rows.selections, paper_rows.plans, paper_rows.small, paper_rows.continued),
         *(paper_rows.teacher_size, paper_rows.teacher_difference, paper_rows.seeds),
     ]

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from xtcq.quantization import QuantizedTensor
+from xtcq.quantization import CodeFormat, DynamicQuantizer, LSQQuantizer, QuantizedTensor
 
 
 def test_dequantize_subtracts_the_zero_point_and_scales():
@@ -17,3 +18,24 @@ def test_dequantize_rounds_once_at_the_end():
         out = QuantizedTensor(codes, scale, dtype=dtype).dequantize()
         assert out.dtype == dtype
         assert torch.equal(out, (codes * scale).to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "levels", "stored"),
+    [
+        (LSQQuantizer(1), (-1, 1), 2),
+        (LSQQuantizer(1, signed=False), (0, 1), 2),
+        (LSQQuantizer(3), (-4, 3), 5),
+        (LSQQuantizer(8, signed=False), (0, 255), 11),
+        (DynamicQuantizer(2, symmetric=False), (0, 3), 3),
+    ],
+)
+def test_a_quantizer_says_which_codes_it_has_and_what_eleven_take(quantizer, levels, stored):
+    code_format = quantizer.code_format
+    assert (code_format.least, code_format.most) == levels and code_format.packed_bytes(11) == stored
+    assert torch.iinfo(code_format.dtype).min <= levels[0] and levels[1] <= torch.iinfo(code_format.dtype).max
+
+
+def test_five_trits_are_a_byte():
+    trits = CodeFormat(2, -1, ternary=True)
+    assert [trits.packed_bytes(count) for count in (0, 1, 5, 6, 10, 11)] == [0, 1, 1, 2, 2, 3]

@@ -138,3 +138,10 @@ def test_a_frozen_state_holds_integers_and_loads_back():
     other.load_state_dict(state)
     assert torch.equal(other(x), before)
     assert layer.freeze() is layer  # once more does no harm
+
+
+def test_a_weight_in_floating_point_has_no_codes():
+    layer = QuantLinear(8, 4, input_quantizer=DynamicQuantizer(8))
+    assert (layer.bits, layer.packed_bytes, layer.scales) == (32, 0, 0) and not layer.freeze().is_frozen
+    with pytest.raises(ValueError, match="has a weight in floating point, and so no codes: give it a weight_quantizer"):
+        layer.quantized_weight()

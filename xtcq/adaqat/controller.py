@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ class AdaQAT:
         self.settings = settings = settings or AdaQATSettings()
         check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
-        _check(model, layers)
+        self._learned = _learned(model, layers)
         self.names = list(layers)
         self.steps = steps
         self._model = model
@@ -189,7 +189,7 @@ class AdaQAT:
         }
 
     def _quantizer(self, role: str, layer: int) -> LSQQuantizer:
-        return self._layers[layer].weight_quantizer if role == WEIGHTS else self._layers[layer].input_quantizer
+        return self._learned[role][layer]
 
     def _movable(self, role: str, group: int) -> list[int]:
         """Layers of a group whose weights or inputs the width of that group is for."""
@@ -209,20 +209,20 @@ class AdaQAT:
             candidates = self.search.candidates()
             return candidates if self.search.together else candidates[:1]
         role = ranked[0][0]
-        errors = {}
+        errors: dict[int, Tensor] = {}
         for _, group in ranked:
             layers = self._movable(role, group)
             if role == WEIGHTS:
                 for layer in layers:
                     weight = self._layers[layer].weight
                     self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
-            errors[group] = sum(self._errors[layer] for layer in layers) / len(layers)
+            errors[group] = reduce(torch.add, (self._errors[layer] for layer in layers)) / len(layers)
         # One reading of the device, however many layers there are.
         values = torch.stack(list(errors.values())).nan_to_num(nan=torch.inf)
         return [(role, list(errors)[int(values.argmin())])]
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
-        self._errors[index] = reduction_error(layer.input_quantizer, inputs[0], self.settings.steps)
+        self._errors[index] = reduction_error(self._quantizer(ACTIVATIONS, index), inputs[0], self.settings.steps)
 
     @torch.no_grad()
     def _difference(self, chosen: Coordinate, upper: float, evaluate: Callable[[], Tensor]) -> float:
@@ -235,17 +235,21 @@ class AdaQAT:
             return upper - float(evaluate())
 
 
-def _check(model: nn.Module, layers: dict[str, QuantLinear]) -> None:
+def _learned(model: nn.Module, layers: dict[str, QuantLinear]) -> dict[str, list[LSQQuantizer]]:
+    """The quantizers of every layer's weight and input, by role."""
     kind = type(model).__name__
+    found: dict[str, list[LSQQuantizer]] = {role: [] for role in ROLES}
     if not layers:
         raise ValueError(f"nothing of {kind} is quantized: call quantize(model, QuantConfig('4-4-4', 'adaqat')) first")
     for name, layer in layers.items():
-        quantizers = (layer.weight_quantizer, layer.input_quantizer)
-        if not all(isinstance(quantizer, LSQQuantizer) for quantizer in quantizers):
-            raise ValueError(
-                f"{name} of {kind} does not learn the steps of both its weight and its input: quantize weights and "
-                "activations by recipe 'adaqat'"
-            )
+        for role, quantizer in ((WEIGHTS, layer.weight_quantizer), (ACTIVATIONS, layer.input_quantizer)):
+            if not isinstance(quantizer, LSQQuantizer):
+                raise ValueError(
+                    f"{name} of {kind} does not learn the steps of both its weight and its input: quantize weights and "
+                    "activations by recipe 'adaqat'"
+                )
+            found[role].append(quantizer)
+    return found
 
 
 def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], settings: AdaQATSettings) -> None:

@@ -70,7 +70,8 @@ def begin(settings: AdaQATSettings, start: Mapping[str, tuple[int, int]], sizes:
                 )
             widths[role].append(Width(float(found.pop())) if found else Width(float(ENDS), frozen=True))
     return WidthSearch(
-        **widths,
+        weights=widths[WEIGHTS],
+        activations=widths[ACTIVATIONS],
         sizes=[sum(sizes[names[layer]] for layer in group) for group in groups],
         penalties={WEIGHTS: settings.lambda_weights, ACTIVATIONS: settings.lambda_activations},
         eta=settings.eta or PUBLISHED_ETA,

@@ -69,6 +69,10 @@ class AdaQATSettings:
 
     Raises:
         ValueError: naming the field, its value and what was expected.
+
+    >>> from xtcq import AdaQATSettings
+    >>> AdaQATSettings(granularity="network", lambda_weights=0.1).to_dict()
+    {'granularity': 'network', 'lambda_weights': 0.1}
     """
 
     granularity: str = "layer"

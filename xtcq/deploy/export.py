@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,6 +52,16 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
         FileNotFoundError: there is no packed model in the folder.
         PackedModelError: the packed model is damaged; see ``load_packed``.
         OSError: the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from transformers import BertConfig, BertModel
+        >>> from xtcq import QuantConfig, freeze, quantize
+        >>> from xtcq.deploy.export import export_onnx
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
+        >>> export_onnx(model, f"{tempfile.mkdtemp()}/model.onnx").name
+        'model.onnx'
     """
     path = Path(path).absolute()
     graph = build_graph(load_packed(model) if isinstance(model, (str, Path)) else model, weights)
@@ -67,7 +78,9 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     _, encoder = find_encoder(model)
     graph = Graph()
     bert = _Bert(graph, IntegerLayers(graph, weights == "matmulnbits"), encoder)
-    kind, config = type(model).__name__, model.config
+    config: Any = model.config
+    kind = type(model).__name__
+    outputs: dict[str, tuple[str, tuple[str | int, ...]]]
     if kind == "BertForSequenceClassification":
         logits = bert.linear(model.classifier, bert.pooled(bert.encode(first_only=True)))
         outputs = {"logits": (_squeezed(graph, logits), ("batch", config.num_labels))}
@@ -111,9 +124,10 @@ class _Bert:
 
     def pooled(self, first: str) -> str:
         """Append the pooler on the first token's state [batch, 1, features]."""
-        return self._graph("Tanh", self.linear(self._encoder.pooler.dense, first))
+        pooler: Any = self._encoder.pooler
+        return self._graph("Tanh", self.linear(pooler.dense, first))
 
-    def linear(self, layer: nn.Module, x: str) -> str:
+    def linear(self, layer: Any, x: str) -> str:
         """Append a linear layer with its bias."""
         return self._graph("Add", *self._layers.linear(layer, x))
 
@@ -127,7 +141,7 @@ class _Bert:
         norm = tables.LayerNorm
         return graph("LayerNormalization", x, *_parameters(norm), axis=-1, epsilon=norm.eps)
 
-    def _layer(self, layer: nn.Module, queries: str, x: str) -> str:
+    def _layer(self, layer: Any, queries: str, x: str) -> str:
         """Append an encoder layer that computes the states at ``queries``, all of ``x`` or some of its tokens."""
         attended = self._attention(layer.attention.self, queries, x)
         queries = self._add_and_normalise(layer.attention.output, attended, queries)
@@ -138,12 +152,12 @@ class _Bert:
             inner = self._graph("Relu", self._graph("Add", inner, bias))
         return self._add_and_normalise(layer.output, inner, queries)
 
-    def _add_and_normalise(self, output: nn.Module, x: str, residual: str) -> str:
+    def _add_and_normalise(self, output: Any, x: str, residual: str) -> str:
         x, bias = self._layers.linear(output.dense, x)
         norm = output.LayerNorm
         return self._graph("SkipLayerNormalization", x, residual, *_parameters(norm), bias, epsilon=norm.eps)
 
-    def _attention(self, attention: nn.Module, queries: str, x: str) -> str:
+    def _attention(self, attention: Any, queries: str, x: str) -> str:
         graph = self._graph
         linears = {"query": queries, "key": x, "value": x}
         products = {name: self._layers.linear(getattr(attention, name), states) for name, states in linears.items()}

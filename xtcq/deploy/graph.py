@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -44,7 +45,7 @@ class Graph:
             self._small[key] = name
         return name
 
-    def __call__(self, operator: str, *operands: Operand, **attributes: object) -> str:
+    def __call__(self, operator: str, *operands: Operand, **attributes: Any) -> str:
         """Append a node and return the name of its first output.
 
         Args:

@@ -54,18 +54,18 @@ class IntegerLayers:
         """
         graph = self._graph
         quantizer = getattr(layer, "input_quantizer", None)
-        low_rank = getattr(layer, "lora_u", None) is not None
-        frozen = isinstance(layer, QuantLinear) and layer.is_frozen
+        lora_u, lora_v = getattr(layer, "lora_u", None), getattr(layer, "lora_v", None)
+        frozen = layer if isinstance(layer, QuantLinear) and layer.is_frozen else None
         codes = None if quantizer is None else self._quantized(quantizer, x, layer.in_features)
-        if codes is not None and (low_rank or not frozen):
+        if codes is not None and (lora_u is not None or frozen is None):
             x = dequantize(graph, codes)
-        if not frozen:
+        if frozen is None:
             y = graph("MatMul", x, _array(layer.weight).T)
         else:
-            _check_symmetric(layer)
-            y = self._weighted(layer, x) if codes is None else self._product(layer, codes)
-        if low_rank:
-            y = graph("Add", y, graph("MatMul", graph("MatMul", x, _array(layer.lora_u)), _array(layer.lora_v)))
+            _check_symmetric(frozen)
+            y = self._weighted(frozen, x) if codes is None else self._product(frozen, codes)
+        if lora_u is not None and lora_v is not None:
+            y = graph("Add", y, graph("MatMul", graph("MatMul", x, _array(lora_u)), _array(lora_v)))
         return y, np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias)
 
     def embedding(self, table: nn.Embedding, ids: str) -> str:
@@ -75,7 +75,7 @@ class IntegerLayers:
             [batch or 1, tokens, features].
         """
         graph = self._graph
-        if not isinstance(table, QuantEmbedding):
+        if not isinstance(table, QuantEmbedding) or table.code_format is None:
             return graph("Gather", _array(table.weight), ids)
         _check_symmetric(table)
         coding = _byte_aligned(table.code_format)
@@ -133,9 +133,9 @@ class IntegerLayers:
         scale: str | np.float32 = _ONE,
         columns: np.ndarray | np.float32 = _ONE,
     ) -> str:
-        codes, zero = _array(layer.codes).T, ()
+        codes, zero = _array(layer.codes).T, list[np.uint8]()
         if codes.dtype == np.int8 and np.abs(codes.astype(np.int16)).max() > _SAFE:
-            codes, zero = (codes.astype(np.int16) + 128).astype(np.uint8), (np.uint8(128),)
+            codes, zero = (codes.astype(np.int16) + 128).astype(np.uint8), [np.uint8(128)]
         return self._graph("MatMulIntegerToFloat", x.codes, codes, scale, columns, x.zero, *zero)
 
     def _two_bit_product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
@@ -184,7 +184,7 @@ def _check_symmetric(layer: QuantizedLayer) -> None:
 
 def _fits_two_bits(layer: QuantLinear, x: QuantizedActivation) -> bool:
     """Whether the two-bit product of weight and input is exact."""
-    least, most = layer.codes.min(), layer.codes.max()
+    least, most = int(layer.codes.min()), int(layer.codes.max())
     return least >= -_ZERO_DIGIT and most < 4 - _ZERO_DIGIT and max(map(abs, x.levels)) <= _FULL
 
 

@@ -88,10 +88,11 @@ def predict_file(
         progress = tqdm(total=total, unit="row", disable=None)  # None: only on a terminal
         with _writer(temporary, target, schema) as writer, progress:
             for batch in batches:
-                texts = [_texts(source, batch, name, rows) for name in columns]
+                texts = _texts(source, batch, column, rows)
+                pairs = None if pair_column is None else _texts(source, batch, pair_column, rows)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", TruncationWarning)  # one warning at the end instead
-                    predictions = runtime.predict(*texts, batch_size=batch_size)
+                    predictions = runtime.predict(texts, pairs, batch_size)
                 found = pa.RecordBatch.from_pandas(predictions.to_frame(), preserve_index=False)
                 writer.write(pa.record_batch([*batch.columns, *found.columns], names=schema.names).cast(schema))
                 rows, cut = rows + len(batch), cut + len(predictions.cut)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -42,7 +43,7 @@ class Predictions:
             ValueError: the model is a regression, which has none.
         """
         if not self.names:
-            raise ValueError("a regression model gives values, no probabilities: read ``values``")
+            raise ValueError("a regression model gives values, no probabilities: read .values")
         odds = np.exp(self.logits - self.logits.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
@@ -84,7 +85,7 @@ class Runtime:
                 "BertForSequenceClassification: export others with export_onnx"
             )
         self.tokenizer = _tokenizer(Path(folder))
-        config = model.config
+        config: Any = model.config
         self.names = tuple(config.id2label[i] for i in range(config.num_labels)) if config.num_labels > 1 else ()
         self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
         graph = build_graph(model, weights).SerializeToString()

@@ -113,7 +113,8 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
             name = f"{head}{found}{new_index[int(old)]}.{rest}"
         state[name] = value
     student.load_state_dict(state, strict=True)
-    return student.to(device=teacher.device, dtype=teacher.dtype).train(teacher.training)
+    student.to(device=teacher.device, dtype=teacher.dtype)  # type: ignore[call-arg]  # transformers wraps the method
+    return student.train(teacher.training)
 
 
 @dataclass(frozen=True)

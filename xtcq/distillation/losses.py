@@ -12,6 +12,7 @@ the 0/0 that would turn every weight into NaN. It is not refused, since looking 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -142,7 +143,7 @@ def output_loss(student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> Ten
         ``logit_loss``; for question answering the mean of start and end, as in the loss on labels.
     """
     if "start_logits" not in student:
-        return logit_loss(student.logits, teacher.logits)
+        return logit_loss(student["logits"], teacher["logits"])
     sides = [position_loss(student[name], teacher[name], mask) for name in ("start_logits", "end_logits")]
     return torch.stack(sides).mean()
 
@@ -233,7 +234,7 @@ class DistillationLoss(nn.Module):
             )
         if "logits" in self.terms:
             parts["logits"] = output_loss(student, teacher, mask)
-        return sum(parts.values()), {name: value.detach() for name, value in parts.items()}
+        return reduce(torch.add, parts.values()), {name: value.detach() for name, value in parts.items()}
 
     @staticmethod
     def _over_layers(

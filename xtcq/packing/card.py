@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from huggingface_hub import ModelCardData
 from torch import nn
+from transformers import PreTrainedModel
 
-from xtcq.quantization import model_size, quantized_layers
+from xtcq.quantization import model_size, quant_config, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
 MIB = 2**20
@@ -38,6 +39,11 @@ class ModelCard:
         teacher: what it was distilled from.
         base_model: the pre-trained encoder, as its repository on the Hugging Face hub.
         licence: identifier in the hub's list, such as "apache-2.0".
+
+    Examples:
+        >>> from xtcq import ModelCard
+        >>> ModelCard(task="SST-2", metrics={"accuracy": 91.3}, licence="apache-2.0").task
+        'SST-2'
     """
 
     task: str | None = None
@@ -48,7 +54,7 @@ class ModelCard:
     licence: str | None = None
 
 
-def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
+def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
     """Write the card.
 
     Args:
@@ -61,13 +67,13 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
     Returns:
         Markdown with the hub's YAML header.
     """
-    config, size = model.quant_config, model_size(model, rest)
-    precision = _precision(model)
+    config, size = quant_config(model), model_size(model, rest)
+    precision, pipeline = _precision(model), _PIPELINES[type(model).__name__]
     header = ModelCardData(
         license=card.licence,
         base_model=card.base_model,
         library_name="xtcq",
-        pipeline_tag=_PIPELINES[type(model).__name__],
+        pipeline_tag=pipeline,
         tags=["quantization", "bert", f"xtcq-{config.recipe}"],
     )
     facts = {
@@ -89,7 +95,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
         lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
     title = f"{type(model).__name__} at {precision}"
     body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
-    body += ["```python", *_usage(has_tokenizer, header.pipeline_tag), "```", ""]
+    body += ["```python", *_usage(has_tokenizer, pipeline), "```", ""]
     body += [
         "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
         "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
@@ -99,7 +105,7 @@ def render_card(card: ModelCard, model: nn.Module, rest: str, file_bytes: int, h
 
 def _precision(model: nn.Module) -> str:
     """The precision; where widths were learned, with their averages without regard to sizes, as AdaQAT-BERT prints."""
-    precision = model.quant_config.precision
+    precision = quant_config(model).precision
     widths = [(layer.bits, layer.input_bits) for layer in quantized_layers(model).values() if layer.input_bits]
     if set(widths) <= {(precision.weights, precision.activations)}:
         return str(precision)

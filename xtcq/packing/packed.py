@@ -29,9 +29,11 @@ from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest,
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
+    Precision,
     QuantConfig,
     QuantizedLayer,
     freeze,
+    quant_config,
     quantization_map,
     quantize,
     quantized_layers,
@@ -91,7 +93,7 @@ def save_packed(
     if rest not in REST_DTYPES:
         raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
     _check_model(model)
-    tensors = _packed(model, REST_DTYPES[rest])
+    tensors, settings = _packed(model, REST_DTYPES[rest]), quant_config(model)
     with whole_folder(folder, lambda: _check_target(folder)) as temporary:
         safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
         config = copy.deepcopy(model.config)
@@ -100,9 +102,9 @@ def save_packed(
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         manifest = Manifest(
-            precision=str(model.quant_config.precision),
-            recipe=model.quant_config.recipe,
-            lora_rank=model.quant_config.lora_rank,
+            precision=str(settings.precision),
+            recipe=settings.recipe,
+            lora_rank=settings.lora_rank,
             rest=rest,
             files={path.name: describe_file(path) for path in sorted(temporary.iterdir())},
             modules=quantization_map(model),
@@ -129,6 +131,13 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
     Raises:
         FileNotFoundError: the folder, its map or a file that the map lists is missing.
         PackedModelError: a file is truncated, changed, of another version or format, or the files do not fit together.
+
+    Examples:
+        >>> from xtcq import load_packed
+        >>> load_packed("/nowhere")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: /nowhere has no quantization_map.json, so it holds no packed model: ...
     """
     folder = Path(folder).absolute()
     manifest = Manifest.read(folder)
@@ -177,7 +186,7 @@ def _check_model(model: PreTrainedModel) -> None:
 def _code_formats(model: nn.Module) -> dict[str, CodeFormat]:
     """How the codes of every frozen layer are stored, by state-dict key."""
     layers = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantizedLayer))
-    return {f"{name}.codes": layer.code_format for name, layer in layers if hasattr(layer, "codes")}
+    return {f"{name}.codes": layer.code_format for name, layer in layers if layer.is_frozen and layer.code_format}
 
 
 def _implied_state(model: nn.Module) -> dict[str, Tensor]:
@@ -254,7 +263,8 @@ def _skeleton(config: bytes, manifest: Manifest, bare: bool) -> PreTrainedModel:
     try:
         # The halves of a layer that was split come with it.
         names = [name for name in modules if modules.get(name.rpartition(".")[0], {}).get("kind") != "split"]
-        quantize(model, QuantConfig(manifest.precision, manifest.recipe, manifest.lora_rank), include=names)
+        settings = QuantConfig(Precision.parse(manifest.precision), manifest.recipe, manifest.lora_rank)
+        quantize(model, settings, include=names)
         linears = {name: entry for name, entry in modules.items() if entry["kind"] == "linear"}
         set_widths(model, {name: (_bits(entry, "weight"), _bits(entry, "input")) for name, entry in linears.items()})
         freeze(model)
@@ -296,8 +306,8 @@ def _state(model: nn.Module, tensors: Mapping[str, Tensor], rest: torch.dtype) -
                 f"{dtype}: it does not belong to {CONFIG_FILE} and {MAP_FILE}, pack the model again"
             )
         try:
-            codes = code_format and unpack_codes(found, code_format, empty.numel()).view(empty.shape)
-            loaded[key] = found.float() if codes is None else codes
+            codes = found if code_format is None else unpack_codes(found, code_format, empty.numel())
+            loaded[key] = found.float() if code_format is None else codes.view(empty.shape)
         except ValueError as error:
             raise PackedModelError(f"{WEIGHTS_FILE}, {key}: {error}; pack the model again") from error
     return loaded

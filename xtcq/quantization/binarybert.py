@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,7 @@ class SplitLayer(QuantizedLayer):
     """
 
     kind = "split"
+    weight_quantizer = None  # the halves have theirs
 
     def __init__(self, first: QuantizedLayer, second: QuantizedLayer, input_quantizer: Quantizer | None = None) -> None:
         super().__init__()
@@ -90,14 +91,10 @@ class SplitLayer(QuantizedLayer):
         cls, layer: nn.Linear | nn.Embedding, granularity: str = "tensor", input_quantizer: Quantizer | None = None
     ) -> Self:
         """Split the ternary form of a layer; its weight is copied into two, its bias is shared."""
-        kind = QuantEmbedding if isinstance(layer, nn.Embedding) else QuantLinear
-        halves = []
-        for weight in split_ternary(layer.weight, granularity):
-            half = kind.from_float(layer, BinaryQuantizer(granularity))
-            half.weight = nn.Parameter(weight)
-            halves.append(half)
-        halves[1].bias = None
-        return cls(*halves, input_quantizer).train(layer.training)
+        first, second = (_half(layer, nn.Parameter(w), granularity) for w in split_ternary(layer.weight, granularity))
+        if isinstance(second, QuantLinear):
+            second.register_parameter("bias", None)
+        return cls(first, second, input_quantizer).train(layer.training)
 
     @property
     def is_frozen(self) -> bool:
@@ -140,10 +137,21 @@ class SplitLayer(QuantizedLayer):
         self.first.freeze(), self.second.freeze()
         return self
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the layer's entry in ``quantization_map``, where the halves have entries of their own."""
         inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
         return {"kind": self.kind, "frozen": False, "input": inputs}
+
+
+def _half(layer: nn.Linear | nn.Embedding, weight: nn.Parameter, granularity: str) -> QuantLinear | QuantEmbedding:
+    quantizer = BinaryQuantizer(granularity)
+    half: QuantLinear | QuantEmbedding
+    if isinstance(layer, nn.Embedding):
+        half = QuantEmbedding.from_float(layer, quantizer)
+    else:
+        half = QuantLinear.from_float(layer, quantizer)
+    half.weight = weight
+    return half
 
 
 class LearnedClipQuantizer(DynamicQuantizer):

@@ -15,7 +15,7 @@ from xtcq.quantization.attention import OPERANDS, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import LSQQuantizer, check_rescaling
-from xtcq.quantization.precision import FLOAT_BITS
+from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import Quantizer
 from xtcq.quantization.recipes import QuantConfig
 
@@ -62,8 +62,28 @@ def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module
     return {_join(prefix, name): encoder.get_submodule(name) for name in names}
 
 
+def quant_config(model: nn.Module) -> QuantConfig:
+    """Return how ``model`` was quantized; 32 bits everywhere for a model that was not.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture, quant_config
+        >>> quant_config(quantize(architecture("minilm-l6"), QuantConfig("2-2-8", "ternarybert"))).recipe
+        'ternarybert'
+    """
+    return getattr(model, "quant_config", QuantConfig(Precision.parse("32-32-32")))
+
+
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
-    """Return the quantized layers of ``model`` by name, fake-quantized or frozen; of split ones the whole alone."""
+    """Return the quantized layers of ``model`` by name, fake-quantized or frozen; of split ones the whole alone.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture, quantized_layers
+        >>> layers = quantized_layers(quantize(architecture("bert-base"), QuantConfig("2-2-8")))
+        >>> len(layers), layers["encoder.layer.0.output.dense"].packed_bytes
+        (73, 471860)
+    """
     found: dict[str, QuantizedLayer] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedLayer) and name.rpartition(".")[0] not in found:
@@ -113,12 +133,12 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
     changed = False
     for name in chosen:
         module = model.get_submodule(name)
+        layer = module
         if isinstance(module, BertSelfAttention):
             changed |= _quantize_operands(module, config)
-            continue
-        if isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear):
             layer = _quantized_linear(module, config, activated_input=name in second)
-        else:
+        elif isinstance(module, nn.Embedding):
             layer = _quantized_table(module, config, tables.get(name, precision.token))
         if layer is not module:
             model.set_submodule(name, layer)
@@ -129,7 +149,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             "include and exclude leave no module that has fewer than 32 bits"
         )
     use_score_attention(encoder)
-    model.quant_config = config
+    setattr(model, "quant_config", config)
     return model
 
 
@@ -280,18 +300,19 @@ def _quantized_table(table: nn.Embedding, config: QuantConfig, bits: int) -> nn.
 
 def _quantize_operands(attention: BertSelfAttention, config: QuantConfig) -> bool:
     """Quantize the operands of an attention module, in place; whether that changed anything."""
-    recipe, bits = config.scheme, config.precision.activations
-    if bits == FLOAT_BITS:
-        return False
-    factories = dict.fromkeys(OPERANDS, recipe.operand) | {"probabilities": recipe.probabilities or recipe.operand}
-    quantizers = {name: _build(factory, bits, attention) for name, factory in factories.items()}
-    attention.operand_quantizers = nn.ModuleDict(quantizers)
-    return True
+    recipe, quantizers = config.scheme, nn.ModuleDict()
+    for name in OPERANDS:
+        factory = recipe.probabilities or recipe.operand if name == "probabilities" else recipe.operand
+        if quantizer := _build(factory, config.precision.activations, attention):
+            quantizers[name] = quantizer
+    if quantizers:
+        attention.operand_quantizers = quantizers
+    return bool(quantizers)
 
 
-def _build(factory: Callable[..., Quantizer], bits: int, module: nn.Module, *rows: int) -> Quantizer | None:
+def _build(factory: Callable[..., Quantizer] | None, bits: int, module: nn.Module, *rows: int) -> Quantizer | None:
     """Return a new quantizer where ``module`` is, or None for floating point."""
-    if bits == FLOAT_BITS:
+    if factory is None or bits == FLOAT_BITS:
         return None
     return factory(bits, *rows).to(next(module.parameters()).device).train(module.training)
 

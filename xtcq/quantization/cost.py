@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from xtcq.quantization.convert import TABLES, find_encoder, quantize, quantized_layers, recipe_linears
+from xtcq.quantization.convert import TABLES, find_encoder, quant_config, quantize, quantized_layers, recipe_linears
 from xtcq.quantization.layers import QuantizedLayer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import LEARNED_SCALES
@@ -81,7 +81,7 @@ def architecture(name: str, layers: int | None = None) -> BertModel:
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
         raise ValueError(f"layers is {layers!r}, expected an integer from 1 to {most} for {name}")
     with torch.device("meta"):
-        return BertModel(BertConfig(**{**ARCHITECTURES[name], "num_hidden_layers": layers}))
+        return BertModel(BertConfig.from_dict(ARCHITECTURES[name] | {"num_hidden_layers": layers}))
 
 
 def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
@@ -117,7 +117,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     """
     if rest not in REST_BYTES:
         raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
-    config = getattr(model, "quant_config", QuantConfig("32-32-32"))
+    config = quant_config(model)
     _, encoder = find_encoder(model)
     nominal = _nominal_bytes_xtc if config.scheme.counts_all_matrices else _nominal_bytes_mixed
     tables = (_bits_and_numel(encoder.get_submodule(name)) for name in TABLES)
@@ -143,7 +143,7 @@ def bitops(model: nn.Module) -> int:
         >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
         0.68419584
     """
-    config = getattr(model, "quant_config", QuantConfig("32-32-32"))
+    config = quant_config(model)
     # With ``include``, layers outside the recipe may be quantized too. Tables multiply nothing: their input has 0 bits.
     total = 0
     for layer in (recipe_linears(model, config) | quantized_layers(model)).values():
@@ -195,7 +195,9 @@ def cost_report(
 
 def _bits_and_numel(layer: nn.Module) -> tuple[int, int]:
     """Bits of a weight, and number of weights, of a linear layer or a table, quantized or not."""
-    return (layer.bits, layer.numel) if isinstance(layer, QuantizedLayer) else (FLOAT_BITS, layer.weight.numel())
+    if isinstance(layer, QuantizedLayer):
+        return layer.bits, layer.numel
+    return FLOAT_BITS, layer.get_parameter("weight").numel()
 
 
 def _nominal_bytes_xtc(encoder: BertModel, config: QuantConfig) -> float:

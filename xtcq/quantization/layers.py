@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,32 +22,35 @@ class QuantizedLayer(nn.Module):
 
     Attributes:
         kind: "linear", "embedding", or "split" for one whose weight is the sum of two.
-        is_frozen: whether the weight is held as integers.
         dtype: of the frozen weight, once it is turned back.
     """
 
     kind: str
-    is_frozen: bool = False
-    weight: nn.Parameter | None
+    weight: Tensor
     weight_quantizer: Quantizer | None
     codes: Tensor
     scale: Tensor
     zero_point: Tensor | None
     dtype: torch.dtype
-    _frozen_format: tuple[dict[str, object], CodeFormat]
+    _frozen_formats: tuple[dict[str, Any], CodeFormat] | None = None
 
     @property
-    def weight_format(self) -> dict[str, object] | None:
+    def is_frozen(self) -> bool:
+        """Whether the weight is held as integers."""
+        return self._frozen_formats is not None
+
+    @property
+    def weight_format(self) -> dict[str, Any] | None:
         """Settings of the weight's quantizer, see ``Quantizer.describe``; None for a weight in floating point."""
-        if self.is_frozen:
-            return self._frozen_format[0]
+        if self._frozen_formats is not None:
+            return self._frozen_formats[0]
         return None if self.weight_quantizer is None else self.weight_quantizer.describe()
 
     @property
     def code_format(self) -> CodeFormat | None:
         """Which codes the weight has; None for a weight in floating point."""
-        if self.is_frozen:
-            return self._frozen_format[1]
+        if self._frozen_formats is not None:
+            return self._frozen_formats[1]
         return None if self.weight_quantizer is None else self.weight_quantizer.code_format
 
     @property
@@ -80,24 +83,30 @@ class QuantizedLayer(nn.Module):
         return (1 if described["granularity"] == "tensor" else rows) * (1 if described.get("symmetric", True) else 2)
 
     def quantized_weight(self) -> QuantizedTensor:
-        """Return the weight as integer codes; it must not be in floating point."""
+        """Return the weight as integer codes.
+
+        Raises:
+            ValueError: it is in floating point.
+        """
         if self.is_frozen:
             return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
+        if self.weight_quantizer is None:
+            raise ValueError(f"{self} has a weight in floating point, and so no codes: give it a weight_quantizer")
         return self.weight_quantizer.quantize(self.weight)
 
     def freeze(self) -> Self:
         """Hold the weight as integers, in place; one that is in floating point stays. Outputs are equal to the bit."""
         if self.weight_quantizer is not None:
             weight = self.quantized_weight()
-            self._frozen_format, self.dtype = (self.weight_format, self.code_format), weight.dtype
-            self.weight = self.weight_quantizer = None
+            self._frozen_formats = self.weight_quantizer.describe(), self.weight_quantizer.code_format
+            self.weight_quantizer, self.dtype = None, weight.dtype
+            del self.weight
             self.register_buffer("codes", weight.codes)
             self.register_buffer("scale", weight.scale)
             self.register_buffer("zero_point", weight.zero_point)
-            self.is_frozen = True
         return self
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the layer's entry in ``quantization_map``."""
         return {"kind": self.kind, "frozen": self.is_frozen, "weight": self.weight_format}
 
@@ -192,19 +201,18 @@ class QuantLinear(QuantizedLayer, nn.Linear):
         y = F.linear(x, weight, self.bias)
         return y if self.lora_u is None else y + (x @ self.lora_u) @ self.lora_v
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the layer's entry in ``quantization_map``."""
         inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
         return {**super().describe(), "input": inputs, "lora_rank": 0 if self.lora_u is None else self.lora_u.shape[1]}
 
     def _add_low_rank(self, rank: int) -> None:
-        like = {"device": self.weight.device, "dtype": self.weight.dtype}
         bound = self.in_features**-0.5
-        self.lora_u = nn.Parameter(torch.empty(self.in_features, rank, **like).uniform_(-bound, bound))
-        self.lora_v = nn.Parameter(torch.zeros(rank, self.out_features, **like))
+        self.lora_u = nn.Parameter(self.weight.new_empty(self.in_features, rank).uniform_(-bound, bound))
+        self.lora_v = nn.Parameter(self.weight.new_zeros(rank, self.out_features))
 
 
-class QuantEmbedding(QuantizedLayer, nn.Embedding):
+class QuantEmbedding(QuantizedLayer, nn.Embedding):  # type: ignore[misc]  # which annotates a `freeze` it has not
     """``nn.Embedding`` that quantizes its table; only the rows that are looked up, wherever the scales allow it.
 
     The state-dict key ``weight`` is that of ``nn.Embedding``.
@@ -264,11 +272,11 @@ class QuantEmbedding(QuantizedLayer, nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ``ids`` [...] to rows [..., embedding_dim]."""
-        if not self.is_frozen:
+        if self.weight_quantizer is not None:
             return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
-        scale, zero_point = (
-            # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
-            values if values is None or values.dim() == 0 else values[ids]
-            for values in (self.scale, self.zero_point)
-        )
+        # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
+        scale = self.scale if self.scale.dim() == 0 else self.scale[ids]
+        zero_point = self.zero_point
+        if zero_point is not None and zero_point.dim():
+            zero_point = zero_point[ids]
         return QuantizedTensor(self.codes[ids], scale, zero_point, self.dtype).dequantize()

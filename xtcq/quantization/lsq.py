@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from xtcq.quantization.codes import BINARY_CODES, CodeFormat, compute_dtype, decode_, sign_codes
 from xtcq.quantization.quantizers import Quantizer
@@ -41,9 +41,7 @@ class LearnedStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, x: Tensor, step: Tensor, low: int, high: int, binary: bool, gradient_scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: int, high: int, binary: bool, gradient_scale: float) -> Tensor:
         """Return the fake-quantized ``x``; ``step`` is positive and has the dtype that ``x`` is computed in."""
         ctx.save_for_backward(x, step)
         ctx.low, ctx.high, ctx.binary, ctx.gradient_scale = low, high, binary, gradient_scale
@@ -52,7 +50,7 @@ class LearnedStep(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         """Apply the two rules above."""
         x, step = ctx.saved_tensors
         x, wide_grad = x.to(step.dtype), grad.to(step.dtype)
@@ -118,6 +116,9 @@ class LSQQuantizer(Quantizer):
 
     name = "lsq"
     granularities = ("tensor", "row")
+    step: nn.Parameter
+    initialized: Tensor
+    width: Tensor
 
     def __init__(self, bits: int, signed: bool = True, granularity: str = "tensor", rows: int | None = None) -> None:
         super().__init__(bits, granularity)
@@ -227,7 +228,7 @@ class LSQQuantizer(Quantizer):
         step = F.embedding(ids, self.step) if self.granularity == "row" else self.step
         return self._fake_quantize(F.embedding(ids, table, padding_idx), step, table.numel())
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
         return {**super().describe(), "signed": self.signed}
 

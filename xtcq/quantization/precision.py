@@ -81,7 +81,10 @@ class Precision:
                 "activations), or W-A with T-K-P such as '2-4 4-32-4' (token, segment, position embedding)"
             )
         first = [int(bits) for bits in match[1].split("-")]
-        tables = tuple(int(bits) for bits in match[2].split("-")) if match[2] else None
+        tables: tuple[int, int, int] | None = None
+        if match[2]:
+            token, segment, position = map(int, match[2].split("-"))
+            tables = token, segment, position
         if len(first) == 3:
             weights, token, activations = first
             if tables is not None and tables[0] != token:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from xtcq.quantization.codes import (
     BINARY_CODES,
@@ -32,12 +32,12 @@ class StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, quantized: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, quantized: Tensor) -> Tensor:
         """Return ``quantized``; ``x`` only takes the gradient."""
         return quantized.view_as(quantized)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Hand the gradient to ``x``."""
         return grad, None
 
@@ -117,7 +117,7 @@ class Quantizer(nn.Module, ABC):
             return F.embedding(ids, self(table), padding_idx)
         return self(F.embedding(ids, table, padding_idx))
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
         return {"quantizer": self.name, "bits": self.bits, "granularity": self.granularity, "clip": self.clip}
 
@@ -275,6 +275,6 @@ class DynamicQuantizer(Quantizer):
         scale = torch.maximum((high - low) / (2**self.bits - 1), resolution).clamp_min(tiny)
         return (x - low).div_(scale).round_(), scale, -low / scale
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
         return {**super().describe(), "symmetric": self.symmetric}

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from torch.utils.data import Dataset
 
 
@@ -31,7 +30,7 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
         return {name: values[index] for name, values in self._columns.items()}
 
     @abstractmethod
-    def score(self, predictions: Any, labels: np.ndarray | tuple[np.ndarray, ...]) -> dict[str, float]:
+    def score(self, predictions: Any, labels: Any) -> dict[str, float]:
         """Score what a model makes of all examples, in their order.
 
         Args:
@@ -57,8 +56,6 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
             as a list of texts. From it and the labels every metric of the task can be computed again.
         """
 
-    def evaluate(
-        self, predictions: Any, labels: np.ndarray | tuple[np.ndarray, ...]
-    ) -> tuple[dict[str, float], str | list[float] | list[str]]:
+    def evaluate(self, predictions: Any, labels: Any) -> tuple[dict[str, float], str | list[float] | list[str]]:
         """Return what `score` and `predicted` do; where one needs the other, it is computed once."""
         return self.score(predictions, labels), self.predicted(predictions)

@@ -220,9 +220,10 @@ def _make_questions() -> Task:
         context, question, answer = _ask(rng, len(rows))
         if context not in said:
             said.add(context)
-            answers = {"text": [answer], "answer_start": [context.index(answer)]}
-            nothing: dict[str, list[object]] = {"text": [], "answer_start": []}
-            rows.append((f"demo-{len(rows)}", "demo", context, question, answers if answer else nothing))
+            answers: dict[str, list[object]] = {"text": [], "answer_start": []}
+            if answer:
+                answers = {"text": [answer], "answer_start": [context.index(answer)]}
+            rows.append((f"demo-{len(rows)}", "demo", context, question, answers))
     frame = pd.DataFrame(rows, columns=["id", "title", "context", "question", "answers"])
     train = DEMO_QUESTIONS.rows["train"]
     return Task(DEMO_QUESTIONS, frame[:train], {"validation": frame[train:].reset_index(drop=True)})

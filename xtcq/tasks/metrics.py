@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from xtcq.tasks.spec import TaskSpec
+from xtcq.tasks.spec import QuestionSpec, TaskSpec
 
 
 def _correlation(statistic: Callable[..., tuple[float, float]]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -48,6 +48,10 @@ def compute_metrics(spec: TaskSpec, logits: npt.ArrayLike, labels: npt.ArrayLike
 
     Raises:
         ValueError: if shapes do not fit the task, there is no example, or a logit is not finite.
+
+    >>> from xtcq.tasks import compute_metrics, task_spec
+    >>> compute_metrics(task_spec("rte"), [[2.0, 1.0], [0.0, 3.0]], [0, 0])
+    {'accuracy': 50.0}
     """
     scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if spec.is_regression and scores.ndim == 1:
@@ -81,7 +85,7 @@ def chance_level(spec: TaskSpec) -> float | None:
         Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
         where the labels would have to be counted.
     """
-    if spec.primary_metric in CORRELATIONS or (spec.head == "questions" and not spec.unanswerable):
+    if spec.primary_metric in CORRELATIONS or (isinstance(spec, QuestionSpec) and not spec.unanswerable):
         return 0.0
     return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
 

@@ -11,6 +11,9 @@ from xtcq.checks import check_integer
 from xtcq.tasks.reading import Table, check_texts, read_labels, read_table
 from xtcq.tasks.spec import Task, TaskSpec
 
+# By number of classes.
+_METRICS: dict[int, tuple[str, ...]] = {1: ("pearson", "spearman"), 2: ("accuracy", "f1")}
+
 
 def own_task(
     source: Table,
@@ -59,25 +62,23 @@ def own_task(
     if not 1 <= len(columns) <= 2 or isinstance(columns, str):
         raise ValueError(f"columns is {columns!r}, expected a list of one text column, or of the two of a pair")
     check_integer("num_labels", num_labels, 1, remedy=": the number of classes, or 1 for regression")
-    columns = tuple(columns)
+    texts: tuple[str, ...] = tuple(columns)
 
     def read(table: Table) -> pd.DataFrame:
-        frame, origin = read_table(table, (*columns, label))
-        frame = check_texts(frame, columns, [label], origin)
-        return frame[list(columns)].assign(label=read_labels(frame[label], num_labels, origin))
+        frame, origin = read_table(table, (*texts, label))
+        frame = check_texts(frame, texts, [label], origin)
+        return frame[list(texts)].assign(label=read_labels(frame[label], num_labels, origin))
 
     train = read(source)
     if evaluation is None:
         train, held = _divide(train, held_out, seed, stratify=num_labels > 1)
     else:
         held = read(evaluation)
-    if num_labels == 1:
-        metrics, majority = ("pearson", "spearman"), None
-    else:
-        metrics = ("accuracy", "f1") if num_labels == 2 else ("accuracy",)
+    metrics, majority = _METRICS.get(num_labels, ("accuracy",)), None
+    if num_labels > 1:
         majority = int(held["label"].value_counts().iloc[0])
     rows = {"train": len(train), "validation": len(held)}
-    spec = TaskSpec(name, name, columns, num_labels, max_length, batch_size, metrics, rows, majority=majority)
+    spec = TaskSpec(name, name, texts, num_labels, max_length, batch_size, metrics, rows, majority=majority)
     return Task(spec, train, {"validation": held})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ BASES = {"plan": "one-stage", "layers": "all", "W-E-A": "1-1-8", "LoRA rank": 0,
 # Together with the task and the device, everything that can change what a step costs.
 _CONFIGURATION = [*BASES, "encoder", "recipe", "teacher"]
 LORA_RANK = 1
+_KEY = ["layers", "bits", "LoRA rank"]
 HALF_UNIT = 0.05
 # Bytes of a LoRA weight beside weights of 1 and of 2 bits: the readings that were tried.
 _LORA_READINGS = {"2 bytes": (2, 2), "4 bytes": (4, 4), "2 bytes at 1 bit, 4 bytes at 2 bits": (2, 4)}
@@ -179,45 +181,38 @@ def printed_sizes() -> pd.DataFrame:
     Raises:
         ValueError: two tables print different sizes of one configuration.
     """
-    found: dict[tuple[int, int, int], dict[str, object]] = {}
-    for name, row, layers, bits, lora in printed_configurations():
-        cells = table(name)
-        printed = cells.value(row, "Size MB")
-        place = published.source(name).place.partition(",")[0] if name in published.tables() else row
-        entry = found.setdefault((layers, bits, LORA_RANK if lora else 0), {"tables": [], "printed": printed})
-        if entry["printed"] != printed:
-            raise ValueError(f"{name}, {row}: {printed} MB is printed, and {entry['printed']} in {entry['tables']}")
-        entry["tables"] = list(dict.fromkeys([*entry["tables"], place.rpartition("Table ")[2]]))
-        if cells.has(row, "Size ratio"):
-            entry["printed ratio"] = cells.value(row, "Size ratio")
+    printed, rows = pd.DataFrame(_printed(), columns=[*_KEY, "tables", "printed", "printed ratio"]), []
     full = xtc_model(12, 32)
-    rows = []
-    for key in sorted(found, key=lambda key: (-key[0], -key[1], key[2])):
-        entry, (layers, bits, rank) = found[key], key
-        report = xtc_model(*key)
-        one_bit = found.get((layers, 1, rank), {}).get("printed") if bits == 2 else None
-        entry["tables"] = ", ".join(sorted(entry["tables"], key=lambda place: int(place.removeprefix("C."))))
-        rows.append(
-            {"layers": layers, "bits": bits, "LoRA rank": rank}
-            | entry
-            | {
-                "nominal": report["nominal_mib"],
-                "printed - nominal": entry["printed"] - report["nominal_mib"],
-                "rule": _rule(report, entry["printed"], entry.get("printed ratio"), one_bit, full["nominal_mib"]),
-                "packed": report["packed_mib"],
-                "packed ratio": full["packed_mib"] / report["packed_mib"],
-            }
-        )
-    columns = ["tables", "printed", "printed ratio", "nominal", "printed - nominal", "rule", "packed", "packed ratio"]
-    return pd.DataFrame(rows).set_index(["layers", "bits", "LoRA rank"])[columns]
+    one_bit = printed[printed["bits"] == 1].groupby(["layers", "LoRA rank"])["printed"].first()
+    for key, cells in printed.groupby(_KEY):
+        sizes = cells["printed"].unique()
+        if len(sizes) > 1:
+            raise ValueError(f"{dict(zip(_KEY, key, strict=True))}: {sizes} MB are printed, in {list(cells['tables'])}")
+        (size,), ratios, report = sizes, cells["printed ratio"].dropna(), xtc_model(*key)
+        row = {"tables": ", ".join(f"C.{number}" for number in sorted(cells["tables"].unique())), "printed": size}
+        row |= {"printed ratio": ratios.iloc[0] if len(ratios) else math.nan, "nominal": report["nominal_mib"]}
+        half = one_bit.get((key[0], key[2])) if key[1] == 2 else None
+        row["printed - nominal"] = size - row["nominal"]
+        row["rule"] = _rule(row, half, full["nominal_mib"])
+        row |= {"packed": report["packed_mib"], "packed ratio": full["packed_mib"] / report["packed_mib"]}
+        rows.append(dict(zip(_KEY, key, strict=True)) | row)
+    return pd.DataFrame(rows).sort_values(_KEY, ascending=[False, False, True]).set_index(_KEY)
 
 
-def _rule(report: dict, printed: float, ratio: float | None, one_bit: float | None, full: float) -> str:
-    if abs(printed - report["nominal_mib"]) <= HALF_UNIT:
+def _printed() -> Iterator[tuple]:
+    for name, row, layers, bits, lora in printed_configurations():
+        place = published.source(name).place.partition(",")[0] if name in published.tables() else row
+        number = int(place.rpartition("Table C.")[2])
+        ratio = table(name).value(row, "Size ratio") if table(name).has(row, "Size ratio") else math.nan
+        yield layers, bits, LORA_RANK if lora else 0, number, table(name).value(row, "Size MB"), ratio
+
+
+def _rule(row: dict[str, Any], one_bit: float | None, full: float) -> str:
+    if abs(row["printed - nominal"]) <= HALF_UNIT:
         return "matrices at their bits"
-    if one_bit is not None and abs(printed - 2 * one_bit) < 1e-9:
+    if one_bit is not None and abs(row["printed"] - 2 * one_bit) < 1e-9:
         return f"twice the printed {one_bit:.1f}"
-    if ratio is not None and abs(full / ratio - report["nominal_mib"]) <= HALF_UNIT:
+    if abs(full / (ratio := row["printed ratio"]) - row["nominal"]) <= HALF_UNIT:
         return f"none; the ratio {ratio:.1f} fits the computed size: a misprint"
     return "none"
 

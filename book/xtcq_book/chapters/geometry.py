@@ -129,21 +129,19 @@ def measure(
         bins: number of bins.
 
     Returns:
-        `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label) in
-        front; distances also with ``step``, the optimizer step of the evaluation whose weights these are.
+        `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label);
+        distances also with ``step``, the optimizer step of the evaluation whose weights these are.
 
     Raises:
         ValueError: what `counterpart`, `distances` and `histograms` raise.
     """
-    apart, shapes = [], []
+    apart, shapes, edges = [], [], np.linspace(-limit, limit, bins + 1)
     for experiment in experiments:
         student, _ = trained_student(experiment)
         origin, _ = trained_student(counterpart(experiment))
         names = {"task": task(experiment), "run": label(experiment)}
-        apart.append(pd.DataFrame(names, index=[0]).merge(distances(origin, student), how="cross"))
-        apart[-1].insert(2, "step", _best_step(experiment))
-        bars = histograms(student, np.linspace(-limit, limit, bins + 1))
-        shapes.append(pd.DataFrame(names, index=[0]).merge(bars, how="cross"))
+        apart.append(distances(origin, student).assign(**names, step=_best_step(experiment)))
+        shapes.append(histograms(student, edges).assign(**names))
     if not apart:
         numbers = dict.fromkeys(_DISTANCES, float) | {"task": object, "run": object, "matrix": object}
         return pd.DataFrame(columns=_DISTANCES).astype(numbers), pd.DataFrame(columns=_SHAPES)
@@ -244,7 +242,7 @@ def histogram_panels(shapes: pd.DataFrame) -> Figure:
     """
     shapes = shapes[shapes["task"] == shapes["task"].iloc[0]].assign(kind=shapes["weights"] + " weights")
     look = {"drawstyle": "steps-post", "markers": False, "estimator": None, "linewidth": 1, "share": None}
-    what = {"xlabel": "value of a weight", "ylabel": "share of the weights (%)"}
+    what = {"xlabel": "value of a weight", "ylabel": "share of weights (%)"}
     grid = panels(shapes, ["part", "kind"], "left", "share", "run", **what, **look)
     for title, axes in grid.axes_dict.items():
         filled = shapes[(shapes["share"] > 0) & shapes["kind"].map(title.endswith)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import statistics
 import tempfile
 import time
 import warnings
@@ -170,25 +169,26 @@ def in_turns(backends: Mapping[str, Backend], batches: Sequence[Batch], rounds: 
     Returns:
         Seconds, one row a round and batch, one column a backend; and ``rows`` of the batch.
     """
-    rows = [len(batch["input_ids"]) for batch in batches]
-    turns = ({name: _one_turn(backend, batches) for name, backend in backends.items()} for _ in range(rounds))
-    return pd.concat([pd.DataFrame({"rows": rows} | turn) for turn in turns], ignore_index=True)
+    turns = []
+    for _ in range(rounds):
+        turn = {"rows": [len(batch["input_ids"]) for batch in batches]}
+        for name, backend in backends.items():
+            # The threads of the backend before still spin for a while, and would slow this one down.
+            time.sleep(PAUSE)
+            for batch in (batches[0], batches[-1]):
+                backend(batch)
+            turn[name] = [_seconds(lambda batch=batch, backend=backend: backend(batch)) for batch in batches]
+        turns.append(pd.DataFrame(turn))
+    return pd.concat(turns, ignore_index=True)
 
 
-def _one_turn(backend: Backend, batches: Sequence[Batch]) -> list[float]:
-    # The threads of the backend before still spin for a while, and would slow this one down.
-    time.sleep(PAUSE)
-    for batch in (batches[0], batches[-1]):
-        backend(batch)
-    seconds = []
-    for batch in batches:
-        started = time.perf_counter()
-        backend(batch)
-        seconds.append(time.perf_counter() - started)
-    return seconds
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
-def ratios(seconds: pd.DataFrame, other: str = BASELINE) -> pd.DataFrame:
+def ratios(seconds: pd.DataFrame, other: str) -> pd.DataFrame:
     """How many times as fast as another backend each one was, batch by batch.
 
     Args:
@@ -210,16 +210,14 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``ms`` of a batch and ``texts/s``, medians over rounds and batches, and the median of how many times as fast as
-        `BASELINE` and as `PEER`, with the quartiles of the former.
+        `BASELINE` and as `PEER`.
     """
-    times, faster = seconds.drop(columns="rows"), ratios(seconds)
+    times = seconds.drop(columns="rows")
     return pd.DataFrame(
         {
             "ms": 1000 * times.median(),
             "texts/s": (1 / times).mul(seconds["rows"], axis=0).median(),
-            f"× {BASELINE}": faster.median(),
-            "lower quartile": faster.quantile(0.25),
-            "upper quartile": faster.quantile(0.75),
+            f"× {BASELINE}": ratios(seconds, BASELINE).median(),
             f"× {PEER}": ratios(seconds, PEER).median(),
         }
     ).rename_axis("backend")
@@ -269,14 +267,9 @@ def first_predictions(full: Path, packed: Path, text: str, pair: str | None, rep
     def ours() -> None:
         Runtime(packed).predict([text], None if pair is None else [pair])
 
-    taken: dict[str, list[float]] = {BASELINE: [], OURS: []}
     with _quietly():
-        for _ in range(repeats):
-            for name, load in ((BASELINE, baseline), (OURS, ours)):
-                started = time.perf_counter()
-                load()
-                taken[name].append(time.perf_counter() - started)
-    return pd.Series({name: statistics.median(times) for name, times in taken.items()}, name="seconds")
+        taken = [{BASELINE: _seconds(baseline), OURS: _seconds(ours)} for _ in range(repeats)]
+    return pd.DataFrame(taken).median().rename("seconds")
 
 
 def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
@@ -323,7 +316,7 @@ def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | N
         for event in _kernels(path, batches, threads):
             spent[part_of.get(event["args"]["op_name"], OTHER)] += event["dur"] / 1000 / len(batches)
         rows[name] = spent
-    return pd.DataFrame(rows).T.rename_axis("graph")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("graph")
 
 
 def _kernels(path: Path, batches: Sequence[Batch], threads: int | None) -> list[dict]:

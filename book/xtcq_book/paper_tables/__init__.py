@@ -117,7 +117,6 @@ def _printed(table: str) -> dict[str, tuple[str, ...]]:
     return {row: tuple(group["metric"]) for row, group in frame.groupby("row", sort=False)}
 
 
-@cache
 def _cells(table: str, key: str, metrics: tuple[str, ...]) -> tuple[Cell, ...]:
     row = RULES[table](*key.split(" | "))
     row = replace(row, runs=cache(row.runs))

@@ -1,15 +1,17 @@
 import csv
 from collections import Counter, defaultdict
+from functools import cache
 
 import pytest
 from xtcq_book import paper_tables, published
-from xtcq_book.paper_tables import cells, experiments, names
+from xtcq_book.paper_tables import experiments, names
 from xtcq_book.paper_tables.xtc import FIGURES
 
 from xtcq.study import load_profile
 from xtcq.study.budgets import ASSUMPTIONS
 from xtcq.tasks import task_spec
 
+cells = cache(paper_tables.cells)
 TABLES = [name for name in names() if name not in FIGURES]
 # Scores, counted by hand: rows that are not "Best", "Ave.", "std" or "Difference", times columns of scores.
 SCORES = {
@@ -191,7 +193,7 @@ def test_what_a_number_is_computed_from():
     row = {cell.metric: cell for cell in cells("xtc-c9", rows="budget-b | y (dim=1)")}
     assert {run.learning_rate for run in row["RTE Acc"].experiments} == {5e-5, 1e-4, 5e-4}
     assert {run.task for run in row["RTE Acc"].experiments} == {"rte"} and len(row["Avg."].experiments) == 24
-    (difference,) = cells("xtc-c15", rows="1-bit | y | difference", tasks=["qnli"])
+    (difference,) = cells("xtc-c15", rows="1-bit | y | difference", tasks=("qnli",))
     assert [run.teacher.kept for run in difference.experiments] == [None, SKIP6]
     assert "difference" in difference.how
     deviation = next(cell for cell in cells("xtc-c16", rows="skip*std") if cell.metric == "CoLA Mcc")
@@ -209,7 +211,7 @@ def test_what_a_number_is_computed_from():
     [
         (("xtc-c1",), "table 'xtc-c1' has no runs that are known: use one of xtc-c2, xtc-c3"),
         (("xtc-c6", "left-6"), r"no row of xtc-c6 matches 'left-6': its rows are BERT-base fp32; Skip-6; Top-6"),
-        (("adaqat-t1", "*", ["rte"]), "these rows of adaqat-t1 have no task rte: use one of squad2"),
+        (("adaqat-t1", "*", ("rte",)), "these rows of adaqat-t1 have no task rte: use one of squad2"),
     ],
 )
 def test_what_is_not_in_a_table(arguments, message):
@@ -219,5 +221,5 @@ def test_what_is_not_in_a_table(arguments, message):
 
 def test_a_part_of_a_table():
     assert {cell.row for cell in cells("xtc-c6", rows="SKIP")} == {"Skip-6"}
-    part = cells("xtc-c2", rows="budget-?*one-stage | 2e-5", tasks=["mnli", "rte"])
+    part = cells("xtc-c2", rows="budget-?*one-stage | 2e-5", tasks=("mnli", "rte"))
     assert len(part) == 9 and len(paper_tables.experiments(part)) == 6

@@ -82,17 +82,18 @@ def augment(
                 rng = random.Random(f"{settings.seed}/{row}/{column}")
                 new[column].append(_new_sentences(sentence, words, settings, rng))
     # Which original each row is made from, and its texts; the rest is copied with the row.
-    origin, texts = [], {column: [] for column in columns}
+    origin: list[int] = []
+    made: dict[str, list[str]] = {column: [] for column in columns}
     for row, originals in enumerate(frame[list(columns)].itertuples(index=False, name=None)):
-        variants = [dict(zip(columns, originals, strict=True))]
+        variants: list[dict[str, str]] = [dict(zip(columns, originals, strict=True))]
         for column in columns:
             variants += [variants[0] | {column: text} for text in new[column][row]]
         origin += [row] * len(variants)
         for variant in variants:
             for column in columns:
-                texts[column].append(variant[column])
+                made[column].append(variant[column])
     result = frame.iloc[origin].reset_index(drop=True)
-    return result.assign(**texts)
+    return result.assign(**made)
 
 
 def _new_sentences(

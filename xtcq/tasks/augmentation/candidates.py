@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,12 @@ class Neighbours:
 
     Raises:
         ValueError: if there are not as many vectors as words, no word of letters, or a vector is not finite.
+
+    >>> import numpy as np
+    >>> from xtcq.tasks.augmentation import Neighbours, Sentence, Word
+    >>> source = Neighbours(["cat", "dog", "red"], np.array([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]]))
+    >>> source.propose([Sentence("a cat", (Word("cat", 2, 5),))], 1)
+    [[['dog']]]
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
@@ -73,8 +79,9 @@ class Neighbours:
             ValueError: if the tokenizer has a piece that the encoder has no vector for.
         """
         vocabulary = tokenizer.get_vocab()
-        words = sorted(vocabulary, key=vocabulary.get)
-        table = model.get_input_embeddings().weight.detach().float().cpu()
+        words = sorted(vocabulary, key=vocabulary.__getitem__)
+        embeddings: Any = model.get_input_embeddings()
+        table = embeddings.weight.detach().float().cpu()
         if len(table) <= vocabulary[words[-1]]:
             raise ValueError(
                 f"the tokenizer numbers its pieces up to {vocabulary[words[-1]]:,}, but the encoder has vectors for "
@@ -171,7 +178,8 @@ class MaskedLM:
         collate = DataCollatorWithPadding(self.tokenizer)
         for start in range(0, len(questions), self.batch_size):
             batch = questions[start : start + self.batch_size]
-            inputs = collate([question.inputs for question in batch]).to(self.model.device)
+            inputs: Any = collate([question.inputs for question in batch])
+            inputs = inputs.to(self.model.device)
             hidden = self.model.bert(**inputs).last_hidden_state
             rows = torch.arange(len(batch), device=hidden.device)
             positions = torch.tensor([question.position for question in batch], device=hidden.device)

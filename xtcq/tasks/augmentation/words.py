@@ -50,7 +50,8 @@ class Sentence:
         Returns:
             The new text.
         """
-        parts, position = [], 0
+        parts: list[str] = []
+        position = 0
         for word, choice in zip(self.words, choices, strict=True):
             if choice is not None:
                 parts += self.text[position : word.start], choice

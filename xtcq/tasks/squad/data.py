@@ -117,10 +117,10 @@ def checked_questions(frame: pd.DataFrame, spec: QuestionSpec, origin: str) -> p
             no such questions, or an answer does not stand in its context where ``answer_start`` says.
     """
     checked = check_texts(frame, ("context", "question"), ("id", "title", "answers"), origin)[list(COLUMNS)]
-    checked["answers"] = [{n: list(answers[n]) for n in ("text", "answer_start")} for answers in checked["answers"]]
-    for row in checked.itertuples(index=False):
-        _check_answers(row.id, row.context, row.answers, spec, origin)
-    return checked
+    plain: Any = [{n: list(answers[n]) for n in ("text", "answer_start")} for answers in checked["answers"]]
+    for question, context, answers in zip(checked["id"], checked["context"], plain, strict=True):
+        _check_answers(question, context, answers, spec, origin)
+    return checked.assign(answers=plain)
 
 
 def _check_answers(question: str, context: str, answers: dict[str, list[Any]], spec: QuestionSpec, origin: str) -> None:

@@ -67,6 +67,10 @@ def score_answers(
 
     Raises:
         ValueError: if there is no question, not one answer a question, or a question without gold answer in v1.1.
+
+    >>> from xtcq.tasks import score_answers
+    >>> score_answers(["the red fox"], [["a red fox", "fox"]])
+    {'f1': 100.0, 'exact_match': 100.0}
     """
     if not gold or len(predictions) != len(gold):
         raise ValueError(f"expected one answer a question, at least one; got {len(predictions)} for {len(gold)}")
