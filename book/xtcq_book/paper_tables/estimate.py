@@ -16,12 +16,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xtcq.training.schedule import stage_steps
-
 from xtcq.encoder import encoder_depth, encoder_width
 from xtcq.study import Experiment, load_record, record_path
 from xtcq.study.queue import needs
 from xtcq.tasks import task_spec
+from xtcq.training.settings import stage_steps
 
 # 1e12 dense operations a second in bf16 and in fp32, by the maker's data sheets (SXM where there are two).
 CARDS = MappingProxyType({"A100": (312.0, 19.5), "H100": (989.0, 67.0), "L40S": (362.0, 91.6), "L4": (121.0, 30.3)})
