@@ -99,7 +99,7 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
         if not is_trained(experiment):
             raise ValueError(
                 f"the weights of {record.digest} are not on this machine: set XTCQ_RUNS to the folder that has them, "
-                "or train it with `python -m xtcq run`"
+                "or make them with `python -m xtcq run --weights`"
             )
     examples = next(iter(load_task(TASK).evaluation.values()))
     folder.mkdir(parents=True, exist_ok=True)
