@@ -32,7 +32,7 @@ class _Paper(Profile):
     def student(self, task: str, **fields: Any) -> Experiment:
         adaqat = fields.get("recipe") == "adaqat"
         small = "layers" in fields or fields.get("model", self.model) != self.model
-        own = {"budget": budgets.NAMES[-1] if small else self.budget}
+        own: dict[str, Any] = {"budget": budgets.NAMES[-1] if small else self.budget}
         if adaqat:
             own = {"budget": self.width_budget, "learning_rate": self.teacher_learning_rate}
         elif task in budgets.AUGMENTED_ROWS:

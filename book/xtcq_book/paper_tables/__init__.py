@@ -114,7 +114,7 @@ def _printed(table: str) -> dict[str, tuple[str, ...]]:
     if table in xtc.FIGURES:
         return dict.fromkeys(xtc.FIGURES[table], ("RTE",))
     frame = published.load(table)
-    return {row: tuple(group["metric"]) for row, group in frame.groupby("row", sort=False)}
+    return {str(row): tuple(group["metric"]) for row, group in frame.groupby("row", sort=False)}
 
 
 def _cells(table: str, key: str, metrics: tuple[str, ...]) -> tuple[Cell, ...]:
@@ -129,7 +129,7 @@ def _source(cell: Cell, row: Row, tasks: list[str]) -> dict[str, Any]:
     """What a cell is made from, given the tasks that its row has scores of."""
     if cell.metric in _OF_TABLES:
         return {"how": "what the bits of the embedding tables give"}
-    rows = [row, row.beside] if cell.metric == "Acc. drop" else [row]
+    rows = [row, row.beside] if row.beside and cell.metric == "Acc. drop" else [row]
     if reason := next((one.reason for one in rows if one.reason), ""):
         return {"reason": reason}
     if cell.task and row.runs(cell.task):

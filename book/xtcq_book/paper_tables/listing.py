@@ -84,7 +84,8 @@ def overview(card: str = "", shares: tuple[float, float] = SHARES) -> pd.DataFra
 
 def _line(found: Sequence[Cell], card: str, shares: tuple[float, float]) -> dict[str, float]:
     kinds = [cell.kind for cell in found]
-    line = {"cells": len(found)} | {kind: kinds.count(kind) for kind in ("experiment", "computed", "reason")}
+    counted = {kind: kinds.count(kind) for kind in ("experiment", "computed", "reason")}
+    line: dict[str, float] = {"cells": len(found), **counted}
     if not card:
         return line | {"runs": len(experiments(found))}
     took = estimate(experiments(found))

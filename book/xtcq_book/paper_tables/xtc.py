@@ -56,7 +56,7 @@ def teacher() -> Row:
 
 def reduced(name: str, rate: float, plan: str = "One", selection: str = "skip") -> Row:
     """A full-precision student of fewer layers: one that was pre-trained as such, or cut from the teacher."""
-    fields = {"stages": PLANS[plan], "learning_rate": rate}
+    fields: dict[str, Any] = {"stages": PLANS[plan], "learning_rate": rate}
     if name in _ENCODERS:
         return one(lambda task: PAPER.student(task, model=_ENCODERS[name], **fields), *_LONG, "reduced")
     return one(lambda task: PAPER.reduced(task, int(name[-1]), selection, **fields), *_LONG, "reduced")
@@ -84,7 +84,7 @@ def _beginning(depth: int) -> Row:
 
 def quantized(start: Row, depth: int, bits: str, rank: int = 0, **fields: Any) -> Row:
     """Students that go on from those of another row, in one stage; for Budget C and at 2e-5 unless said otherwise."""
-    fixed = {"precision": _bits(bits), "budget": "C", "learning_rate": 2e-5, "lora_rank": rank}
+    fixed: dict[str, Any] = {"precision": _bits(bits), "budget": "C", "learning_rate": 2e-5, "lora_rank": rank}
     return one(lambda task: PAPER.small(task, depth, start=start.run(task), **fixed | fields), *start.assumes)
 
 
@@ -159,7 +159,7 @@ def seeds(bits: str, name: str, budget: str, plan: str = "", seed: str = "") -> 
         return start
 
     def row(seed: str) -> Row:
-        fields = {"stages": PLANS[plan], "budget": _budget(budget), "seed": int(seed)}
+        fields: dict[str, Any] = {"stages": PLANS[plan], "budget": _budget(budget), "seed": int(seed)}
         if cut:
             return quantized(start, 6, bits, **fields)
         fields |= {"model": _ENCODERS[name], "precision": _bits(bits), "learning_rate": 2e-5}
