@@ -21,8 +21,6 @@ from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
-from xtcq.files import whole_file
-
 _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 
@@ -187,8 +185,10 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
-    with whole_file(output) as temporary:
-        nbformat.write(notebook, temporary)
+    # Not by xtcq.files: importing xtcq takes seconds, and the process that waits for a kernel needs nothing else of it.
+    complete = output.with_suffix(".tmp")
+    nbformat.write(notebook, complete)
+    complete.replace(output)
     partial.unlink()
     return output
 
