@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -18,8 +18,8 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from xtcq import freeze
 from xtcq.deploy.export import export_onnx
-from xtcq.study import Record, is_trained, load_record, load_student, record_path, records_folder
-from xtcq.tasks import task_spec
+from xtcq.study import Experiment, Record, is_trained, load_record, load_student, record_path, records_folder
+from xtcq.tasks import load_task
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "_static" / "try-it"
 TASK, LABELS = "sst2", ("negative", "positive")
@@ -39,44 +39,34 @@ SENTENCES = (
 )
 
 
-def write_model(
-    model: BertForSequenceClassification,
-    tokenizer: PreTrainedTokenizerBase,
-    path: Path,
-    sentences: Sequence[str] = SENTENCES,
-) -> dict[str, Any]:
-    """Writes the integer graph of a trained student, compressed.
+def integer_graph(model: BertForSequenceClassification, max_length: int) -> bytes:
+    """Returns the ONNX graph of a trained model.
 
     Args:
-        model: quantized, not frozen yet; it is changed.
-        tokenizer: its own; texts are cut at its `model_max_length`.
-        path: the file to write.
-        sentences: texts that its logits are wanted for.
-
-    Returns:
-        `file` and its `bytes`, and `logits`, [sentences, labels], as onnxruntime computes them in Python.
+        model: frozen, or in floating point; it loses the positions that it does not need.
+        max_length: of a text in word pieces. The positions behind it need not travel.
 
     Raises:
         ValueError: if the student cannot run as integers, see `export_onnx`.
-        OSError: if the file cannot be written.
     """
-    freeze(model)
     positions = model.bert.embeddings.position_embeddings
-    if type(positions) is nn.Embedding:  # rows that no text reaches need not travel
-        positions.weight = nn.Parameter(positions.weight.detach()[: tokenizer.model_max_length].clone())
+    if type(positions) is nn.Embedding:
+        positions.weight = nn.Parameter(positions.weight.detach()[:max_length].clone())
     with TemporaryDirectory() as scratch:
-        graph = export_onnx(model, Path(scratch) / "model.onnx").read_bytes()
-    # A byte that is -1 or +1 takes 1.2 bits: near what packing them would give, without another format.
-    path.write_bytes(gzip.compress(graph, 9, mtime=0))
+        return export_onnx(model, Path(scratch) / "model.onnx").read_bytes()
+
+
+def run_graph(graph: bytes, tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> np.ndarray:
+    """Returns what onnxruntime computes, one sentence at a time: logits, float32 [sentences, labels]."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    logits = [_logits(session, tokenizer, sentence) for sentence in sentences]
-    return {"file": path.name, "bytes": path.stat().st_size, "logits": logits}
-
-
-def _logits(session: onnxruntime.InferenceSession, tokenizer: PreTrainedTokenizerBase, sentence: str) -> list[float]:
-    encoding = tokenizer(sentence, truncation=True, max_length=tokenizer.model_max_length, return_token_type_ids=True)
-    inputs = {entry.name: np.array([encoding[entry.name]], np.int64) for entry in session.get_inputs()}
-    return [round(float(value), 7) for value in session.run(["logits"], inputs)[0][0]]
+    logits = []
+    for sentence in sentences:
+        encoding = tokenizer(
+            sentence, truncation=True, max_length=tokenizer.model_max_length, return_token_type_ids=True
+        )
+        inputs = {entry.name: np.array([encoding[entry.name]], np.int64) for entry in session.get_inputs()}
+        logits.append(session.run(["logits"], inputs)[0][0])
+    return np.stack(logits)
 
 
 def write_vocabulary(tokenizer: PreTrainedTokenizerBase, path: Path) -> dict[str, Any]:
@@ -90,12 +80,17 @@ def write_vocabulary(tokenizer: PreTrainedTokenizerBase, path: Path) -> dict[str
 def write_page_model(records: Sequence[Record], folder: Path) -> None:
     """Writes everything that the page needs: the models, their vocabulary, `models.json` for it and a table to read.
 
+    Accuracies in the table are measured here, on the development set: they are those of the files themselves, and of
+    the very weights that taught the first of them. A teacher trained again need not score what its Record says.
+
     Args:
         records: of trained students of SST-2, the first of them what the page loads first.
         folder: where the files go; what was there before of other students is deleted.
 
     Raises:
-        ValueError: if a student is of another task, is not quantized, or its weights are not on this machine.
+        ValueError: if a student is of another task, is not quantized, cannot run as integers, or its weights are not on
+            this machine.
+        FileNotFoundError: if there is no data of the task.
     """
     for record in records:
         experiment = record.experiment
@@ -104,18 +99,31 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
         if not is_trained(experiment):
             raise ValueError(
                 f"the weights of {record.digest} are not on this machine: set XTCQ_RUNS to the folder that has them, "
-                "or train it with `python -m xtcq run`"
+                "or make them with `python -m xtcq run --weights`"
             )
+    examples = next(iter(load_task(TASK).evaluation.values()))
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx.gz"):
         old.unlink()
-    models = []
-    for record in records:
-        experiment = record.experiment
+
+    def load(experiment: Experiment) -> tuple[bytes, PreTrainedTokenizerBase, str]:
         model, tokenizer = load_student(experiment)
-        path = folder / f"{TASK}-{experiment.precision}-{record.digest}.onnx.gz"
-        written = write_model(model, tokenizer, path)
-        models.append({"precision": str(experiment.precision), "record": record.digest} | written)
+        graph = integer_graph(freeze(model) if experiment.quantized else model, tokenizer.model_max_length)
+        right = run_graph(graph, tokenizer, examples["sentence"]).argmax(1) == examples["label"].to_numpy()
+        return graph, tokenizer, f"{100 * right.mean():.1f}"
+
+    models, table = [], []
+    for record in records:
+        graph, tokenizer, accuracy = load(record.experiment)
+        precision, path = str(record.experiment.precision), folder / f"{TASK}-{record.digest}.onnx.gz"
+        # A byte that is -1 or +1 takes 1.2 bits then: near what packing it would give, without another format.
+        path.write_bytes(gzip.compress(graph, 9, mtime=0))
+        size = path.stat().st_size
+        logits = [[round(float(value), 7) for value in row] for row in run_graph(graph, tokenizer, SENTENCES)]
+        models.append(
+            {"precision": precision, "record": record.digest, "file": path.name, "bytes": size, "logits": logits}
+        )
+        table.append((f"{precision} `{record.digest}`", f"{size / 1e6:.1f} MB", accuracy))
     page = {
         "labels": LABELS,
         "max_length": tokenizer.model_max_length,
@@ -124,22 +132,12 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
         "models": models,
     }
     (folder / "models.json").write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    teacher = records[0].experiment.teacher
+    if teacher is not None and is_trained(teacher):
+        size = load_record(record_path(teacher)).size["parameters"] * 4 / 1e6
+        table.append((f"{teacher.precision} `{teacher.digest}`", f"{size:.1f} MB, not offered here", load(teacher)[2]))
     with (folder / "models.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(_table(records, models))
-
-
-def _table(records: Sequence[Record], models: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One line a student, and one for the teacher that the first was trained with, in floating point."""
-    score = task_spec(TASK).primary_metric
-    lines = [
-        (f"{model['precision']} `{record.digest}`", f"{model['bytes'] / 1e6:.1f} MB", f"{record.best[score]:.1f}")
-        for record, model in zip(records, models, strict=True)
-    ]
-    if teacher := records[0].experiment.teacher:
-        taught = load_record(record_path(teacher))
-        size = f"{taught.size['parameters'] * 4 / 1e6:.1f} MB, not offered here"
-        lines.append((f"{teacher.precision} `{taught.digest}`", size, f"{taught.best[score]:.1f}"))
-    return lines
+        csv.writer(file, lineterminator="\n").writerows(table)
 
 
 def main(

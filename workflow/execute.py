@@ -185,7 +185,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
-    # Not by xtcq.files: importing xtcq takes seconds, and the process that waits for a kernel needs nothing else of it.
+    # By hand: the writer of `xtcq.files` would bring PyTorch into this process, beside every kernel.
     complete = output.with_suffix(".tmp")
     nbformat.write(notebook, complete)
     complete.replace(output)

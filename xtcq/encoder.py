@@ -117,6 +117,8 @@ def load_encoder(
         FileNotFoundError: no source has the model, or a folder lacks the configuration, weights or tokenizer.
     """
     check_integer("num_labels", num_labels, 1, remedy="; give the number of classes, or 1 for regression")
+    kind: type[PreTrainedModel]
+    fields: dict[str, Any]
     if head == "questions":
         if num_labels != 2:
             raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, start and end of an answer")

@@ -29,7 +29,7 @@ METRIC_LABELS = {
     "spearman": "Spearman corr. (x 100)",
 }
 # Inches. Two panels side by side are as wide as a phone can still show with legible numbers.
-_HEIGHT, _WIDTH = 2.2, 6.5
+_HEIGHT, _WIDTH = 2.4, 6.0
 
 
 def use_style() -> None:
@@ -106,7 +106,7 @@ def panels(
             top = max([points[y].max(), *(teacher.best[spec.primary_metric] for teacher in teachers)])
             # Chance that is farther below all scores than they reach would only flatten the panel.
             references(axes, spec, teachers, lowest=2 * points[y].min() - top)
-        axes.set(title=fill(title, 32), xlabel=fill(xlabel, 36), ylabel=ylabel or METRIC_LABELS[spec.primary_metric])
+        axes.set(title=fill(title, 30), xlabel=fill(xlabel, 32), ylabel=ylabel or METRIC_LABELS[spec.primary_metric])
     for _, titles in frame.groupby(share, sort=False)["panel"] if share else ():
         if titles.nunique() > 1:
             _share([grid.axes_dict[title] for title in titles.unique()])
@@ -238,7 +238,8 @@ def legend_below(figure: Figure, title: str = "") -> None:
     named = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    columns = max(1, int(figure.get_figwidth() // 2))
+    # Inches of a handle and of a letter.
+    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.08 * max(map(len, named), default=0))))
     figure.set_layout_engine("constrained")
     figure.set_figheight(figure.get_figheight() + 0.25 * (-(-len(named) // columns) + bool(title)))
     below = {"loc": "outside lower center", "ncols": columns, "frameon": False, "title": title}

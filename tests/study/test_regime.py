@@ -235,3 +235,8 @@ def test_a_low_threshold_is_not_the_papers():
     one = report(updates=20, frozen=False)
     one["updates"][WEIGHTS][0] = 19
     assert regime.judged(learned("kind"), one)["departures"] == ["1 width was updated less than 20 times"]
+
+
+def test_an_experiment_that_learns_no_widths_has_no_search():
+    with pytest.raises(ValueError, match="learns no bit-widths: give an experiment with adaqat="):
+        regime.search_settings(MINI.student("mrpc"))

@@ -132,20 +132,6 @@ def test_published_record_stays_when_only_the_weights_are_made_again(small_world
     assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
 
 
-def test_loaded_student_is_the_trained_one(taught):
-    run(STUDENT)
-    first, _ = load_student(STUDENT)
-    again, _ = load_student(STUDENT)
-    for name, value in first.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
-
-
-def test_the_tokenizer_of_a_student_cuts_where_training_did(taught, word_task, word_tokenizer):
-    word_tokenizer.model_max_length = 512
-    _, tokenizer = load_student(TEACHER)
-    assert tokenizer.model_max_length == word_task.spec.max_length < 512
-
-
 def test_student_starts_from_its_teacher(taught, monkeypatch):
     teacher, _ = trained_student(TEACHER)
     started = {}
@@ -231,16 +217,3 @@ def test_widths_that_are_given_are_trained_with_and_recorded(taught):
     assert plain.bitops - record.bitops == (64 - 14) * 4 * h**2 + (64 - 15) * h**2
     assert record.exploration is None and [e["step"] for e in record.history] == [e["step"] for e in plain.history]
     assert load_record(record_path(experiment)) == record
-
-
-def test_a_student_is_loaded_without_its_encoders_weights(taught, monkeypatch):
-    run(STUDENT)
-    original, asked = students.load_encoder, []
-
-    def spy(*args, pretrained=True):
-        asked.append(pretrained)
-        return original(*args, pretrained=pretrained)
-
-    monkeypatch.setattr(students, "load_encoder", spy)
-    load_student(STUDENT)
-    assert asked == [False]

@@ -85,7 +85,7 @@ class AdaQAT:
             self._quantizer(role, layer).change_bits(ENDS, "rescale")
         start = {name: pair for name, pair in get_widths(model).items() if name in layers}
         _check_range(start, self._held, settings)
-        sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+        sizes = {name: layer.numel for name, layer in layers.items()}
         self.search = begin(settings, start, sizes)
         if state is not None:
             self._load(state)
@@ -215,6 +215,7 @@ class AdaQAT:
             if role == WEIGHTS:
                 for layer in layers:
                     weight = self._layers[layer].weight
+                    assert weight is not None  # only integers have none
                     self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
             errors[group] = reduce(torch.add, (self._errors[layer] for layer in layers)) / len(layers)
         # One reading of the device, however many layers there are.

@@ -21,6 +21,11 @@ class Precision:
 
     Raises:
         ValueError: a bit-width out of range, or embeddings that are not three.
+
+    Examples:
+        >>> from xtcq import Precision
+        >>> Precision(weights=2, embeddings=(4, 32, 4), activations=8).token
+        4
     """
 
     weights: int

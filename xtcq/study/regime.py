@@ -105,7 +105,7 @@ def search_settings(experiment: Experiment) -> StudySettings:
         The rate is the given one, or the smallest from the published code's 0.1 to 1 with which the planned steps are
         enough; the reach is half of it.
     """
-    settings = experiment.adaqat
+    settings = _adaqat(experiment)
     if settings.eta is None:
         falling, settling = search_length(_widths(experiment, settings))
         spare = exploration_steps(experiment) - settling
@@ -123,7 +123,7 @@ def needed_steps(experiment: Experiment, **changes: Any) -> int:
     Returns:
         Steps at the rate of the settings, or at 1 where they have none.
     """
-    settings = replace(experiment.adaqat, **changes)
+    settings = replace(_adaqat(experiment), **changes)
     falling, settling = search_length(_widths(experiment, settings))
     return math.ceil(falling / (settings.eta or MOST_ETA)) + settling
 
@@ -178,7 +178,7 @@ def judged(experiment: Experiment, report: Mapping[str, Any]) -> dict[str, Any]:
     """
     needed = needed_steps(experiment, eta=report["eta"])
     lacked = []
-    if (oscillations := experiment.adaqat.oscillations) < THRESHOLD:
+    if (oscillations := _adaqat(experiment).oscillations) < THRESHOLD:
         lacked.append(f"widths froze after more than {oscillations} oscillations, in the paper after {THRESHOLD}")
     pairs = [zip(report["updates"][role], report["frozen"][role], strict=True) for role in (WEIGHTS, ACTIVATIONS)]
     free = [count for role in pairs for count, frozen in role if not frozen]
@@ -201,7 +201,7 @@ def finest(experiment: Experiment) -> Experiment:
     """
     steps = exploration_steps(experiment)
     fitting = (name for name in ("layer", "kind") if needed_steps(experiment, granularity=name) <= steps)
-    return replace(experiment, adaqat=replace(experiment.adaqat, granularity=next(fitting, "network")))
+    return replace(experiment, adaqat=replace(_adaqat(experiment), granularity=next(fitting, "network")))
 
 
 def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
@@ -292,8 +292,14 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
 
 
 def _index(rows: Iterable[tuple[int, str]]) -> pd.MultiIndex:
-    places = list(zip(*rows, strict=True)) or [[], []]  # no tuples, no levels
+    places: list[Any] = list(zip(*rows, strict=True)) or [[], []]  # no tuples, no levels
     return pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
+
+
+def _adaqat(experiment: Experiment) -> AdaQATSettings:
+    if experiment.adaqat is None:
+        raise ValueError(f"{experiment} learns no bit-widths: give an experiment with adaqat=AdaQATSettings(...)")
+    return experiment.adaqat
 
 
 def _widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearch:

@@ -26,6 +26,7 @@ from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.tasks import QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
+from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import (
@@ -45,7 +46,7 @@ from xtcq.training.stage_folder import (
     newest_intact_checkpoint,
     read_history,
 )
-from xtcq.training.trainer import DistillationTrainer, PauseWhen, PlannedEvaluations, ProgressLine
+from xtcq.training.trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
 

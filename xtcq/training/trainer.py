@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
@@ -22,13 +20,11 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from xtcq.adaqat import AdaQAT, AdaQATSettings
-from xtcq.distillation import DistillationLoss, Stage
+from xtcq.distillation import DistillationLoss
 from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.training.graphs import StepGraphs, uses_graphs
 from xtcq.training.stage_folder import CLOCKS, predictions_path
-
-logger = logging.getLogger(__name__)
 
 # Where a checkpoint keeps the state of the bit-widths.
 _SEARCH = "search"
@@ -259,13 +255,17 @@ class _Beside(TrainerCallback):
     def __init__(self, trainer: DistillationTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.trainer.begin()
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.trainer.start_clock()
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         search = self.trainer.search
         if search is not None and search.finished:
             control.should_training_stop = control.should_log = control.should_evaluate = True
@@ -286,43 +286,3 @@ class _EpochSampler(LengthGroupedSampler):
 
     def set_epoch(self, epoch: int) -> None:
         self.generator.manual_seed(1_000_003 * self.seed + epoch)
-
-
-class PlannedEvaluations(TrainerCallback):
-    """Evaluate and save after given steps of a stage, and log its last one: the next stage counts on from there."""
-
-    def __init__(self, steps: Collection[int]) -> None:
-        self.steps = frozenset(steps)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Ask for an evaluation and a checkpoint where one is due."""
-        if state.global_step in self.steps:
-            control.should_log = control.should_evaluate = control.should_save = True
-        elif state.global_step == state.max_steps:
-            control.should_log = True
-
-
-class PauseWhen(TrainerCallback):
-    """Save a checkpoint and stop once somebody asks for it, at a step that is logged: no mean is cut in two."""
-
-    def __init__(self, asked: Callable[[], bool]) -> None:
-        self.asked = asked
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Stop, unless the stage is over anyway."""
-        if control.should_log and state.global_step < state.max_steps and self.asked():
-            control.should_save = control.should_training_stop = True
-
-
-class ProgressLine(TrainerCallback):
-    """One plain line an evaluation: readable in a terminal, a log file and an executed notebook."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    def on_evaluate(self, args, state, control, metrics, **kwargs):
-        """Log the metrics of the evaluation."""
-        plain = ("runtime", "per_second", "epoch", "loss", "seconds")
-        values = {k: v for k, v in metrics.items() if not k.endswith(plain)}
-        shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
-        logger.info("%s step %d/%d %s", self.stage.name, state.global_step, state.max_steps, shown)

@@ -166,7 +166,7 @@ def _points(axes):
 def test_panels_hold_what_can_be_compared(frame):
     figure = cost.score_over(frame, "hours", "device hours", by=("device", "side by side"))
     # The run beside another one is alone in its group.
-    assert [axes.get_title() for axes in figure.axes] == [
+    assert [" ".join(axes.get_title().split()) for axes in figure.axes] == [
         f"{task}, CPU, fp32, 1 side by side" for task in ("MRPC", "CoLA")
     ]
     assert [_points(axes) for axes in figure.axes] == [[(0.01, 70.0), (0.02, 75.0)], [(0.01, 50.0), (0.01, 51.0)]]
