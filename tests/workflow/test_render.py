@@ -48,13 +48,13 @@ def test_published_edition_is_what_is_committed(repository):
 
 
 def test_pages_of_another_scale_lie_over_the_published_ones(repository):
-    (repository / "book/executed/teachers.ipynb").write_text("published")
+    execute(repository / "book/executed/teachers.ipynb", "published")
     (repository / "_build/executed/paper").mkdir()
-    (repository / "_build/executed/paper/teachers.ipynb").write_text("paper")
+    execute(repository / "_build/executed/paper/teachers.ipynb", "paper")
     source = render.stage(repository, "paper")
-    assert (source / "book/executed/teachers.ipynb").read_text() == "paper"
+    assert said(source / "book/executed/teachers.ipynb") == "paper"
     assert "announcement" not in yaml.safe_load((source / "_config.yml").read_text())["html"]
-    assert (repository / "book/executed/teachers.ipynb").read_text() == "published"
+    assert said(repository / "book/executed/teachers.ipynb") == "published"
 
 
 def test_demo_edition_says_so(repository):
