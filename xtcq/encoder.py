@@ -41,7 +41,6 @@ class _Published:
     width: int
     package: str | None = None
     sha256: str | None = None  # of the weights as published
-    revision: str | None = None
 
 
 _PUBLISHED = {
@@ -55,12 +54,10 @@ _PUBLISHED = {
     "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12, width=768),
     # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
     "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
-    # The main branch has no safetensors; the revision is the pull request that adds them.
     "minilm-l6-768": _Published(
         "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
         layers=6,
         width=768,
-        revision="8d966fdb9e95265d08d299324f36c87c386e6468",
     ),
 }
 
@@ -193,8 +190,7 @@ def _find(name: str, weights: bool = True) -> Path:
         )
         with reading_hub(f"no files for model {name!r}", published.repository, remedy):
             files = [file for file in _HUB_FILES if weights or file != _WEIGHTS]
-            at = published.revision
-            folder = Path(snapshot_download(published.repository, revision=at, allow_patterns=files))
+            folder = Path(snapshot_download(published.repository, allow_patterns=files))
     if weights and published.sha256 is not None:
         _check_digest(folder / _WEIGHTS, name, published)
     return folder

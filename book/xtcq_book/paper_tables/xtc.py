@@ -58,7 +58,7 @@ def reduced(name: str, rate: float, plan: str = "One", selection: str = "skip") 
     """A full-precision student of fewer layers: one that was pre-trained as such, or cut from the teacher."""
     fields: dict[str, Any] = {"stages": PLANS[plan], "learning_rate": rate}
     if name in _ENCODERS:
-        return one(lambda task: PAPER.student(task, model=_ENCODERS[name], **fields), *_LONG, "reduced")
+        return one(lambda task: PAPER.student(task, model=_ENCODERS[name], **fields), *_LONG, "reduced", "encoders")
     return one(lambda task: PAPER.reduced(task, int(name[-1]), selection, **fields), *_LONG, "reduced")
 
 
