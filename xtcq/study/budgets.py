@@ -83,7 +83,7 @@ ASSUMPTIONS = MappingProxyType(
         "widths": "160,000 steps: 120,000 to explore, which 146 widths need at the published rate of 0.1, and 40,000 "
         "to refine; uniform widths have as many in all. AdaQAT-BERT names no length",
         "encoders": "TinyBERT6 and MiniLM6 are huawei-noah/TinyBERT_General_6L_768D and "
-        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base of the hub; XTC names no files, and MiniLM6's are not verified",
+        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base of the hub; XTC names no files, and these were not tried",
         "ternarybert": "the settings of TernaryBERT's public script, without added sentences; AdaQAT-BERT names none",
     }
 )

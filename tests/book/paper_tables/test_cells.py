@@ -152,7 +152,7 @@ MASKED = {"augmentation": "masked-lm"}
             "stages": "finetune", "adaqat.granularity": "layer", "adaqat.oscillations": 10, "precision": "4-4-4",
         }),
         ("adaqat-t2", "TernaryBERT | 2-2-8", "squad1", {"recipe": "ternarybert", "epochs": 3, "augmentation": "none"}),
-        ("adaqat-t5", "AdaQAT | 2-4 | 4-32-4", "squad1", {"precision": "2-4 4-32-4", "widths": "uniform"}),
+        ("adaqat-t5", "AdaQAT | 2-4 | 4-32-4", "squad1", {"precision": "2-4 4-32-4", "width_source": "uniform"}),
         ("adaqat-t5", "AdaQAT | 8-8 | 8-32-32", "sst2", {"precision": "8-8-8", "stages": "one-stage"}),
     ],
 )  # fmt: skip
