@@ -221,15 +221,14 @@ def predict(
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        if (text is None) == (source is None) or (pair is not None and text is None):
-            raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
-        if source is not None and (output is None or column is None):
-            raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
-        runtime = Runtime(model, weights)
-        if text is not None:
-            typer.echo(predict_text(runtime, text, pair, as_json))
+        if text is not None and source is None:
+            typer.echo(predict_text(Runtime(model, weights), text, pair, as_json))
             return
-        rows = predict_file(runtime, source, output, column, pair_column, batch_size)
+        if text is not None or source is None or pair is not None:
+            raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
+        if output is None or column is None:
+            raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
+        rows = predict_file(Runtime(model, weights), source, output, column, pair_column, batch_size)
     except (ValueError, OSError, RuntimeError) as error:
         raise _fail(error) from None
     typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")

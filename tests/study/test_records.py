@@ -93,6 +93,7 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"commit": 3}, "commit is 3, expected str or NoneType"),
         ({"side_by_side": 1.5}, "side_by_side is 1.5, expected int of at least 1"),
         ({"train_seconds": True}, "train_seconds is True"),
+        ({"predictions": None}, "predictions are null, expected those at best and last"),
         ({"predictions": dict.fromkeys(("best", "last"), {"validation": "z" * 408})}, "are no answers to MRPC"),
         ({"predictions": dict.fromkeys(("best", "last"), {"validation": [0.0] * 408})}, "are no answers to MRPC"),
     ],

@@ -278,6 +278,8 @@ def _check(record: Record) -> None:
         ValueError: naming what does not fit.
     """
     spec = record.experiment.spec
+    if record.predictions is None:
+        raise ValueError("predictions are null, expected those at best and last")
     metrics = {name for entry in record.evaluations for name in entry["metrics"]}
     for name in ("best", "last"):
         values = getattr(record, name)
