@@ -288,7 +288,7 @@ def test_distillation_needs_a_teacher_that_fits(fit, tiny_bert):
 def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
     fit(finetune(2))
     names = {path.name for path in (tmp_path / "run" / "stage-0").iterdir()}
-    assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions"}
+    assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions", "fingerprint.json"}
     assert json.loads((tmp_path / "run" / "stage-0" / "history.json").read_text())
 
 
