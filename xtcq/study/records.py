@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -290,6 +290,22 @@ _VALUES: dict[str, tuple[Any, float | None]] = {
 }
 
 
+# The same of an entry of the history, and of the sizes.
+_POINT = {"stage": (int, 0), "stage_name": (str, None), "step": (int, 1)} | dict.fromkeys(
+    ("epoch", "train_seconds", "wall_seconds"), (int | float, 0)
+)
+_SIZES = dict.fromkeys(("parameters", "nominal_mib", "packed_mib", "embedding_mb"), (int | float, 0))
+
+
+def _check_values(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, float | None]], where: str = "") -> None:
+    for name, (of, least) in expected.items():
+        value = values[name]
+        if not isinstance(value, of) or isinstance(value, bool) or (None not in (least, value) and value < least):
+            wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
+            at_least = "" if least is None else f" of at least {least}"
+            raise ValueError(f"{where}{name} is {value!r}, expected {wanted}{at_least}")
+
+
 def _fits(values: Any, spec: TaskSpec) -> bool:
     """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.predicted``."""
     if isinstance(spec, QuestionSpec) or spec.is_regression:
@@ -328,12 +344,14 @@ def _check(record: Record) -> None:
         raise ValueError(f"last is {record.last}, and the history ends with {record.evaluations[-1]['metrics']}")
     if record.best != record.evaluations[scores.index(max(scores))]["metrics"]:
         raise ValueError(f"best is {record.best}, and the best evaluation of the history scores {max(scores)}")
-    for name, (of, least) in _VALUES.items():
-        value = getattr(record, name)
-        if not isinstance(value, of) or isinstance(value, bool) or (None not in (least, value) and value < least):
-            wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
-            at_least = "" if least is None else f" of at least {least}"
-            raise ValueError(f"{name} is {value!r}, expected {wanted}{at_least}")
+    _check_values(vars(record), _VALUES)
+    _check_values(record.size, _SIZES, "size: ")
+    if record.exploration is not None:
+        _check_values(record.exploration, {"average": (int | float, 0)}, "exploration: ")
+    for number, entry in enumerate(record.history):
+        _check_values(entry, _POINT, f"entry {number} of the history: ")
+        if "metrics" in entry:
+            _check_scores(f"entry {number} of the history", entry["metrics"], metrics)
     if record.compute not in FORMATS:
         raise ValueError(f"compute is {record.compute!r}, expected one of {', '.join(FORMATS)}")
 
