@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from xtcq.checks import check_integer, check_positive
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
@@ -44,6 +44,7 @@ from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
 MODELS = {model.__name__: model for model in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -146,6 +147,7 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         raise PackedModelError(f"{folder / MAP_FILE} says rest {manifest.rest!r}, expected 'fp32' or 'fp16'")
     names = dict.fromkeys((*manifest.files, CONFIG_FILE, WEIGHTS_FILE))
     content = {name: manifest.read_file(folder, name) for name in names}
+    _check_beside(folder, content)
     try:
         tensors = safetensors.torch.load(content[WEIGHTS_FILE])
     except SafetensorError as error:
@@ -156,6 +158,22 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
     model = _skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
     return model.eval()
+
+
+def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Refuse what makes transformers run code of the folder, and a tokenizer that no digest covers."""
+    for name in _TOKENIZER:
+        if (folder / name).exists() and name not in content:
+            raise PackedModelError(
+                f"{folder / name} is not listed in {MAP_FILE}, so that nothing says whether it belongs to the model: "
+                "remove it, or pack the model again with its tokenizer"
+            )
+    for name, data in content.items():
+        if name.endswith(".json") and b"auto_map" in data:
+            raise PackedModelError(
+                f"{folder / name} says auto_map, which asks for code of the folder to be run: do not use this model, "
+                "or pack it again with a tokenizer and a configuration of transformers' own"
+            )
 
 
 def _check_model(model: PreTrainedModel) -> None:
@@ -257,6 +275,7 @@ def _skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) 
         fields = {name: value for name, value in json.loads(config).items() if not name.startswith("_")}
         (kind,) = fields["architectures"]
         options = {"add_pooling_layer": False} if bare and kind == "BertModel" else {}
+        check_choice("model_type", fields.get("model_type", BertConfig.model_type), (BertConfig.model_type,))
         _check_size(fields, tensors)
         with init_empty_weights(include_buffers=False):
             model = MODELS[kind](BertConfig.from_dict(fields), **options)
