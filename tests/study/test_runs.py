@@ -1,3 +1,4 @@
+import json
 import logging
 import threading
 import time
@@ -130,6 +131,48 @@ def test_published_record_stays_when_only_the_weights_are_made_again(small_world
         load_student(TEACHER)
     trained_student(TEACHER)
     assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
+
+
+def test_a_student_says_what_the_teacher_scores_that_it_learned_from(taught, monkeypatch, caplog):
+    """A teacher that is trained again, on another machine say, is not the one of its Record."""
+    published = record_path(TEACHER).read_bytes()
+    (taught / "runs" / TEACHER.digest / "student.safetensors").unlink()
+    original = runs.train
+    scores = {"best": {"accuracy": 37.5, "f1": 12.5}, "last": {"accuracy": 25.0, "f1": 6.25}}
+
+    def elsewhere(student, stages, task, tokenizer, folder, *settings, **options):
+        result = original(student, stages, task, tokenizer, folder, *settings, **options)
+        return replace(result, **scores) if folder.name == TEACHER.digest else result
+
+    monkeypatch.setattr(runs, "train", elsewhere)
+    with caplog.at_level(logging.INFO, "xtcq"):
+        record = run(STUDENT)
+    assert record.teacher_scores == scores and load_record(record_path(STUDENT)) == record
+    assert record_path(TEACHER).read_bytes() == published
+    assert f"train again: {TEACHER} ({TEACHER.digest}) has its Record, and its weights are not here" in caplog.text
+    assert f"({TEACHER.digest}): the new weights score accuracy=37.5 f1=12.5, and its Record says" in caplog.text
+
+
+def test_a_student_of_the_teacher_of_the_record_says_nothing(taught):
+    record = run(STUDENT)
+    assert record.teacher_scores is None and '"teacher_scores"' not in record_path(STUDENT).read_text()
+
+
+def test_weights_that_learned_nothing_teach_nobody_whatever_the_record_says(taught, monkeypatch, word_task):
+    """The Record's teacher may have been a good one."""
+    scores = dict.fromkeys(("best", "last"), {"accuracy": 12.5, "f1": 0.0})
+    (taught / "runs" / TEACHER.digest / "scores.json").write_text(json.dumps(scores))
+    monkeypatch.setattr(runs, "has_learned", lambda spec, score: score > 40)
+    monkeypatch.setattr("xtcq.study.experiment.task_spec", lambda name: replace(word_task.spec, synthetic=False))
+    with pytest.raises(ValueError, match=f"the teacher {TEACHER.digest} scores 12.5 on mrpc"):
+        run(STUDENT)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"best": {"accuracy": "high"}}'])
+def test_scores_beside_the_weights_that_are_damaged(taught, text):
+    (taught / "runs" / TEACHER.digest / "scores.json").write_text(text)
+    with pytest.raises(ValueError, match="scores.json does not say what the weights beside it score"):
+        run(STUDENT)
 
 
 def test_student_starts_from_its_teacher(taught, monkeypatch):

@@ -183,4 +183,4 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise FileNotFoundError(
             f"{folder} has no tokenizer.json: pack the model again with save_packed(..., tokenizer=tokenizer)"
         )
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
@@ -43,6 +44,7 @@ from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
 MODELS = {model.__name__: model for model in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -145,6 +147,7 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         raise PackedModelError(f"{folder / MAP_FILE} says rest {manifest.rest!r}, expected 'fp32' or 'fp16'")
     names = dict.fromkeys((*manifest.files, CONFIG_FILE, WEIGHTS_FILE))
     content = {name: manifest.read_file(folder, name) for name in names}
+    _check_beside(folder, content)
     try:
         tensors = safetensors.torch.load(content[WEIGHTS_FILE])
     except SafetensorError as error:
@@ -152,9 +155,25 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
             f"{folder / WEIGHTS_FILE} is not a safetensors file ({error}), and no other format is read: pack the "
             "model again"
         ) from error
-    model = _skeleton(content[CONFIG_FILE], manifest, bare=not any(name.startswith("pooler.") for name in tensors))
+    model = _skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
     return model.eval()
+
+
+def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Refuse what makes transformers run code of the folder, and a tokenizer that no digest covers."""
+    for name in _TOKENIZER:
+        if (folder / name).exists() and name not in content:
+            raise PackedModelError(
+                f"{folder / name} is not listed in {MAP_FILE}, so that nothing says whether it belongs to the model: "
+                "remove it, or pack the model again with its tokenizer"
+            )
+    for name, data in content.items():
+        if name.endswith(".json") and b"auto_map" in data:
+            raise PackedModelError(
+                f"{folder / name} says auto_map, which asks for code of the folder to be run: do not use this model, "
+                "or pack it again with a tokenizer and a configuration of transformers' own"
+            )
 
 
 def _check_model(model: PreTrainedModel) -> None:
@@ -241,26 +260,33 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _skeleton(config: bytes, manifest: Manifest, bare: bool) -> PreTrainedModel:
+def _skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -> PreTrainedModel:
     """Build the frozen model without values: what ``quantize`` and ``freeze`` make of the settings that were saved.
 
     Args:
         config: content of the configuration.
         manifest: the quantization map.
-        bare: a BertModel has no pooler, which its configuration does not say.
+        tensors: of the file, by name. They tell whether a BertModel has a pooler, which its configuration does not say,
+            and how large a model may be that is built for them.
     """
+    bare = not any(name.startswith("pooler.") for name in tensors)
     try:
-        fields = json.loads(config)
+        # Those that begin so are transformers' own notes, the name of an attention implementation among them.
+        fields = {name: value for name, value in json.loads(config).items() if not name.startswith("_")}
         (kind,) = fields["architectures"]
         options = {"add_pooling_layer": False} if bare and kind == "BertModel" else {}
+        check_choice("model_type", fields.get("model_type", BertConfig.model_type), (BertConfig.model_type,))
+        _check_size(fields, tensors)
         with init_empty_weights(include_buffers=False):
             model = MODELS[kind](BertConfig.from_dict(fields), **options)
-    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # transformers raises of many classes where a value is none of a configuration
         raise PackedModelError(
             f"{CONFIG_FILE} does not describe one of {', '.join(MODELS)} ({error!r}): pack the model again"
         ) from error
     modules = manifest.modules
     try:
+        if len(modules) > len(tensors):
+            raise ValueError(f"{len(modules)} modules and {len(tensors)} tensors")
         # The halves of a layer that was split come with it.
         names = [name for name in modules if modules.get(name.rpartition(".")[0], {}).get("kind") != "split"]
         settings = QuantConfig(Precision.parse(manifest.precision), manifest.recipe, manifest.lora_rank)
@@ -280,6 +306,24 @@ def _skeleton(config: bytes, manifest: Manifest, bare: bool) -> PreTrainedModel:
                     f"{manifest.recipe!r} at {manifest.precision} has {given.get(field)!r}: pack the model again"
                 )
     return model
+
+
+def _check_size(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a configuration of a larger model than a file can hold, before any memory is asked for.
+
+    Raises:
+        ValueError: naming the value and what there is.
+    """
+    most = 8 * sum(tensor.nbytes for tensor in tensors.values())  # one bit each
+    sizes = ("vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size")
+    found = {name: fields.get(name, 1) for name in (*sizes, "num_hidden_layers", "num_attention_heads", "num_labels")}
+    for name, value in found.items():
+        check_integer(name, value, 1, most)
+    hidden = found["hidden_size"]
+    check_integer("num_hidden_layers", found["num_hidden_layers"], 1, len(tensors))
+    for name in sizes:
+        check_integer(f"{name} x hidden_size", found[name] * hidden, 1, most)
+    check_positive("layer_norm_eps", fields.get("layer_norm_eps", 1e-12))
 
 
 def _bits(entry: Mapping[str, Any], side: str) -> int:
@@ -308,6 +352,8 @@ def _state(model: nn.Module, tensors: Mapping[str, Tensor], rest: torch.dtype) -
         try:
             codes = found if code_format is None else unpack_codes(found, code_format, empty.numel())
             loaded[key] = found.float() if code_format is None else codes.view(empty.shape)
+            if not torch.isfinite(loaded[key]).all():
+                raise ValueError("it holds NaN or infinity")
         except ValueError as error:
             raise PackedModelError(f"{WEIGHTS_FILE}, {key}: {error}; pack the model again") from error
     return loaded
