@@ -207,10 +207,16 @@ def predict(
     model: Annotated[Path, typer.Argument(help="folder of a packed model")],
     text: Annotated[str | None, typer.Option(help="one text to classify")] = None,
     pair: Annotated[str | None, typer.Option(help="its second text, for a model of pairs")] = None,
-    source: Annotated[Path | None, typer.Option("--input", help="a .csv or .parquet file instead of a text")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", help="a .csv, .tsv, .txt or .parquet file instead of a text")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="the .csv or .parquet file to write")] = None,
     column: Annotated[str | None, typer.Option(help="column of the texts")] = None,
     pair_column: Annotated[str | None, typer.Option(help="column of the second texts")] = None,
+    encoding: Annotated[str | None, typer.Option(help="of a text file, such as cp1252 [default: utf-8]")] = None,
+    on_empty: Annotated[
+        str, typer.Option(help="a row without text: error, skip (left out), or empty (kept without prediction)")
+    ] = "error",
     batch_size: Annotated[int, typer.Option(min=1, help="rows that are run together")] = 32,
     weights: Annotated[str, typer.Option(help="int8, or matmulnbits: 2 bits, for a text at a time")] = "int8",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -229,7 +235,9 @@ def predict(
         if text is not None:
             typer.echo(predict_text(runtime, text, pair, as_json))
             return
-        rows = predict_file(runtime, source, output, column, pair_column, batch_size)
+        rows = predict_file(
+            runtime, source, output, column, pair_column, batch_size, encoding=encoding, on_empty=on_empty
+        )
     except (ValueError, OSError, RuntimeError) as error:
         raise _fail(error) from None
     typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")

@@ -360,7 +360,7 @@ def read_labels(
     if names and not np.isnan(named).any():
         if valid.all() and not np.array_equal(named, numbers):
             raise ValueError(
-                f"{origin}: {values.name!r} holds numbers, and {dict(names)} names the classes by numbers: rename them, "
+                f"{origin}: {values.name!r} holds numbers, and {dict(names)} names classes by numbers: rename them, "
                 f"or leave labels out and give the numbers 0 to {most:g}"
             )
         numbers, valid = named, np.ones(len(named), bool)
