@@ -24,7 +24,7 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.tasks import QuestionSpec, Task, encode
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
@@ -46,6 +46,7 @@ from xtcq.training.stage_folder import (
     newest_intact_checkpoint,
     read_history,
 )
+from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
@@ -124,8 +125,15 @@ def train(
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
+
+    Warns:
+        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
+            ``xtcq.training.teacher``.
     """
     _check(stages, settings)
+    losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
+    if teacher is not None and task.spec.name not in TASKS and any(losses):
+        check_teacher(teacher, task, tokenizer)  # those of the official tasks are this project's own
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
@@ -139,7 +147,7 @@ def train(
     parts = int(cut.read_text()) if cut.exists() else 1
     for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
         stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
-        loss = distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
+        loss = losses[index]
         began = None if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
         while not is_finished(stage_folder):
             arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
