@@ -19,7 +19,7 @@ import typer.core
 DEBUG = "XTCQ_DEBUG"
 
 
-class _Commands(typer.core.TyperGroup):
+class Commands(typer.core.TyperGroup):
     """Commands whose errors are one line; ``XTCQ_DEBUG=1`` shows where they come from."""
 
     def invoke(self, ctx: typer.Context) -> Any:
@@ -40,7 +40,7 @@ class _Commands(typer.core.TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
