@@ -25,7 +25,7 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.tasks import QuestionSpec, Task, encode
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
 from xtcq.training.fingerprint import claim, fingerprint
@@ -48,6 +48,7 @@ from xtcq.training.stage_folder import (
     newest_intact_checkpoint,
     read_history,
 )
+from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,10 @@ def train(
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
+
+    Warns:
+        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
+            ``xtcq.training.teacher``.
     """
     folder = Path(folder)
     _check(student, stages, task, folder, settings)
@@ -136,6 +141,8 @@ def train(
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
     for index in range(len(stages)):
         claim(folder / f"stage-{index}", facts)
+    if teacher is not None and task.spec.name not in TASKS and any(losses):
+        check_teacher(teacher, task, tokenizer)  # those of the official tasks are this project's own
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
