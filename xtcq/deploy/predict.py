@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from tqdm import tqdm
 
-from xtcq.deploy.runtime import Runtime, TruncationWarning, first_empty
+from xtcq.deploy.runtime import Runtime, TruncationWarning, first_empty, probability_columns
 from xtcq.files import whole_file
 
 SUFFIXES = (".csv", ".parquet")
@@ -25,10 +25,16 @@ _CSV_BLOCK = 2**22
 def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -> str:
     """Classify one text, or pair of texts, and return a line to print: label and probability, or the value.
 
-    With ``as_json``, it is an object of ``prediction`` and, unless the model is a regression, the ``probabilities`` of
-    all labels. Errors and warnings are those of ``Runtime.predict``.
+    Where several labels may hold, the line has every label with its probability. With ``as_json``, it is an object of
+    ``prediction`` and, unless the model is a regression, the ``probabilities`` of all labels. Errors and warnings are
+    those of ``Runtime.predict``.
     """
     predictions = runtime.predict([text], None if pair is None else [pair])
+    if runtime.multi_label:
+        odds = dict(zip(runtime.names, predictions.probabilities[0].tolist(), strict=True))
+        if as_json:
+            return json.dumps({"prediction": predictions.values[0], "probabilities": odds})
+        return "  ".join(f"{name} {probability:.4f}" for name, probability in odds.items())
     (found,) = predictions.to_frame().to_dict("records")
     if not as_json:
         return "  ".join(f"{value:.4f}" if isinstance(value, float) else value for value in found.values())
@@ -48,8 +54,9 @@ def predict_file(
     """Classify every row of a file, and write the file again with what was found.
 
     The columns of ``source`` stay (those of a CSV as text); ``prediction`` and, unless the model is a regression,
-    ``probability`` follow. Rows are read, classified and written some thousand at a time, so a file may be larger than
-    memory. A progress bar is shown on a terminal. The target appears whole or not at all.
+    ``probability`` follow, or one ``probability_LABEL`` of every label where several may hold. Rows are read,
+    classified and written some thousand at a time, so a file may be larger than memory. A progress bar is shown on a
+    terminal. The target appears whole or not at all.
 
     Args:
         runtime: the model.
@@ -81,7 +88,7 @@ def predict_file(
     rows = cut = 0
     with open_table(source, columns) as (schema, total, batches), whole_file(target) as temporary:
         added = [("prediction", pa.string() if runtime.names else pa.float64())]
-        added += [("probability", pa.float32())] if runtime.names else []
+        added += [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
         if taken := {name for name, _ in added}.intersection(schema.names):
             raise ValueError(f"{source} has a column {sorted(taken)[0]!r} already, which is added here: rename it")
         schema = pa.schema([*schema, *added])

@@ -24,6 +24,7 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
+from xtcq.preflight import check_training, problem_type
 from xtcq.tasks import QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
@@ -117,15 +118,20 @@ def train(
         The result. Of several GPUs it was computed on the first; ``CUDA_VISIBLE_DEVICES`` says which that is.
 
     Raises:
-        ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student; if a stage
-            explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
-            is too short for one step; if there are several processes.
+        ValueError: if student, teacher, tokenizer and task do not fit, see ``xtcq.preflight.check_training``; if a
+            stage distils and there is no teacher, or the teacher does not fit the student; if a stage explores and
+            there are no settings for it or no stage after it; if the student cannot explore; if a stage is too short
+            for one step; if there are several processes.
         FloatingPointError: if the loss is no longer finite.
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
     """
     _check(stages, settings)
+    check_training(student, teacher, tokenizer, task.spec)
+    for stage in stages:  # the last of them too, before the first has taken its time
+        if stage.distils:
+            distillation_loss(stage, student, teacher, layer_map)
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
@@ -222,7 +228,7 @@ def distillation_loss(
             f"stage {stage.name!r} distils, and no teacher was given. Pass teacher=..., or plan finetune()."
         )
     layer_map = layer_map or LayerMap.uniform(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-    loss = DistillationLoss(stage.terms, layer_map)
+    loss = DistillationLoss(stage.terms, layer_map, problem_type(student.config))
     loss.check(student.config, teacher.config)
     return loss
 
