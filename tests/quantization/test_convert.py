@@ -402,6 +402,21 @@ def test_what_a_later_step_refuses_is_said_at_once(tiny_bert):
         quantize(tiny_bert(), QuantConfig("1-1-8"))
 
 
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.output.dense", "bert.encoder.layer.0.attention"])
+def test_a_module_that_was_replaced_afterwards_is_named(tiny_bert, name, tmp_path):
+    for convert in (lambda model: model, freeze):
+        model = convert(quantize(tiny_bert(), QuantConfig("2-2-8", "ternarybert")))
+        model.set_submodule(name, tiny_bert().get_submodule(name))
+        with pytest.raises(ValueError, match=f"converted were replaced or removed, {name}.* first: change"):
+            save_packed(model, tmp_path / "m") if convert is freeze else freeze(model)
+
+
+def test_a_head_may_be_replaced_afterwards(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("2-2-8"))
+    model.classifier = nn.Linear(32, 2)
+    assert freeze(model)
+
+
 @pytest.mark.parametrize("convert", [lambda model: model, freeze], ids=["fake", "frozen"])
 def test_save_pretrained_warns_that_it_keeps_no_quantizers(tiny_bert, convert, tmp_path):
     model = copy.deepcopy(convert(quantize(tiny_bert(), QuantConfig("1-1-8"))))

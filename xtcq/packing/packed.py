@@ -26,7 +26,7 @@ from xtcq.quantization import (
     Precision,
     QuantConfig,
     QuantizedLayer,
-    check_attentions,
+    check_unchanged,
     freeze,
     quant_config,
     quantization_map,
@@ -161,7 +161,7 @@ def _check_model(model: PreTrainedModel) -> None:
     kind = type(model).__name__
     check_labels(model)
     problem_type(model.config)
-    check_attentions(model)
+    check_unchanged(model)
     if not quantization_map(model):
         raise ValueError(f"{kind} is not quantized: call quantize(model, config) and freeze(model) first")
     for name, layer in quantized_layers(model).items():

@@ -6,7 +6,7 @@ from xtcq.quantization.codes import CodeFormat, QuantizedTensor, compute_dtype
 from xtcq.quantization.convert import (
     LAYER_LINEARS,
     Widths,
-    check_attentions,
+    check_unchanged,
     find_encoder,
     freeze,
     get_widths,
@@ -55,7 +55,7 @@ __all__ = [
     "Widths",
     "architecture",
     "bitops",
-    "check_attentions",
+    "check_unchanged",
     "compute_dtype",
     "cost_report",
     "find_encoder",

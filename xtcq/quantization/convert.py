@@ -169,6 +169,8 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             f"precision '{precision}' with recipe {config.recipe!r} quantizes nothing of {type(model).__name__}: "
             "include and exclude leave no module that has fewer than 32 bits"
         )
+    if not any(parameter.is_meta for parameter in model.parameters()):  # which are asked for their costs alone
+        warn_late(model)
     use_score_attention(encoder)
     for name, layer in layers.items():
         model.set_submodule(name, layer)
@@ -178,9 +180,8 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         attention.register_forward_pre_hook(check_score_attention)
     if isinstance(model, PreTrainedModel) and (layers or operands):
         setattr(model, "save_pretrained", partial(_save_pretrained, model))
-    if not any(parameter.is_meta for parameter in model.parameters()):  # which are asked for their costs alone
-        warn_late(model)
     setattr(model, "quant_config", config)
+    setattr(model, "quantized_modules", tuple(quantization_map(model)))
     return model
 
 
@@ -193,8 +194,8 @@ def freeze(model: Model) -> Model:
         The same model.
 
     Raises:
-        ValueError: the model was not quantized or is frozen already, its attention function was changed since, or a
-            parameter holds NaN or infinity; the message names the module.
+        ValueError: the model was not quantized or is frozen already, modules or its attention function were changed
+            since, or a parameter holds NaN or infinity; the message names the module.
 
     Examples:
         >>> from xtcq import QuantConfig, freeze, quantize
@@ -208,7 +209,7 @@ def freeze(model: Model) -> Model:
         raise ValueError(f"{type(model).__name__} is already frozen ({frozen[0]}): freeze it once")
     if not quantization_map(model) and not hasattr(model, "quant_config"):
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
-    check_attentions(model)
+    check_unchanged(model)
     for name, parameter in model.named_parameters():
         _check_finite(name, parameter)
     for layer in layers.values():
@@ -216,12 +217,22 @@ def freeze(model: Model) -> Model:
     return model
 
 
-def check_attentions(model: nn.Module) -> None:
-    """Refuse a model whose attention function was changed after ``quantize``, where operands are quantized.
+def check_unchanged(model: nn.Module) -> None:
+    """Refuse a model in which something that ``quantize`` put there is missing.
 
     Raises:
-        ValueError: with the remedy.
+        ValueError: a module was replaced, or the attention function was changed where operands are quantized.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture, check_unchanged
+        >>> check_unchanged(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
     """
+    if lost := sorted(set(getattr(model, "quantized_modules", ())) - quantization_map(model).keys()):
+        raise ValueError(
+            f"{len(lost)} modules that quantize converted were replaced or removed, {lost[0]} first: change the "
+            "floating-point model, and quantize it then"
+        )
     for module in model.modules():
         if hasattr(module, "operand_quantizers"):
             check_score_attention(module)
