@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from xtcq import save_packed
@@ -126,6 +127,25 @@ def test_a_value_of_a_regression(frozen_bert, word_tokenizer, tmp_path):
     predict_file(Runtime(folder), tmp_path / "in.csv", tmp_path / "out.parquet", "t")
     found = pd.read_parquet(tmp_path / "out.parquet")
     assert list(found) == ["t", "prediction"] and found["prediction"][0] == pytest.approx(value, abs=3e-4)
+
+
+def test_every_label_where_several_may_hold(frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_labels=3, problem_type="multi_label_classification")
+    model.config.id2label = {0: "rude", 1: "spam", 2: "threat"}
+    with torch.no_grad():
+        model.classifier.bias.copy_(torch.tensor([30.0, 30.0, -30.0]))
+    folder = save_packed(model, tmp_path / "model", tokenizer=word_tokenizer)
+    assert call(folder, "--text", "w3").stdout.strip() == "rude 1.0000  spam 1.0000  threat 0.0000"
+    found = json.loads(call(folder, "--text", "w3", "--json").stdout)
+    assert found["prediction"] == ["rude", "spam"]
+    assert found["probabilities"] == pytest.approx({"rude": 1, "spam": 1, "threat": 0}, abs=1e-6)
+    pd.DataFrame({"t": ["w3", "w4"]}).to_csv(tmp_path / "in.csv", index=False)
+    for target, read in (("out.parquet", pd.read_parquet), ("out.csv", pd.read_csv)):
+        predict_file(Runtime(folder), tmp_path / "in.csv", tmp_path / target, "t")
+        table = read(tmp_path / target)
+        assert list(table) == ["t", "prediction", "probability_rude", "probability_spam", "probability_threat"]
+        assert table["prediction"].tolist() == ["rude, spam"] * 2
+        np.testing.assert_allclose(table.iloc[:, 2:], [[1, 1, 0]] * 2, atol=1e-6)
 
 
 GOOD = b"sentence,n\nw1,1\nw2,2\n"

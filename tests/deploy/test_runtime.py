@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xtcq import PackedModelError, load_packed, save_packed
-from xtcq.deploy.runtime import Runtime, TruncationWarning
+from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
 
 TEXTS = ["w3 w9 w1", "w5", "w8 w2 w2 w7 w1 w30", "w4 w40", "w90 w1"]
 PAIRS = ["w1", "w2 w3 w4 w5", "w6", "w7 w7", "w8"]
@@ -16,8 +16,8 @@ PAIRS = ["w1", "w2 w3 w4 w5", "w6", "w7 w7", "w8"]
 def packed(frozen_bert, word_tokenizer, tmp_path):
     """A factory of packed folders with a tokenizer."""
 
-    def build(precision="1-1-8", recipe="xtc", num_labels=3, kind="BertForSequenceClassification"):
-        model = frozen_bert(precision, recipe, num_labels=num_labels, kind=kind)
+    def build(precision="1-1-8", recipe="xtc", num_labels=3, kind="BertForSequenceClassification", problem_type=None):
+        model = frozen_bert(precision, recipe, num_labels=num_labels, kind=kind, problem_type=problem_type)
         model.config.id2label = {i: f"label {i}" for i in range(num_labels)}
         return save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
 
@@ -67,6 +67,39 @@ def test_regression_gives_values(packed, word_tokenizer):
     assert list(found.to_frame()) == ["prediction"]
     with pytest.raises(ValueError, match="a regression model gives values, no probabilities"):
         found.probabilities  # noqa: B018
+
+
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_labels_that_do_not_exclude_each_other(num_labels, packed, word_tokenizer):
+    folder = packed(num_labels=num_labels, problem_type="multi_label_classification")
+    assert load_packed(folder).config.problem_type == "multi_label_classification"
+    found = Runtime(folder, threads=1).predict(TEXTS)
+    expected = torch.tensor(expect(folder, word_tokenizer, TEXTS)).sigmoid()
+    np.testing.assert_allclose(found.probabilities, expected, atol=3e-4)
+    names = [f"label {i}" for i in range(num_labels)]
+    held = [tuple(name for name, p in zip(names, row, strict=True) if p >= 0.5) for row in expected.tolist()]
+    assert found.values == held
+    frame = found.to_frame()
+    assert list(frame) == ["prediction", *(f"probability_{name}" for name in names)]
+    assert frame["prediction"].tolist() == [", ".join(row) for row in held]
+    np.testing.assert_allclose(frame.iloc[:, 1:], expected, atol=3e-4)
+
+
+def test_several_labels_may_hold_or_none():
+    """By hand: the sigmoid of log 3 is 3/4, of 0 it is 1/2."""
+    third = float(np.log(3))
+    logits = np.array([[third, 0.0], [-third, -third]], np.float32)
+    found = Predictions(logits, ("rude", "spam"), (), multi_label=True)
+    np.testing.assert_allclose(found.probabilities, [[0.75, 0.5], [0.25, 0.25]], rtol=1e-6)
+    assert found.values == [("rude", "spam"), ()]
+    assert found.to_frame()["prediction"].tolist() == ["rude, spam", ""]
+
+
+def test_labels_may_be_numbers(frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_labels=2)
+    model.config.id2label = {0: 10, 1: 20}
+    runtime = Runtime(save_packed(model, tmp_path / "m", tokenizer=word_tokenizer), threads=1)
+    assert runtime.names == ("10", "20") and set(runtime.predict(TEXTS).values) <= {"10", "20"}
 
 
 def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from xtcq.checks import check_choice
-from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
+from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, probability_columns
 from xtcq.files import saving, whole_file
 from xtcq.tasks.reading import BLOCK_ROWS, ON_EMPTY, Table, check_columns, open_table, rows_with_text, warn_of_empty
 
@@ -26,10 +26,16 @@ SUFFIXES = (".csv", ".parquet")
 def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -> str:
     """Classify one text, or pair of texts, and return a line to print: label and probability, or the value.
 
-    With ``as_json``, it is an object of ``prediction`` and, unless the model is a regression, the ``probabilities`` of
-    all labels. Errors and warnings are those of ``Runtime.predict``.
+    Where several labels may hold, the line has every label with its probability. With ``as_json``, it is an object of
+    ``prediction`` and, unless the model is a regression, the ``probabilities`` of all labels. Errors and warnings are
+    those of ``Runtime.predict``.
     """
     predictions = runtime.predict([text], None if pair is None else [pair])
+    if runtime.multi_label:
+        odds = dict(zip(runtime.names, predictions.probabilities[0].tolist(), strict=True))
+        if as_json:
+            return json.dumps({"prediction": predictions.values[0], "probabilities": odds})
+        return "  ".join(f"{name} {probability:.4f}" for name, probability in odds.items())
     (found,) = predictions.to_frame().to_dict("records")
     if not as_json:
         return "  ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in found.values())
@@ -52,10 +58,11 @@ def predict_file(
     """Classify every row of a table, and write the table again with what was found.
 
     The columns of ``source`` stay (those of a text file as text); ``prediction`` and, unless the model is a regression,
-    ``probability`` follow. Rows are read, classified and written some thousand at a time, so a file may be larger than
-    memory. All rows are checked before the first is classified. A progress bar is shown on a terminal. The target
-    appears whole or not at all; what a call that was stopped had found is kept beside it, as ``.NAME.partial``, and the
-    next call with the same rows and the same model goes on from there.
+    ``probability`` follow, or one ``probability_LABEL`` of every label where several may hold. Rows are read,
+    classified and written some thousand at a time, so a file may be larger than memory. All rows are checked before the
+    first is classified. A progress bar is shown on a terminal. The target appears whole or not at all; what a call that
+    was stopped had found is kept beside it, as ``.NAME.partial``, and the next call with the same rows and the same
+    model goes on from there.
 
     Args:
         runtime: the model.
@@ -124,7 +131,9 @@ def predict_file(
 def _added(runtime: Runtime) -> pa.Schema:
     """The columns that a model adds."""
     fields = [("prediction", pa.string() if runtime.names else pa.float64())]
-    return pa.schema(fields + ([("probability", pa.float32())] if runtime.names else []))
+    return pa.schema(
+        fields + [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
+    )
 
 
 def _check(
@@ -222,7 +231,8 @@ def _predicted(runtime: Runtime, texts: list[list[str]], batch_size: int, journa
         journal.write(known)
         journal.flush()
     values = np.frombuffer(known, "<f4", offset=len(digest)).reshape(rows, width)
-    return Predictions(values[:, :-1], runtime.names, tuple(np.flatnonzero(values[:, -1]).tolist()))
+    cut = tuple(np.flatnonzero(values[:, -1]).tolist())
+    return Predictions(values[:, :-1], runtime.names, cut, runtime.multi_label)
 
 
 def _writer(path: Path | pa.NativeFile, target: Path, schema: pa.Schema) -> pa.csv.CSVWriter | pa.parquet.ParquetWriter:

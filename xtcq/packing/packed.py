@@ -16,10 +16,9 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoTokenizer,
     BertConfig,
-    BertForQuestionAnswering,
     BertForSequenceClassification,
-    BertModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -29,12 +28,14 @@ from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
+from xtcq.preflight import PACKABLE, check_labels, check_packable, check_tokenizer, problem_type
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
     Precision,
     QuantConfig,
     QuantizedLayer,
+    check_unchanged,
     freeze,
     quant_config,
     quantization_map,
@@ -45,7 +46,7 @@ from xtcq.quantization import (
 from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
-MODELS = {model.__name__: model for model in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+MODELS = {model.__name__: model for model in PACKABLE}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 # Attribute of a loaded model: the other files of its folder.
 _BESIDE = "_xtcq__files_beside"
@@ -79,7 +80,8 @@ def save_packed(
 
     Raises:
         ValueError: rest unknown; a model that is of another class, not quantized, not frozen, not in float32, has an
-            input quantizer that never saw data, or holds values that are not finite or too large for fp16.
+            input quantizer that never saw data, holds values that are not finite or too large for fp16, or has names
+            of labels that do not fit; or a tokenizer that does not fit the model or cannot be read back as it is.
         FileExistsError: the folder holds something else.
         OSError: it cannot be written.
 
@@ -99,6 +101,8 @@ def save_packed(
     if rest not in REST_DTYPES:
         raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
     _check_model(model)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.config)
     tensors, settings = _packed(model, REST_DTYPES[rest]), quant_config(model)
     with whole_folder(folder, lambda: _check_target(folder)) as temporary:
         safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
@@ -107,6 +111,7 @@ def save_packed(
         (temporary / CONFIG_FILE).write_text(config.to_json_string(), encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
+            _check_saved(tokenizer, temporary)
         else:
             for name, data in _files_beside(model).items():
                 (temporary / name).write_bytes(data)
@@ -237,9 +242,11 @@ def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
 
 
 def _check_model(model: PreTrainedModel) -> None:
+    check_packable(model)
     kind = type(model).__name__
-    if kind not in MODELS:
-        raise ValueError(f"{kind} cannot be packed: use one of {', '.join(MODELS)}")
+    check_labels(model)
+    problem_type(model.config)
+    check_unchanged(model)
     if not quantization_map(model):
         raise ValueError(f"{kind} is not quantized: call quantize(model, config) and freeze(model) first")
     for name, layer in quantized_layers(model).items():
@@ -303,6 +310,23 @@ def _narrowed(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
             "rest='fp32'"
         )
     return narrowed
+
+
+def _check_saved(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Refuse a tokenizer that is another one when it is read again: what a program changed in it may not be saved."""
+    again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    for name in ("pad_token_id", "padding_side", "truncation_side", "model_max_length"):
+        ours, theirs = getattr(tokenizer, name), getattr(again, name)
+        if ours != theirs:
+            raise ValueError(
+                f"the tokenizer has {name} {ours!r}, and {theirs!r} when it is read back: give it as an argument "
+                "where the tokenizer is made or loaded"
+            )
+    if tokenizer.get_vocab() != again.get_vocab():
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, and {len(again)} others when it is read back: save it with "
+            "save_pretrained, load it, and give that one"
+        )
 
 
 def _check_target(folder: Path) -> None:
