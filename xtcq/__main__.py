@@ -22,7 +22,7 @@ DEBUG = "XTCQ_DEBUG"
 class Commands(typer.core.TyperGroup):
     """Commands whose errors are one line; ``XTCQ_DEBUG=1`` shows where they come from."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)

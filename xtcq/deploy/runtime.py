@@ -73,7 +73,8 @@ class Predictions:
         """
         if self.multi_label:
             columns = dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True))
-            return pd.DataFrame({"prediction": [", ".join(held) for held in self.values]} | columns)
+            values: list[Any] = list(self.values)
+            return pd.DataFrame({"prediction": [", ".join(held) for held in values]} | columns)
         frame = pd.DataFrame({"prediction": self.values})
         return frame.assign(probability=self.probabilities.max(1)) if self.names else frame
 
@@ -173,8 +174,8 @@ class Runtime:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
         texts, pairs = list(texts), None if pairs is None else list(pairs)  # of a Series by position
-        for role, column in (("texts", texts), ("pairs", pairs)):
-            for row, fault in text_faults(column or ()):
+        for role, column in (("texts", texts), ("pairs", pairs or [])):
+            for row, fault in text_faults(column):
                 raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty: it {fault}")
         encoding = self.tokenizer(
             texts,

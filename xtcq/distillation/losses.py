@@ -34,7 +34,7 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(compute_dtype(x.dtype))
 
 
-def _guessed(classes: int) -> str:
+def _guessed(classes: int | None) -> str:
     return REGRESSION if classes == 1 else CLASSES
 
 
