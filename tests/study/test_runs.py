@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import save
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
@@ -173,6 +174,35 @@ def test_scores_beside_the_weights_that_are_damaged(taught, text):
     (taught / "runs" / TEACHER.digest / "scores.json").write_text(text)
     with pytest.raises(ValueError, match="scores.json does not say what the weights beside it score"):
         run(STUDENT)
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("damage", [cut, lambda content: b"", lambda content: save({"x": torch.zeros(1)})])
+def test_weights_that_are_damaged_are_named(taught, damage):
+    file = taught / "runs" / TEACHER.digest / "student.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{file} is damaged or another model's .*: delete it, and the next run"):
+        run(STUDENT)
+    file.unlink()
+    assert run(STUDENT)
+
+
+def test_a_run_that_another_begins_with_is_damaged(taught):
+    file = taught / "runs" / TEACHER.digest / "student.safetensors"
+    file.write_bytes(cut(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        run(replace(TEACHER, start=TEACHER))
+
+
+def test_a_place_for_records_that_is_none_is_refused_before_training(small_world, trainings, monkeypatch):
+    (small_world / "occupied").write_text("")
+    monkeypatch.setenv("XTCQ_RECORDS", str(small_world / "occupied"))
+    with pytest.raises(OSError, match="occupied.*; nothing was trained. .* choose another place"):
+        run(TEACHER)
+    assert trainings == []
 
 
 def test_student_starts_from_its_teacher(taught, monkeypatch):

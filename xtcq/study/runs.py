@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +15,20 @@ from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.encoder import load_encoder
-from xtcq.files import whole_file
+from xtcq.files import saving, whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
 from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, record_path, save_record
-from xtcq.study.students import build_student, is_trained, keep_scores, load_student, scores_here, weights_path
+from xtcq.study.records import Record, load_record, record_path, records_folder, save_record
+from xtcq.study.students import (
+    build_student,
+    is_trained,
+    keep_scores,
+    load_student,
+    readable,
+    scores_here,
+    weights_path,
+)
 from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task
 from xtcq.training import Paused, TrainSettings, train
 from xtcq.training.number_format import number_format
@@ -84,6 +93,9 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
         _drop_checkpoints(experiment)
         return weights
     regime.check(experiment)
+    with saving("nothing was trained"):  # before hours of training, not after them
+        records_folder().mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=records_folder()).close()
     weights.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(weights.parent.with_suffix(".lock"))
     try:
@@ -124,7 +136,11 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
 def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
     teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     teacher_scores = scores_here(experiment.teacher) if experiment.teacher else None
-    start = load_file(make(experiment.start, pause)) if experiment.start else None
+    start = None
+    if experiment.start:
+        begun = make(experiment.start, pause)
+        with readable(begun):
+            start = load_file(begun)
     student, tokenizer = build_student(experiment, teacher, start)
     if teacher is not None and any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +31,22 @@ def weights_path(experiment: Experiment) -> Path:
 def is_trained(experiment: Experiment) -> bool:
     """Whether the Record of an experiment and its weights are on this machine, so that `load_student` finds them."""
     return weights_path(experiment).exists() and record_path(experiment).exists()
+
+
+@contextmanager
+def readable(weights: Path) -> Iterator[None]:
+    """Say of a file of weights that cannot be read in this block which one it is, and how to have it again.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{weights} is damaged or another model's ({str(error).partition(chr(10))[0]}): delete it, and the next "
+            "run trains it again"
+        ) from error
 
 
 def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]]) -> None:
@@ -81,6 +100,7 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
 
     Raises:
         FileNotFoundError: it was not trained on this machine; the message says how to.
+        ValueError: the file of the weights is damaged or another model's.
     """
     weights = weights_path(experiment)
     if not is_trained(experiment):
@@ -91,7 +111,8 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
             "Record, or the experiment as JSON"
         )
     model, tokenizer = build_student(experiment, pretrained=False)
-    load_model(model, weights)
+    with readable(weights):
+        load_model(model, weights)
     # What it was trained on and no more: a packed copy cuts texts there too.
     tokenizer.model_max_length = experiment.spec.max_length
     return model.eval(), tokenizer
