@@ -22,7 +22,7 @@ DEBUG = "XTCQ_DEBUG"
 class Commands(typer.core.TyperGroup):
     """Commands whose errors are one line; ``XTCQ_DEBUG=1`` shows where they come from."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -262,14 +262,14 @@ def predict(
     from xtcq.deploy.runtime import Runtime
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    if (text is None) == (source is None) or (pair is not None and text is None):
+    if text is not None and source is None:
+        typer.echo(predict_text(Runtime(model, weights), text, pair, as_json))
+        return
+    if text is not None or source is None or pair is not None:
         raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
-    if source is not None and (output is None or column is None):
+    if output is None or column is None:
         raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
     runtime = Runtime(model, weights)
-    if text is not None:
-        typer.echo(predict_text(runtime, text, pair, as_json))
-        return
     rows = predict_file(runtime, source, output, column, pair_column, batch_size, encoding=encoding, on_empty=on_empty)
     typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")
 

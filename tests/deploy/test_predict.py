@@ -71,7 +71,9 @@ def test_values_of_a_csv_stay_as_they_are_written(runtime, tmp_path):
 def test_memory_does_not_grow_with_the_file(suffix, runtime, tmp_path, monkeypatch):
     """Files are read in batches that are gone when the next one comes."""
     sizes, peaks = [], []
-    monkeypatch.setattr(runtime, "predict", lambda texts, batch_size: sizes.append(len(texts)) or fake(runtime, texts))
+    monkeypatch.setattr(
+        runtime, "predict", lambda texts, pairs, batch_size: sizes.append(len(texts)) or fake(runtime, texts)
+    )
     for rows in (4000, 40000):
         frame = pd.DataFrame({"sentence": [f"w1 w2 w{i}" for i in range(rows)]})
         path = tmp_path / f"{rows}.{suffix}"

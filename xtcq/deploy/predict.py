@@ -214,7 +214,7 @@ def _predicted(runtime: Runtime, texts: list[list[str]], batch_size: int, journa
         if rows:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", TruncationWarning)  # one warning at the end instead
-                made = runtime.predict(*texts, batch_size=batch_size)
+                made = runtime.predict(texts[0], texts[1] if len(texts) > 1 else None, batch_size)
             values = np.column_stack([made.logits, np.isin(np.arange(rows), made.cut)])
         else:
             values = np.empty((0, width))

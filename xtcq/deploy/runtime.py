@@ -146,8 +146,8 @@ class Runtime:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
         texts, pairs = list(texts), None if pairs is None else list(pairs)  # of a Series by position
-        for role, column in (("texts", texts), ("pairs", pairs)):
-            for row, fault in text_faults(column or ()):
+        for role, column in (("texts", texts), ("pairs", pairs or [])):
+            for row, fault in text_faults(column):
                 raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty: it {fault}")
         encoding = self.tokenizer(
             texts,

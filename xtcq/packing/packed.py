@@ -201,7 +201,8 @@ def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
     """
     folder = Path(folder).absolute()
     model = load_packed(folder)
-    before, names = [str(model.config.id2label[i]) for i in range(model.config.num_labels)], list(names)
+    config: Any = model.config
+    before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
     if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
         raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
     if len(names) != len(before) or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):

@@ -113,7 +113,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
     teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     start = load_file(make(experiment.start, pause)) if experiment.start else None
     student, tokenizer = build_student(experiment, teacher, start)
-    if any(stage.distils for stage in experiment.plan()):
+    if teacher is not None and any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
     spec = experiment.spec
@@ -147,9 +147,9 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         layer_map=experiment.layer_map,
         pause=pause,
     )
-    student.to("cpu")
+    student.cpu()
     with whole_file(weights) as temporary:
-        save_model(student, temporary)
+        save_model(student, str(temporary))
     record = Record(
         experiment=experiment,
         settings=experiment.settings,
@@ -174,7 +174,7 @@ def _exploration(
     if report is None:
         return None
     report = regime.judged(experiment, report)
-    sizes = {name: student.get_submodule(name).weight.numel() for name in report["widths"]}
+    sizes = {name: student.get_parameter(f"{name}.weight").numel() for name in report["widths"]}
     products = {name: weights * inputs for name, (weights, inputs) in get_widths(student).items()}
     return report | {"average": sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())}
 

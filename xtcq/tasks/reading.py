@@ -248,7 +248,7 @@ def rows_with_text(values: Sequence[object], origin: str, name: str, on_empty: s
     """
     there = np.ones(len(values), bool)
     for row, fault in text_faults(values):
-        value = values[row]
+        value: Any = values[row]
         there[row] = False
         if isinstance(value, str) and value.strip():
             raise ValueError(f"{origin}: row {before + row + 1} has in {name!r} a text that {fault}")

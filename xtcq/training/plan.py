@@ -148,7 +148,7 @@ def train(
     for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
         stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
         loss = losses[index]
-        began = None if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
+        began: dict[str, Any] = {} if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
         while not is_finished(stage_folder):
             arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
             # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
@@ -167,9 +167,9 @@ def train(
                 callbacks=[PlannedEvaluations(here), ProgressLine(stage), PauseWhen(pause)],
             )
             trainer.remove_callback(PrinterCallback)
-            if loss and _worth_remembering(task, data, steps, settings):
+            if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
                 collate, limit = trainer.data_collator, LIMIT // settings.side_by_side
-                trainer.teacher = RememberedTeacher(trainer.teacher, loss, data, collate, limit)
+                trainer.teacher = RememberedTeacher(teacher, loss, data, collate, limit)
             try:
                 trainer.go_on(newest_intact_checkpoint(stage_folder))
             except (MemoryError, RuntimeError) as error:

@@ -75,10 +75,10 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
     Raises:
         OSError: if there is no space; the checkpoints stay.
     """
-    student = trainer.model.to("cpu")
+    student = trainer.model.cpu()
     trainer.teacher = None  # and what it remembers: the trainer itself waits for the garbage collector
     with saving(f"the checkpoints in {folder} are kept"):
-        save_model(student, folder / "last.safetensors")
+        save_model(student, str(folder / "last.safetensors"))
         if trainer.search is not None:
             # No evaluation of an exploration is its best: the widths are those of its end.
             report = trainer.search.report()

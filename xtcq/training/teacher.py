@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def check_teacher(
     score, majority = np.mean(answers == labels), np.bincount(labels).max() / len(labels)
     said = f"on {len(labels)} examples the teacher is right in {100 * score:.1f} %"
     if better := renumbering(labels, answers, task.spec.num_labels):
-        names = teacher.config.id2label
+        names: Any = teacher.config.id2label
         meant = ", ".join(f"{label} for {names.get(answer, answer)}" for answer, label in enumerate(better))
         after = np.mean(np.asarray(better)[answers] == labels)
         _warn(
@@ -111,7 +112,7 @@ def _logits(
     for start in range(0, len(data), _BATCH):
         rows = [data[i] for i in range(start, min(start + _BATCH, len(data)))]
         rows = [{name: value for name, value in row.items() if name != "labels"} for row in rows]
-        inputs = collate(rows).to(teacher.device)
+        inputs = {name: values.to(teacher.device) for name, values in collate(rows).items()}
         found.append(teacher(**inputs).logits.float().cpu().numpy())
     teacher.train(training)
     return np.concatenate(found)
