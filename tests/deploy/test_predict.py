@@ -292,6 +292,13 @@ def test_a_prediction_that_was_stopped_goes_on(runtime, tmp_path, monkeypatch):
         assert len(asked) == 5 - first // 1024 and not partial.exists()
 
 
+def test_an_output_that_is_a_folder_is_refused_before_work(runtime, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(ValueError, match="out.csv is a folder: give the name of a file"):
+        predict_file(runtime, table(2), tmp_path / "out.csv", "sentence")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == ["out.csv"]
+
+
 def test_the_input_by_another_name_is_not_replaced(runtime, tmp_path):
     (tmp_path / "in.csv").write_text("sentence\nw1\n")
     (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
