@@ -72,7 +72,9 @@ def test_values_of_a_csv_stay_as_they_are_written(runtime, tmp_path):
 def test_memory_does_not_grow_with_the_file(suffix, runtime, tmp_path, monkeypatch):
     """Files are read in batches that are gone when the next one comes."""
     sizes, peaks = [], []
-    monkeypatch.setattr(runtime, "predict", lambda texts, batch_size: sizes.append(len(texts)) or fake(runtime, texts))
+    monkeypatch.setattr(
+        runtime, "predict", lambda texts, pairs=None, batch_size=32: sizes.append(len(texts)) or fake(runtime, texts)
+    )
     for rows in (4000, 40000):
         frame = pd.DataFrame({"sentence": [f"w1 w2 w{i}" for i in range(rows)]})
         path = tmp_path / f"{rows}.{suffix}"
@@ -308,6 +310,13 @@ def test_a_prediction_that_was_stopped_goes_on(runtime, tmp_path, monkeypatch):
         size = 16 if change == "batch size" else 32
         predict_file(runtime, other if change == "text" else frame, tmp_path / "out.csv", "sentence", batch_size=size)
         assert len(asked) == 5 - first // 1024 and not partial.exists()
+
+
+def test_an_output_that_is_a_folder_is_refused_before_work(runtime, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(ValueError, match="out.csv is a folder: give the name of a file"):
+        predict_file(runtime, table(2), tmp_path / "out.csv", "sentence")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == ["out.csv"]
 
 
 def test_the_input_by_another_name_is_not_replaced(runtime, tmp_path):

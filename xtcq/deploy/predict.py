@@ -93,6 +93,8 @@ def predict_file(
     target = Path(target).absolute()
     if target.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{target} ends in {target.suffix!r}, expected one of {', '.join(map(repr, SUFFIXES))}")
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder: give the name of a file")
     if isinstance(source, str | Path) and target.exists() and Path(source).exists() and target.samefile(source):
         raise ValueError(f"{target} would be replaced while it is read: give another output")
     columns = [column] if pair_column is None else [column, pair_column]

@@ -7,6 +7,7 @@ what every point of a curve cost.
 
 from xtcq.training.plan import Paused, TrainingResult, distillation_loss, train
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, TrainSettings
+from xtcq.training.teacher import TeacherWarning
 from xtcq.training.trainer import DistillationTrainer
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "WEIGHT_DECAY",
     "DistillationTrainer",
     "Paused",
+    "TeacherWarning",
     "TrainSettings",
     "TrainingResult",
     "distillation_loss",

@@ -60,7 +60,7 @@ def check_teacher(
     score, majority = np.mean(answers == labels), np.bincount(labels).max() / len(labels)
     said = f"on {len(labels)} examples the teacher is right in {100 * score:.1f} %"
     if better := renumbering(labels, answers, task.spec.num_labels):
-        names: dict[Any, Any] = dict(teacher.config.id2label or {})
+        names: Any = teacher.config.id2label
         meant = ", ".join(f"{label} for {names.get(answer, answer)}" for answer, label in enumerate(better))
         after = np.mean(np.asarray(better)[answers] == labels)
         _warn(
@@ -112,8 +112,7 @@ def _logits(
     for start in range(0, len(data), _BATCH):
         rows = [data[i] for i in range(start, min(start + _BATCH, len(data)))]
         rows = [{name: value for name, value in row.items() if name != "labels"} for row in rows]
-        inputs: Any = collate(rows)
-        inputs = inputs.to(teacher.device)
+        inputs = {name: values.to(teacher.device) for name, values in collate(rows).items()}
         found.append(teacher(**inputs).logits.float().cpu().numpy())
     teacher.train(training)
     return np.concatenate(found)
