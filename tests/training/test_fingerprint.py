@@ -65,7 +65,7 @@ def test_another_precision_is_refused_while_a_run_is_under_way(arguments, tiny_b
     with pytest.raises(Paused):
         train(**arguments(), pause=lambda: True)
     other = use_score_attention(quantize(tiny_bert(), QuantConfig("1-1-8")))
-    with pytest.raises(ValueError, match="student.quantization was"):
+    with pytest.raises(ValueError, match="student.precision was .2-2-8. and is .1-1-8."):
         train(**arguments(student=other))
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.quantization import quantization_map
+from xtcq.quantization import quant_config, quantization_map
 from xtcq.tasks import Task, data_digest
 from xtcq.training.settings import METHOD, TrainSettings
 
@@ -73,6 +73,7 @@ def _model(model: PreTrainedModel) -> dict[str, Any]:
     return {
         "class": type(model).__name__,
         "config": config,
+        "precision": str(quant_config(model).precision),
         "quantization": _digest(quantization_map(model)),
         "trained": _digest([name for name, parameter in model.named_parameters() if parameter.requires_grad]),
         "weights": {name: [value.sum().item(), value.abs().sum().item()] for name, value in tensors.items()},
