@@ -1,15 +1,16 @@
 import hashlib
 import logging
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
+from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
 
 from xtcq import encoder
-from xtcq.encoder import load_classifier, load_encoder, model_names
+from xtcq.encoder import load_classifier, load_encoder, load_masked_lm, model_names
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_missing_files_are_named(tiny, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"tiny has no tokenizer: save one there"):
         load_encoder(str(tiny), 2)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty does not hold a BERT model"):
+    with pytest.raises(FileNotFoundError, match="empty has no config.json: give a folder that save_pretrained wrote"):
         load_encoder(str(tmp_path / "empty"), 2)
 
 
@@ -250,9 +251,66 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
         load_classifier(tiny)
     with pytest.raises(FileNotFoundError, match="lost has no config.json: give a folder that save_pretrained wrote"):
         load_classifier(tmp_path / "lost")
-    (folder / "config.json").write_text('{"model_type": "distilbert"}')
-    with pytest.raises(ValueError, match="holds a model of type 'distilbert', expected 'bert'"):
-        load_classifier(folder)
+
+
+@pytest.mark.parametrize(
+    ("stated", "labels", "expected"),
+    [
+        ("multi_label_classification", 3, "multi_label_classification"),
+        ("multi_label_classification", 1, "multi_label_classification"),
+        (None, 3, "single_label_classification"),
+        (None, 1, "regression"),
+    ],
+)
+def test_a_classifier_keeps_what_its_outputs_mean(tiny, published, tmp_path, stated, labels, expected):
+    folder = tmp_path / "mine"
+    BertForSequenceClassification(
+        BertConfig.from_pretrained(tiny, num_labels=labels, problem_type=stated)
+    ).save_pretrained(folder)
+    shutil.copy(published / "tokenizer.json", folder)
+    config = load_classifier(folder)[0].config
+    assert (config.problem_type, config.num_labels) == (expected, labels)
+
+
+def test_a_regression_with_several_outputs_is_refused(tiny, published, tmp_path):
+    config = BertConfig.from_pretrained(tiny, num_labels=3, problem_type="regression")
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "mine")
+    with pytest.raises(ValueError, match="'regression' with 3 outputs, expected one"):
+        load_classifier(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "deberta-v2", "albert", "modernbert"])
+def test_other_encoders_are_named(tiny, kind):
+    AutoConfig.for_model(kind, architectures=["OtherForSequenceClassification"]).save_pretrained(tiny)
+    message = rf"tiny holds a model of type '{kind}' \(OtherForSequenceClassification\), expected 'bert': xtcq loads"
+    for load in (
+        lambda: load_classifier(tiny),
+        lambda: load_encoder(str(tiny), 2),
+        lambda: load_encoder(str(tiny), 2, pretrained=False),
+        lambda: load_masked_lm(str(tiny)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load()
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "evil"}', "{", '{"hidden_size": 8}'])
+def test_a_configuration_of_no_known_model(tiny, content):
+    (tiny / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="tiny/config.json describes no model that transformers knows"):
+        load_classifier(tiny)
+
+
+@pytest.mark.parametrize("extra", ["bert.encoder.layer.1.output.dense.weight", "adapter.weight"])
+def test_weights_that_are_not_used_are_reported(tiny, extra):
+    weights = load_file(tiny / "model.safetensors")
+    known = {"cls.predictions.bias": torch.zeros(3), "embeddings.position_ids": torch.arange(3)}
+    save_file(weights | known, tiny / "model.safetensors", metadata={"format": "pt"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what pre-training leaves is no news
+        load_encoder(str(tiny), 2)
+    save_file(weights | {extra: torch.zeros(8, 16)}, tiny / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match=f"tiny holds 1 weights that a BertForSeq.* are not used, .*{extra}"):
+        load_encoder(str(tiny), 2)
 
 
 def test_without_its_weights_an_encoder_is_its_configuration(tiny, published):

@@ -8,7 +8,8 @@ import hashlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import (
     BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -29,8 +31,19 @@ from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_integer
 from xtcq.hub import reading_hub
+from xtcq.preflight import CLASSES, REGRESSION, problem_type
 
 _WEIGHTS = "model.safetensors"
+# What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
+# TinyBERT's projection of hidden states.
+_PRETRAINING = (
+    "cls.",
+    "bert.pooler.",
+    "pooler.",
+    "bert.embeddings.position_ids",
+    "embeddings.position_ids",
+    "fit_dense",
+)
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
 
 
@@ -127,7 +140,8 @@ def load_encoder(
     folder = _find(name, pretrained)
     if pretrained:
         return _load(folder, kind, layer, **fields)
-    return kind(AutoConfig.from_pretrained(folder, local_files_only=True, **fields)).eval(), _load_tokenizer(folder)
+    config: Any = _config(folder, **fields)
+    return kind(config).eval(), _load_tokenizer(folder)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
@@ -137,20 +151,18 @@ def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, 
         folder: with configuration, weights and tokenizer.
 
     Returns:
-        The model, in float32 and evaluation mode, with as many labels as its configuration says, and its tokenizer.
+        The model, in float32 and evaluation mode, with as many labels as its configuration says and with the
+        ``problem_type`` that it says or means, and its tokenizer.
 
     Raises:
-        ValueError: the folder holds no BERT, or one without a classifier, or its weights are damaged.
+        ValueError: the folder holds no BERT, or one without a classifier, or a regression with several outputs, or its
+            weights are damaged.
         FileNotFoundError: there is no folder, or it lacks the configuration, weights or tokenizer.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} has no config.json: give a folder that save_pretrained wrote")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type != "bert":
-        raise ValueError(f"{folder} holds a model of type {config.model_type!r}, expected 'bert'")
+    kind = problem_type(_config(folder))
     lacking = "an encoder and no classifier: fine-tune it on the task first"
-    return _load(folder, BertForSequenceClassification, "classifier", lacking, **_classes(config.num_labels))
+    return _load(folder, BertForSequenceClassification, "classifier", lacking, problem_type=kind)
 
 
 def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
@@ -224,14 +236,42 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 
 def _classes(num_labels: int) -> dict[str, Any]:
-    kind = "regression" if num_labels == 1 else "single_label_classification"
-    return {"num_labels": num_labels, "problem_type": kind}
+    return {"num_labels": num_labels, "problem_type": REGRESSION if num_labels == 1 else CLASSES}
+
+
+def _config(folder: Path, **fields: Any) -> PretrainedConfig:
+    """Read the configuration; refuse other models than BERT, whose weights would be missed one by one."""
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} has no config.json: give a folder that save_pretrained wrote")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **fields)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder / 'config.json'} describes no model that transformers knows: {reason}") from error
+    if config.model_type != "bert":
+        named = f" ({', '.join(config.architectures)})" if config.architectures else ""
+        raise ValueError(
+            f"{folder} holds a model of type {config.model_type!r}{named}, expected 'bert': xtcq loads and packs BERT; "
+            "models of RoBERTa and ELECTRA can be loaded by transformers and given to quantize"
+        )
+    return config
+
+
+def _warn_unused(folder: Path, kind: str, keys: Iterable[str]) -> None:
+    """Say what a checkpoint holds beside the model, but for the heads of BERT's pre-training."""
+    if unused := sorted(key for key in keys if not key.startswith(_PRETRAINING)):
+        warnings.warn(
+            f"{folder} holds {len(unused)} weights that a {kind} does not have and that are not used, {unused[0]} "
+            "first: if they matter, its configuration is another model's",
+            stacklevel=4,
+        )
 
 
 def _load(
     folder: Path, model_class: type[PreTrainedModel], head: str, lacking: str = "", **options: Any
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load model and tokenizer; refuse a checkpoint without encoder, or without head if ``lacking`` is given."""
+    _config(folder)
     try:
         with _quiet_loading():
             loaded: Any = model_class.from_pretrained(
@@ -259,6 +299,7 @@ def _load(
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
             f"{model_class.__name__} there"
         )
+    _warn_unused(folder, model_class.__name__, report["unexpected_keys"])
     if lacking and any(key.startswith(head) for key in report["missing_keys"]):
         raise ValueError(f"{folder} has {lacking}")
     return model, _load_tokenizer(folder)

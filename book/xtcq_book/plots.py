@@ -200,9 +200,9 @@ def joined(frame: pd.DataFrame, *names: str) -> pd.Series:
 
 
 def ordered(column: pd.Series) -> pd.Series:
-    """A column as categories in the order of the rows, written as a reader expects them."""
+    """A column as categories in the order of the rows, written as a reader expects them; only those that it has."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column
+        return column.cat.remove_unused_categories()
     texts = column.map(as_text)
     return texts.astype(pd.CategoricalDtype(texts.unique()))
 

@@ -1,11 +1,12 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from xtcq import PackedModelError, load_packed, save_packed
-from xtcq.deploy.runtime import Runtime, TruncationWarning
+from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
 
 TEXTS = ["w3 w9 w1", "w5", "w8 w2 w2 w7 w1 w30", "w4 w40", "w90 w1"]
 PAIRS = ["w1", "w2 w3 w4 w5", "w6", "w7 w7", "w8"]
@@ -15,8 +16,8 @@ PAIRS = ["w1", "w2 w3 w4 w5", "w6", "w7 w7", "w8"]
 def packed(frozen_bert, word_tokenizer, tmp_path):
     """A factory of packed folders with a tokenizer."""
 
-    def build(precision="1-1-8", recipe="xtc", num_labels=3, kind="BertForSequenceClassification"):
-        model = frozen_bert(precision, recipe, num_labels=num_labels, kind=kind)
+    def build(precision="1-1-8", recipe="xtc", num_labels=3, kind="BertForSequenceClassification", problem_type=None):
+        model = frozen_bert(precision, recipe, num_labels=num_labels, kind=kind, problem_type=problem_type)
         model.config.id2label = {i: f"label {i}" for i in range(num_labels)}
         return save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
 
@@ -68,6 +69,39 @@ def test_regression_gives_values(packed, word_tokenizer):
         found.probabilities  # noqa: B018
 
 
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_labels_that_do_not_exclude_each_other(num_labels, packed, word_tokenizer):
+    folder = packed(num_labels=num_labels, problem_type="multi_label_classification")
+    assert load_packed(folder).config.problem_type == "multi_label_classification"
+    found = Runtime(folder, threads=1).predict(TEXTS)
+    expected = torch.tensor(expect(folder, word_tokenizer, TEXTS)).sigmoid()
+    np.testing.assert_allclose(found.probabilities, expected, atol=3e-4)
+    names = [f"label {i}" for i in range(num_labels)]
+    held = [tuple(name for name, p in zip(names, row, strict=True) if p >= 0.5) for row in expected.tolist()]
+    assert found.values == held
+    frame = found.to_frame()
+    assert list(frame) == ["prediction", *(f"probability_{name}" for name in names)]
+    assert frame["prediction"].tolist() == [", ".join(row) for row in held]
+    np.testing.assert_allclose(frame.iloc[:, 1:], expected, atol=3e-4)
+
+
+def test_several_labels_may_hold_or_none():
+    """By hand: the sigmoid of log 3 is 3/4, of 0 it is 1/2."""
+    third = float(np.log(3))
+    logits = np.array([[third, 0.0], [-third, -third]], np.float32)
+    found = Predictions(logits, ("rude", "spam"), (), multi_label=True)
+    np.testing.assert_allclose(found.probabilities, [[0.75, 0.5], [0.25, 0.25]], rtol=1e-6)
+    assert found.values == [("rude", "spam"), ()]
+    assert found.to_frame()["prediction"].tolist() == ["rude, spam", ""]
+
+
+def test_labels_may_be_numbers(frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_labels=2)
+    model.config.id2label = {0: 10, 1: 20}
+    runtime = Runtime(save_packed(model, tmp_path / "m", tokenizer=word_tokenizer), threads=1)
+    assert runtime.names == ("10", "20") and set(runtime.predict(TEXTS).values) <= {"10", "20"}
+
+
 def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
     folder = packed()
     runtime = Runtime(folder, threads=1)
@@ -89,6 +123,8 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
     [
         ({"texts": ["w1", " \n"]}, r"texts\[1\] is ' \\n', expected a text that is not empty"),
         ({"texts": ["w1", None]}, r"texts\[1\] is None, expected a text"),
+        ({"texts": pd.Series(["w1", "w2", None])[[1, 2]]}, r"texts\[1\] is nan, expected a text"),
+        ({"texts": ["w1 \udce9"]}, r"texts\[0\] is 'w1 \\udce9', expected .* it is no Unicode: give it in UTF-8"),
         ({"texts": ["w1"], "pairs": [""]}, r"pairs\[0\] is '', expected a text"),
         ({"texts": ["w1", "w2"], "pairs": ["w1"]}, "there are 2 texts and 1 pairs: give one pair to every text"),
         ({"texts": []}, "there are no texts"),
@@ -99,6 +135,24 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
 def test_bad_input(arguments, message, packed):
     with pytest.raises(ValueError, match=message):
         Runtime(packed(), threads=1).predict(**arguments)
+
+
+def test_a_part_of_a_series_is_taken_by_position(packed):
+    runtime = Runtime(packed(), threads=1)
+    found = runtime.predict(pd.Series(["w1", "w2", "w3"])[[2, 0]])
+    np.testing.assert_array_equal(found.logits, runtime.predict(["w3", "w1"]).logits)
+
+
+@pytest.mark.parametrize("names", [{0: 5, 1: 6}, {0: "a", 1: "a"}])
+def test_labels_that_are_numbers_or_twice_the_same(names, frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_labels=2)
+    model.config.id2label = names
+    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
+    if names[0] == "a":
+        with pytest.raises(ValueError, match=r"has labels of one name \(a, a\): rename them"):
+            Runtime(folder, threads=1)
+    else:
+        assert set(Runtime(folder, threads=1).predict(TEXTS).values) <= {"5", "6"}
 
 
 def test_folders_that_are_refused(packed, frozen_bert, tmp_path):

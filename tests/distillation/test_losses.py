@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from transformers.utils import ModelOutput
@@ -117,6 +119,64 @@ def test_teacher_that_does_not_fit(tiny_bert, change, named):
     loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(2, 2))
     with pytest.raises(ValueError, match=f"the teacher has {named}"):
         loss.check(tiny_bert().config, tiny_bert(**change).config)
+
+
+@pytest.mark.parametrize(("field", "value"), [("vocab_size", 50), ("vocab_size", 102), ("type_vocab_size", 1)])
+@pytest.mark.parametrize("terms", [("hidden",), ("logits",)])
+def test_a_teacher_of_another_vocabulary(tiny_bert, terms, field, value):
+    student, teacher = tiny_bert().config, tiny_bert().config
+    setattr(teacher, field, value)
+    with pytest.raises(ValueError, match=f"the teacher has {field}={value} and the student {field}=.*same tokens"):
+        DistillationLoss(terms, LayerMap.uniform(2, 2)).check(student, teacher)
+
+
+def test_scores_are_needed_to_compare_attention(tiny_bert):
+    student, teacher = use_score_attention(tiny_bert()), tiny_bert()
+    teacher.set_attn_implementation("eager")  # which hands out probabilities, and nothing would look wrong
+    loss = DistillationLoss(("attention",), LayerMap.uniform(2, 2))
+    with pytest.raises(ValueError, match="the teacher's attention function is 'eager', which hands out no scores: ca"):
+        loss.check(student.config, teacher.config)
+    loss.check(student.config, use_score_attention(teacher).config)
+
+
+def test_the_logit_loss_of_several_labels_is_their_binary_cross_entropy():
+    """By hand: the teacher says 3/4 and 1/2, the student 1/2 and 1/4."""
+    third = math.log(3)
+    teacher, student = torch.tensor([[third, 0.0]]), torch.tensor([[0.0, -third]])
+    expected = -(math.log(1 / 2) + math.log(1 / 4) / 2 + math.log(3 / 4) / 2) / 2
+    found = logit_loss(student, teacher, "multi_label_classification")
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    # A shift of all logits is seen, as it is not under a softmax.
+    least = logit_loss(teacher, teacher, "multi_label_classification")
+    assert logit_loss(teacher - 10, teacher, "multi_label_classification") > least + 1
+    assert logit_loss(teacher - 10, teacher).item() == pytest.approx(logit_loss(teacher, teacher).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="problem_type is 'several', expected one of 'single_label_classification'"):
+        logit_loss(student, teacher, "several")
+
+
+def test_one_label_that_holds_or_not_is_no_regression():
+    teacher, student = torch.tensor([[math.log(3)]]), torch.tensor([[0.0]])
+    assert logit_loss(student, teacher).item() == pytest.approx(math.log(3) ** 2)
+    assert logit_loss(student, teacher, "multi_label_classification").item() == pytest.approx(math.log(2))
+
+
+def test_the_loss_and_the_models_agree_on_what_logits_mean(tiny_bert, mask):
+    student, teacher = tiny_bert(num_labels=3).config, tiny_bert(num_labels=3).config
+    several = DistillationLoss(("logits",), LayerMap.uniform(2, 2), "multi_label_classification")
+    one = DistillationLoss(("logits",), LayerMap.uniform(2, 2))
+    one.check(student, teacher)
+    teacher.problem_type = "multi_label_classification"
+    for loss in (one, several):
+        with pytest.raises(ValueError, match="has problem_type .*, and its logits would be compared as those of"):
+            loss.check(student, teacher)
+    student.problem_type = "multi_label_classification"
+    several.check(student, teacher)
+    logits = torch.randn(2, 3), torch.randn(2, 3)
+    total, _ = several(*(ModelOutput(logits=x) for x in logits), mask)
+    torch.testing.assert_close(total, logit_loss(*logits, "multi_label_classification"))
+    student.problem_type = teacher.problem_type = "regression"
+    with pytest.raises(ValueError, match="'regression' with 3 outputs, expected one: xtcq compresses regressions of"):
+        one.check(student, teacher)
 
 
 def test_position_loss_is_cross_entropy_over_real_positions(mask):

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
 from xtcq import files, load_packed, save_packed
+from xtcq.packing import PackedModelError, rename_labels
+from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE
 from xtcq.quantization import (
     ARCHITECTURES,
     QuantConfig,
@@ -196,7 +198,7 @@ def untried_step(frozen_bert):
 
 
 def half_model(frozen_bert):
-    return freeze(quantize(plain(frozen_bert).half(), QuantConfig("1-1-8")))
+    return freeze(fake_quantized(frozen_bert).half())
 
 
 def changed(key, value):
@@ -209,12 +211,38 @@ def changed(key, value):
     return build
 
 
+def own_class(frozen_bert):
+    """One that is named like one that can be packed, and computes something else."""
+    kind = type("BertForSequenceClassification", (BertForSequenceClassification,), {})
+    model = frozen_bert()
+    model.__class__ = kind
+    return model
+
+
+def labelled(names, **fields):
+    def build(frozen_bert):
+        model = frozen_bert()
+        model.config.id2label = names
+        for name, value in fields.items():
+            setattr(model.config, name, value)
+        return model
+
+    return build
+
+
+def switched(frozen_bert):
+    model = frozen_bert("2-2-8", "ternarybert")
+    model.set_attn_implementation("eager")
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
 @pytest.mark.parametrize(
     ("build", "rest", "message"),
     [
         (plain, "fp32", "BertModel is not quantized: call quantize"),
         (fake_quantized, "fp32", "not frozen, embeddings.word_embeddings holds floating-point weights: call freeze"),
-        (other_class, "fp32", "BertForMaskedLM cannot be packed: use one of BertModel, "),
+        (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' BertModel, "),
         (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
         (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
         (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
@@ -229,12 +257,47 @@ def changed(key, value):
             "fp32",
             r"^bert.encoder.layer.0.output.dense.codes: codes from -1 to 1 do not fit: expected -1 to 1 in steps of 2",
         ),
+        (own_class, "fp32", r"test_packed.BertForSequenceClassification cannot be packed: use transformers' BertModel"),
+        (labelled({0: "a", 1: "b"}), "fp32", "expected a name of its own for each of 0 to 2"),
+        (labelled({0: "a", 1: "b", 2: "a"}), "fp32", "expected a name of its own for each of 0 to 2"),
+        (labelled({0: "a", 1: "b", 2: "c"}, problem_type="regression"), "fp32", "regression' with 3 outputs, expected"),
+        (switched, "fp32", "set to 'eager' after quantize"),
     ],
-    ids=["float", "fake", "class", "step", "half", "rest", "nan", "overflow", "codes"],
+    ids="float fake class step half rest nan overflow codes own short equal outputs attention".split(),
 )
 def test_models_that_cannot_be_packed(build, rest, message, frozen_bert, tmp_path):
     with pytest.raises(ValueError, match=message):
         save_packed(build(frozen_bert), tmp_path / "m", rest=rest)
+    assert not list(tmp_path.iterdir())
+
+
+def added_token(tokenizer):
+    tokenizer.add_tokens(["brandx"])
+
+
+def changed_later(name, value):
+    return lambda tokenizer: setattr(tokenizer, name, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            added_token,
+            r"numbers 'brandx' as 101, and the model's table of tokens ends at 100: call model.resize",
+        ),
+        (changed_later("pad_token", None), "the tokenizer has no padding token"),
+        (changed_later("padding_side", "left"), "the tokenizer pads on the left, where"),
+        (
+            changed_later("truncation_side", "left"),
+            "has truncation_side 'left', and 'right' when it is read back",
+        ),
+    ],
+)
+def test_tokenizers_that_do_not_fit_are_refused(change, message, frozen_bert, word_tokenizer, tmp_path):
+    change(word_tokenizer)
+    with pytest.raises(ValueError, match=message):
+        save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
     assert not list(tmp_path.iterdir())
 
 
@@ -329,3 +392,44 @@ def test_the_safetensors_file_is_an_ordinary_one(frozen_bert, tmp_path):
     save_file(load_file(tmp_path / "m" / WEIGHTS), tmp_path / "m" / WEIGHTS, {"format": "pt"})
     with pytest.raises(ValueError, match="bytes, expected"):
         load_packed(tmp_path / "m")
+
+
+def test_labels_are_renamed_and_nothing_else(frozen_bert, word_tokenizer, outputs, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+    (folder / ".gitattributes").write_text("x")
+    before, model = {p.name: p.read_bytes() for p in folder.iterdir()}, load_packed(folder)
+    assert rename_labels(folder, ["bad", "fair", "gut \u00fc"]) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    renamed = load_packed(folder)
+    assert renamed.config.id2label == {0: "bad", 1: "fair", 2: "gut \u00fc"}
+    assert renamed.config.label2id == {"bad": 0, "fair": 1, "gut \u00fc": 2}
+    assert all(torch.equal(a, b) for a, b in zip(outputs(renamed), outputs(model), strict=True))
+    after = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {CONFIG_FILE, MAP_FILE}
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "b"], ["a", "b", ""], ["a", "b", 3]])
+def test_names_that_are_not_one_for_each_label(names, frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    with pytest.raises(ValueError, match=r"names are \[.*\], expected 3 different ones, in the order of \['LABEL_0'"):
+        rename_labels(folder, names)
+    with pytest.raises(ValueError, match="holds a BertModel without classes"):
+        rename_labels(save_packed(frozen_bert(kind="BertModel"), tmp_path / "e"), ["a", "b", "c"])
+
+
+def test_labels_that_were_edited_by_hand_are_refused_with_the_command(frozen_bert, tmp_path):
+    config = save_packed(frozen_bert(), tmp_path / "m") / CONFIG_FILE
+    for name in ("a name of another length", "RENAME0"):
+        text = config.read_text()
+        config.write_text(text.replace("LABEL_0", name))
+        with pytest.raises(PackedModelError, match="config.json has .* Labels are renamed by .*rename-labels"):
+            load_packed(config.parent)
+        config.write_text(text)
+
+
+def test_a_loaded_model_is_packed_with_the_tokenizer_it_came_with(frozen_bert, word_tokenizer, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    copied = save_packed(load_packed(folder), tmp_path / "copy")
+    assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
+    save_packed(load_packed(folder), folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before

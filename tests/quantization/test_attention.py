@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertModel
 
-from xtcq.quantization import DynamicQuantizer, QuantConfig, quantize, use_score_attention
+from xtcq.quantization import DynamicQuantizer, QuantConfig, freeze, quantize, use_score_attention
 
 
 @pytest.fixture(params=["head", "bare"])
@@ -93,3 +93,21 @@ def test_a_model_that_keeps_its_attention_is_refused(tiny_bert, monkeypatch):
     monkeypatch.setattr(type(model), "_can_set_attn_implementation_cached_value", False, raising=False)
     with pytest.raises(ValueError, match="BertForSequenceClassification keeps its own attention function 'sdpa'"):
         use_score_attention(model)
+
+
+def test_another_attention_function_is_noticed_where_operands_are_quantized(tiny_bert, padded_batch):
+    model = quantize(tiny_bert(), QuantConfig("2-2-8", recipe="ternarybert"))
+    model.set_attn_implementation("sdpa")
+    message = r"set to 'sdpa' after quantize, which leaves out the quantizers.*: call use_score_attention\(model\)"
+    with pytest.raises(ValueError, match=message):
+        model(**padded_batch)
+    with pytest.raises(ValueError, match=message):
+        freeze(model)
+    assert freeze(use_score_attention(model))(**padded_batch).logits.isfinite().all()
+
+
+def test_without_quantized_operands_any_attention_function_will_do(tiny_bert, padded_batch):
+    model = quantize(tiny_bert().eval(), QuantConfig("1-1-8"))
+    expected = model(**padded_batch).logits
+    model.set_attn_implementation("sdpa")
+    torch.testing.assert_close(freeze(model)(**padded_batch).logits, expected)

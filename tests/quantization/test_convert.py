@@ -1,13 +1,32 @@
 import copy
 import json
+import pickle
+import subprocess
+import sys
+import warnings
 
 import pytest
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
-from transformers import BertConfig, BertForQuestionAnswering, BertModel
+from torch.nn.utils import parametrizations, prune
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
-from xtcq import bitops, load_packed, model_size, save_packed
+from xtcq import bitops, load_packed, model_size, reduce_layers, save_packed
 from xtcq.quantization import (
     QuantConfig,
     QuantLinear,
@@ -243,15 +262,190 @@ def test_a_quantized_layer_knows_what_it_costs(tiny_bert):
 
 
 def test_models_that_cannot_be_quantized(tiny_bert):
-    with pytest.raises(ValueError, match="Linear holds 0 BertModels, expected one: pass a BertModel or a model with"):
+    with pytest.raises(
+        ValueError, match="Linear holds 0 encoders with BERT's layers, expected one: pass a BertModel, Ro"
+    ):
         quantize(nn.Linear(3, 3), QuantConfig("1-1-8"))
-    with pytest.raises(ValueError, match="ModuleList holds 2 BertModels"):
+    with pytest.raises(ValueError, match="ModuleList holds 2 encoders"):
         quantize(nn.ModuleList([tiny_bert(), tiny_bert()]), QuantConfig("1-1-8"))
     model = quantize(tiny_bert(), QuantConfig("1-1-8"))
     for _ in range(2):
         with pytest.raises(ValueError, match="already quantized .*: start again from the floating-point model"):
             quantize(model, QuantConfig("2-2-8"))
         model = freeze(model) if not hasattr(model.bert.embeddings.word_embeddings, "codes") else model
+
+
+class Adapter(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class OwnLinear(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def adapted(layer):
+    return Adapter(layer)
+
+
+def subclassed(layer):
+    layer.__class__ = OwnLinear
+    return layer
+
+
+def pruned(layer):
+    return prune.l1_unstructured(layer, "weight", 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pruned, r"has a pruned weight.*prune.remove\(layer, 'weight'\)"),
+        (parametrizations.weight_norm, "has a parametrized weight.*remove_parametrizations"),
+        (nn.utils.weight_norm, "has a parametrized weight.*remove_weight_norm"),
+        (adapted, "is a .*Adapter, expected torch's own Linear or Embedding: merge"),
+        (subclassed, "is a .*OwnLinear, expected torch's own Linear or Embedding"),
+    ],
+)
+def test_a_layer_that_is_not_plain_is_named_and_nothing_is_replaced(tiny_bert, change, message):
+    """The last layer of the model: all others could have been replaced before."""
+    model, name = tiny_bert(), "bert.encoder.layer.1.output.dense"
+    plain = model.get_submodule(name)
+    model.set_submodule(name, change(plain))
+    before = dict(model.named_modules())
+    with pytest.raises(ValueError, match=f"^{name} {message}"):
+        quantize(model, QuantConfig("2-2-8", "ternarybert"))
+    assert dict(model.named_modules()) == before and model.config._attn_implementation != "xtcq"
+    assert name not in quantization_map(quantize(model, QuantConfig("2-2-8", "ternarybert"), exclude=name))
+
+
+def test_a_model_that_was_pruned_for_good_is_quantized(tiny_bert):
+    model = tiny_bert()
+    prune.remove(pruned(model.bert.encoder.layer[1].output.dense), "weight")
+    assert set(quantization_map(quantize(model, QuantConfig("1-1-8")))) == LINEARS | {WORDS}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_formats_than_float32_are_refused(tiny_bert, dtype):
+    model = tiny_bert().to(dtype)
+    with pytest.raises(ValueError, match=f"word_embeddings.weight of .* is {dtype}, expected torch.float32: call"):
+        quantize(model, QuantConfig("1-1-8"))
+    assert quantize(model.float(), QuantConfig("1-1-8"))
+
+
+SIZES = {"vocab_size": 101, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 64, "max_position_embeddings": 64}
+
+
+@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.parametrize("recipe", ["xtc", "ternarybert", "adaqat"])
+@pytest.mark.parametrize(
+    ("kind", "config", "prefix"),
+    [
+        (RobertaForSequenceClassification, RobertaConfig(**SIZES), "roberta"),
+        (ElectraForSequenceClassification, ElectraConfig(**SIZES, embedding_size=16), "electra"),
+    ],
+)
+def test_encoders_with_the_same_layers(kind, config, prefix, recipe, padded_batch):
+    torch.manual_seed(0)
+    model = kind(copy.deepcopy(config)).eval()
+    with torch.no_grad():
+        plain = model(**padded_batch).logits
+    quantize(model, QuantConfig("2-2-8", recipe))
+    expected = {name.replace("bert.", f"{prefix}.", 1) for name in LINEARS | {WORDS}}
+    expected |= {name.replace("bert.", f"{prefix}.", 1) for name in ATTENTIONS} if recipe == "ternarybert" else set()
+    assert set(quantization_map(model)) == expected
+    weight = model.get_submodule(f"{prefix}.encoder.layer.1.output.dense")
+    output = model(**padded_batch, output_attentions=True)
+    assert len(output.attentions) == 2 and not torch.equal(output.logits, plain)
+    output.logits.sum().backward()
+    assert weight.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        assert torch.equal(freeze(model)(**padded_batch).logits, output.logits)
+    assert bitops(model) == 2 * (4 * 32 * 32 + 2 * 32 * 64) * 2 * 8
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=1, n_heads=1, hidden_dim=8)),
+        AlbertModel(AlbertConfig(vocab_size=9, embedding_size=8, hidden_size=8, num_attention_heads=1)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_other_encoders_are_refused_by_every_verb(model):
+    message = f"{type(model).__name__} holds 0 encoders with BERT's layers, expected one: pass a BertModel, Rob"
+    for verb in (lambda m: quantize(m, QuantConfig("1-1-8")), model_size, bitops, lambda m: reduce_layers(m, [0])):
+        with pytest.raises(ValueError, match=message):
+            verb(model)
+
+
+def test_what_a_later_step_refuses_is_said_at_once(tiny_bert):
+    sizes = BertConfig(**SIZES)
+    with pytest.warns(UserWarning, match="can be trained and frozen, but: .*BertForTokenClassification cannot be pack"):
+        quantize(BertForTokenClassification(sizes), QuantConfig("1-1-8"))
+    named_alike = type("BertForSequenceClassification", (BertForSequenceClassification,), {})
+    with pytest.warns(
+        UserWarning, match=r"test_convert\.BertForSequenceClassification cannot be packed: use transformers"
+    ):
+        quantize(named_alike(sizes), QuantConfig("1-1-8"))
+    with pytest.warns(UserWarning, match="hidden_act is 'silu' and is_decoder is False, and integer"):
+        quantize(BertModel(BertConfig(**SIZES, hidden_act="silu")), QuantConfig("1-1-8"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quantize(tiny_bert(), QuantConfig("1-1-8"))
+
+
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.output.dense", "bert.encoder.layer.0.attention"])
+def test_a_module_that_was_replaced_afterwards_is_named(tiny_bert, name, tmp_path):
+    for convert in (lambda model: model, freeze):
+        model = convert(quantize(tiny_bert(), QuantConfig("2-2-8", "ternarybert")))
+        model.set_submodule(name, tiny_bert().get_submodule(name))
+        with pytest.raises(ValueError, match=f"converted were replaced or removed, {name}.* first: change"):
+            save_packed(model, tmp_path / "m") if convert is freeze else freeze(model)
+
+
+def test_a_head_may_be_replaced_afterwards(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("2-2-8"))
+    model.classifier = nn.Linear(32, 2)
+    assert freeze(model)
+
+
+@pytest.mark.parametrize("convert", [lambda model: model, freeze], ids=["fake", "frozen"])
+def test_save_pretrained_warns_that_it_keeps_no_quantizers(tiny_bert, convert, tmp_path):
+    model = copy.deepcopy(convert(quantize(tiny_bert(), QuantConfig("1-1-8"))))
+    with pytest.warns(UserWarning, match=r"from_pretrained will build a BertForSeq.*: use save_packed\(freeze"):
+        model.save_pretrained(tmp_path / "m")
+    assert (tmp_path / "m" / "model.safetensors").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.save_pretrained(tmp_path / "checkpoint-4")  # a Trainer's, which it loads into the model itself
+        quantize(tiny_bert(), QuantConfig("32-32-32")).save_pretrained(tmp_path / "float")
+
+
+def test_a_copy_saves_itself(tiny_bert, tmp_path):
+    model = quantize(tiny_bert(), QuantConfig("1-1-8"))
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with torch.no_grad():
+            other.classifier.bias.fill_(7)
+        other.save_pretrained(tmp_path / "checkpoint-1")
+        assert (load_file(tmp_path / "checkpoint-1" / "model.safetensors")["classifier.bias"] == 7).all()
+
+
+def test_a_frozen_model_is_unpickled_in_another_process(tiny_bert, padded_batch, tmp_path):
+    model = freeze(quantize(tiny_bert().eval(), QuantConfig("2-2-8", "ternarybert")))
+    torch.save((model, padded_batch, model(**padded_batch).logits), tmp_path / "model.pt")
+    code = (
+        "import sys, torch; m, x, y = torch.load(sys.argv[1], weights_only=False); print(torch.equal(m(**x).logits, y))"
+    )
+    found = subprocess.run([sys.executable, "-c", code, tmp_path / "model.pt"], capture_output=True, text=True)
+    assert found.stdout.strip() == "True", found.stderr
 
 
 def test_freeze_errors(tiny_bert):

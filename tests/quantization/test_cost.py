@@ -171,7 +171,7 @@ def test_packed_size_counts_the_bytes_of_a_real_model(tiny_bert, padded_batch):
 def test_errors():
     with pytest.raises(ValueError, match="rest is 'int8', expected 'fp32' or 'fp16'"):
         model_size(architecture("minilm-l6", 1), rest="int8")
-    with pytest.raises(ValueError, match="Linear holds 0 BertModels"):
+    with pytest.raises(ValueError, match="Linear holds 0 encoders"):
         model_size(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match="architecture 'gpt' is unknown: use one of 'bert-base', 'minilm-l6'"):
         architecture("gpt")

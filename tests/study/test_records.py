@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from xtcq.study import RecordError, experiment, history_frame, load_record, record_path, to_frame
+from xtcq.study import RecordError, experiment, load_record, record_path
 from xtcq.study.records import as_taught, content_digest, save_record
 from xtcq.training.settings import METHOD
 
@@ -162,13 +162,3 @@ def test_a_full_disk_leaves_nothing_half_written(folders, make_record, monkeypat
     with pytest.raises(OSError, match=f"No space left on device; .*{path.name} was not changed. Free some space"):
         save_record(make_record())
     assert path.read_text() == before and [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_frames(make_record):
-    records = [make_record(80.0), make_record(60.0, task="cola", precision="2-2-8")]
-    frame = to_frame(records)
-    assert frame["score"].tolist() == [80.0, 60.0]
-    assert frame["metric"].tolist() == ["accuracy", "matthews"]
-    assert frame["precision"].tolist() == ["32-32-32", "2-2-8"]
-    points = history_frame(records)
-    assert points["score"].tolist() == [80.0, 60.0] and points["train_seconds"].tolist() == [5.0, 5.0]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
 from xtcq.distillation import DistillationLoss, LayerMap, finetune, one_stage, three_stage, two_stage
-from xtcq.quantization import QuantConfig, quantize, use_score_attention
+from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
 from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder, train
 from xtcq.training import plan as training
@@ -368,3 +368,18 @@ def test_memory_for_nothing_at_all(fit, little_memory):
     little_memory(0)
     with pytest.raises(MemoryError, match="a batch of 1 examples does not fit into memory and cannot be cut in two"):
         fit(finetune(1))
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(fit, tiny_bert, monkeypatch):
+    def too_late(*arguments):
+        raise AssertionError("examples were encoded")
+
+    monkeypatch.setattr(training, "encode", too_late)
+    with pytest.raises(ValueError, match="is frozen: its weights are integers, which do not learn"):
+        fit(finetune(1), student=freeze(student_of(tiny_bert())))
+    with pytest.raises(ValueError, match="distils, and no teacher was given"):
+        fit([*finetune(1), *one_stage(1)])
+    teacher = use_score_attention(tiny_bert())
+    teacher.config.vocab_size = 50
+    with pytest.raises(ValueError, match="the teacher has vocab_size=50 and the student vocab_size=101"):
+        fit(one_stage(1), student=student_of(tiny_bert()), teacher=teacher)

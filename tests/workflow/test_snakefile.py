@@ -119,6 +119,16 @@ def test_what_is_stale_runs_and_nothing_else(repository, without_a_kernel):
     assert outputs(repository / "_build/executed/demo/two.ipynb") != before, "has other Records"
 
 
+def test_a_demo_run_is_kept_for_the_code_that_trains_alike(repository, without_a_kernel):
+    records = []
+    for module in ("records", "regime", "gathering"):
+        (repository / "xtcq/study").mkdir(exist_ok=True)
+        (repository / f"xtcq/study/{module}.py").write_text("changed = True")
+        snakemake(repository, "demo", names=("two",))
+        records.append(outputs(repository / "_build/executed/demo/two.ipynb"))
+    assert records[0] != records[1] == records[2], "the regime gives a search its rate; gathering only reads"
+
+
 def test_the_published_edition_has_the_parameters_of_its_scale(repository, without_a_kernel):
     page = repository / "book/executed/one.ipynb"
     (repository / "workflow/published.json").write_text(json.dumps({"parameters": {"one": {"seed": 7}}}))

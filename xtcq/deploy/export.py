@@ -15,7 +15,7 @@ from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
 from xtcq.files import whole_file
 from xtcq.packing import load_packed
-from xtcq.packing.packed import MODELS
+from xtcq.preflight import check_integer_graph, check_packable
 from xtcq.quantization import DynamicQuantizer, SplitLayer, find_encoder, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
@@ -75,7 +75,7 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     if weights not in WEIGHTS:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(map(repr, WEIGHTS))}")
     _check(model)
-    _, encoder = find_encoder(model)
+    encoder: Any = find_encoder(model)[1]
     graph = Graph()
     bert = _Bert(graph, IntegerLayers(graph, weights == "matmulnbits"), encoder)
     config: Any = model.config
@@ -200,9 +200,8 @@ def _spans_tokens(module: nn.Module) -> bool:
 
 
 def _check(model: PreTrainedModel) -> None:
+    check_packable(model)
     kind = type(model).__name__
-    if kind not in MODELS:
-        raise ValueError(f"{kind} cannot run as integers: use one of {', '.join(MODELS)}")
     for name, layer in quantized_layers(model).items():
         if layer.bits < FLOAT_BITS and not layer.is_frozen:
             raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
@@ -211,8 +210,4 @@ def _check(model: PreTrainedModel) -> None:
                 f"{name} was split in two binary halves by recipe 'binarybert', which has no integer graph: run the "
                 "model from load_packed, or train with recipe 'xtc'"
             )
-    if model.config.hidden_act not in ("gelu", "relu") or model.config.is_decoder:
-        raise ValueError(
-            f"hidden_act is {model.config.hidden_act!r} and is_decoder is {model.config.is_decoder}, and integer "
-            "inference has encoders with 'gelu' or 'relu'"
-        )
+    check_integer_graph(model.config)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from xtcq.quantization import find_encoder
+
 SELECTIONS = ("skip", "top", "bottom")
 
 
@@ -78,14 +80,14 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     """Copy a model with only some of its encoder layers; everything else is kept as it is.
 
     Args:
-        teacher: a BERT model, bare or with a head; left unchanged.
+        teacher: a model with one encoder that ``quantize`` knows, bare or with a head; left unchanged.
         keep: 0-based layers to keep, strictly increasing.
 
     Returns:
         A new model whose ``config.num_hidden_layers`` is ``len(keep)``.
 
     Raises:
-        ValueError: as ``check_layers``, or if the model is quantized.
+        ValueError: as ``check_layers``, or if the model is quantized or has another encoder.
 
     >>> from xtcq import reduce_layers, select_layers
     >>> from transformers import BertConfig, BertModel
@@ -94,7 +96,8 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     >>> len(student.encoder.layer)
     2
     """
-    keep = check_layers(keep, teacher.config.num_hidden_layers)
+    _, encoder = find_encoder(teacher)
+    keep = check_layers(keep, len(encoder.encoder.layer))
     if hasattr(teacher, "quant_config"):
         raise ValueError(f"{type(teacher).__name__} is quantized: reduce the floating-point model, then quantize")
     config = copy.deepcopy(teacher.config)

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
+from xtcq.checks import check_choice
 from xtcq.distillation.layers import LayerMap
-from xtcq.quantization import compute_dtype
+from xtcq.preflight import CLASSES, MULTI_LABEL, REGRESSION, problem_type
+from xtcq.quantization import ATTENTION_NAME, compute_dtype
 
 # What a student can learn from its teacher.
 TERMS = ("hidden", "attention", "logits")
@@ -30,6 +32,10 @@ TERMS = ("hidden", "attention", "logits")
 def _wide(x: Tensor) -> Tensor:
     """Half precision as float32: squares and sums of small differences need its digits."""
     return x.to(compute_dtype(x.dtype))
+
+
+def _guessed(classes: int | None) -> str:
+    return REGRESSION if classes == 1 else CLASSES
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -84,28 +90,41 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return (per_pair * real_pairs).sum() / real_pairs.sum().clamp(min=1)
 
 
-def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None) -> Tensor:
     """Soft cross-entropy of the student's class probabilities to the teacher's, or MSE for regression.
 
     L_logit = CE(p_S, p_T) (XTC, Appendix B.1), temperature 1. XTC's public code averages over the classes too, which
-    divides this value by their number (DeepSpeedExamples ``compression/bert/util.py`` L68-71).
+    divides this value by their number (DeepSpeedExamples ``compression/bert/util.py`` L68-71). Labels that do not
+    exclude each other have a probability each, and the mean of their binary cross-entropies is taken, as in the loss on
+    labels of transformers' ``BertForSequenceClassification``.
 
     Args:
-        student: ``[batch, classes]``; one class means regression.
+        student: ``[batch, classes]``.
         teacher: same shape.
+        problem_type: what the logits mean, by transformers' names, see ``xtcq.preflight.problem_type``; if left out, a
+            regression for one class and classes that exclude each other for more.
 
     Returns:
         A scalar, the mean over the batch.
+
+    Raises:
+        ValueError: the problem type is unknown.
 
     >>> import torch
     >>> from xtcq import logit_loss
     >>> undecided, sure = torch.tensor([[0.0, 0.0]]), torch.tensor([[30.0, 0.0]])
     >>> round(float(logit_loss(undecided, sure)), 4)  # log 2
     0.6931
+    >>> round(float(logit_loss(undecided, sure, "multi_label_classification")), 4)  # log 2 for both
+    0.6931
     """
     student, teacher = _wide(student), _wide(teacher)
-    if student.size(-1) == 1:
+    kind = problem_type or _guessed(student.size(-1))
+    check_choice("problem_type", kind, (CLASSES, MULTI_LABEL, REGRESSION))
+    if kind == REGRESSION:
         return F.mse_loss(student, teacher)
+    if kind == MULTI_LABEL:
+        return F.binary_cross_entropy_with_logits(student, teacher.sigmoid())
     return F.cross_entropy(student, teacher.softmax(dim=-1))
 
 
@@ -131,19 +150,20 @@ def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return -(target * log_student).masked_fill(padding, 0).sum(dim=-1).mean()
 
 
-def output_loss(student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> Tensor:
+def output_loss(student: ModelOutput, teacher: ModelOutput, mask: Tensor, problem_type: str | None = None) -> Tensor:
     """Logit term of whatever head the two models have.
 
     Args:
         student: output with ``logits``, or with ``start_logits`` and ``end_logits``.
         teacher: the same.
         mask: ``[batch, tokens]``, 1 for a real token.
+        problem_type: as in ``logit_loss``.
 
     Returns:
         ``logit_loss``; for question answering the mean of start and end, as in the loss on labels.
     """
     if "start_logits" not in student:
-        return logit_loss(student["logits"], teacher["logits"])
+        return logit_loss(student["logits"], teacher["logits"], problem_type)
     sides = [position_loss(student[name], teacher[name], mask) for name in ("start_logits", "end_logits")]
     return torch.stack(sides).mean()
 
@@ -154,6 +174,7 @@ class DistillationLoss(nn.Module):
     Args:
         terms: some of ``"hidden"``, ``"attention"``, ``"logits"``.
         layer_map: the pairs that the hidden and attention terms run over.
+        problem_type: as in ``logit_loss``; needed for labels that do not exclude each other.
 
     Raises:
         ValueError: if there is no term, or one is unknown.
@@ -169,8 +190,9 @@ class DistillationLoss(nn.Module):
     {'hidden': 2.0, 'logits': 0.6931}
     """
 
-    def __init__(self, terms: Iterable[str], layer_map: LayerMap) -> None:
+    def __init__(self, terms: Iterable[str], layer_map: LayerMap, problem_type: str | None = None) -> None:
         super().__init__()
+        self.problem_type = problem_type
         self.terms = tuple(terms)
         unknown = [term for term in self.terms if term not in TERMS]
         if unknown or not self.terms:
@@ -195,8 +217,16 @@ class DistillationLoss(nn.Module):
             teacher: configuration of the teacher.
 
         Raises:
-            ValueError: naming the sizes that differ, or the pair of layers that does not exist.
+            ValueError: naming the sizes that differ, or the pair of layers that does not exist; scores are compared and
+                one of the two hands out none; or the logits of the two do not mean what this loss takes them for.
         """
+        for name in ("vocab_size", "type_vocab_size"):
+            ours, theirs = getattr(student, name), getattr(teacher, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"the teacher has {name}={theirs} and the student {name}={ours}, and both read the same tokens: "
+                    "take a teacher with the student's vocabulary, such as the model that the student was made of"
+                )
         sizes = {"num_labels": "logits", "hidden_size": "hidden", "num_attention_heads": "attention"}
         for name, term in sizes.items():
             ours, theirs = getattr(student, name), getattr(teacher, name)
@@ -206,6 +236,18 @@ class DistillationLoss(nn.Module):
                     "element by element. Take a teacher of the same family and task, or leave that term out."
                 )
         self.layer_map.check(student.num_hidden_layers, teacher.num_hidden_layers)
+        for role, config in (("student", student), ("teacher", teacher)):
+            if self.needs_attentions and config._attn_implementation != ATTENTION_NAME:
+                raise ValueError(
+                    f"the {role}'s attention function is {config._attn_implementation!r}, which hands out no scores: "
+                    "call use_score_attention(model)"
+                )
+            if "logits" in self.terms and problem_type(config) != (self.problem_type or _guessed(config.num_labels)):
+                raise ValueError(
+                    f"the {role} has problem_type {problem_type(config)!r}, and its logits would be compared as those "
+                    f"of {self.problem_type or _guessed(config.num_labels)!r}: give DistillationLoss problem_type="
+                    f"{problem_type(config)!r} and two models of that kind"
+                )
 
     def forward(self, student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of one batch.
@@ -233,7 +275,7 @@ class DistillationLoss(nn.Module):
                 "attentions", self.layer_map.attention, attention_loss, student, teacher, mask
             )
         if "logits" in self.terms:
-            parts["logits"] = output_loss(student, teacher, mask)
+            parts["logits"] = output_loss(student, teacher, mask, self.problem_type)
         return reduce(torch.add, parts.values()), {name: value.detach() for name, value in parts.items()}
 
     @staticmethod

@@ -122,12 +122,12 @@ class Manifest:
         if len(data) != stated["bytes"]:
             raise PackedModelError(
                 f"{path} has {len(data)} bytes, expected {stated['bytes']}: it is truncated or another file. "
-                f"{_again(folder)}"
+                f"{_again(folder)}{_renamed(name)}"
             )
         if _sha256(data) != stated["sha256"]:
             raise PackedModelError(
                 f"{path} has SHA-256 {_sha256(data)}, expected {stated['sha256']}: it was changed or damaged. "
-                f"{_again(folder)}"
+                f"{_again(folder)}{_renamed(name)}"
             )
         return data
 
@@ -159,6 +159,10 @@ def _check_name(path: Path, name: str) -> None:
 
 def _again(folder: Path) -> str:
     return f"Copy or download {folder.name or folder} again."
+
+
+def _renamed(name: str) -> str:
+    return " Labels are renamed by `python -m xtcq rename-labels`." if name == CONFIG_FILE else ""
 
 
 def _sha256(data: bytes) -> str:

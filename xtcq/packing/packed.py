@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,9 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoTokenizer,
     BertConfig,
-    BertForQuestionAnswering,
     BertForSequenceClassification,
-    BertModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -27,12 +28,14 @@ from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
+from xtcq.preflight import PACKABLE, check_labels, check_packable, check_tokenizer, problem_type
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
     Precision,
     QuantConfig,
     QuantizedLayer,
+    check_unchanged,
     freeze,
     quant_config,
     quantization_map,
@@ -43,8 +46,10 @@ from xtcq.quantization import (
 from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
-MODELS = {model.__name__: model for model in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
+MODELS = {model.__name__: model for model in PACKABLE}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
+# Attribute of a loaded model: the other files of its folder.
+_BESIDE = "_xtcq__files_beside"
 REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -67,7 +72,7 @@ def save_packed(
         rest: ``"fp32"`` keeps every output to the bit. ``"fp16"`` halves scales, steps, biases, LayerNorm, low-rank
             terms and whatever else is not packed: each such value moves by at most one part in 2048 (or by 3e-8, if
             that is more), and is turned back into float32 on loading.
-        tokenizer: saved along.
+        tokenizer: saved along. If left out, a model that ``load_packed`` read is saved with the one it came with.
         card: what the model card shall say beside what the model says itself.
 
     Returns:
@@ -75,7 +80,8 @@ def save_packed(
 
     Raises:
         ValueError: rest unknown; a model that is of another class, not quantized, not frozen, not in float32, has an
-            input quantizer that never saw data, or holds values that are not finite or too large for fp16.
+            input quantizer that never saw data, holds values that are not finite or too large for fp16, or has names
+            of labels that do not fit; or a tokenizer that does not fit the model or cannot be read back as it is.
         FileExistsError: the folder holds something else.
         OSError: it cannot be written.
 
@@ -95,6 +101,8 @@ def save_packed(
     if rest not in REST_DTYPES:
         raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
     _check_model(model)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.config)
     tensors, settings = _packed(model, REST_DTYPES[rest]), quant_config(model)
     with whole_folder(folder, lambda: _check_target(folder)) as temporary:
         safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
@@ -103,6 +111,10 @@ def save_packed(
         (temporary / CONFIG_FILE).write_text(config.to_json_string(), encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
+            _check_saved(tokenizer, temporary)
+        else:
+            for name, data in _files_beside(model).items():
+                (temporary / name).write_bytes(data)
         manifest = Manifest(
             precision=str(settings.precision),
             recipe=settings.recipe,
@@ -112,8 +124,9 @@ def save_packed(
             modules=quantization_map(model),
         )
         (temporary / MAP_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        has_tokenizer = tokenizer is not None or bool(_files_beside(model))
         file_bytes = manifest.files[WEIGHTS_FILE]["bytes"]
-        text = render_card(card or ModelCard(), model, rest, file_bytes, tokenizer is not None)
+        text = render_card(card or ModelCard(), model, rest, file_bytes, has_tokenizer)
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
     return folder
 
@@ -157,6 +170,7 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         ) from error
     model = _skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
+    setattr(model, _BESIDE, {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)})
     return model.eval()
 
 
@@ -176,10 +190,64 @@ def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
             )
 
 
+def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
+    """The tokenizer's files by name, of a model that ``load_packed`` read; none of another."""
+    return getattr(model, _BESIDE, {})
+
+
+def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
+    """Rename the labels of a packed classifier; its weights, and all other files, stay to the bit.
+
+    Args:
+        folder: what ``save_packed`` wrote.
+        names: a name for each label, in their order.
+
+    Returns:
+        The names that there were.
+
+    Raises:
+        FileNotFoundError: the folder holds no packed model.
+        PackedModelError: it is damaged; see ``load_packed``.
+        ValueError: it is no classifier, or there are not as many different names as it has labels.
+        OSError: it cannot be written, and stays as it was.
+
+    Examples:
+        >>> import tempfile
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
+        >>> from xtcq.packing import rename_labels
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = freeze(quantize(BertForSequenceClassification(config).eval(), QuantConfig("1-1-8")))
+        >>> rename_labels(save_packed(model, folder := tempfile.mkdtemp()), ["bad", "good"])
+        ['LABEL_0', 'LABEL_1']
+        >>> load_packed(folder).config.id2label
+        {0: 'bad', 1: 'good'}
+    """
+    folder = Path(folder).absolute()
+    model = load_packed(folder)
+    config: Any = model.config
+    before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
+    if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
+        raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
+    if len(names) != len(before) or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"names are {names}, expected {len(before)} different ones, in the order of {before}")
+    with whole_folder(folder, lambda: None) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        fields = json.loads((folder / CONFIG_FILE).read_bytes())
+        fields |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        (temporary / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        manifest = Manifest.read(folder)
+        files = manifest.files | {CONFIG_FILE: describe_file(temporary / CONFIG_FILE)}
+        (temporary / MAP_FILE).write_text(dataclasses.replace(manifest, files=files).to_json(), encoding="utf-8")
+    return before
+
+
 def _check_model(model: PreTrainedModel) -> None:
+    check_packable(model)
     kind = type(model).__name__
-    if kind not in MODELS:
-        raise ValueError(f"{kind} cannot be packed: use one of {', '.join(MODELS)}")
+    check_labels(model)
+    problem_type(model.config)
+    check_unchanged(model)
     if not quantization_map(model):
         raise ValueError(f"{kind} is not quantized: call quantize(model, config) and freeze(model) first")
     for name, layer in quantized_layers(model).items():
@@ -243,6 +311,23 @@ def _narrowed(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
             "rest='fp32'"
         )
     return narrowed
+
+
+def _check_saved(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Refuse a tokenizer that is another one when it is read again: what a program changed in it may not be saved."""
+    again = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    for name in ("pad_token_id", "padding_side", "truncation_side", "model_max_length"):
+        ours, theirs = getattr(tokenizer, name), getattr(again, name)
+        if ours != theirs:
+            raise ValueError(
+                f"the tokenizer has {name} {ours!r}, and {theirs!r} when it is read back: give it as an argument "
+                "where the tokenizer is made or loaded"
+            )
+    if tokenizer.get_vocab() != again.get_vocab():
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, and {len(again)} others when it is read back: save it with "
+            "save_pretrained, load it, and give that one"
+        )
 
 
 def _check_target(folder: Path) -> None:

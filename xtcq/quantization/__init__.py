@@ -6,6 +6,7 @@ from xtcq.quantization.codes import CodeFormat, QuantizedTensor, compute_dtype
 from xtcq.quantization.convert import (
     LAYER_LINEARS,
     Widths,
+    check_unchanged,
     find_encoder,
     freeze,
     get_widths,
@@ -54,6 +55,7 @@ __all__ = [
     "Widths",
     "architecture",
     "bitops",
+    "check_unchanged",
     "compute_dtype",
     "cost_report",
     "find_encoder",

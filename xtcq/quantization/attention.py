@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,6 +75,23 @@ def register_attention() -> str:
     AttentionInterface.register(ATTENTION_NAME, score_attention)
     AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
     return ATTENTION_NAME
+
+
+register_attention()  # a quantized model that is unpickled in another process imports this module, and no more
+
+
+def check_score_attention(module: nn.Module, *_: object) -> None:
+    """Refuse an attention module whose operands would go unquantized; it runs before every call of such a module.
+
+    Raises:
+        ValueError: another attention function was chosen after ``quantize``.
+    """
+    config: Any = module.config
+    if config._attn_implementation != ATTENTION_NAME:
+        raise ValueError(
+            f"the attention function was set to {config._attn_implementation!r} after quantize, which leaves out the "
+            "quantizers of queries, keys, values and probabilities: call use_score_attention(model)"
+        )
 
 
 def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:

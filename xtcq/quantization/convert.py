@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from transformers import BertModel
+from torch.nn.utils import parametrize
+from transformers import BertModel, ElectraModel, PreTrainedModel, RobertaModel
 from transformers.models.bert.modeling_bert import BertSelfAttention
+from transformers.models.electra.modeling_electra import ElectraSelfAttention
+from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from xtcq.quantization.attention import OPERANDS, use_score_attention
+from xtcq.preflight import check_float32, problem_type, warn_late
+from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import LSQQuantizer, check_rescaling
@@ -33,22 +41,26 @@ TABLES = {
     "embeddings.position_embeddings": "position",
 }
 
+# Encoders of the same layers, by the same names; only what stands before and after them differs.
+Encoder = BertModel | RobertaModel | ElectraModel
+_SELF_ATTENTIONS = (BertSelfAttention, RobertaSelfAttention, ElectraSelfAttention)
+
 Model = TypeVar("Model", bound=nn.Module)
 Widths = dict[str, tuple[int, int]]
 Patterns = str | Iterable[str] | None
 
 
-def find_encoder(model: nn.Module) -> tuple[str, BertModel]:
-    """Return the name ("" for the model itself) and the module of the one BertModel in ``model``.
+def find_encoder(model: nn.Module) -> tuple[str, Encoder]:
+    """Return the name ("" for the model itself) and the module of the one encoder in ``model``.
 
     Raises:
-        ValueError: there is none, or more than one.
+        ValueError: there is none whose layers are BERT's, or more than one.
     """
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, BertModel)]
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, Encoder)]
     if len(found) != 1:
         raise ValueError(
-            f"{type(model).__name__} holds {len(found)} BertModels, expected one: pass a BertModel or a model with "
-            "a head on it, such as BertForSequenceClassification"
+            f"{type(model).__name__} holds {len(found)} encoders with BERT's layers, expected one: pass a BertModel, "
+            "RobertaModel or ElectraModel, or a model with a head on one, such as BertForSequenceClassification"
         )
     return found[0]
 
@@ -57,7 +69,7 @@ def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module
     """Return the linear layers of ``model`` that the recipe of ``config`` is about, by name, converted or not."""
     prefix, encoder = find_encoder(model)
     names = [f"encoder.layer.{i}.{name}" for i in range(len(encoder.encoder.layer)) for name in LAYER_LINEARS]
-    if config.scheme.pooler and encoder.pooler is not None:
+    if config.scheme.pooler and getattr(encoder, "pooler", None) is not None:
         names.append("pooler.dense")
     return {_join(prefix, name): encoder.get_submodule(name) for name in names}
 
@@ -99,7 +111,8 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
     is kept as ``model.quant_config``.
 
     Args:
-        model: a BertModel or a model with one BertModel in it.
+        model: a BertModel, RobertaModel or ElectraModel, or a model with one of them in it, in float32. Only BERT can
+            be packed.
         config: precision and recipe.
         include: glob patterns of full module names. Instead of the recipe's choice, every linear layer, embedding
             table and (where the recipe quantizes them) attention module that matches is converted.
@@ -109,8 +122,14 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         The same model.
 
     Raises:
-        ValueError: no BertModel or several, already quantized, a pattern that matches nothing, a low-rank term of
-            higher rank than its matrix, or nothing left to quantize.
+        ValueError: no encoder or several, not in float32, a regression with several outputs, already quantized, a
+            pattern that matches nothing, a module that is no plain layer of torch (pruned, weight-normed, with an
+            adapter), a low-rank term of higher rank than its matrix, or nothing left to quantize. The model is then as
+            it was.
+
+    Warns:
+        UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
+            is called, that it does not keep what was quantized.
 
     Examples:
         >>> from xtcq import QuantConfig, quantize
@@ -125,31 +144,44 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             "floating-point model"
         )
     prefix, encoder = find_encoder(model)
+    problem_type(encoder.config)
+    check_float32(model)
     precision = config.precision
     tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
     second = {_join(prefix, f"encoder.layer.{i}.output.dense") for i in range(len(encoder.encoder.layer))}
     chosen = _choose(model, [*recipe_linears(model, config), *tables], config, include, exclude)
-    _check_rank(model, chosen, config.lora_rank)  # before anything is replaced: a model that was refused can be reused
-    changed = False
+    _check_modules(model, chosen, config.lora_rank)
+    # All are built before the first is put in place, so that a model that was refused is as it was.
+    layers: dict[str, nn.Module] = {}
+    operands: dict[str, nn.ModuleDict] = {}
     for name in chosen:
         module = model.get_submodule(name)
-        layer = module
-        if isinstance(module, BertSelfAttention):
-            changed |= _quantize_operands(module, config)
+        if isinstance(module, _SELF_ATTENTIONS):
+            operands[name] = _operand_quantizers(module, config)
         elif isinstance(module, nn.Linear):
-            layer = _quantized_linear(module, config, activated_input=name in second)
+            layers[name] = _quantized_linear(module, config, activated_input=name in second)
         elif isinstance(module, nn.Embedding):
-            layer = _quantized_table(module, config, tables.get(name, precision.token))
-        if layer is not module:
-            model.set_submodule(name, layer)
-            changed = True
-    if not changed and {precision.weights, *precision.embeddings, precision.activations} != {FLOAT_BITS}:
+            layers[name] = _quantized_table(module, config, tables.get(name, precision.token))
+    layers = {name: layer for name, layer in layers.items() if layer is not model.get_submodule(name)}
+    operands = {name: quantizers for name, quantizers in operands.items() if quantizers}
+    if not (layers or operands) and {precision.weights, *precision.embeddings, precision.activations} != {FLOAT_BITS}:
         raise ValueError(
             f"precision '{precision}' with recipe {config.recipe!r} quantizes nothing of {type(model).__name__}: "
             "include and exclude leave no module that has fewer than 32 bits"
         )
+    if not any(parameter.is_meta for parameter in model.parameters()):  # which are asked for their costs alone
+        warn_late(model)
     use_score_attention(encoder)
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+    for name, quantizers in operands.items():
+        attention = model.get_submodule(name)
+        attention.operand_quantizers = quantizers
+        attention.register_forward_pre_hook(check_score_attention)
+    if isinstance(model, PreTrainedModel) and (layers or operands):
+        setattr(model, "save_pretrained", partial(_save_pretrained, model))
     setattr(model, "quant_config", config)
+    setattr(model, "quantized_modules", tuple(quantization_map(model)))
     return model
 
 
@@ -162,8 +194,8 @@ def freeze(model: Model) -> Model:
         The same model.
 
     Raises:
-        ValueError: the model was not quantized or is frozen already, or a parameter holds NaN or infinity; the message
-            names the module.
+        ValueError: the model was not quantized or is frozen already, modules or its attention function were changed
+            since, or a parameter holds NaN or infinity; the message names the module.
 
     Examples:
         >>> from xtcq import QuantConfig, freeze, quantize
@@ -177,11 +209,33 @@ def freeze(model: Model) -> Model:
         raise ValueError(f"{type(model).__name__} is already frozen ({frozen[0]}): freeze it once")
     if not quantization_map(model) and not hasattr(model, "quant_config"):
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
+    check_unchanged(model)
     for name, parameter in model.named_parameters():
         _check_finite(name, parameter)
     for layer in layers.values():
         layer.freeze()
     return model
+
+
+def check_unchanged(model: nn.Module) -> None:
+    """Refuse a model in which something that ``quantize`` put there is missing.
+
+    Raises:
+        ValueError: a module was replaced, or the attention function was changed where operands are quantized.
+
+    Examples:
+        >>> from xtcq import QuantConfig, quantize
+        >>> from xtcq.quantization import architecture, check_unchanged
+        >>> check_unchanged(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
+    """
+    if lost := sorted(set(getattr(model, "quantized_modules", ())) - quantization_map(model).keys()):
+        raise ValueError(
+            f"{len(lost)} modules that quantize converted were replaced or removed, {lost[0]} first: change the "
+            "floating-point model, and quantize it then"
+        )
+    for module in model.modules():
+        if hasattr(module, "operand_quantizers"):
+            check_score_attention(module)
 
 
 def quantization_map(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -298,16 +352,27 @@ def _quantized_table(table: nn.Embedding, config: QuantConfig, bits: int) -> nn.
     return QuantEmbedding.from_float(table, quantizer)
 
 
-def _quantize_operands(attention: BertSelfAttention, config: QuantConfig) -> bool:
-    """Quantize the operands of an attention module, in place; whether that changed anything."""
+def _operand_quantizers(attention: nn.Module, config: QuantConfig) -> nn.ModuleDict:
+    """Return the quantizers of the operands of an attention module, by operand."""
     recipe, quantizers = config.scheme, nn.ModuleDict()
     for name in OPERANDS:
         factory = recipe.probabilities or recipe.operand if name == "probabilities" else recipe.operand
         if quantizer := _build(factory, config.precision.activations, attention):
             quantizers[name] = quantizer
-    if quantizers:
-        attention.operand_quantizers = quantizers
-    return bool(quantizers)
+    return quantizers
+
+
+def _save_pretrained(model: PreTrainedModel, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+    """Save as transformers does, and say what its ``from_pretrained`` makes of it."""
+    # The Trainer reads its checkpoints back into the quantized model itself.
+    if not Path(save_directory).name.startswith(f"{PREFIX_CHECKPOINT_DIR}-"):
+        warnings.warn(
+            f"save_pretrained writes no quantizers, so from_pretrained will build a {type(model).__name__} in floating "
+            "point: use save_packed(freeze(model), folder) and load_packed, or keep model.state_dict() and load it "
+            "into a model after quantize",
+            stacklevel=2,
+        )
+    type(model).save_pretrained(model, save_directory, *args, **kwargs)
 
 
 def _build(factory: Callable[..., Quantizer] | None, bits: int, module: nn.Module, *rows: int) -> Quantizer | None:
@@ -322,7 +387,7 @@ def _choose(
 ) -> list[str]:
     """Return the names of the modules to convert; ``by_recipe`` are the linear layers and tables of the recipe."""
     kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Embedding)
-    operands = (BertSelfAttention,) if config.scheme.operand else ()
+    operands = _SELF_ATTENTIONS if config.scheme.operand else ()
     if include is None:
         names = by_recipe + [name for name, module in model.named_modules() if isinstance(module, operands)]
     else:
@@ -349,9 +414,29 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _check_rank(model: nn.Module, names: list[str], rank: int) -> None:
+def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
+    """Refuse modules that a quantized layer cannot stand in for: it takes over a plain weight and bias."""
     for name in names:
         module = model.get_submodule(name)
+        if isinstance(module, _SELF_ATTENTIONS):
+            continue
+        own = {key for key, _ in module.named_parameters(recurse=False)}
+        if "weight_orig" in own:
+            raise ValueError(
+                f"{name} has a pruned weight, which is computed at every call: make it permanent with "
+                f"torch.nn.utils.prune.remove(layer, 'weight') before quantize"
+            )
+        if "weight_g" in own or parametrize.is_parametrized(module, "weight"):
+            raise ValueError(
+                f"{name} has a parametrized weight (weight_norm, say), which is computed at every call: make it plain "
+                "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer)"
+            )
+        if type(module) not in (nn.Linear, nn.Embedding):
+            kind = f"{type(module).__module__}.{type(module).__qualname__}"
+            raise ValueError(
+                f"{name} is a {kind}, expected torch's own Linear or Embedding: merge an adapter into the weight "
+                "before quantize, or leave the module out with exclude"
+            )
         if isinstance(module, nn.Linear) and rank > min(module.weight.shape):
             raise ValueError(
                 f"lora_rank is {rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a rank of at most "

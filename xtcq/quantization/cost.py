@@ -9,7 +9,16 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from xtcq.quantization.convert import TABLES, find_encoder, quant_config, quantize, quantized_layers, recipe_linears
+from xtcq.checks import check_integer
+from xtcq.quantization.convert import (
+    TABLES,
+    Encoder,
+    find_encoder,
+    quant_config,
+    quantize,
+    quantized_layers,
+    recipe_linears,
+)
 from xtcq.quantization.layers import QuantizedLayer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import LEARNED_SCALES
@@ -77,9 +86,7 @@ def architecture(name: str, layers: int | None = None) -> BertModel:
     if name not in ARCHITECTURES:
         raise ValueError(f"architecture {name!r} is unknown: use one of {', '.join(map(repr, ARCHITECTURES))}")
     most = ARCHITECTURES[name]["num_hidden_layers"]
-    layers = most if layers is None else layers
-    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
-        raise ValueError(f"layers is {layers!r}, expected an integer from 1 to {most} for {name}")
+    layers = check_integer("layers", most if layers is None else layers, 1, most, remedy=f" for {name}")
     with torch.device("meta"):
         return BertModel(BertConfig.from_dict(ARCHITECTURES[name] | {"num_hidden_layers": layers}))
 
@@ -200,7 +207,7 @@ def _bits_and_numel(layer: nn.Module) -> tuple[int, int]:
     return FLOAT_BITS, layer.get_parameter("weight").numel()
 
 
-def _nominal_bytes_xtc(encoder: BertModel, config: QuantConfig) -> float:
+def _nominal_bytes_xtc(encoder: Encoder, config: QuantConfig) -> float:
     total = 0
     matrices = {name: m for name, m in encoder.named_modules() if isinstance(m, (nn.Linear, nn.Embedding))}
     for name, module in (matrices | quantized_layers(encoder)).items():
@@ -212,7 +219,7 @@ def _nominal_bytes_xtc(encoder: BertModel, config: QuantConfig) -> float:
     return total / 8 + factors * (2 if config.precision.weights == 1 else 4)
 
 
-def _nominal_bytes_mixed(encoder: BertModel, config: QuantConfig) -> float:
+def _nominal_bytes_mixed(encoder: Encoder, config: QuantConfig) -> float:
     layers = list(_with_codes(encoder))
     bits = sum(layer.bits * layer.numel for layer in layers)
     return bits / 8 + 4 * (_parameters(encoder) - sum(layer.numel for layer in layers))

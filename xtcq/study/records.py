@@ -6,13 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
-
-import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
 from xtcq.study.experiment import Experiment, identity
@@ -355,56 +353,3 @@ def _check(record: Record) -> None:
             _check_scores(f"entry {number} of the history", entry["metrics"], metrics)
     if record.compute not in FORMATS:
         raise ValueError(f"compute is {record.compute!r}, expected one of {', '.join(FORMATS)}")
-
-
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a Record: the experiment's fields, its scores, all metrics, sizes and times.
-
-    Args:
-        records: any Records.
-
-    Returns:
-        A frame with the primary metric of each task as ``metric``, its values as ``score`` (best) and ``last``, every
-        metric as ``best_*`` and ``last_*``, and a column ``record`` that holds the Record itself.
-    """
-    rows = []
-    for record in records:
-        experiment = {f.name: getattr(record.experiment, f.name) for f in dataclasses.fields(Experiment)}
-        metric = record.experiment.spec.primary_metric
-        rows.append(
-            experiment
-            | {"metric": metric, "score": record.best[metric], "last": record.last[metric]}
-            | {f"best_{name}": value for name, value in record.best.items()}
-            | {f"last_{name}": value for name, value in record.last.items()}
-            | record.size
-            | {name: getattr(record, name) for name in ("bitops", "train_seconds", "wall_seconds", "device")}
-            | {"record": record}
-        )
-    if not rows:
-        fields = [field.name for field in dataclasses.fields(Experiment)]
-        return pd.DataFrame(columns=[*fields, "metric", "score", "last", "record"])
-    return pd.DataFrame(rows)
-
-
-def history_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row an evaluation, over all given Records.
-
-    Args:
-        records: any Records.
-
-    Returns:
-        The experiment's ``task``, ``precision``, ``stages``, ``learning_rate``, ``epochs`` (of the plan) and ``seed``;
-        ``stage``, ``stage_name``, ``step``, ``epoch`` and ``train_seconds`` of the point; one column a metric, and the
-        task's primary one again as ``score``; the Record itself as ``record``.
-    """
-    chosen = ("task", "precision", "stages", "learning_rate", "epochs", "seed")
-    rows = []
-    for record in records:
-        experiment = {name: getattr(record.experiment, name) for name in chosen}
-        metric = record.experiment.spec.primary_metric
-        for entry in record.history:
-            if "metrics" in entry:
-                point = {name: value for name, value in entry.items() if name != "metrics"}
-                found = {"score": entry["metrics"][metric], "record": record}
-                rows.append(experiment | point | entry["metrics"] | found)
-    return pd.DataFrame(rows)

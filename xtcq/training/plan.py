@@ -25,7 +25,8 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.tasks import QuestionSpec, Task, encode
+from xtcq.preflight import check_training, problem_type
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
 from xtcq.training.fingerprint import claim, fingerprint
@@ -48,6 +49,7 @@ from xtcq.training.stage_folder import (
     newest_intact_checkpoint,
     read_history,
 )
+from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
@@ -121,21 +123,28 @@ def train(
         The result. Of several GPUs it was computed on the first; ``CUDA_VISIBLE_DEVICES`` says which that is.
 
     Raises:
-        ValueError: if a stage distils and there is no teacher, or the teacher does not fit the student; if a stage
-            explores and there are no settings for it or no stage after it; if the student cannot explore; if a stage
-            is too short for one step; if there are several processes; if there is nothing to train, or no example; if
-            ``folder`` holds another training.
+        ValueError: if student, teacher, tokenizer and task do not fit, see ``xtcq.preflight.check_training``; if a
+            stage distils and there is no teacher, or the teacher does not fit the student; if a stage explores and
+            there are no settings for it or no stage after it; if the student cannot explore; if a stage is too short
+            for one step; if there are several processes; if there is no example; if ``folder`` holds another training.
         FloatingPointError: if the loss is no longer finite.
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
+
+    Warns:
+        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
+            ``xtcq.training.teacher``.
     """
     folder = Path(folder)
-    _check(student, stages, task, folder, settings)
+    _check(stages, task, folder, settings)
+    check_training(student, teacher, tokenizer, task.spec)
     losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
     for index in range(len(stages)):
         claim(folder / f"stage-{index}", facts)
+    if teacher is not None and task.spec.name not in TASKS and any(losses):
+        check_teacher(teacher, task, tokenizer)  # those of the official tasks are this project's own
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
@@ -244,12 +253,12 @@ def distillation_loss(
             f"stage {stage.name!r} distils, and no teacher was given. Pass teacher=..., or plan finetune()."
         )
     layer_map = layer_map or LayerMap.uniform(student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-    loss = DistillationLoss(stage.terms, layer_map)
+    loss = DistillationLoss(stage.terms, layer_map, problem_type(student.config))
     loss.check(student.config, teacher.config)
     return loss
 
 
-def _check(student: PreTrainedModel, stages: list[Stage], task: Task, folder: Path, settings: TrainSettings) -> None:
+def _check(stages: list[Stage], task: Task, folder: Path, settings: TrainSettings) -> None:
     if not isinstance(settings, TrainSettings):
         raise ValueError(
             f"settings is {settings!r}, expected TrainSettings(learning_rate=..., batch_size=..., seed=...)"
@@ -258,10 +267,6 @@ def _check(student: PreTrainedModel, stages: list[Stage], task: Task, folder: Pa
         raise ValueError(f"stages is {stages!r}, expected a list of at least one Stage: plan finetune(3), say")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder {folder} is a file: give the name of a folder, which is made if needed")
-    if not any(parameter.requires_grad for parameter in student.parameters()):
-        raise ValueError(
-            f"no parameter of the {type(student).__name__} can learn: set requires_grad of those that shall be trained"
-        )
     sizes = {"train": len(task.train)} | {split: len(frame) for split, frame in task.evaluation.items()}
     if len(sizes) < 2 or not all(sizes.values()):
         raise ValueError(f"task {task.spec.name!r} has {sizes} examples, expected some to train and to evaluate on")
