@@ -84,6 +84,14 @@ def test_a_student_that_was_interrupted_goes_on(arguments):
         assert torch.equal(value, given["student"].state_dict()[name]), name
 
 
+def test_a_training_that_never_began_keeps_no_folder(arguments):
+    with pytest.raises(ValueError, match="train longer"):
+        train(**arguments(stages=one_stage(0.01)))
+    with pytest.raises(FloatingPointError):
+        train(**arguments(settings=replace(SETTINGS, learning_rate=1e30)))
+    assert train(**arguments()).history
+
+
 def test_a_folder_of_an_earlier_version_is_taken(arguments, caplog):
     given = arguments()
     first = train(**given)
