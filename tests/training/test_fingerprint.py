@@ -65,7 +65,7 @@ def test_another_precision_is_refused_while_a_run_is_under_way(arguments, tiny_b
     with pytest.raises(Paused):
         train(**arguments(), pause=lambda: True)
     other = use_score_attention(quantize(tiny_bert(), QuantConfig("1-1-8")))
-    with pytest.raises(ValueError, match="student.quantization was"):
+    with pytest.raises(ValueError, match="student.precision was .2-2-8. and is .1-1-8."):
         train(**arguments(student=other))
 
 
@@ -82,6 +82,14 @@ def test_a_student_that_was_interrupted_goes_on(arguments):
     assert [e.get("metrics") for e in result.history] == [e.get("metrics") for e in expected.history]
     for name, value in whole["student"].state_dict().items():
         assert torch.equal(value, given["student"].state_dict()[name]), name
+
+
+def test_a_training_that_never_began_keeps_no_folder(arguments):
+    with pytest.raises(ValueError, match="train longer"):
+        train(**arguments(stages=one_stage(0.01)))
+    with pytest.raises(FloatingPointError):
+        train(**arguments(settings=replace(SETTINGS, learning_rate=1e30)))
+    assert train(**arguments()).history
 
 
 def test_a_folder_of_an_earlier_version_is_taken(arguments, caplog):

@@ -124,9 +124,9 @@ def as_taught(teacher: Record, student: Record) -> Record:
     """
     if student.teacher_scores is None or student.experiment.teacher != teacher.experiment:
         return teacher
-    history = [teacher.evaluations[-1] | {"metrics": student.teacher_scores[name]} for name in ("best", "last")]
-    scores: dict[str, Any] = student.teacher_scores
-    return dataclasses.replace(teacher, **scores, history=history, predictions=None)
+    best, last = (student.teacher_scores[name] for name in ("best", "last"))
+    history = [teacher.evaluations[-1] | {"metrics": metrics} for metrics in (best, last)]
+    return dataclasses.replace(teacher, best=best, last=last, history=history, predictions=None)
 
 
 def content_digest(fields: dict[str, Any]) -> str:

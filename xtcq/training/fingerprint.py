@@ -13,9 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.quantization import quantization_map
+from xtcq.quantization import quant_config, quantization_map
 from xtcq.tasks import Task, data_digest
 from xtcq.training.settings import METHOD, TrainSettings
+from xtcq.training.stage_folder import has_begun
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def _model(model: PreTrainedModel) -> dict[str, Any]:
     return {
         "class": type(model).__name__,
         "config": config,
+        "precision": str(quant_config(model).precision),
         "quantization": _digest(quantization_map(model)),
         "trained": _digest([name for name, parameter in model.named_parameters() if parameter.requires_grad]),
         "weights": {name: [value.sum().item(), value.abs().sum().item()] for name, value in tensors.items()},
@@ -86,7 +88,8 @@ def _digest(value: Any) -> str:
 def claim(folder: Path, facts: dict[str, Any]) -> None:
     """Say of a stage's folder which training it belongs to, or refuse the folder of another one.
 
-    A folder that does not say so, as an earlier version left it, is taken, with a warning.
+    A folder without anything to go on from is anyone's. One that does not say whose it is, as an earlier version left
+    it, is taken, with a warning.
 
     Args:
         folder: of a stage; made if needed.
@@ -97,8 +100,8 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     file = folder / FILE
-    if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
+    if not has_begun(folder) or not file.exists():
+        if has_begun(folder):
             logger.warning("%s does not say what its training was given: it is taken for the same training", folder)
         write_atomically(file, json.dumps(facts))
         return

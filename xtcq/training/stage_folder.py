@@ -78,6 +78,11 @@ def is_finished(folder: Path) -> bool:
     return (folder / "history.json").exists()
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a stage has left something to go on from."""
+    return is_finished(folder) or bool(_checkpoints(folder))
+
+
 def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
     """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest.
 
