@@ -49,7 +49,7 @@ def problem_type(config: PretrainedConfig) -> str:
     >>> problem_type(BertConfig(num_labels=1)), problem_type(BertConfig(num_labels=3))
     ('regression', 'single_label_classification')
     """
-    stated, labels = getattr(config, "problem_type", None), config.num_labels
+    stated, labels = getattr(config, "problem_type", None), len(config.id2label or ())
     if stated is None:
         return REGRESSION if labels == 1 else CLASSES
     check_choice("problem_type of the configuration", stated, (CLASSES, MULTI_LABEL, REGRESSION))
@@ -146,7 +146,7 @@ def check_labels(model: nn.Module) -> None:
     """
     if not isinstance(model, BertForSequenceClassification):
         return
-    names, outputs = model.config.id2label, model.classifier.out_features
+    names, outputs = dict(model.config.id2label or {}), model.classifier.out_features
     if sorted(names) != list(range(outputs)) or len({str(name) for name in names.values()}) < outputs:
         raise ValueError(
             f"config.id2label is {names!r}, expected a name of its own for each of 0 to {outputs - 1}: correct it"
@@ -160,9 +160,9 @@ def warn_late(model: nn.Module) -> None:
         UserWarning: it cannot be packed, or has no graph of integers.
     """
     reasons = []
-    for check, what in ((check_packable, model), (check_integer_graph, getattr(model, "config", None))):
+    for check in (lambda: check_packable(model), lambda: check_integer_graph(getattr(model, "config", None))):
         try:
-            check(what)
+            check()
         except ValueError as error:
             reasons.append(str(error))
     if reasons:

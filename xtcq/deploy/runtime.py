@@ -59,7 +59,7 @@ class Predictions:
         if not self.names:
             return self.logits[:, 0].tolist()
         if self.multi_label:
-            return [tuple(name for name, held in zip(self.names, row, strict=True) if held) for row in self.logits >= 0]
+            return self._held()
         return [self.names[index] for index in self.logits.argmax(1)]
 
     def to_frame(self) -> pd.DataFrame:
@@ -69,10 +69,13 @@ class Predictions:
         every label follows.
         """
         if self.multi_label:
-            columns = dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True))
-            return pd.DataFrame({"prediction": [", ".join(held) for held in self.values]} | columns)
+            frame = pd.DataFrame({"prediction": [", ".join(held) for held in self._held()]})
+            return frame.assign(**dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True)))
         frame = pd.DataFrame({"prediction": self.values})
         return frame.assign(probability=self.probabilities.max(1)) if self.names else frame
+
+    def _held(self) -> list[tuple[str, ...]]:
+        return [tuple(name for name, held in zip(self.names, row, strict=True) if held) for row in self.logits >= 0]
 
 
 def probability_columns(names: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:
