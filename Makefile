@@ -16,7 +16,7 @@ help:
 	@echo "make book   execute every notebook on the demo profile and render the book to _build/html"
 	@echo "make html   render the published edition from the committed notebooks, executing nothing"
 	@echo "make check  the gates on Records, notebooks and pages"
-	@echo "make lint   ruff"
+	@echo "make lint   ruff, and mypy over the library"
 	@echo "make clean  remove everything that was built, except .venv"
 
 env: $(ENV)
@@ -40,9 +40,10 @@ html: $(ENV)
 
 lint: $(ENV)
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 check: $(ENV)
 	$(BIN)/python -m xtcq_book check
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis .snakemake
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis .snakemake

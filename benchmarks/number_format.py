@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 from scipy.stats import t as student_t
 
-from xtcq.study import load_profile, load_record, records_folder, to_frame
+from xtcq.study import load_profile, load_record, records_folder
 from xtcq.study.archive import export_records, import_records, read_archive
 from xtcq.study.study import Study, run_study
 from xtcq.training.number_format import VARIABLE, choose
@@ -63,9 +63,12 @@ def report(first: str = "fp32", second: str = "bf16") -> None:
     """Print the differences of best scores, pair by pair, beside the spread of seeds in one format."""
     frames = []
     for name in (first, second):
-        frame = to_frame(read_archive(RESULTS / f"number_format-{name}.zip"))
-        keys = ["task", "precision", "learning_rate", "seed"]
-        frames.append(frame.set_index(keys)[["score", "last", "device"]].add_suffix(f" {name}"))
+        keys, rows = ["task", "precision", "learning_rate", "seed"], []
+        for record in read_archive(RESULTS / f"number_format-{name}.zip"):
+            experiment, metric = record.experiment, record.experiment.spec.primary_metric
+            found = {"score": record.best[metric], "last": record.last[metric], "device": record.device}
+            rows.append({key: getattr(experiment, key) for key in keys} | found)
+        frames.append(pd.DataFrame(rows).set_index(keys).add_suffix(f" {name}"))
     pairs = frames[0].join(frames[1], how="inner").sort_index()
     print(pairs.round(1).to_string())
     rows = {}

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from xtcq.checks import check_choice, check_integer, check_positive
+from xtcq.checks import check_choice, check_integer, check_positive, text_faults
 
 
 @pytest.mark.parametrize("value", [1, 8])
@@ -36,3 +36,8 @@ def test_a_choice_is_one_of_several():
     assert check_choice("counts", "cycles", ("cycles", "crossings")) == "cycles"
     with pytest.raises(ValueError, match="counts is 'other', expected one of 'cycles', 'crossings'"):
         check_choice("counts", "other", ("cycles", "crossings"))
+
+
+def test_what_a_tokenizer_cannot_read():
+    faults = dict(text_faults(["good", None, 3.0, "", "\n", "caf\u00e9 \U0001f600", "caf\udce9"]))
+    assert set(faults) == {1, 2, 3, 4, 6} and faults[1] == "is no text" and "UTF-8" in faults[6]

@@ -62,16 +62,69 @@ def test_run_lists_what_is_open(tmp_path, monkeypatch):
     ("content", "message"),
     [
         ('{"task": "mrpc"}', "are needed"),
-        ("{", "Expecting"),
+        ("{", "e.json is no JSON: Expecting"),
+        ("[" * 100_000, "e.json is no JSON"),
         ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x"),
         ("[]", "e.json holds an empty list"),
-        ("[7]", "7"),
+        ("[7]", "e.json: "),
     ],
 )
 def test_run_refuses_bad_experiments(tmp_path, content, message):
     (tmp_path / "e.json").write_text(content)
     result = invoke("run", tmp_path / "e.json")
     assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("[1]", "--parameters is [1], expected an object"),
+        ("{", "--parameters is no JSON: Expecting"),
+        ('{"rates": 42}', "'rates' = 42 is of type int, expected list"),
+        ('{"rates": []}', "one.ipynb holds an empty list"),
+        ('{"seeds": []}', "has no parameter seeds: it has rates"),
+    ],
+)
+def test_parameters_of_a_notebook_that_are_refused(a_study, parameters, message):
+    result = invoke("run", a_study.parents[1] / "notebooks" / "one.ipynb", "--parameters", parameters)
+    assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"cells": [{}]}'])
+def test_a_file_that_is_no_notebook(tmp_path, content):
+    (tmp_path / "one.ipynb").write_text(content)
+    result = invoke("run", tmp_path / "one.ipynb")
+    assert result.exit_code == 1 and "one.ipynb is no notebook" in result.stderr
+
+
+class InvalidArgument(Exception):
+    """What a library may raise: of no kind that Python has."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("name"), "error: KeyError: 'name' (XTCQ_DEBUG=1 shows where)"),
+        (TypeError("no list"), "error: TypeError: no list (XTCQ_DEBUG=1 shows where)"),
+        (InvalidArgument("idx=18"), "error: InvalidArgument: idx=18"),
+        (FloatingPointError("the loss is nan"), "error: the loss is nan"),
+    ],
+)
+def test_any_error_is_one_line_unless_it_is_looked_for(error, message, monkeypatch):
+    def raising(*args, **options):
+        raise error
+
+    monkeypatch.setattr("xtcq.quantization.cost_report", raising)
+    monkeypatch.delenv("XTCQ_DEBUG", raising=False)
+    result = invoke("cost")
+    assert result.exit_code == 1 and result.stderr.startswith(message) and result.stderr.count("\n") == 1
+    monkeypatch.setenv("XTCQ_DEBUG", "1")
+    assert invoke("cost").exception is error
+
+
+def test_usage_is_still_explained():
+    result = invoke("cost", "--nonsense")
+    assert result.exit_code == 2 and "No such option" in result.output
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def processes(wildcards, threads):
 
 
 command = (
-    "{sys.executable} workflow/train.py _build/study.json {wildcards.digest} --processes {params.processes} "
-    f"--locks _build/logs/{edition} --weights {{output.weights}} --record"
+    "{sys.executable:q} workflow/train.py _build/study.json {wildcards.digest} --processes {params.processes} "
+    f"--locks _build/logs/{edition} --weights {{output.weights:q}} --record"
 )
 
 

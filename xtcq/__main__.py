@@ -11,22 +11,47 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compress BERT to one and two bits, and check it.")
+DEBUG = "XTCQ_DEBUG"
+
+
+class Commands(typer.core.TyperGroup):
+    """Commands whose errors are one line; ``XTCQ_DEBUG=1`` shows where they come from."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # What the command line raises of its own, for usage and to exit, is none.
+            its_own = type(error).__module__.partition(".")[0] in ("typer", "click")
+            if its_own or isinstance(error, BrokenPipeError) or os.environ.get(DEBUG):
+                raise
+            said = str(error)
+            plain = ValueError | OSError | RuntimeError | ArithmeticError | MemoryError
+            if not said or not isinstance(error, plain):  # a KeyError, say, is its key alone
+                said = f"{type(error).__name__}: {said} ({DEBUG}=1 shows where)"
+            typer.echo(f"error: {said}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compress BERT to one and two bits, and check it. Errors are one line; XTCQ_DEBUG=1 shows where they arise.",
+)
 
 
 COMPUTE = "number format of new runs: auto, fp32, tf32 or bf16 [default: XTCQ_COMPUTE, else fp32]"
 
 study_app = typer.Typer(help="All runs of the book that have no Record yet, the most valuable first.")
 app.add_typer(study_app, name="study")
-
-
-def _fail(error: Exception) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
-    return typer.Exit(1)
 
 
 @app.command()
@@ -42,10 +67,7 @@ def cost(
     """Size and BitOPs of an architecture at a precision. Nothing is downloaded."""
     from xtcq.quantization import cost_report
 
-    try:
-        report = cost_report(arch, precision, recipe=recipe, layers=layers, lora_rank=lora_rank, embeddings=embeddings)
-    except ValueError as error:
-        raise _fail(error) from None
+    report = cost_report(arch, precision, recipe=recipe, layers=layers, lora_rank=lora_rank, embeddings=embeddings)
     lines = [f"{name:<12} {value:>17{'.2f' if isinstance(value, float) else ','}}" for name, value in report.items()]
     typer.echo(json.dumps(report, indent=1) if as_json else "\n".join(lines))
 
@@ -65,19 +87,16 @@ def run(
     from xtcq.study import record_path, run_all
     from xtcq.study.runs import make
 
-    try:
-        _compute(compute)
-        experiments = _experiments(source, profile, parameters)
-        if dry_run:
-            for experiment in experiments:
-                state = "done" if record_path(experiment).exists() else "open"
-                typer.echo(f"{state}  {experiment.digest}  {experiment}")
-            return
-        records = run_all(experiments, jobs)
-        for experiment in experiments if weights else ():
-            make(experiment)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise _fail(error) from None
+    _compute(compute)
+    experiments = _experiments(source, profile, parameters)
+    if dry_run:
+        for experiment in experiments:
+            state = "done" if record_path(experiment).exists() else "open"
+            typer.echo(f"{state}  {experiment.digest}  {experiment}")
+        return
+    records = run_all(experiments, jobs)
+    for experiment in experiments if weights else ():
+        make(experiment)
     typer.echo(f"{len(records)} Records in {record_path(experiments[0]).parent}")
 
 
@@ -115,26 +134,23 @@ def study(
     from xtcq.study.speed import estimate as estimate_study
     from xtcq.study.study import default_study, idle_jobs, read_study, run_study
 
+    _compute(compute)
+    chosen = read_study(source or default_study(), only or ())
+    if dry_run:
+        for experiment in chosen.left():
+            typer.echo(f"{experiment.digest}  {experiment.steps:>6}  {experiment}")
+        return
+    if estimate:
+        found = estimate_study(chosen.left(), jobs or idle_jobs(0))
+        typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in dataclasses.asdict(found).items()))
+        return
+    # Told to end, it ends by way of the export.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _compute(compute)
-        chosen = read_study(source or default_study(), only or ())
-        if dry_run:
-            for experiment in chosen.left():
-                typer.echo(f"{experiment.digest}  {experiment.steps:>6}  {experiment}")
-            return
-        if estimate:
-            found = estimate_study(chosen.left(), jobs or idle_jobs(0))
-            typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in dataclasses.asdict(found).items()))
-            return
-        # Told to end, it ends by way of the export.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        try:
-            counts = run_study(chosen, jobs, deadline)
-        finally:
-            if export is not None:
-                typer.echo(f"{export}: {export_records(chosen.records(), export)} Records")
-    except (ValueError, OSError, RuntimeError) as error:
-        raise _fail(error) from None
+        counts = run_study(chosen, jobs, deadline)
+    finally:
+        if export is not None:
+            typer.echo(f"{export}: {export_records(chosen.records(), export)} Records")
     typer.echo(", ".join(f"{number} {name}" for name, number in counts.items()))
     if counts["failed"] or counts["no space"]:
         raise typer.Exit(1)
@@ -147,10 +163,7 @@ def import_(
     """Add another machine's Records to those that are here; all are checked before the first is written."""
     from xtcq.study.archive import import_records
 
-    try:
-        new, known = import_records(archive)
-    except (ValueError, OSError) as error:
-        raise _fail(error) from None
+    new, known = import_records(archive)
     typer.echo(f"{len(new)} new Records; {len(known)} were here already and stay")
 
 
@@ -158,14 +171,28 @@ def _experiments(source: Path, profile: str | None, parameters: str) -> list:
     from xtcq.study import Experiment, notebook_grid
 
     if source.suffix == ".ipynb":
-        given = json.loads(parameters) | ({"profile": profile} if profile else {})
-        return notebook_grid(source, given)
-    fields = json.loads(source.read_text(encoding="utf-8"))
-    several = fields if isinstance(fields, list) else [fields]
-    if not several:
+        given = _json("--parameters", parameters)
+        if not isinstance(given, dict):
+            raise ValueError(f"--parameters is {parameters}, expected an object such as '{{\"seeds\": [1, 2]}}'")
+        found = notebook_grid(source, given | ({"profile": profile} if profile else {}))
+    else:
+        fields = _json(str(source), source.read_bytes())
+        several = fields if isinstance(fields, list) else [fields]
+        of_records = [one.get("experiment", one) if isinstance(one, dict) else one for one in several]
+        try:
+            found = [Experiment.from_dict(one) for one in of_records]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{source}: {error}") from error
+    if not found:
         raise ValueError(f"{source} holds an empty list: write one experiment or more")
-    of_records = [one.get("experiment", one) if isinstance(one, dict) else one for one in several]
-    return [Experiment.from_dict(one) for one in of_records]
+    return found
+
+
+def _json(name: str, text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise ValueError(f"{name} is no JSON: {error}") from error
 
 
 @app.command()
@@ -179,27 +206,36 @@ def pack(
     from xtcq.quantization import freeze
     from xtcq.study import load_record, record_path, trained_student
 
-    try:
-        experiments = _experiments(source, None, "{}")
-        if len(experiments) != 1:
-            raise ValueError(f"{source} holds {len(experiments)} experiments, expected one: write it to its own file")
-        (experiment,) = experiments
-        if not experiment.quantized:
-            raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
-        model, tokenizer = trained_student(experiment)
-        record = load_record(record_path(experiment))
-        card = ModelCard(
-            task=experiment.spec.title,
-            metrics=record.best,
-            evaluated_on="development set, on which the best of several evaluations was chosen",
-            teacher=None if experiment.teacher is None else str(experiment.teacher),
-            **ENCODERS[experiment.model],
-        )
-        save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        raise _fail(error) from None
+    experiments = _experiments(source, None, "{}")
+    if len(experiments) != 1:
+        raise ValueError(f"{source} holds {len(experiments)} experiments, expected one: write it to its own file")
+    (experiment,) = experiments
+    if not experiment.quantized:
+        raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
+    model, tokenizer = trained_student(experiment)
+    record = load_record(record_path(experiment))
+    card = ModelCard(
+        task=experiment.spec.title,
+        metrics=record.best,
+        evaluated_on="development set, on which the best of several evaluations was chosen",
+        teacher=None if experiment.teacher is None else str(experiment.teacher),
+        **ENCODERS[experiment.model],
+    )
+    save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
     size = sum(path.stat().st_size for path in folder.iterdir())
     typer.echo(f"{folder}: {size / 2**20:.2f} MiB with tokenizer and card")
+
+
+@app.command()
+def rename_labels(
+    folder: Annotated[Path, typer.Argument(help="folder of a packed classifier")],
+    names: Annotated[list[str], typer.Argument(help="a name for each label, in their order")],
+) -> None:
+    """Rename the labels of a packed classifier."""
+    from xtcq.packing import rename_labels
+
+    before = rename_labels(folder, names)
+    typer.echo("\n".join(f"{old} -> {new}" for old, new in zip(before, names, strict=True)))
 
 
 @app.command()
@@ -207,10 +243,16 @@ def predict(
     model: Annotated[Path, typer.Argument(help="folder of a packed model")],
     text: Annotated[str | None, typer.Option(help="one text to classify")] = None,
     pair: Annotated[str | None, typer.Option(help="its second text, for a model of pairs")] = None,
-    source: Annotated[Path | None, typer.Option("--input", help="a .csv or .parquet file instead of a text")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", help="a .csv, .tsv, .txt or .parquet file instead of a text")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="the .csv or .parquet file to write")] = None,
     column: Annotated[str | None, typer.Option(help="column of the texts")] = None,
     pair_column: Annotated[str | None, typer.Option(help="column of the second texts")] = None,
+    encoding: Annotated[str | None, typer.Option(help="of a text file, such as cp1252 [default: utf-8]")] = None,
+    on_empty: Annotated[
+        str, typer.Option(help="a row without text: error, skip (left out), or empty (kept without prediction)")
+    ] = "error",
     batch_size: Annotated[int, typer.Option(min=1, help="rows that are run together")] = 32,
     weights: Annotated[str, typer.Option(help="int8, or matmulnbits: 2 bits, for a text at a time")] = "int8",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -220,18 +262,15 @@ def predict(
     from xtcq.deploy.runtime import Runtime
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    try:
-        if (text is None) == (source is None) or (pair is not None and text is None):
-            raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
-        if source is not None and (output is None or column is None):
-            raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
-        runtime = Runtime(model, weights)
-        if text is not None:
-            typer.echo(predict_text(runtime, text, pair, as_json))
-            return
-        rows = predict_file(runtime, source, output, column, pair_column, batch_size)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise _fail(error) from None
+    if text is not None and source is None:
+        typer.echo(predict_text(Runtime(model, weights), text, pair, as_json))
+        return
+    if text is not None or source is None or pair is not None:
+        raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
+    if output is None or column is None:
+        raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
+    runtime = Runtime(model, weights)
+    rows = predict_file(runtime, source, output, column, pair_column, batch_size, encoding=encoding, on_empty=on_empty)
     typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")
 
 

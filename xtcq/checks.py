@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
 _Value = TypeVar("_Value")
@@ -57,3 +57,28 @@ def check_choice(name: str, value: _Value, choices: Collection[_Value]) -> _Valu
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
     return value
+
+
+def text_faults(values: Iterable[object]) -> Iterator[tuple[int, str]]:
+    """Find what a tokenizer cannot read, or would read nothing in.
+
+    Args:
+        values: of a column or list.
+
+    Yields:
+        The index of each value that is no text, or an empty one, or no Unicode, and what it is not.
+
+    >>> from xtcq.checks import text_faults
+    >>> list(text_faults(["good", " "]))
+    [(1, 'is empty')]
+    """
+    for index, value in enumerate(values):
+        if not isinstance(value, str):
+            yield index, "is no text"
+        elif not value.strip():
+            yield index, "is empty"
+        elif not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:  # half a surrogate pair: what Python makes of bytes in another encoding
+                yield index, "is no Unicode: give it in UTF-8"

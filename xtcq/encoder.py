@@ -139,7 +139,8 @@ def load_encoder(
     folder = _find(name, pretrained)
     if pretrained:
         return _load(folder, kind, layer, **fields)
-    return kind(_config(folder, **fields)).eval(), _load_tokenizer(folder)
+    config: Any = _config(folder, **fields)
+    return kind(config).eval(), _load_tokenizer(folder)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:

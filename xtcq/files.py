@@ -36,9 +36,9 @@ def saving(kept: str) -> Iterator[None]:
         number = _error_number(error)
         if number is None and not isinstance(error, OSError):
             raise
-        full = number in (errno.ENOSPC, errno.EDQUOT)
-        reason = os.strerror(number) if full else str(error)
-        remedy = "Free some space" if full or number is None else "Put that right"
+        full = (errno.ENOSPC, errno.EDQUOT)
+        reason = os.strerror(number) if number in full else str(error)
+        remedy = "Free some space" if number is None or number in full else "Put that right"
         message = f"{reason}; {kept}. {remedy} and run again, or choose another place"
         raise (OSError(number, message) if number else OSError(message)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,7 +50,7 @@ def problem_type(config: PretrainedConfig) -> str:
     >>> problem_type(BertConfig(num_labels=1)), problem_type(BertConfig(num_labels=3))
     ('regression', 'single_label_classification')
     """
-    stated, labels = getattr(config, "problem_type", None), len(config.id2label or ())
+    stated, labels = getattr(config, "problem_type", None), int(config.num_labels or 0)
     if stated is None:
         return REGRESSION if labels == 1 else CLASSES
     check_choice("problem_type of the configuration", stated, (CLASSES, MULTI_LABEL, REGRESSION))
@@ -146,7 +147,8 @@ def check_labels(model: nn.Module) -> None:
     """
     if not isinstance(model, BertForSequenceClassification):
         return
-    names, outputs = dict(model.config.id2label or {}), model.classifier.out_features
+    names: dict[Any, Any] = dict(model.config.id2label or {})
+    outputs = model.classifier.out_features
     if sorted(names) != list(range(outputs)) or len({str(name) for name in names.values()}) < outputs:
         raise ValueError(
             f"config.id2label is {names!r}, expected a name of its own for each of 0 to {outputs - 1}: correct it"
@@ -160,9 +162,13 @@ def warn_late(model: nn.Module) -> None:
         UserWarning: it cannot be packed, or has no graph of integers.
     """
     reasons = []
-    for check in (lambda: check_packable(model), lambda: check_integer_graph(getattr(model, "config", None))):
+    checks: tuple[tuple[Callable[[Any], None], Any], ...] = (
+        (check_packable, model),
+        (check_integer_graph, getattr(model, "config", None)),
+    )
+    for check, what in checks:
         try:
-            check()
+            check(what)
         except ValueError as error:
             reasons.append(str(error))
     if reasons:

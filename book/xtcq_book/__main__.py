@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Judge the papers' claims, and check the edition.")
+from xtcq.__main__ import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Judge the papers' claims, and check the edition.",
+)
 
 
 @app.command()
@@ -19,11 +27,7 @@ def claims(
     from xtcq_book.claims.judge import counts, judge_all
     from xtcq_book.claims.table import as_data, to_frame
 
-    try:
-        judgements = judge_all()
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    judgements = judge_all()
     if as_json:
         typer.echo(json.dumps([as_data(judgement) for judgement in judgements], indent=1))
         return
@@ -59,38 +63,29 @@ def table(
     shares: Annotated[tuple[float, float], typer.Option(help="of the card's peaks in bf16 and fp32")] = (0.3, 0.7),
 ) -> None:
     """A table of the papers, row by row: the experiments of BERT-base behind it, and what they take."""
-    from xtcq.study import RecordError
     from xtcq_book.paper_tables import cells, experiments, listing, running
 
-    try:
-        if estimate + dry_run + run > 1:
-            raise ValueError("--estimate, --dry-run and --run exclude one another: give one of them")
-        if not name:
-            if dry_run or run:
-                raise ValueError("name the table: python -m xtcq_book table lists them")
-            typer.echo(listing.overview(card if estimate else "", shares).to_string())
-            typer.echo(listing.rate(card, shares) if estimate else "", nl=estimate)
-            return
-        found = cells(name, rows, task or ())
+    if estimate + dry_run + run > 1:
+        raise ValueError("--estimate, --dry-run and --run exclude one another: give one of them")
+    if not name:
         if dry_run or run:
-            reasons = dict.fromkeys(f"{cell.row}: {cell.reason}" for cell in found if cell.reason)
-            if not experiments(found):
-                raise ValueError(
-                    "there is nothing to run: " + ("; ".join(reasons) or "these cells follow from no runs")
-                )
-            typer.echo("".join(f"not run: {reason}\n" for reason in reasons), nl=False)
-        if run:
-            records = running.run_checked(experiments(found), jobs)
-            typer.echo(f"{len(records)} runs have Records")
-            return
-        lines = (
-            listing.bill(found, card, shares) if estimate else (listing.to_train if dry_run else listing.rows)(found)
-        )
-        for line in lines:
-            typer.echo(line)
-    except (ValueError, OSError, RecordError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+            raise ValueError("name the table: python -m xtcq_book table lists them")
+        typer.echo(listing.overview(card if estimate else "", shares).to_string())
+        typer.echo(listing.rate(card, shares) if estimate else "", nl=estimate)
+        return
+    found = cells(name, rows, task or ())
+    if dry_run or run:
+        reasons = dict.fromkeys(f"{cell.row}: {cell.reason}" for cell in found if cell.reason)
+        if not experiments(found):
+            raise ValueError("there is nothing to run: " + ("; ".join(reasons) or "these cells follow from no runs"))
+        typer.echo("".join(f"not run: {reason}\n" for reason in reasons), nl=False)
+    if run:
+        records = running.run_checked(experiments(found), jobs)
+        typer.echo(f"{len(records)} runs have Records")
+        return
+    lines = listing.bill(found, card, shares) if estimate else (listing.to_train if dry_run else listing.rows)(found)
+    for line in lines:
+        typer.echo(line)
 
 
 if __name__ == "__main__":

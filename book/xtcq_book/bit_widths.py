@@ -46,7 +46,7 @@ def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
         sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen``, the share of
         learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
         of the exploration; ``ended`` by all widths being frozen or by the budget; its rate ``η`` and ``reach``, the
-        most bits a step; and in what it was ``unlike the paper``, see ``xtcq.adaqat.departures``.
+        most bits a step; and in what it was ``unlike the paper``, see ``xtcq.study.regime.judged``.
     """
     rows = []
     for run in _learned(runs).to_dict("records"):

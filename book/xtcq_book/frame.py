@@ -11,7 +11,7 @@ import pandas as pd
 from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
 from xtcq.study.profiles import Profile
-from xtcq.study.records import Record
+from xtcq.study.records import Record, as_taught
 from xtcq.tasks import chance_level, standard_error, task_spec
 from xtcq_book import paper_rows
 from xtcq_book.labels import COLUMNS
@@ -23,6 +23,7 @@ DEVICE = ["device", "side by side"]
 def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
     spec = task_spec(record.experiment.task)
     metric = spec.primary_metric
+    teacher = teacher and as_taught(teacher, record)
     best, steps = record.best[metric], record.history[-1]["step"]
     precision, found = Precision.parse(record.experiment.precision), record.exploration
     return {
@@ -68,7 +69,8 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the
         weights; ``device`` (with the number format), ``side by side``,
         ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
-        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None.
+        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None,
+        with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``).
 
     Example:
         >>> from xtcq_book.frame import to_frame

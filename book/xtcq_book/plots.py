@@ -102,7 +102,7 @@ def panels(
         points = frame[frame["panel"] == title]
         if ylabel is None:
             spec = task_spec(points["experiment"].iloc[0].task)
-            teachers = {id(record): record for record in points["reference"].dropna()}.values()
+            teachers = {one.best[spec.primary_metric]: one for one in points["reference"].dropna()}.values()
             top = max([points[y].max(), *(teacher.best[spec.primary_metric] for teacher in teachers)])
             # Chance that is farther below all scores than they reach would only flatten the panel.
             references(axes, spec, teachers, lowest=2 * points[y].min() - top)
@@ -200,9 +200,9 @@ def joined(frame: pd.DataFrame, *names: str) -> pd.Series:
 
 
 def ordered(column: pd.Series) -> pd.Series:
-    """A column as categories in the order of the rows, written as a reader expects them."""
+    """A column as categories in the order of the rows, written as a reader expects them; only those that it has."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column
+        return column.cat.remove_unused_categories()
     texts = column.map(as_text)
     return texts.astype(pd.CategoricalDtype(texts.unique()))
 

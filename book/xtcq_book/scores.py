@@ -306,7 +306,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
     runs = runs.sort_values("task", key=lambda tasks: pd.Series(pd.factorize(tasks)[0], tasks.index), kind="stable")
     rows = []
     for values, group in runs.groupby(["task", *keys], sort=False):
-        experiment, record, teacher = group[["experiment", "record", "reference"]].iloc[0]
+        experiment, record = group[["experiment", "record"]].iloc[0]
         if len(alike := {replace(one, seed=0) for one in group["experiment"]}) > 1:
             listed = "; ".join(sorted(map(str, alike)))
             raise ValueError(
@@ -318,7 +318,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])
-            level = teacher.best[metric] if teacher else math.nan
+            level = np.mean([teacher.best[metric] if teacher else math.nan for teacher in group["reference"]])
             row = found | {"metric": metric, "primary": metric == primary, "seeds": len(best), "best": best.mean()}
             row |= {"± seeds": best.std() if len(best) > 1 else math.nan, "minus teacher": best.mean() - level}
             row["last"] = np.mean([one.last[metric] for one in group["record"]])

@@ -28,6 +28,15 @@ def test_a_run_as_a_row(student, make_record):
     assert row["reference"] is teachers[1] and row["experiment"] is student.experiment
 
 
+def test_a_student_is_measured_against_the_teacher_that_it_had(student, make_record):
+    teacher = make_record(84.0, **vars(student.experiment.teacher))
+    scores = dict.fromkeys(("best", "last"), {"accuracy": 81.5, "f1": 80.0})
+    told = dataclasses.replace(student, teacher_scores=scores)
+    frame = to_frame([student, told], [teacher], MINI)
+    assert frame["minus teacher"].to_list() == [-14.0, -11.5]
+    assert [one.best["accuracy"] for one in frame["reference"]] == [84.0, 81.5]
+
+
 def test_a_run_without_its_teacher_and_one_that_lost_count_of_its_time(student):
     (row,) = to_frame([dataclasses.replace(student, wall_seconds=30.0)]).to_dict("records")
     assert math.isnan(row["minus teacher"]) and math.isnan(row["wall hours"]) and row["hours"] == 0.01

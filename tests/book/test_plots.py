@@ -155,3 +155,10 @@ def test_a_figure_of_nothing_says_so(draw):
     figure = draw(to_frame([]))
     assert not figure.axes
     assert [text.get_text() for text in figure.texts] == ["Nothing to draw: none of these runs has a Record."]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rate_that_is_best_nowhere_takes_no_colour(students):
+    runs = students({(0, 1, 1e-4, 1): 70.0, (0, 1, 5e-4, 1): 75.0, (8, 1, 1e-4, 1): 71.0, (8, 1, 5e-4, 1): 76.0})
+    figure = plots.compare(runs, across="LoRA rank", hue="learning rate", xlabel="rank")
+    assert legend(figure)[1][:1] == ["5e-4"] and "1e-4" not in legend(figure)[1]

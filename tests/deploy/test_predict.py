@@ -1,19 +1,21 @@
 import json
 import re
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from xtcq import save_packed
 from xtcq.__main__ import app
-from xtcq.deploy import predict
-from xtcq.deploy.predict import open_table, predict_file
+from xtcq.deploy.predict import predict_file
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
+from xtcq.tasks.reading import open_table
 
 
 @pytest.fixture
@@ -69,11 +71,8 @@ def test_values_of_a_csv_stay_as_they_are_written(runtime, tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_memory_does_not_grow_with_the_file(suffix, runtime, tmp_path, monkeypatch):
     """Files are read in batches that are gone when the next one comes."""
-    monkeypatch.setattr(predict, "_CSV_BLOCK", 2**14)
     sizes, peaks = [], []
-    monkeypatch.setattr(
-        runtime, "predict", lambda texts, pairs, batch_size: sizes.append(len(texts)) or fake(runtime, texts)
-    )
+    monkeypatch.setattr(runtime, "predict", lambda texts, batch_size: sizes.append(len(texts)) or fake(runtime, texts))
     for rows in (4000, 40000):
         frame = pd.DataFrame({"sentence": [f"w1 w2 w{i}" for i in range(rows)]})
         path = tmp_path / f"{rows}.{suffix}"
@@ -82,7 +81,7 @@ def test_memory_does_not_grow_with_the_file(suffix, runtime, tmp_path, monkeypat
         before = pa.total_allocated_bytes()
         tracemalloc.start()
         pool = []
-        with open_table(path, ["sentence"]) as (_, _, batches):
+        with open_table(path, ["sentence"]) as (_, batches, _):
             seen = 0
             for batch in batches:
                 seen += len(batch)
@@ -156,7 +155,16 @@ GOOD = b"sentence,n\nw1,1\nw2,2\n"
     ("name", "content", "target", "column", "message"),
     [
         ("in.csv", GOOD, "out.csv", "text", r"in.csv has no column 'text': it has 'sentence', 'n'"),
-        ("in.tsv", GOOD, "out.csv", "sentence", r"in.tsv ends in '.tsv', expected one of '.csv', '.parquet'"),
+        ("in.json", GOOD, "out.csv", "sentence", r"in.json ends in '.json', expected one of '.csv', '.tsv'"),
+        (
+            "in.csv",
+            b"sentence,n\nw1,w2,1\n",
+            "out.csv",
+            "sentence",
+            r"row 1 .*has 3 fields, and the header has 2 names",
+        ),
+        ("in.csv", b'sentence,n\n"w1,1\n', "out.csv", "sentence", "row 1 .*has a quote that does not end"),
+        ("in.csv", b"sentence,sentence\nw1,w2\n", "out.csv", "sentence", "two columns of the name 'sentence'"),
         ("in.csv", GOOD, "out.json", "sentence", r"out.json ends in '.json', expected one of"),
         ("in.csv", b"", "out.csv", "sentence", "in.csv is empty: expected a header and rows"),
         ("in.csv", b"sentence,n\n", "out.csv", "sentence", "in.csv has no rows: nothing to predict"),
@@ -165,20 +173,26 @@ GOOD = b"sentence,n\nw1,1\nw2,2\n"
             b"sentence,n\nw1,1\n ,2\n",
             "out.csv",
             "sentence",
-            "row 2 after the header has no text in 'sentence'",
+            "row 2 has no text in 'sentence' .*--on-empty",
         ),
         (
             "in.csv",
             b"sentence,n\nw1,1\nw2\n",
             "out.csv",
             "sentence",
-            "in.csv cannot be read as csv: .*Expected 2 columns",
+            r"row 2 after the header \(line 3\) has 1 fields",
         ),
-        ("in.csv", b"sentence\n\xff\xfe\n", "out.csv", "sentence", "in.csv cannot be read as csv: .*UTF8"),
+        (
+            "in.csv",
+            b"sentence\n\xff\xfe\n",
+            "out.csv",
+            "sentence",
+            "in.csv: line 2 is no text in the encoding 'utf-8'.*--encoding",
+        ),
         ("in.parquet", GOOD, "out.csv", "sentence", "in.parquet cannot be read as parquet"),
         ("in.csv", GOOD, "in.csv", "sentence", "in.csv would be replaced while it is read: give another output"),
         ("in.csv", b"sentence,prediction\nw1,1\n", "out.csv", "sentence", "has a column 'prediction' already"),
-        ("in.csv", None, "out.csv", "sentence", "in.csv is not there: give a file ending in .csv or .parquet"),
+        ("in.csv", None, "out.csv", "sentence", "in.csv is not there: give a CSV file with a header, or a Parquet"),
     ],
 )
 def test_bad_files_change_nothing(name, content, target, column, message, folder, tmp_path):
@@ -196,8 +210,113 @@ def test_columns_that_are_not_text(runtime, tmp_path):
     with pytest.raises(ValueError, match="column 'n' holds int64, expected text"):
         predict_file(runtime, tmp_path / "in.parquet", tmp_path / "out.csv", "n")
     pd.DataFrame({"t": ["w1", None]}).to_parquet(tmp_path / "in.parquet")
-    with pytest.raises(ValueError, match="row 2 after the header has no text in 't'"):
+    with pytest.raises(ValueError, match="row 2 has no text in 't'"):
         predict_file(runtime, tmp_path / "in.parquet", tmp_path / "out.csv", "t")
+
+
+@pytest.mark.parametrize("source", ["data frame", "data set", "in.tsv"])
+def test_whatever_holds_the_texts(source, runtime, tmp_path):
+    frame = table(5)
+    if source == "in.tsv":
+        frame.to_csv(tmp_path / source, index=False, sep="\t", encoding="utf-16")
+    given = {"data frame": frame, "data set": SimpleNamespace(to_pandas=lambda: frame), "in.tsv": tmp_path / "in.tsv"}
+    encoding = "utf-16" if source == "in.tsv" else None
+    assert predict_file(runtime, given[source], tmp_path / "out.csv", "sentence", encoding=encoding) == 5
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["prediction"].tolist() == runtime.predict(frame["sentence"].tolist()).values
+    assert found["other, one"].tolist() == frame["other, one"].tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_every_kind_of_text(kind, target, runtime, tmp_path):
+    words = pa.array(["w1", "w2", "w1"]).cast(kind)
+    pq.write_table(pa.table({"sentence": words, "id": words}), tmp_path / "in.parquet")
+    assert predict_file(runtime, tmp_path / "in.parquet", tmp_path / target, "sentence") == 3
+    found = (pd.read_csv if target == "out.csv" else pd.read_parquet)(tmp_path / target)
+    assert found["id"].tolist() == ["w1", "w2", "w1"] and found["prediction"].notna().all()
+
+
+@pytest.mark.parametrize("values", [[["w1"], ["w2"]], [{"a": 1}, {"a": 2}], [b"\xff", b"a"]])
+def test_a_column_that_a_csv_cannot_hold_is_refused_before_work(values, runtime, tmp_path, monkeypatch):
+    pq.write_table(pa.table({"sentence": ["w1", "w2"], "tokens": values}), tmp_path / "in.parquet")
+    assert predict_file(runtime, tmp_path / "in.parquet", tmp_path / "out.parquet", "sentence") == 2
+    monkeypatch.setattr(runtime, "predict", None)
+    with pytest.raises(ValueError, match=r"out.csv cannot hold the column 'tokens', .*: write .parquet, or remove"):
+        predict_file(runtime, tmp_path / "in.parquet", tmp_path / "out.csv", "sentence")
+    assert not list(tmp_path.glob("*.csv")) and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_rows_without_text_by_choice(target, folder, runtime, tmp_path):
+    frame = pd.DataFrame({"sentence": ["w1", None, "w2", " "] * 600 + [None] * 1200, "n": range(3600)})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    options = ("--input", tmp_path / "in.csv", "--output", tmp_path / target, "--column", "sentence", "--on-empty")
+    read = pd.read_csv if target == "out.csv" else pd.read_parquet
+    made = runtime.predict(["w1", "w2"] * 600)
+
+    with pytest.warns(UserWarning, match="2,400 of 3,600 rows have no text and were left out"):
+        result = call(folder, *options, "skip")
+    assert result.exit_code == 0 and "1200 rows" in result.stdout
+    found = read(tmp_path / target)
+    assert found["n"].astype(int).tolist() == list(range(0, 2400, 2)) and found["prediction"].tolist() == made.values
+
+    with pytest.warns(UserWarning, match="2,400 of 3,600 rows have no text and were kept"):
+        assert call(folder, *options, "empty").exit_code == 0
+    found = read(tmp_path / target)
+    assert found["n"].astype(int).tolist() == list(range(3600))
+    assert found.loc[found["prediction"].notna(), "prediction"].tolist() == made.values
+    assert np.flatnonzero(found["probability"].notna()).tolist() == list(range(0, 2400, 2))
+
+    assert "on_empty is 'drop', expected one of" in call(folder, *options, "drop").stderr
+
+
+def test_a_prediction_that_was_stopped_goes_on(runtime, tmp_path, monkeypatch):
+    """With the same rows from where it was; with others from the first that differs."""
+    frame, whole, partial = table(5000), tmp_path / "whole.csv", tmp_path / ".out.csv.partial"
+    predict_file(runtime, frame, whole, "sentence")
+    asked, predict = [], runtime.predict
+
+    def stop_after(calls):
+        def counted(texts, *args, **options):
+            if len(asked) == calls:
+                raise KeyboardInterrupt
+            asked.append(texts[0])
+            return predict(texts, *args, **options)
+
+        asked.clear()
+        monkeypatch.setattr(runtime, "predict", counted)
+
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(runtime, frame, tmp_path / "out.csv", "sentence")
+    assert partial.exists() and not (tmp_path / "out.csv").exists()
+    partial.write_bytes(partial.read_bytes()[:-1])  # the last block was cut off by the stop
+    stop_after(9)
+    predict_file(runtime, frame, tmp_path / "out.csv", "sentence")
+    assert asked == frame["sentence"][2048::1024].tolist()
+    assert (tmp_path / "out.csv").read_bytes() == whole.read_bytes() and not partial.exists()
+
+    for change, first in (("text", 1024), ("batch size", 0), ("model", 0)):
+        stop_after(3)
+        with pytest.raises(KeyboardInterrupt):
+            predict_file(runtime, frame, tmp_path / "out.csv", "sentence")
+        other = frame.assign(sentence=frame["sentence"].where(frame.index != 2000, "w5"))
+        if change == "model":
+            monkeypatch.setattr(runtime, "digest", "another")
+        stop_after(9)
+        size = 16 if change == "batch size" else 32
+        predict_file(runtime, other if change == "text" else frame, tmp_path / "out.csv", "sentence", batch_size=size)
+        assert len(asked) == 5 - first // 1024 and not partial.exists()
+
+
+def test_the_input_by_another_name_is_not_replaced(runtime, tmp_path):
+    (tmp_path / "in.csv").write_text("sentence\nw1\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
+    for name in ("link.csv", "x/../in.csv"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="would be replaced while it is read"):
+            predict_file(runtime, tmp_path / "in.csv", tmp_path / name, "sentence")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -122,6 +123,8 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
     [
         ({"texts": ["w1", " \n"]}, r"texts\[1\] is ' \\n', expected a text that is not empty"),
         ({"texts": ["w1", None]}, r"texts\[1\] is None, expected a text"),
+        ({"texts": pd.Series(["w1", "w2", None])[[1, 2]]}, r"texts\[1\] is nan, expected a text"),
+        ({"texts": ["w1 \udce9"]}, r"texts\[0\] is 'w1 \\udce9', expected .* it is no Unicode: give it in UTF-8"),
         ({"texts": ["w1"], "pairs": [""]}, r"pairs\[0\] is '', expected a text"),
         ({"texts": ["w1", "w2"], "pairs": ["w1"]}, "there are 2 texts and 1 pairs: give one pair to every text"),
         ({"texts": []}, "there are no texts"),
@@ -132,6 +135,24 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
 def test_bad_input(arguments, message, packed):
     with pytest.raises(ValueError, match=message):
         Runtime(packed(), threads=1).predict(**arguments)
+
+
+def test_a_part_of_a_series_is_taken_by_position(packed):
+    runtime = Runtime(packed(), threads=1)
+    found = runtime.predict(pd.Series(["w1", "w2", "w3"])[[2, 0]])
+    np.testing.assert_array_equal(found.logits, runtime.predict(["w3", "w1"]).logits)
+
+
+@pytest.mark.parametrize("names", [{0: 5, 1: 6}, {0: "a", 1: "a"}])
+def test_labels_that_are_numbers_or_twice_the_same(names, frozen_bert, word_tokenizer, tmp_path):
+    model = frozen_bert(num_labels=2)
+    model.config.id2label = names
+    folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
+    if names[0] == "a":
+        with pytest.raises(ValueError, match=r"has labels of one name \(a, a\): rename them"):
+            Runtime(folder, threads=1)
+    else:
+        assert set(Runtime(folder, threads=1).predict(TEXTS).values) <= {"5", "6"}
 
 
 def test_folders_that_are_refused(packed, frozen_bert, tmp_path):

@@ -201,6 +201,31 @@ def test_a_map_that_does_not_fit(packed, name, fields, message):
         load_packed(packed)
 
 
+def test_code_of_the_folder_is_never_asked_for(packed):
+    change_config(packed, model_type="evil")
+    with pytest.raises(PackedModelError, match="model_type is 'evil', expected one of 'bert'"):
+        load_packed(packed)
+    change_config(packed, model_type="bert")
+    assert load_packed(packed).num_labels == 3
+    tokenizer = json.loads((packed / "tokenizer_config.json").read_text())
+    (packed / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"auto_map": {"AutoTokenizer": "evil.T"}}))
+    sign(packed)
+    with pytest.raises(PackedModelError, match="tokenizer_config.json says auto_map, which asks for code"):
+        load_packed(packed)
+
+
+def test_an_attention_of_the_configuration_is_not_looked_for(packed):
+    change_config(packed, _attn_implementation="somebody/kernel", _attn_implementation_internal="somebody/kernel")
+    assert load_packed(packed).num_labels == 3
+
+
+def test_a_tokenizer_that_is_added_later(frozen_bert, word_tokenizer, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    word_tokenizer.save_pretrained(folder)
+    with pytest.raises(PackedModelError, match="tokenizer.json is not listed in quantization_map.json.*remove it, or"):
+        load_packed(folder)
+
+
 def test_a_map_that_leaves_a_module_out(packed):
     modules = Manifest.read(packed).modules
     del modules[QUERY]

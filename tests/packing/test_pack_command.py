@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from xtcq import Experiment, load_packed
+from xtcq import Experiment, load_packed, save_packed
 from xtcq.__main__ import app
 from xtcq.encoder import _PUBLISHED
 from xtcq.packing import ENCODERS
@@ -78,3 +78,12 @@ def test_the_card_names_the_repositories_that_are_loaded():
     assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
         name: published.repository for name, published in _PUBLISHED.items()
     }
+
+
+def test_labels_are_renamed_by_a_command(frozen_bert, tmp_path):
+    folder = str(save_packed(frozen_bert(num_labels=2), tmp_path / "m"))
+    result = CliRunner().invoke(app, ["rename-labels", folder, "bad", "good"])
+    assert result.exit_code == 0 and result.stdout.splitlines() == ["LABEL_0 -> bad", "LABEL_1 -> good"]
+    assert load_packed(folder).config.id2label == {0: "bad", 1: "good"}
+    result = CliRunner().invoke(app, ["rename-labels", folder, "bad"])
+    assert result.exit_code == 1 and "expected 2 different ones" in result.stderr

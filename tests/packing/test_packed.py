@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
 from xtcq import files, load_packed, save_packed
+from xtcq.packing import PackedModelError, rename_labels
+from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE
 from xtcq.quantization import (
     ARCHITECTURES,
     QuantConfig,
@@ -390,3 +392,44 @@ def test_the_safetensors_file_is_an_ordinary_one(frozen_bert, tmp_path):
     save_file(load_file(tmp_path / "m" / WEIGHTS), tmp_path / "m" / WEIGHTS, {"format": "pt"})
     with pytest.raises(ValueError, match="bytes, expected"):
         load_packed(tmp_path / "m")
+
+
+def test_labels_are_renamed_and_nothing_else(frozen_bert, word_tokenizer, outputs, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+    (folder / ".gitattributes").write_text("x")
+    before, model = {p.name: p.read_bytes() for p in folder.iterdir()}, load_packed(folder)
+    assert rename_labels(folder, ["bad", "fair", "gut \u00fc"]) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    renamed = load_packed(folder)
+    assert renamed.config.id2label == {0: "bad", 1: "fair", 2: "gut \u00fc"}
+    assert renamed.config.label2id == {"bad": 0, "fair": 1, "gut \u00fc": 2}
+    assert all(torch.equal(a, b) for a, b in zip(outputs(renamed), outputs(model), strict=True))
+    after = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {CONFIG_FILE, MAP_FILE}
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "b"], ["a", "b", ""], ["a", "b", 3]])
+def test_names_that_are_not_one_for_each_label(names, frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    with pytest.raises(ValueError, match=r"names are \[.*\], expected 3 different ones, in the order of \['LABEL_0'"):
+        rename_labels(folder, names)
+    with pytest.raises(ValueError, match="holds a BertModel without classes"):
+        rename_labels(save_packed(frozen_bert(kind="BertModel"), tmp_path / "e"), ["a", "b", "c"])
+
+
+def test_labels_that_were_edited_by_hand_are_refused_with_the_command(frozen_bert, tmp_path):
+    config = save_packed(frozen_bert(), tmp_path / "m") / CONFIG_FILE
+    for name in ("a name of another length", "RENAME0"):
+        text = config.read_text()
+        config.write_text(text.replace("LABEL_0", name))
+        with pytest.raises(PackedModelError, match="config.json has .* Labels are renamed by .*rename-labels"):
+            load_packed(config.parent)
+        config.write_text(text)
+
+
+def test_a_loaded_model_is_packed_with_the_tokenizer_it_came_with(frozen_bert, word_tokenizer, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    copied = save_packed(load_packed(folder), tmp_path / "copy")
+    assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
+    save_packed(load_packed(folder), folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before

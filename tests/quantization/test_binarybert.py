@@ -158,7 +158,7 @@ def test_state_survives_a_checkpoint_and_short_types():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bits": 1}, "expects an integer from 2 to 8"),
+        ({"bits": 1}, "expected an integer from 2 to 8"),
         ({"bits": 8, "initial": 0.0}, "initial is 0.0, expected a positive bound"),
     ],
 )

@@ -185,7 +185,7 @@ def test_bits_can_change_and_the_step_stays():
         codes = quantizer.quantize(1000 * x).codes
         assert (codes.min(), codes.max()) == quantizer.levels
         assert quantizer.step.item() == step
-    with pytest.raises(ValueError, match="bits is 0, LSQQuantizer expects an integer from 1 to 8"):
+    with pytest.raises(ValueError, match="bits is 0, expected an integer from 1 to 8"):
         quantizer.bits = 0
 
 
@@ -209,7 +209,7 @@ def test_look_up_has_the_values_and_gradients_of_the_whole_table():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bits": 9}, "bits is 9, LSQQuantizer expects an integer from 1 to 8"),
+        ({"bits": 9}, "bits is 9, expected an integer from 1 to 8"),
         ({"bits": 2.5}, "bits is 2.5"),
         ({"bits": 4, "granularity": "token"}, "'token' is unknown to LSQQuantizer: use one of 'tensor', 'row'"),
         ({"bits": 4, "granularity": "row"}, "rows is None with granularity 'row': give the number of rows"),

@@ -279,7 +279,7 @@ def test_clip_bounds_the_range():
 
 @pytest.mark.parametrize("bits", [1, 0, 9, 2.0, True, "4"])
 def test_bits_out_of_range(bits):
-    with pytest.raises(ValueError, match="expects an integer from 2 to 8"):
+    with pytest.raises(ValueError, match="expected an integer from 2 to 8"):
         DynamicQuantizer(bits)
 
 

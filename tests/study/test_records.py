@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from xtcq.study import RecordError, experiment, history_frame, load_record, record_path, to_frame
-from xtcq.study.records import content_digest, save_record
+from xtcq.study import RecordError, experiment, load_record, record_path
+from xtcq.study.records import as_taught, content_digest, save_record
 from xtcq.training.settings import METHOD
 
 
@@ -86,6 +86,9 @@ def test_a_number_changed_by_hand(folders, make_record):
             {"predictions": {"best": {"validation": "01"}, "last": {"validation": "01"}}},
             "of {'validation': 2} examples",
         ),
+        ({"teacher_scores": {"best": {"accuracy": 80.0, "f1": 80.0}}}, "does not hold the values"),
+        ({"teacher_scores": dict.fromkeys(("best", "last"), {"accuracy": 80.0})}, "the teacher's best is .*expected"),
+        ({"teacher_scores": [1]}, "does not hold the values"),
         ({"history": "x"}, "does not hold the values"),
         ({"exploration": "x"}, "exploration is 'x', expected dict or NoneType"),
         ({"size": "x"}, "size is 'x', expected dict"),
@@ -93,6 +96,7 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"commit": 3}, "commit is 3, expected str or NoneType"),
         ({"side_by_side": 1.5}, "side_by_side is 1.5, expected int of at least 1"),
         ({"train_seconds": True}, "train_seconds is True"),
+        ({"predictions": None}, "predictions are null, expected those at best and last"),
         ({"predictions": dict.fromkeys(("best", "last"), {"validation": "z" * 408})}, "are no answers to MRPC"),
         ({"predictions": dict.fromkeys(("best", "last"), {"validation": [0.0] * 408})}, "are no answers to MRPC"),
     ],
@@ -104,6 +108,28 @@ def test_a_record_at_odds_with_itself(folders, make_record, change, message):
     path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match=message):
         load_record(path)
+
+
+def test_what_is_only_said_where_there_is_something_to_say(folders, make_record):
+    record = make_record()
+    plain = save_record(record).read_text()
+    assert "micro_batch" not in plain and "teacher_scores" not in plain
+    scores = dict.fromkeys(("best", "last"), {"accuracy": 80.0, "f1": 80.0})
+    full = replace(record, micro_batch=4, teacher_scores=scores)
+    assert load_record(save_record(full)) == full
+
+
+def test_a_teacher_as_its_student_had_it(make_record):
+    teacher = make_record(90.0)
+    scores = {"best": {"accuracy": 88.0, "f1": 87.0}, "last": {"accuracy": 86.0, "f1": 85.0}}
+    student = make_record(70.0, precision="1-1-8", teacher=teacher.experiment)
+    told = replace(student, teacher_scores=scores)
+    assert as_taught(teacher, student) is teacher
+    found = as_taught(teacher, told)
+    assert (found.best, found.last, found.digest) == (scores["best"], scores["last"], teacher.digest)
+    assert [entry["metrics"] for entry in found.evaluations] == [scores["best"], scores["last"]]
+    assert found.predictions is None
+    assert as_taught(other := make_record(90.0, seed=7), told) is other
 
 
 def test_a_measurement_that_is_not_finite_is_not_saved(folders, make_record):
@@ -136,13 +162,3 @@ def test_a_full_disk_leaves_nothing_half_written(folders, make_record, monkeypat
     with pytest.raises(OSError, match=f"No space left on device; .*{path.name} was not changed. Free some space"):
         save_record(make_record())
     assert path.read_text() == before and [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_frames(make_record):
-    records = [make_record(80.0), make_record(60.0, task="cola", precision="2-2-8")]
-    frame = to_frame(records)
-    assert frame["score"].tolist() == [80.0, 60.0]
-    assert frame["metric"].tolist() == ["accuracy", "matthews"]
-    assert frame["precision"].tolist() == ["32-32-32", "2-2-8"]
-    points = history_frame(records)
-    assert points["score"].tolist() == [80.0, 60.0] and points["train_seconds"].tolist() == [5.0, 5.0]

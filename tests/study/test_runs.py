@@ -1,3 +1,4 @@
+import json
 import logging
 import threading
 import time
@@ -6,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import save
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.quantization import bitops, get_widths
@@ -130,6 +132,77 @@ def test_published_record_stays_when_only_the_weights_are_made_again(small_world
         load_student(TEACHER)
     trained_student(TEACHER)
     assert trainings == [TEACHER.digest] * 2 and record_path(TEACHER).read_bytes() == before
+
+
+def test_a_student_says_what_the_teacher_scores_that_it_learned_from(taught, monkeypatch, caplog):
+    """A teacher that is trained again, on another machine say, is not the one of its Record."""
+    published = record_path(TEACHER).read_bytes()
+    (taught / "runs" / TEACHER.digest / "student.safetensors").unlink()
+    original = runs.train
+    scores = {"best": {"accuracy": 37.5, "f1": 12.5}, "last": {"accuracy": 25.0, "f1": 6.25}}
+
+    def elsewhere(student, stages, task, tokenizer, folder, *settings, **options):
+        result = original(student, stages, task, tokenizer, folder, *settings, **options)
+        return replace(result, **scores) if folder.name == TEACHER.digest else result
+
+    monkeypatch.setattr(runs, "train", elsewhere)
+    with caplog.at_level(logging.INFO, "xtcq"):
+        record = run(STUDENT)
+    assert record.teacher_scores == scores and load_record(record_path(STUDENT)) == record
+    assert record_path(TEACHER).read_bytes() == published
+    assert f"train again: {TEACHER} ({TEACHER.digest}) has its Record, and its weights are not here" in caplog.text
+    assert f"({TEACHER.digest}): the new weights score accuracy=37.5 f1=12.5, and its Record says" in caplog.text
+
+
+def test_a_student_of_the_teacher_of_the_record_says_nothing(taught):
+    record = run(STUDENT)
+    assert record.teacher_scores is None and '"teacher_scores"' not in record_path(STUDENT).read_text()
+
+
+def test_weights_that_learned_nothing_teach_nobody_whatever_the_record_says(taught, monkeypatch, word_task):
+    """The Record's teacher may have been a good one."""
+    scores = dict.fromkeys(("best", "last"), {"accuracy": 12.5, "f1": 0.0})
+    (taught / "runs" / TEACHER.digest / "scores.json").write_text(json.dumps(scores))
+    monkeypatch.setattr(runs, "has_learned", lambda spec, score: score > 40)
+    monkeypatch.setattr("xtcq.study.experiment.task_spec", lambda name: replace(word_task.spec, synthetic=False))
+    with pytest.raises(ValueError, match=f"the teacher {TEACHER.digest} scores 12.5 on mrpc"):
+        run(STUDENT)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"best": {"accuracy": "high"}}'])
+def test_scores_beside_the_weights_that_are_damaged(taught, text):
+    (taught / "runs" / TEACHER.digest / "scores.json").write_text(text)
+    with pytest.raises(ValueError, match="scores.json does not say what the weights beside it score"):
+        run(STUDENT)
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("damage", [cut, lambda content: b"", lambda content: save({"x": torch.zeros(1)})])
+def test_weights_that_are_damaged_are_named(taught, damage):
+    file = taught / "runs" / TEACHER.digest / "student.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{file} is damaged or another model's .*: delete it, and the next run"):
+        run(STUDENT)
+    file.unlink()
+    assert run(STUDENT)
+
+
+def test_a_run_that_another_begins_with_is_damaged(taught):
+    file = taught / "runs" / TEACHER.digest / "student.safetensors"
+    file.write_bytes(cut(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        run(replace(TEACHER, start=TEACHER))
+
+
+def test_a_place_for_records_that_is_none_is_refused_before_training(small_world, trainings, monkeypatch):
+    (small_world / "occupied").write_text("")
+    monkeypatch.setenv("XTCQ_RECORDS", str(small_world / "occupied"))
+    with pytest.raises(OSError, match="occupied.*; nothing was trained. .* choose another place"):
+        run(TEACHER)
+    assert trainings == []
 
 
 def test_student_starts_from_its_teacher(taught, monkeypatch):

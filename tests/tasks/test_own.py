@@ -35,6 +35,18 @@ def test_pairs_and_evaluation_data_of_their_own():
     assert len(task.train) == 40 and len(task.evaluation["validation"]) == 5
 
 
+def test_classes_by_name_in_another_encoding_with_empty_cells(tmp_path):
+    """The three choices of one file."""
+    rows = "".join(f"caf\u00e9 {i};{'good' if i % 2 else 'bad'}\n" for i in range(20)) + ";good\n"
+    (tmp_path / "mine.csv").write_bytes(f"text;kind\n{rows}".encode("cp1252"))
+    with pytest.warns(UserWarning, match="1 of 21 rows have no text and were left out"):
+        task = own_task(
+            tmp_path / "mine.csv", ["text"], "kind", 2, labels={0: "good", 1: "bad"}, encoding="cp1252", on_empty="skip"
+        )
+    for text, label in task.train.itertuples(index=False):
+        assert text.startswith("caf\u00e9") and label == 1 - int(text.split()[1]) % 2
+
+
 def test_regression_takes_any_number(tmp_path):
     path = tmp_path / "scores.csv"
     table().assign(kind=lambda frame: frame["kind"] - 0.5).to_csv(path, index=False)
@@ -57,6 +69,10 @@ def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
     [
         ({}, {"columns": ["sentence"]}, "the data frame has no column 'sentence': it has 'text', 'kind'"),
         ({}, {"label": "label"}, "no column 'label': it has 'text', 'kind'"),
+        ({}, {"columns": ["kind"]}, r"columns are \['kind'\] and the labels' is 'kind': give different"),
+        ({}, {"columns": ["text", "text"]}, r"columns are \['text', 'text'\] .*: give different"),
+        ({"label": "w1"}, {"columns": ["label"]}, "the text column 'label' has the name that a task gives its classes"),
+        ({}, {"labels": {0: "a"}}, "expected 2 different names by their classes 0 to 1"),
         ({}, {"columns": "text"}, "columns is 'text', expected a list of one text column"),
         ({}, {"columns": ["text", "kind", "text"]}, "expected a list of one text column, or of the two of a pair"),
         ({"text": ["w1", " "] * 20}, {}, r"row 2 has no text in 'text' \(' '\), 20 rows in all: leave them out"),

@@ -225,17 +225,36 @@ def test_a_run_cut_after_its_last_checkpoint_does_not_train_on(fit, monkeypatch,
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
-def test_a_checkpoint_cut_off_half_way_is_passed_over(fit, interrupted, tmp_path, name, caplog):
+def halved(content):
+    return content[: len(content) // 2]
+
+
+def blanked(content):
+    """Zeros where the archive holds numbers, its directory untouched."""
+    at = content.index(b"PK\x03\x04", 1) // 2
+    return content[:at] + bytes(16) + content[at + 16 :]
+
+
+DAMAGE = [
+    *((name, halved) for name in ("model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json")),
+    ("rng_state.pth", blanked),
+    *(("trainer_state.json", lambda content, text=text: text) for text in (b"[]", b"{}", b"")),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over(fit, interrupted, tmp_path, name, damage, caplog):
     interrupted(20)
     with pytest.raises(KeyboardInterrupt):
         fit(finetune(2))
-    newest = max((tmp_path / "run" / "stage-0").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    content = (newest / name).read_bytes()
-    (newest / name).write_bytes(content[: len(content) // 2])
+    stage = tmp_path / "run" / "stage-0"
+    newest = max(stage.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    (newest / name).write_bytes(damage((newest / name).read_bytes()))
+    (stage / "checkpoint-abc").mkdir()
+    (stage / "checkpoint-99").write_text("")
     interrupted.undo()
     _, result = fit(finetune(2))
-    assert "is incomplete" in caplog.text and str(newest) in caplog.text
+    assert "is damaged" in caplog.text and str(newest) in caplog.text
     assert result.history[-1]["step"] == 24
 
 
@@ -288,7 +307,7 @@ def test_distillation_needs_a_teacher_that_fits(fit, tiny_bert):
 def test_stage_folder_holds_no_pickles_when_done(fit, tmp_path):
     fit(finetune(2))
     names = {path.name for path in (tmp_path / "run" / "stage-0").iterdir()}
-    assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions"}
+    assert names == {"last.safetensors", "best.safetensors", "history.json", "predictions", "fingerprint.json"}
     assert json.loads((tmp_path / "run" / "stage-0" / "history.json").read_text())
 
 

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import nbformat
@@ -59,10 +60,10 @@ def without_a_kernel(repository):
     (repository / "workflow/execute.py").write_text(WITHOUT_A_KERNEL)
 
 
-def snakemake(repository, profile, check=True, names=("one", "two"), **parameters):
+def snakemake(repository, profile, check=True, names=("one", "two"), python=sys.executable, **parameters):
     (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
     done = f"_build/done/{'published' if profile == 'mini' else profile}"
-    command = [Path(sys.executable).with_name("snakemake"), *(f"{done}/{name}" for name in names)]
+    command = [python, "-m", "snakemake", *(f"{done}/{name}" for name in names)]
     command += ["--config", f"profile={profile}", "--configfile", "parameters.json"]
     ran = subprocess.run(
         command, cwd=repository, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": str(repository)}
@@ -77,6 +78,15 @@ def outputs(page):
 
 def written(repository):
     return {path.name: path.stat().st_mtime_ns for path in repository.glob("_build/executed/demo/*.ipynb")}
+
+
+def test_a_folder_with_a_space(repository, without_a_kernel, tmp_path, monkeypatch):
+    python = tmp_path / "own environment" / "python"
+    python.parent.mkdir()
+    python.symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
+    snakemake(repository, "demo", names=("two",), python=python)
+    assert list(written(repository)) == ["two.ipynb"]
 
 
 def test_what_is_stale_runs_and_nothing_else(repository, without_a_kernel):
@@ -107,6 +117,16 @@ def test_what_is_stale_runs_and_nothing_else(repository, without_a_kernel):
     fifth = written(repository)
     assert all(fifth[name] > fourth[name] for name in fourth), "a library that trains otherwise"
     assert outputs(repository / "_build/executed/demo/two.ipynb") != before, "has other Records"
+
+
+def test_a_demo_run_is_kept_for_the_code_that_trains_alike(repository, without_a_kernel):
+    records = []
+    for module in ("records", "regime", "gathering"):
+        (repository / "xtcq/study").mkdir(exist_ok=True)
+        (repository / f"xtcq/study/{module}.py").write_text("changed = True")
+        snakemake(repository, "demo", names=("two",))
+        records.append(outputs(repository / "_build/executed/demo/two.ipynb"))
+    assert records[0] != records[1] == records[2], "the regime gives a search its rate; gathering only reads"
 
 
 def test_the_published_edition_has_the_parameters_of_its_scale(repository, without_a_kernel):

@@ -75,7 +75,7 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     if weights not in WEIGHTS:
         raise ValueError(f"weights is {weights!r}, expected one of {', '.join(map(repr, WEIGHTS))}")
     _check(model)
-    encoder: Any = find_encoder(model)[1]  # a BertModel, since the class of the model was checked
+    encoder: Any = find_encoder(model)[1]
     graph = Graph()
     bert = _Bert(graph, IntegerLayers(graph, weights == "matmulnbits"), encoder)
     config: Any = model.config

@@ -1,25 +1,26 @@
-"""Files of texts to files of predictions, in constant memory."""
+"""Tables of texts to files of predictions, in constant memory."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from tqdm import tqdm
 
-from xtcq.deploy.runtime import Runtime, TruncationWarning, first_empty, probability_columns
-from xtcq.files import whole_file
+from xtcq.checks import check_choice
+from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, probability_columns
+from xtcq.files import saving, whole_file
+from xtcq.tasks.reading import BLOCK_ROWS, ON_EMPTY, Table, check_columns, open_table, rows_with_text, warn_of_empty
 
 SUFFIXES = (".csv", ".parquet")
-# Rows that are read, tokenized and sorted by length together.
-_ROWS = 1024
-_CSV_BLOCK = 2**22
 
 
 def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -> str:
@@ -37,7 +38,7 @@ def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -
         return "  ".join(f"{name} {probability:.4f}" for name, probability in odds.items())
     (found,) = predictions.to_frame().to_dict("records")
     if not as_json:
-        return "  ".join(f"{value:.4f}" if isinstance(value, float) else value for value in found.values())
+        return "  ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in found.values())
     if runtime.names:
         found["probabilities"] = dict(zip(runtime.names, predictions.probabilities[0].tolist(), strict=True))
     return json.dumps(found)
@@ -45,139 +46,195 @@ def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -
 
 def predict_file(
     runtime: Runtime,
-    source: str | Path,
+    source: Table,
     target: str | Path,
     column: str,
     pair_column: str | None = None,
     batch_size: int = 32,
+    *,
+    encoding: str | None = None,
+    on_empty: str = "error",
 ) -> int:
-    """Classify every row of a file, and write the file again with what was found.
+    """Classify every row of a table, and write the table again with what was found.
 
-    The columns of ``source`` stay (those of a CSV as text); ``prediction`` and, unless the model is a regression,
+    The columns of ``source`` stay (those of a text file as text); ``prediction`` and, unless the model is a regression,
     ``probability`` follow, or one ``probability_LABEL`` of every label where several may hold. Rows are read,
-    classified and written some thousand at a time, so a file may be larger than memory. A progress bar is shown on a
-    terminal. The target appears whole or not at all.
+    classified and written some thousand at a time, so a file may be larger than memory. All rows are checked before the
+    first is classified. A progress bar is shown on a terminal. The target appears whole or not at all; what a call that
+    was stopped had found is kept beside it, as ``.NAME.partial``, and the next call with the same rows and the same
+    model goes on from there.
 
     Args:
         runtime: the model.
-        source: a CSV with a header, or a Parquet file, by its suffix.
-        target: what to write, ``.csv`` or ``.parquet``; an earlier file is replaced.
+        source: a data frame, a data set, a Parquet file, or a text file with a header, see
+            ``xtcq.tasks.reading.open_table``.
+        target: what to write, ``.csv`` (in UTF-8) or ``.parquet``; an earlier file is replaced.
         column: name of the column with the texts.
         pair_column: name of the column with the second texts, if the model was trained on pairs.
         batch_size: rows that are run together.
+        encoding: of a text file; UTF-8 if left out.
+        on_empty: what becomes of a row without text: ``"error"`` refuses it, ``"skip"`` leaves it out, ``"empty"``
+            keeps it with an empty prediction.
 
     Returns:
-        The number of rows.
+        The number of rows that were written.
 
     Raises:
         FileNotFoundError: there is no source.
         ValueError: a suffix that is unknown, a source that cannot be read or has no rows, a column that is missing,
-            not text, or there already, an empty text, or target and source are the same file.
+            not text, or there already, or that the target cannot hold, an empty text, or target and source are the
+            same file.
         OSError: the target cannot be written.
 
     Warns:
         TruncationWarning: rows are longer than what the model reads, and were cut.
+        UserWarning: rows had no text; with their number.
     """
-    source, target = Path(source), Path(target).absolute()
-    for path in (source, target):
-        if path.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{path} ends in {path.suffix!r}, expected one of {', '.join(map(repr, SUFFIXES))}")
-    if source.absolute() == target:
+    target = Path(target).absolute()
+    if target.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{target} ends in {target.suffix!r}, expected one of {', '.join(map(repr, SUFFIXES))}")
+    if isinstance(source, str | Path) and target.exists() and Path(source).exists() and target.samefile(source):
         raise ValueError(f"{target} would be replaced while it is read: give another output")
     columns = [column] if pair_column is None else [column, pair_column]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"the texts and the second texts are both in {column!r}: give another pair column")
+    check_choice("on_empty", on_empty, ON_EMPTY)
+    added = _added(runtime)
+    total, empty = _check(source, columns, added, target, encoding, on_empty)
     rows = cut = 0
-    with open_table(source, columns) as (schema, total, batches), whole_file(target) as temporary:
-        added = [("prediction", pa.string() if runtime.names else pa.float64())]
-        added += [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
-        if taken := {name for name, _ in added}.intersection(schema.names):
-            raise ValueError(f"{source} has a column {sorted(taken)[0]!r} already, which is added here: rename it")
-        schema = pa.schema([*schema, *added])
-        progress = tqdm(total=total, unit="row", disable=None)  # None: only on a terminal
-        with _writer(temporary, target, schema) as writer, progress:
-            for batch in batches:
-                texts = _texts(source, batch, column, rows)
-                pairs = None if pair_column is None else _texts(source, batch, pair_column, rows)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", TruncationWarning)  # one warning at the end instead
-                    predictions = runtime.predict(texts, pairs, batch_size)
-                found = pa.RecordBatch.from_pandas(predictions.to_frame(), preserve_index=False)
-                writer.write(pa.record_batch([*batch.columns, *found.columns], names=schema.names).cast(schema))
+    journal = target.with_name(f".{target.name}.partial")
+    with open_table(source, columns, encoding) as (kept, batches, origin), whole_file(target) as temporary:
+        kept = pa.schema([(field.name, _written_as(field.type, target)) for field in kept])
+        found = _found(runtime, batches, columns, origin, batch_size, on_empty, journal)
+        with _writer(temporary, target, pa.schema([*kept, *added])) as writer:
+            # disable=None: only on a terminal.
+            for batch, there, predictions in tqdm(found, total=-(-total // BLOCK_ROWS), unit=" blocks", disable=None):
+                if on_empty == "skip":
+                    batch, there = batch.filter(pa.array(there)), there[there]
+                frame = predictions.to_frame().set_index(np.flatnonzero(there)).reindex(range(len(there)))
+                block = pa.Table.from_batches([batch]).cast(kept)
+                new = pa.Table.from_pandas(frame, added, preserve_index=False)
+                writer.write_table(pa.table([*block.columns, *new.columns], schema=pa.schema([*kept, *added])))
                 rows, cut = rows + len(batch), cut + len(predictions.cut)
-                progress.update(len(batch))
-        if not rows:
-            raise ValueError(f"{source} has no rows: nothing to predict")
+    journal.unlink(missing_ok=True)
+    if empty:
+        warn_of_empty(origin, empty, total, on_empty)
     if cut:
         warnings.warn(
-            f"{cut} of {rows} rows are longer than the model's {runtime.max_length} word pieces and were cut",
+            f"{cut} of {total} rows are longer than the model's {runtime.max_length} word pieces and were cut",
             TruncationWarning,
             stacklevel=2,
         )
     return rows
 
 
-@contextlib.contextmanager
-def open_table(source: Path, columns: list[str]) -> Iterator[tuple[pa.Schema, int | None, Iterator[pa.RecordBatch]]]:
-    """Open a CSV or Parquet file for reading piece by piece.
+def _added(runtime: Runtime) -> pa.Schema:
+    """The columns that a model adds."""
+    fields = [("prediction", pa.string() if runtime.names else pa.float64())]
+    return pa.schema(
+        fields + [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
+    )
 
-    Yields:
-        Its schema, its number of rows if that is known beforehand, and an iterator over its record batches of at most
-        1,024 rows.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or lacks one of ``columns``.
-    """
-    if not source.is_file():
-        raise FileNotFoundError(f"{source} is not there: give a file ending in {' or '.join(SUFFIXES)}")
-    if source.stat().st_size == 0:
-        raise ValueError(f"{source} is empty: expected a header and rows")
+def _check(
+    source: Table, columns: list[str], added: pa.Schema, target: Path, encoding: str | None, on_empty: str
+) -> tuple[int, int]:
+    """Read a table once, and refuse what would end the work later; return its rows, and how many have no text."""
+    rows = empty = 0
+    with open_table(source, columns, encoding) as (schema, batches, origin):
+        check_columns(schema.names, columns, origin)
+        for name in columns:
+            if not _is_text(kind := schema.field(name).type):
+                raise ValueError(f"{origin}: column {name!r} holds {kind}, expected text")
+        if taken := [name for name in added.names if name in schema.names]:
+            raise ValueError(f"{origin} has a column {taken[0]!r} already, which is added here: rename it")
+        for field in schema:
+            _check_written(field, target)
+        for batch in batches:
+            empty += int((~_with_text(batch, columns, origin, on_empty, rows)).sum())
+            rows += len(batch)
+    if rows == (empty if on_empty == "skip" else 0):
+        raise ValueError(f"{origin} has no rows{' with a text' if rows else ''}: nothing to predict")
+    return rows, empty
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(check(kind) for check in texts)
+
+
+def _written_as(kind: pa.DataType, target: Path) -> pa.DataType:
+    return pa.string() if pa.types.is_string_view(kind) and target.suffix.lower() == ".csv" else kind
+
+
+def _check_written(field: pa.Field, target: Path) -> None:
+    """Refuse a column that a file of the target's kind cannot hold: it is tried on one row."""
+    csv = target.suffix.lower() == ".csv"
+    kind = _written_as(field.type, target)
     try:
-        if source.suffix.lower() == ".csv":
-            with _open_csv(source) as reader:
-                _check_columns(source, reader.schema, columns)
-                yield reader.schema, None, _cut(reader)
-        else:
-            with pa.parquet.ParquetFile(source) as file:
-                _check_columns(source, file.schema_arrow, columns)
-                yield file.schema_arrow, file.metadata.num_rows, file.iter_batches(batch_size=_ROWS)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{source} cannot be read as {source.suffix[1:].lower()}: {error}") from error
-
-
-def _open_csv(source: Path) -> pa.csv.CSVStreamingReader:
-    parsing = pa.csv.ParseOptions(newlines_in_values=True)
-    reading = pa.csv.ReadOptions(block_size=_CSV_BLOCK)
-    # Guessed types are those of the first block alone, and a later one may not fit them.
-    with pa.csv.open_csv(source, reading, parsing) as reader:
-        types = dict.fromkeys(reader.schema.names, pa.string())
-    converting = pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    return pa.csv.open_csv(source, reading, parsing, converting)
-
-
-def _cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, len(batch), _ROWS):
-            yield batch.slice(start, _ROWS)
-
-
-def _check_columns(source: Path, schema: pa.Schema, columns: list[str]) -> None:
-    for name in columns:
-        if name not in schema.names:
-            raise ValueError(f"{source} has no column {name!r}: it has {', '.join(map(repr, schema.names))}")
-        kind = schema.field(name).type
-        if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)):
-            raise ValueError(f"{source}: column {name!r} holds {kind}, expected text")
-
-
-def _texts(source: Path, batch: pa.RecordBatch, name: str, before: int) -> list[str]:
-    texts = batch.column(batch.schema.get_field_index(name)).to_pylist()
-    if (row := first_empty(texts)) is not None:
+        if csv and any(check(kind) for check in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested)):
+            raise pa.ArrowNotImplementedError("it is no text")
+        with _writer(pa.BufferOutputStream(), target, schema := pa.schema([(field.name, kind)])) as writer:
+            writer.write_table(pa.table([pa.nulls(1, kind)], schema=schema))
+    except pa.ArrowException as error:
+        remedy = "write .parquet, or remove the column" if csv else "remove the column"
         raise ValueError(
-            f"{source}: row {before + row + 1} after the header has no text in {name!r}: leave such rows out"
-        )
-    return texts
+            f"{target.name} cannot hold the column {field.name!r}, which holds {field.type} ({error}): {remedy}"
+        ) from error
 
 
-def _writer(path: Path, target: Path, schema: pa.Schema) -> pa.csv.CSVWriter | pa.parquet.ParquetWriter:
+def _with_text(batch: pa.RecordBatch, columns: list[str], origin: str, on_empty: str, before: int) -> np.ndarray:
+    found = (rows_with_text(batch[name].to_pylist(), origin, name, on_empty, before) for name in columns)
+    return np.logical_and.reduce(list(found))
+
+
+def _found(
+    runtime: Runtime,
+    batches: Iterator[pa.RecordBatch],
+    columns: list[str],
+    origin: str,
+    batch_size: int,
+    on_empty: str,
+    path: Path,
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray, Predictions]]:
+    """Yield each batch, which of its rows have a text, and what the model says of those.
+
+    What it says is kept in a file, batch by batch: the digest of model and texts, and of each row the logits and
+    whether it was cut. As long as digests are those of the file, its values are taken.
+    """
+    rows = 0
+    with saving(f"{path} keeps what was found so far"), path.open("r+b" if path.exists() else "w+b") as journal:
+        for batch in batches:
+            there = _with_text(batch, columns, origin, on_empty, rows)
+            rows += len(batch)
+            texts = [[text for text, ok in zip(batch[name].to_pylist(), there, strict=True) if ok] for name in columns]
+            yield batch, there, _predicted(runtime, texts, batch_size, journal)
+
+
+def _predicted(runtime: Runtime, texts: list[list[str]], batch_size: int, journal: BinaryIO) -> Predictions:
+    rows, width = len(texts[0]), max(len(runtime.names), 1) + 1
+    digest = hashlib.sha256(json.dumps([runtime.digest, batch_size, texts]).encode()).digest()
+    start = journal.tell()
+    known = journal.read(len(digest) + 4 * rows * width)
+    if not known.startswith(digest) or len(known) < len(digest) + 4 * rows * width:
+        journal.seek(start)
+        journal.truncate()
+        if rows:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TruncationWarning)  # one warning at the end instead
+                made = runtime.predict(texts[0], texts[1] if len(texts) > 1 else None, batch_size)
+            values = np.column_stack([made.logits, np.isin(np.arange(rows), made.cut)])
+        else:
+            values = np.empty((0, width))
+        known = digest + values.astype("<f4").tobytes()
+        journal.write(known)
+        journal.flush()
+    values = np.frombuffer(known, "<f4", offset=len(digest)).reshape(rows, width)
+    cut = tuple(np.flatnonzero(values[:, -1]).tolist())
+    return Predictions(values[:, :-1], runtime.names, cut, runtime.multi_label)
+
+
+def _writer(path: Path | pa.NativeFile, target: Path, schema: pa.Schema) -> pa.csv.CSVWriter | pa.parquet.ParquetWriter:
     kind = pa.csv.CSVWriter if target.suffix.lower() == ".csv" else pa.parquet.ParquetWriter
     return kind(path, schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ import pandas as pd
 from scipy.special import expit
 from transformers import AutoTokenizer, BatchEncoding, BertForSequenceClassification, PreTrainedTokenizerBase
 
+from xtcq.checks import text_faults
 from xtcq.deploy.export import INPUTS, build_graph
 from xtcq.packing import load_packed
+from xtcq.packing.manifest import MAP_FILE
 from xtcq.preflight import MULTI_LABEL, REGRESSION, check_tokenizer, problem_type
 
 
@@ -59,7 +62,7 @@ class Predictions:
         if not self.names:
             return self.logits[:, 0].tolist()
         if self.multi_label:
-            return self._held()
+            return [tuple(name for name, held in zip(self.names, row, strict=True) if held) for row in self.logits >= 0]
         return [self.names[index] for index in self.logits.argmax(1)]
 
     def to_frame(self) -> pd.DataFrame:
@@ -69,13 +72,11 @@ class Predictions:
         every label follows.
         """
         if self.multi_label:
-            frame = pd.DataFrame({"prediction": [", ".join(held) for held in self._held()]})
-            return frame.assign(**dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True)))
+            columns = dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True))
+            values: list[Any] = list(self.values)
+            return pd.DataFrame({"prediction": [", ".join(held) for held in values]} | columns)
         frame = pd.DataFrame({"prediction": self.values})
         return frame.assign(probability=self.probabilities.max(1)) if self.names else frame
-
-    def _held(self) -> list[tuple[str, ...]]:
-        return [tuple(name for name, held in zip(self.names, row, strict=True) if held) for row in self.logits >= 0]
 
 
 def probability_columns(names: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:
@@ -95,10 +96,16 @@ class Runtime:
         weights: "int8" or "matmulnbits", see ``xtcq.deploy.export.export_onnx``.
         threads: of onnxruntime; all physical cores by default.
 
+    Attributes:
+        names: of the labels; empty for regression.
+        max_length: word pieces that it reads.
+        digest: of the folder and the kind of weights: with another one, it may be another model.
+
     Raises:
         FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
         PackedModelError: the packed model is damaged; see ``load_packed``.
-        ValueError: it is no sequence classifier, cannot run as integers, or its tokenizer does not fit.
+        ValueError: it is no sequence classifier, cannot run as integers, its tokenizer does not fit, or two of its
+            labels have one name.
     """
 
     def __init__(self, folder: str | Path, weights: str = "int8", threads: int | None = None) -> None:
@@ -116,6 +123,13 @@ class Runtime:
         self.multi_label = kind == MULTI_LABEL
         # A label may be a number: it is shown as text.
         self.names = () if kind == REGRESSION else tuple(str(config.id2label[i]) for i in range(config.num_labels))
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(
+                f"{folder} has labels of one name ({', '.join(self.names)}): rename them with `python -m xtcq "
+                "rename-labels`"
+            )
+        # The map holds the digests of all files.
+        self.digest = hashlib.sha256((Path(folder) / MAP_FILE).read_bytes() + weights.encode()).hexdigest()
         self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
         graph = build_graph(model, weights).SerializeToString()
         del model  # the graph has its own copy
@@ -159,12 +173,13 @@ class Runtime:
             raise ValueError(f"there are {len(texts)} texts and {len(pairs)} pairs: give one pair to every text")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        for role, column in (("texts", texts), ("pairs", pairs)):
-            if column is not None and (row := first_empty(column)) is not None:
-                raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty")
+        texts, pairs = list(texts), None if pairs is None else list(pairs)  # of a Series by position
+        for role, column in (("texts", texts), ("pairs", pairs or [])):
+            for row, fault in text_faults(column):
+                raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty: it {fault}")
         encoding = self.tokenizer(
-            list(texts),
-            None if pairs is None else list(pairs),
+            texts,
+            pairs,
             truncation=True,
             max_length=self.max_length,
             return_token_type_ids=True,
@@ -193,11 +208,6 @@ class Runtime:
                 values = encoding[name][row]
                 padded[i, : len(values)] = values
         return batch
-
-
-def first_empty(column: Sequence[object]) -> int | None:
-    """Return the index of the first element that is not a text, or has nothing but white space; None if all have."""
-    return next((i for i, text in enumerate(column) if not isinstance(text, str) or not text.strip()), None)
 
 
 def session_options(threads: int | None) -> onnxruntime.SessionOptions:

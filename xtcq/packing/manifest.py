@@ -69,7 +69,7 @@ class Manifest:
         try:
             fields = json.loads(data)
             found = fields.pop("format"), fields.pop("version"), fields.pop("digest")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise PackedModelError(f"{path} is no quantization map ({error!r}). {_again(folder)}") from error
         name, version, digest = found
         if name != FORMAT or version != VERSION:
@@ -81,11 +81,28 @@ class Manifest:
             raise PackedModelError(f"{path} was changed or damaged: its digest does not fit. {_again(folder)}")
         try:
             manifest = cls(**fields)
+            manifest._check_types()
             for file in manifest.files:
                 _check_name(path, file)
         except TypeError as error:
             raise PackedModelError(f"{path} does not hold the fields of version {VERSION} ({error})") from error
         return manifest
+
+    def _check_types(self) -> None:
+        """Refuse values that are not of the kind that their names promise.
+
+        Raises:
+            TypeError: naming the first one.
+        """
+        for name in ("precision", "recipe", "rest"):
+            _check_type(name, getattr(self, name), str)
+        _check_type("lora_rank", self.lora_rank, int)
+        for name in ("files", "modules"):
+            for key, entry in _check_type(name, getattr(self, name), dict).items():
+                _check_type(f"{name}[{key!r}]", entry, dict)
+        for key, entry in self.files.items():
+            _check_type(f"bytes of {key!r}", entry.get("bytes"), int)
+            _check_type(f"sha256 of {key!r}", entry.get("sha256"), str)
 
     def read_file(self, folder: Path, name: str) -> bytes:
         """Return the content of one of ``files``, checked against its digest.
@@ -105,12 +122,12 @@ class Manifest:
         if len(data) != stated["bytes"]:
             raise PackedModelError(
                 f"{path} has {len(data)} bytes, expected {stated['bytes']}: it is truncated or another file. "
-                f"{_again(folder)}"
+                f"{_again(folder)}{_renamed(name)}"
             )
         if _sha256(data) != stated["sha256"]:
             raise PackedModelError(
                 f"{path} has SHA-256 {_sha256(data)}, expected {stated['sha256']}: it was changed or damaged. "
-                f"{_again(folder)}"
+                f"{_again(folder)}{_renamed(name)}"
             )
         return data
 
@@ -119,6 +136,12 @@ def describe_file(path: Path) -> dict[str, Any]:
     """Return the entry of ``Manifest.files`` for a file."""
     data = path.read_bytes()
     return {"bytes": len(data), "sha256": _sha256(data)}
+
+
+def _check_type(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {str(value)[:60]!r}, expected {kind.__name__}")
+    return value
 
 
 def _check_name(path: Path, name: str) -> None:
@@ -136,6 +159,10 @@ def _check_name(path: Path, name: str) -> None:
 
 def _again(folder: Path) -> str:
     return f"Copy or download {folder.name or folder} again."
+
+
+def _renamed(name: str) -> str:
+    return " Labels are renamed by `python -m xtcq rename-labels`." if name == CONFIG_FILE else ""
 
 
 def _sha256(data: bytes) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from xtcq.checks import check_integer
 from xtcq.quantization.convert import (
     TABLES,
     Encoder,
@@ -85,9 +86,7 @@ def architecture(name: str, layers: int | None = None) -> BertModel:
     if name not in ARCHITECTURES:
         raise ValueError(f"architecture {name!r} is unknown: use one of {', '.join(map(repr, ARCHITECTURES))}")
     most = ARCHITECTURES[name]["num_hidden_layers"]
-    layers = most if layers is None else layers
-    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= most:
-        raise ValueError(f"layers is {layers!r}, expected an integer from 1 to {most} for {name}")
+    layers = check_integer("layers", most if layers is None else layers, 1, most, remedy=f" for {name}")
     with torch.device("meta"):
         return BertModel(BertConfig.from_dict(ARCHITECTURES[name] | {"num_hidden_layers": layers}))
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from xtcq.checks import check_integer
 from xtcq.quantization.codes import BINARY_CODES, CodeFormat, compute_dtype, decode_, sign_codes
 from xtcq.quantization.quantizers import Quantizer
 
@@ -142,7 +143,7 @@ class LSQQuantizer(Quantizer):
 
     @bits.setter
     def bits(self, bits: int) -> None:
-        self._bits = _checked(bits)
+        self._bits = check_integer("bits", bits, 1, 8)
         if "width" in self._buffers:  # not yet while the base class is being built
             self.width.fill_(bits)
 
@@ -215,7 +216,7 @@ class LSQQuantizer(Quantizer):
         check_rescaling(rescaling)
         own, before = self._bits, self._first_step(1.0)
         # Not by ``bits``: its buffer stays, and a saved state with it.
-        self._bits = _checked(bits)
+        self._bits = check_integer("bits", bits, 1, 8)
         try:
             step = self.step * (self._first_step(1.0) / before) if rescaling == "rescale" else self.step
             return self._fake_quantize(x, step, x.numel())
@@ -264,12 +265,6 @@ class LSQQuantizer(Quantizer):
             self.bits = int(state_dict[prefix + "width"])
         elif prefix + "width" in missing_keys:  # saved before widths were
             missing_keys.remove(prefix + "width")
-
-
-def _checked(bits: int) -> int:
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-        raise ValueError(f"bits is {bits!r}, LSQQuantizer expects an integer from 1 to 8")
-    return bits
 
 
 def check_rescaling(rescaling: str) -> None:

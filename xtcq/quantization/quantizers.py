@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xtcq.checks import check_integer
 from xtcq.quantization.codes import (
     BINARY_CODES,
     TERNARY_CODES,
@@ -249,9 +250,7 @@ class DynamicQuantizer(Quantizer):
     def __init__(
         self, bits: int, symmetric: bool = True, granularity: str = "tensor", clip: float | None = None
     ) -> None:
-        if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
-            hint = "; for one bit use BinaryQuantizer" if bits == 1 else ""
-            raise ValueError(f"bits is {bits!r}, DynamicQuantizer expects an integer from 2 to 8{hint}")
+        check_integer("bits", bits, 2, 8, remedy="; for one bit use BinaryQuantizer" if bits == 1 else "")
         super().__init__(bits, granularity, clip)
         self.symmetric = symmetric
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from xtcq.checks import check_integer
 from xtcq.quantization.binarybert import LearnedClipQuantizer
 from xtcq.quantization.lsq import LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
@@ -168,8 +169,7 @@ class QuantConfig:
             raise ValueError(f"precision is {self.precision!r}, expected a Precision or a string such as '2-4-4'")
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe {self.recipe!r} is unknown: use one of {', '.join(map(repr, RECIPES))}")
-        if isinstance(self.lora_rank, bool) or not isinstance(self.lora_rank, int) or self.lora_rank < 0:
-            raise ValueError(f"lora_rank is {self.lora_rank!r}, expected an integer >= 0; 0 means no low-rank term")
+        check_integer("lora_rank", self.lora_rank, 0, remedy="; 0 means no low-rank term")
         if self.lora_rank and self.precision.weights == FLOAT_BITS:
             raise ValueError(
                 f"lora_rank is {self.lora_rank} but weights stay in floating point: set lora_rank=0, or give the "

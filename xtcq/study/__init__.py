@@ -8,13 +8,11 @@ from xtcq.study.queue import run_all
 from xtcq.study.records import (
     Record,
     RecordError,
-    history_frame,
     load_record,
     record_path,
     records_folder,
     runs_folder,
     save_record,
-    to_frame,
 )
 from xtcq.study.runs import run, trained_student
 from xtcq.study.scales import load_profile
@@ -28,7 +26,6 @@ __all__ = [
     "build_student",
     "full_teachers",
     "gather",
-    "history_frame",
     "is_trained",
     "load_profile",
     "load_record",
@@ -41,6 +38,5 @@ __all__ = [
     "runs_folder",
     "save_record",
     "stored",
-    "to_frame",
     "trained_student",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,7 +32,7 @@ AUGMENTATIONS = ("none", *SOURCES)
 _LEARNED = {"layer": "learned", "kind": "learned by kind", "block": "learned by block", "network": "learned for all"}
 WIDTH_SOURCES = ("uniform", *_LEARNED.values(), "allocated")
 # Fields that may be given as dicts, as they stand in a Record.
-_NESTED = {
+_NESTED: dict[str, Callable[[], type[Experiment] | type[AdaQATSettings]]] = {
     "teacher": lambda: Experiment,
     "start": lambda: Experiment,
     "adaqat": lambda: AdaQATSettings,
@@ -107,7 +108,7 @@ class Experiment:
         check_integer("evaluations", self.evaluations, 1)
         self._set("precision", str(self.quantization.precision))
         if self.layers is not None:
-            above = self.teacher.kept if self.cut_from_teacher else None
+            above = self._above
             self._set("layers", check_layers(self.layers, encoder_depth(self.model) if above is None else len(above)))
         consistency.check(self)
         if self.allocation is not None:
@@ -129,10 +130,15 @@ class Experiment:
     @property
     def kept(self) -> tuple[int, ...] | None:
         """0-based layers of the pre-trained encoder that the student has; None for all of them."""
-        below = self.teacher.kept if self.cut_from_teacher else None
-        if self.layers is None or below is None:
-            return below if self.layers is None else self.layers
-        return tuple(below[layer] for layer in self.layers)
+        above = self._above
+        if self.layers is None or above is None:
+            return above if self.layers is None else self.layers
+        return tuple(above[layer] for layer in self.layers)
+
+    @property
+    def _above(self) -> tuple[int, ...] | None:
+        """What is `kept` of the teacher that this student is cut from; None for all layers, or another encoder."""
+        return self.teacher.kept if self.teacher is not None and self.cut_from_teacher else None
 
     @property
     def layer_map(self) -> LayerMap | None:
@@ -266,12 +272,12 @@ def _digest(experiment: Experiment, settings: tuple[tuple[str, Any], ...], metho
     return identity(experiment.to_dict(), dict(settings), method)
 
 
-def identity(fields: dict[str, Any], settings: dict[str, Any], method: int) -> str:
+def identity(fields: dict[str, Any], settings: dict[str, Any] | None, method: int | None) -> str:
     """Name of a run by everything that decides its result.
 
     Args:
         fields: as ``Experiment.to_dict`` gives them.
-        settings: as ``Experiment.settings``.
+        settings: as ``Experiment.settings``; None for a Record of before, like the method.
         method: ``xtcq.training.settings.METHOD`` of the code that ran it.
 
     Returns:

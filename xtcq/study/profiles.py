@@ -91,7 +91,7 @@ class Profile:
         Returns:
             The experiment.
         """
-        fixed = {
+        fixed: dict[str, Any] = {
             "task": task,
             "model": self.model,
             "seed": seed,
@@ -149,7 +149,7 @@ class Profile:
             ValueError: for an unknown budget, besides what ``Experiment`` raises.
         """
         fields = dict(fields)
-        fixed = {
+        fixed: dict[str, Any] = {
             "task": task,
             "model": self.model,
             "teacher": self.teacher(task),
@@ -175,7 +175,7 @@ class Profile:
             ValueError: for an unknown selection or an impossible depth, besides what `student` raises.
         """
         layers = select_layers(selection, encoder_depth(self.model), depth)
-        fixed = {"layers": layers, "stages": "one-stage", "learning_rate": self.reduced_learning_rate}
+        fixed: dict[str, Any] = {"layers": layers, "stages": "one-stage", "learning_rate": self.reduced_learning_rate}
         return self.student(task, **fixed | fields)
 
     def small(self, task: str, depth: int, precision: str, **fields: Any) -> Experiment:
@@ -195,7 +195,8 @@ class Profile:
         Raises:
             ValueError: as for `reduced`.
         """
-        fixed = {"precision": precision, "start": self.reduced(task, depth), "learning_rate": self.learning_rate}
+        start = self.reduced(task, depth)
+        fixed: dict[str, Any] = {"precision": precision, "start": start, "learning_rate": self.learning_rate}
         return self.reduced(task, depth, **fixed | fields)
 
     def learned(self, task: str, pressure: float = 1.0, **fields: Any) -> Experiment:
@@ -218,7 +219,7 @@ class Profile:
         """
         known = {field.name for field in dataclasses.fields(AdaQATSettings)}
         paper = AdaQATSettings()
-        settings = {
+        settings: dict[str, Any] = {
             "lambda_weights": pressure * paper.lambda_weights,
             "lambda_activations": pressure * paper.lambda_activations,
             "oscillations": self.oscillations,
@@ -226,7 +227,7 @@ class Profile:
             "short": self.width_short,
             "granularity": self.width_granularity or paper.granularity,
         } | {name: value for name, value in fields.items() if name in known}
-        fixed = {
+        fixed: dict[str, Any] = {
             "recipe": "adaqat",
             "precision": "4-4-4",
             "stages": "one-stage",

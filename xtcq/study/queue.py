@@ -112,7 +112,7 @@ def work_through(
         Ends by experiment, those included that were not run because of another's failure.
     """
     ends: dict[Experiment, tuple[str, str]] = {}
-    running: dict[Future, tuple[Experiment, ProcessPoolExecutor | None]] = {}
+    running: dict[Future, tuple[Experiment, ProcessPoolExecutor]] = {}
     idle: list[ProcessPoolExecutor] = []
 
     def finish(experiment: Experiment, status: str, text: str) -> None:

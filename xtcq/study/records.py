@@ -6,13 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
-
-import pandas as pd
 
 from xtcq.files import find_checkout, write_atomically
 from xtcq.study.experiment import Experiment, identity
@@ -22,6 +20,10 @@ from xtcq.training.number_format import FORMATS
 SCHEMA = 2
 # Records of before: scored by another rule, without predictions. They are drawn, marked, until new ones replace them.
 OLD_SCHEMA, OLD_FOLDER = 1, "schema-1"
+
+
+# Only written where there is something to say: the others keep their content, byte by byte.
+_OPTIONAL = ("micro_batch", "teacher_scores")
 
 
 class RecordError(ValueError):
@@ -56,6 +58,9 @@ class Record:
             mean of Nw * Na over all weights. None for other runs.
         micro_batch: examples that went through at a time where a batch did not fit into memory, see
             ``xtcq.training.TrainingResult``; it is only written there.
+        teacher_scores: metrics at ``"best"`` and ``"last"`` of the teacher that it learned from, where that one's
+            weights were trained again, on another machine say, and score otherwise than the teacher's Record says. It
+            is only written there.
         schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
     """
 
@@ -78,6 +83,7 @@ class Record:
     data: str | None = None
     exploration: dict[str, Any] | None = None
     micro_batch: int | None = None
+    teacher_scores: dict[str, dict[str, float]] | None = None
     schema: int = SCHEMA
 
     @property
@@ -95,13 +101,32 @@ class Record:
         """Serialise, one line a field, with a digest over the whole content: a changed number is a changed digest."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {"digest": self.digest, "experiment": self.experiment.to_dict()}
-        if self.micro_batch is None:
-            del fields["micro_batch"]
+        for name in _OPTIONAL:
+            if fields[name] is None:
+                del fields[name]
         fields["content"] = content_digest(fields)
         first = ("schema", "digest", "content", "experiment")
         order = (*first, *(name for name in fields if name not in first))
         lines = [f'"{name}": {json.dumps(fields[name], allow_nan=False)}' for name in order]
         return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def as_taught(teacher: Record, student: Record) -> Record:
+    """The Record of a teacher, with the scores of the weights that a student learned from.
+
+    Args:
+        teacher: Record of any teacher.
+        student: Record of any student.
+
+    Returns:
+        The teacher's Record itself, unless the student is its own and says that the weights were others: those have the
+        scores that the student's Record tells, and no predictions.
+    """
+    if student.teacher_scores is None or student.experiment.teacher != teacher.experiment:
+        return teacher
+    best, last = (student.teacher_scores[name] for name in ("best", "last"))
+    history = [teacher.evaluations[-1] | {"metrics": metrics} for metrics in (best, last)]
+    return dataclasses.replace(teacher, best=best, last=last, history=history, predictions=None)
 
 
 def content_digest(fields: dict[str, Any]) -> str:
@@ -175,7 +200,7 @@ def load_record(path: Path) -> Record:
         )
     if type(schema) is not int or schema != SCHEMA:
         raise RecordError(f"{path} has schema {schema!r}, and this version reads schema {SCHEMA}. {again}")
-    names = [field.name for field in dataclasses.fields(Record) if field.name != "micro_batch" or field.name in fields]
+    names = [field.name for field in dataclasses.fields(Record) if field.name not in _OPTIONAL or field.name in fields]
     if wrong := {"digest", "content", *names} ^ set(fields):
         raise RecordError(f"{path} lacks or has beyond a Record's fields: {', '.join(sorted(wrong))}. {again}")
     try:
@@ -257,10 +282,27 @@ _VALUES: dict[str, tuple[Any, float | None]] = {
     "bitops": (int, 0),
     "side_by_side": (int, 1),
     "micro_batch": (int | None, 1),
+    "teacher_scores": (dict | None, None),
     "method": (int, 2),
     "train_seconds": (int | float, 0),
     "wall_seconds": (int | float, 0),
 }
+
+
+# The same of an entry of the history, and of the sizes.
+_POINT = {"stage": (int, 0), "stage_name": (str, None), "step": (int, 1)} | dict.fromkeys(
+    ("epoch", "train_seconds", "wall_seconds"), (int | float, 0)
+)
+_SIZES = dict.fromkeys(("parameters", "nominal_mib", "packed_mib", "embedding_mb"), (int | float, 0))
+
+
+def _check_values(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, float | None]], where: str = "") -> None:
+    for name, (of, least) in expected.items():
+        value = values[name]
+        if not isinstance(value, of) or isinstance(value, bool) or (None not in (least, value) and value < least):
+            wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
+            at_least = "" if least is None else f" of at least {least}"
+            raise ValueError(f"{where}{name} is {value!r}, expected {wanted}{at_least}")
 
 
 def _fits(values: Any, spec: TaskSpec) -> bool:
@@ -271,6 +313,11 @@ def _fits(values: Any, spec: TaskSpec) -> bool:
     return isinstance(values, str) and set(values) <= {f"{label:x}" for label in range(spec.num_labels)}
 
 
+def _check_scores(name: str, values: dict[str, float], metrics: set[str]) -> None:
+    if set(values) != metrics or not all(type(v) in (int, float) and -100 <= v <= 100 for v in values.values()):
+        raise ValueError(f"{name} is {values}, expected {', '.join(sorted(metrics))} in per cent")
+
+
 def _check(record: Record) -> None:
     """Hold a Record against itself.
 
@@ -278,11 +325,13 @@ def _check(record: Record) -> None:
         ValueError: naming what does not fit.
     """
     spec = record.experiment.spec
+    if record.predictions is None:
+        raise ValueError("predictions are null, expected those at best and last")
     metrics = {name for entry in record.evaluations for name in entry["metrics"]}
     for name in ("best", "last"):
-        values = getattr(record, name)
-        if set(values) != metrics or not all(type(v) in (int, float) and -100 <= v <= 100 for v in values.values()):
-            raise ValueError(f"{name} is {values}, expected {', '.join(sorted(metrics))} in per cent")
+        _check_scores(name, getattr(record, name), metrics)
+        if record.teacher_scores is not None:
+            _check_scores(f"the teacher's {name}", record.teacher_scores[name], metrics)
         made = record.predictions[name]
         lengths = {split: len(values) for split, values in made.items()}
         if lengths != {split: spec.rows[split] for split in spec.evaluation_splits}:
@@ -294,64 +343,13 @@ def _check(record: Record) -> None:
         raise ValueError(f"last is {record.last}, and the history ends with {record.evaluations[-1]['metrics']}")
     if record.best != record.evaluations[scores.index(max(scores))]["metrics"]:
         raise ValueError(f"best is {record.best}, and the best evaluation of the history scores {max(scores)}")
-    for name, (of, least) in _VALUES.items():
-        value = getattr(record, name)
-        if not isinstance(value, of) or isinstance(value, bool) or (None not in (least, value) and value < least):
-            wanted = " or ".join(kind.__name__ for kind in get_args(of) or (of,))
-            at_least = "" if least is None else f" of at least {least}"
-            raise ValueError(f"{name} is {value!r}, expected {wanted}{at_least}")
+    _check_values(vars(record), _VALUES)
+    _check_values(record.size, _SIZES, "size: ")
+    if record.exploration is not None:
+        _check_values(record.exploration, {"average": (int | float, 0)}, "exploration: ")
+    for number, entry in enumerate(record.history):
+        _check_values(entry, _POINT, f"entry {number} of the history: ")
+        if "metrics" in entry:
+            _check_scores(f"entry {number} of the history", entry["metrics"], metrics)
     if record.compute not in FORMATS:
         raise ValueError(f"compute is {record.compute!r}, expected one of {', '.join(FORMATS)}")
-
-
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a Record: the experiment's fields, its scores, all metrics, sizes and times.
-
-    Args:
-        records: any Records.
-
-    Returns:
-        A frame with the primary metric of each task as ``metric``, its values as ``score`` (best) and ``last``, every
-        metric as ``best_*`` and ``last_*``, and a column ``record`` that holds the Record itself.
-    """
-    rows = []
-    for record in records:
-        experiment = {f.name: getattr(record.experiment, f.name) for f in dataclasses.fields(Experiment)}
-        metric = record.experiment.spec.primary_metric
-        rows.append(
-            experiment
-            | {"metric": metric, "score": record.best[metric], "last": record.last[metric]}
-            | {f"best_{name}": value for name, value in record.best.items()}
-            | {f"last_{name}": value for name, value in record.last.items()}
-            | record.size
-            | {name: getattr(record, name) for name in ("bitops", "train_seconds", "wall_seconds", "device")}
-            | {"record": record}
-        )
-    if not rows:
-        fields = [field.name for field in dataclasses.fields(Experiment)]
-        return pd.DataFrame(columns=[*fields, "metric", "score", "last", "record"])
-    return pd.DataFrame(rows)
-
-
-def history_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row an evaluation, over all given Records.
-
-    Args:
-        records: any Records.
-
-    Returns:
-        The experiment's ``task``, ``precision``, ``stages``, ``learning_rate``, ``epochs`` (of the plan) and ``seed``;
-        ``stage``, ``stage_name``, ``step``, ``epoch`` and ``train_seconds`` of the point; one column a metric, and the
-        task's primary one again as ``score``; the Record itself as ``record``.
-    """
-    chosen = ("task", "precision", "stages", "learning_rate", "epochs", "seed")
-    rows = []
-    for record in records:
-        experiment = {name: getattr(record.experiment, name) for name in chosen}
-        metric = record.experiment.spec.primary_metric
-        for entry in record.history:
-            if "metrics" in entry:
-                point = {name: value for name, value in entry.items() if name != "metrics"}
-                found = {"score": entry["metrics"][metric], "record": record}
-                rows.append(experiment | point | entry["metrics"] | found)
-    return pd.DataFrame(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +15,20 @@ from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.encoder import load_encoder
-from xtcq.files import whole_file
+from xtcq.files import saving, whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
 from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, record_path, save_record
-from xtcq.study.students import build_student, is_trained, load_student, weights_path
+from xtcq.study.records import Record, load_record, record_path, records_folder, save_record
+from xtcq.study.students import (
+    build_student,
+    is_trained,
+    keep_scores,
+    load_student,
+    readable,
+    scores_here,
+    weights_path,
+)
 from xtcq.tasks import data_digest, has_learned, load_augmented_task, load_task
 from xtcq.training import Paused, TrainSettings, train
 from xtcq.training.number_format import number_format
@@ -84,6 +93,9 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
         _drop_checkpoints(experiment)
         return weights
     regime.check(experiment)
+    with saving("nothing was trained"):  # before hours of training, not after them
+        records_folder().mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=records_folder()).close()
     weights.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(weights.parent.with_suffix(".lock"))
     try:
@@ -101,19 +113,36 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
                     raise Paused(f"another process still holds {lock.lock_file}") from None
     with held:
         if not is_trained(experiment):
-            record = _train(experiment, weights, pause, side_by_side or provenance.side_by_side())
             # Weights of an experiment whose Record is already published leave that Record as it is.
-            if not record_path(experiment).exists():
+            again = record_path(experiment).exists()
+            if again:
+                logger.info(
+                    "train again: %s (%s) has its Record, and its weights are not here; the Record stays as it is",
+                    *(experiment, experiment.digest),
+                )
+            record = _train(experiment, weights, pause, side_by_side or provenance.side_by_side())
+            if not again:
                 save_record(record)
+            elif (said := load_record(record_path(experiment)).best) != record.best:
+                logger.warning(
+                    "%s (%s): the new weights score %s, and its Record says %s; the Records of their students will say "
+                    "so",
+                    *(experiment, experiment.digest, _shown(record.best), _shown(said)),
+                )
             _drop_checkpoints(experiment)
     return weights
 
 
 def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
     teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
-    start = load_file(make(experiment.start, pause)) if experiment.start else None
+    teacher_scores = scores_here(experiment.teacher) if experiment.teacher else None
+    start = None
+    if experiment.start:
+        begun = make(experiment.start, pause)
+        with readable(begun):
+            start = load_file(begun)
     student, tokenizer = build_student(experiment, teacher, start)
-    if any(stage.distils for stage in experiment.plan()):
+    if teacher is not None and any(stage.distils for stage in experiment.plan()):
         use_score_attention(student)
         use_score_attention(teacher)
     spec = experiment.spec
@@ -121,7 +150,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
     logger.info("train: %s (%s), %s", experiment, experiment.digest, compute)
     task = load_task(experiment.task)
     data = data_digest(task)
-    _check_needed(experiment, data)
+    _check_needed(experiment, data, teacher_scores)
     if experiment.augmentation != "none":
         # Words are replaced by what the pre-trained encoder holds to be like them, so no teacher looks on.
         encoder, _ = load_encoder(experiment.model, spec.num_labels)
@@ -147,9 +176,10 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         layer_map=experiment.layer_map,
         pause=pause,
     )
-    student.to("cpu")
+    student.cpu()
+    keep_scores(experiment, {"best": result.best, "last": result.last})
     with whole_file(weights) as temporary:
-        save_model(student, temporary)
+        save_model(student, str(temporary))
     record = Record(
         experiment=experiment,
         settings=experiment.settings,
@@ -160,11 +190,23 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         side_by_side=side_by_side,
         compute=compute,
         data=data,
+        teacher_scores=_told(experiment.teacher, teacher_scores),
         **provenance.provenance(),
     )
-    shown = " ".join(f"{name}={value:.1f}" for name, value in record.best.items())
-    logger.info("done: %s: best %s in %.0f s", experiment, shown, record.train_seconds)
+    logger.info("done: %s: best %s in %.0f s", experiment, _shown(record.best), record.train_seconds)
     return record
+
+
+def _shown(metrics: dict[str, float]) -> str:
+    return " ".join(f"{name}={value:.1f}" for name, value in metrics.items())
+
+
+def _told(teacher: Experiment | None, scores: dict[str, dict[str, float]] | None) -> dict[str, dict[str, float]] | None:
+    """The scores of a student's teacher, if its Record does not say the same."""
+    if teacher is None:
+        return None
+    record = load_record(record_path(teacher))
+    return None if scores == {"best": record.best, "last": record.last} else scores
 
 
 def _exploration(
@@ -174,12 +216,12 @@ def _exploration(
     if report is None:
         return None
     report = regime.judged(experiment, report)
-    sizes = {name: student.get_submodule(name).weight.numel() for name in report["widths"]}
+    sizes = {name: student.get_parameter(f"{name}.weight").numel() for name in report["widths"]}
     products = {name: weights * inputs for name, (weights, inputs) in get_widths(student).items()}
     return report | {"average": sum(size * products[name] for name, size in sizes.items()) / sum(sizes.values())}
 
 
-def _check_needed(experiment: Experiment, data: str) -> None:
+def _check_needed(experiment: Experiment, data: str, teacher_scores: dict[str, dict[str, float]] | None) -> None:
     """Refuse what a student needs if it is of other data, and a teacher that has learned nothing.
 
     Raises:
@@ -194,12 +236,13 @@ def _check_needed(experiment: Experiment, data: str) -> None:
                 f"the {role} {record.digest} was trained on {experiment.task} data of digest {record.data}, and here "
                 f"it is {data}: bring the same files, or delete that Record and its run"
             )
-    if experiment.teacher is None:
+    if experiment.teacher is None or teacher_scores is None:
         return
-    if not (spec := experiment.spec).synthetic and not has_learned(spec, record.best[spec.primary_metric]):
+    spec = experiment.spec
+    if not spec.synthetic and not has_learned(spec, score := teacher_scores["best"][spec.primary_metric]):
         raise ValueError(
-            f"the teacher {record.digest} scores {record.best[spec.primary_metric]:.1f} on {experiment.task}, which is "
-            "no more than chance gives: train it longer or at another rate before any student"
+            f"the teacher {experiment.teacher.digest} scores {score:.1f} on {experiment.task}, which is no more than "
+            "chance gives: train it longer or at another rate before any student"
         )
 
 

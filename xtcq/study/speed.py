@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
 from xtcq.quantization import use_score_attention
@@ -90,16 +89,16 @@ def measure_step(experiment: Experiment) -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student, tokenizer = build_student(experiment, pretrained=False)
     loss, teacher = None, None
-    if distilling := [stage for stage in experiment.plan() if stage.distils]:
-        teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0].to(device).eval())
+    distilling = [stage for stage in experiment.plan() if stage.distils]
+    if experiment.teacher is not None and distilling:
+        teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0].eval().to(device))
         loss = distillation_loss(distilling[-1], use_score_attention(student), teacher, experiment.layer_map)
     spec = experiment.spec
     data = encode(load_task(experiment.task).train, spec, tokenizer)
     middle = sorted(range(len(data)), key=data.lengths.__getitem__)[len(data) // 2 :][: spec.batch_size]
-    collate = DataCollatorWithPadding(tokenizer)
-    (batch,) = DataLoader([data[index] for index in middle], spec.batch_size, collate_fn=collate)
-    batch = {name: value.to(device) for name, value in batch.items()}
-    student.to(device).train()
+    collated = DataCollatorWithPadding(tokenizer)([data[index] for index in middle])
+    batch = {name: value.to(device) for name, value in collated.items()}
+    student.train().to(device)
     optimizer = torch.optim.AdamW(student.parameters())
     short = choose(os.environ.get(VARIABLE, "fp32")) == "bf16"
     times = []
@@ -107,7 +106,7 @@ def measure_step(experiment: Experiment) -> float:
         start = time.perf_counter()
         with torch.autocast(device, torch.bfloat16, enabled=short):
             output = student(**batch, output_hidden_states=True, output_attentions=loss is not None)
-        if loss is None:
+        if loss is None or teacher is None:
             total = output.loss
         else:
             with torch.no_grad():

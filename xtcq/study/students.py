@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import reduce_layers
 from xtcq.encoder import load_encoder
+from xtcq.files import write_atomically
 from xtcq.quantization import quantize, set_widths
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import record_path, runs_folder
+from xtcq.study.records import load_record, record_path, runs_folder
+
+_SCORES = "scores.json"
 
 
 def weights_path(experiment: Experiment) -> Path:
@@ -24,6 +31,61 @@ def weights_path(experiment: Experiment) -> Path:
 def is_trained(experiment: Experiment) -> bool:
     """Whether the Record of an experiment and its weights are on this machine, so that `load_student` finds them."""
     return weights_path(experiment).exists() and record_path(experiment).exists()
+
+
+@contextmanager
+def readable(weights: Path) -> Iterator[None]:
+    """Say of a file of weights that cannot be read in this block which one it is, and how to have it again.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{weights} is damaged or another model's ({str(error).partition(chr(10))[0]}): delete it, and the next "
+            "run trains it again"
+        ) from error
+
+
+def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]]) -> None:
+    """Say beside the weights of an experiment, which are about to be written, what they score.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(scores))
+
+
+def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """What the weights of an experiment score that are on this machine.
+
+    Weights that are trained again leave the experiment's Record as it is, and on another machine they score otherwise.
+
+    Args:
+        experiment: with its Record.
+
+    Returns:
+        Metrics in per cent at ``"best"`` and ``"last"``; those of the Record where nothing else is known.
+
+    Raises:
+        RecordError: the Record cannot be used.
+        ValueError: the file beside the weights is damaged.
+    """
+    path = weights_path(experiment).with_name(_SCORES)
+    record = load_record(record_path(experiment))
+    said = {"best": record.best, "last": record.last}
+    if not path.exists():
+        return said
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        return {name: {metric: float(scores[name][metric]) for metric in said[name]} for name in said}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} does not say what the weights beside it score ({error!r}): delete {path.parent}, and they are "
+            "trained again"
+        ) from error
 
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -38,6 +100,7 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
 
     Raises:
         FileNotFoundError: it was not trained on this machine; the message says how to.
+        ValueError: the file of the weights is damaged or another model's.
     """
     weights = weights_path(experiment)
     if not is_trained(experiment):
@@ -48,7 +111,8 @@ def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTok
             "Record, or the experiment as JSON"
         )
     model, tokenizer = build_student(experiment, pretrained=False)
-    load_model(model, weights)
+    with readable(weights):
+        load_model(model, weights)
     # What it was trained on and no more: a packed copy cuts texts there too.
     tokenizer.model_max_length = experiment.spec.max_length
     return model.eval(), tokenizer

@@ -56,9 +56,10 @@ def _sweep(scores: dict[float, float | None]) -> tuple[list[float], int | None]:
     high = min(len(rates), low + 3)
     while True:
         tried = rates[low:high]
-        if any(scores[rate] is None for rate in tried):
+        known = [score for rate in tried if (score := scores[rate]) is not None]
+        if len(known) < len(tried):
             return tried, None
-        best = max(range(len(tried)), key=lambda index: scores[tried[index]])
+        best = known.index(max(known))
         if best == 0 and low > 0:
             low -= 1
         elif best == len(tried) - 1 and high < len(rates):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -23,6 +23,9 @@ def own_task(
     *,
     evaluation: Table | None = None,
     held_out: float = 0.2,
+    labels: Mapping[int, object] | None = None,
+    encoding: str | None = None,
+    on_empty: str = "error",
     max_length: int = 128,
     batch_size: int = 32,
     seed: int = 42,
@@ -34,11 +37,16 @@ def own_task(
         source: a data frame, a data set of the package ``datasets``, a Parquet file, or a text file with a header
             whose columns a comma, a semicolon, a tab or a bar separates.
         columns: the text column, or both columns of a pair.
-        label: the column of the labels: 0 to ``num_labels - 1``, or any numbers for regression.
+        label: the column of the labels: 0 to ``num_labels - 1``, or the names in ``labels``, or any numbers for
+            regression.
         num_labels: of the classifier; 1 for regression.
         evaluation: the examples to evaluate on, as ``source``. If left out, they are drawn from ``source``, as many of
             each class as it has in proportion.
         held_out: share of ``source`` to evaluate on, where ``evaluation`` is left out.
+        labels: names of the classes by number, ``model.config.id2label`` of the classifier.
+        encoding: of text files, such as ``"cp1252"``; UTF-8 if left out.
+        on_empty: what becomes of a row without text: ``"error"`` refuses it, ``"skip"`` leaves it out, ``"empty"``
+            takes it for an empty text.
         max_length: word pieces kept of an example.
         batch_size: examples of a training step.
         seed: of the drawing.
@@ -50,8 +58,12 @@ def own_task(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that cannot be read, a column that is missing, a text that is empty, a label that is no
-            number or out of range, an impossible share, or too few rows to hold some out.
+        ValueError: a file that cannot be read, a column that is missing or there twice, a text column that is also the
+            column of the labels or is called ``label``, a text that is empty, a label that is no number or out of
+            range, an impossible share, or too few rows to hold some out.
+
+    Warns:
+        UserWarning: rows had no text; with their number.
 
     >>> import pandas as pd
     >>> from xtcq.tasks import own_task
@@ -63,11 +75,15 @@ def own_task(
         raise ValueError(f"columns is {columns!r}, expected a list of one text column, or of the two of a pair")
     check_integer("num_labels", num_labels, 1, remedy=": the number of classes, or 1 for regression")
     texts: tuple[str, ...] = tuple(columns)
+    if label in texts or len(set(texts)) < len(texts):
+        raise ValueError(f"the text columns are {list(texts)} and the labels' is {label!r}: give different columns")
+    if "label" in texts:
+        raise ValueError("the text column 'label' has the name that a task gives its classes: rename the column")
 
     def read(table: Table) -> pd.DataFrame:
-        frame, origin = read_table(table, (*texts, label))
-        frame = check_texts(frame, texts, [label], origin)
-        return frame[list(texts)].assign(label=read_labels(frame[label], num_labels, origin))
+        frame, origin = read_table(table, (*texts, label), encoding)
+        frame = check_texts(frame, texts, [label], origin, on_empty)
+        return frame[list(texts)].assign(label=read_labels(frame[label], num_labels, origin, names=labels))
 
     train = read(source)
     if evaluation is None:

@@ -45,16 +45,9 @@ class ProgressLine(TrainerCallback):
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float],
-        **kwargs: Any,
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log the metrics of the evaluation."""
         plain = ("runtime", "per_second", "epoch", "loss", "seconds")
-        values = {k: v for k, v in metrics.items() if not k.endswith(plain)}
+        values = {k: v for k, v in kwargs["metrics"].items() if not k.endswith(plain)}
         shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
         logger.info("%s step %d/%d %s", self.stage.name, state.global_step, state.max_steps, shown)

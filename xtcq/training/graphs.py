@@ -65,8 +65,7 @@ class StepGraphs:
         if self._seen[shape] <= EAGER_STEPS:
             results = self._step(inputs)
             if not self._gradients:  # made here, outside of the graphs' memory, which every capture uses again
-                with_gradient = [parameter for parameter in self._parameters if parameter.grad is not None]
-                self._gradients = {parameter: torch.empty_like(parameter.grad) for parameter in with_gradient}
+                self._gradients = {p: torch.empty_like(p.grad) for p in self._parameters if p.grad is not None}
             return results
         if shape not in self._captured:
             self._captured[shape] = self._capture(inputs)
@@ -89,7 +88,8 @@ class StepGraphs:
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 results = self._step(into)
-                torch._foreach_copy_(list(self._gradients.values()), [p.grad for p in self._gradients])
+                fresh = [p.grad for p in self._gradients if p.grad is not None]
+                torch._foreach_copy_(list(self._gradients.values()), fresh)
             except BaseException:
                 with contextlib.suppress(RuntimeError):  # the capture failed as well, and is not the reason
                     graph.capture_end()

@@ -7,7 +7,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from transformers import (
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.preflight import check_training, problem_type
-from xtcq.tasks import QuestionSpec, Task, encode
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
+from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import (
@@ -47,6 +49,7 @@ from xtcq.training.stage_folder import (
     newest_intact_checkpoint,
     read_history,
 )
+from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ def train(
     stages: list[Stage],
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
+    folder: str | Path,
     settings: TrainSettings,
     *,
     teacher: PreTrainedModel | None = None,
@@ -103,12 +106,14 @@ def train(
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
     Args:
-        student: the model to train, changed in place; ends with the weights of its best evaluation.
+        student: the model to train, changed in place; ends with the weights of its best evaluation. If the call does
+            not come to its end, the student has the weights that it was given.
         stages: the plan. A stage that explores may end before its time, once all widths are frozen; the stages after it
             keep their length.
         task: training and evaluation frames.
         tokenizer: the student's.
-        folder: where checkpoints and finished stages lie; may be deleted once the result is stored.
+        folder: where checkpoints and finished stages lie; may be deleted once the result is stored. Each stage's holds
+            what decides its result, see ``xtcq.training.fingerprint``, and goes on with nothing else.
         settings: everything else that decides the result.
         teacher: needed by distillation stages; put into evaluation mode and never changed.
         layer_map: the pairs of layers; the uniform map if left out.
@@ -121,17 +126,25 @@ def train(
         ValueError: if student, teacher, tokenizer and task do not fit, see ``xtcq.preflight.check_training``; if a
             stage distils and there is no teacher, or the teacher does not fit the student; if a stage explores and
             there are no settings for it or no stage after it; if the student cannot explore; if a stage is too short
-            for one step; if there are several processes.
+            for one step; if there are several processes; if there is no example; if ``folder`` holds another training.
         FloatingPointError: if the loss is no longer finite.
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
+
+    Warns:
+        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
+            ``xtcq.training.teacher``.
     """
-    _check(stages, settings)
+    folder = Path(folder)
+    _check(stages, task, folder, settings)
     check_training(student, teacher, tokenizer, task.spec)
-    for stage in stages:  # the last of them too, before the first has taken its time
-        if stage.distils:
-            distillation_loss(stage, student, teacher, layer_map)
+    losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
+    facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
+    for index in range(len(stages)):
+        claim(folder / f"stage-{index}", facts)
+    if teacher is not None and task.spec.name not in TASKS and any(losses):
+        check_teacher(teacher, task, tokenizer)  # those of the official tasks are this project's own
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
@@ -143,57 +156,58 @@ def train(
     # Kept beside the checkpoints: what goes on from them must cut its batches likewise.
     cut = folder / "parts"
     parts = int(cut.read_text()) if cut.exists() else 1
-    for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
-        stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
-        loss = distillation_loss(stage, student, teacher, layer_map) if stage.distils else None
-        began = None if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
-        while not is_finished(stage_folder):
-            arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
-            # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
-            arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
-            here = {step - begins for step in due if begins < step <= begins + steps}
-            trainer = DistillationTrainer(
-                distillation=loss,
-                teacher=teacher,
-                adaqat=settings.adaqat if stage.explores else None,
-                model=student,
-                args=arguments,
-                train_dataset=data,
-                eval_dataset=evaluated,
-                processing_class=tokenizer,
-                data_collator=DataCollatorWithPadding(tokenizer),
-                callbacks=[PlannedEvaluations(here), ProgressLine(stage), PauseWhen(pause)],
-            )
-            trainer.remove_callback(PrinterCallback)
-            if loss and _worth_remembering(task, data, steps, settings):
-                collate, limit = trainer.data_collator, LIMIT // settings.side_by_side
-                trainer.teacher = RememberedTeacher(trainer.teacher, loss, data, collate, limit)
-            try:
-                trainer.go_on(newest_intact_checkpoint(stage_folder))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                parts = more_parts(parts, settings.batch_size, " while bit-widths are learned" * stage.explores)
-                write_atomically(cut, str(parts))
-                logger.warning(
-                    "out of memory: a batch of %d goes through in %d parts from here on (%s)",
-                    *(settings.batch_size, parts, str(error).partition("\n")[0]),
+    with _unchanged_unless_done(student):
+        for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
+            stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
+            loss = losses[index]
+            began: dict[str, Any] = {} if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
+            while not is_finished(stage_folder):
+                arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
+                # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
+                arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
+                here = {step - begins for step in due if begins < step <= begins + steps}
+                trainer = DistillationTrainer(
+                    distillation=loss,
+                    teacher=teacher,
+                    adaqat=settings.adaqat if stage.explores else None,
+                    model=student,
+                    args=arguments,
+                    train_dataset=data,
+                    eval_dataset=evaluated,
+                    processing_class=tokenizer,
+                    data_collator=DataCollatorWithPadding(tokenizer),
+                    callbacks=[PlannedEvaluations(here), ProgressLine(stage), PauseWhen(pause)],
                 )
-                del trainer  # and with it what it holds of the device's memory
-                student.load_state_dict(began)  # there may be no checkpoint yet to go on from
-                continue
-            if trainer.paused:
-                raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
-            finish_stage(trainer, stage_folder)
-        load_model(student, stage_folder / "last.safetensors")
-        entries = read_history(stage_folder, index, stage, history)
-        if stage.explores:  # before its widths are fixed a student is another one
-            exploration = json.loads((stage_folder / "exploration.json").read_text())
-        else:
-            offset = history[-1]["step"] if history else 0
-            points = [entry for entry in entries if "metrics" in entry]
-            candidates += [Evaluation(e["metrics"], stage_folder, e["step"] - offset) for e in points]
-        history += entries
+                trainer.remove_callback(PrinterCallback)
+                if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
+                    collate, limit = trainer.data_collator, LIMIT // settings.side_by_side
+                    trainer.teacher = RememberedTeacher(teacher, loss, data, collate, limit)
+                try:
+                    trainer.go_on(newest_intact_checkpoint(stage_folder))
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    parts = more_parts(parts, settings.batch_size, " while bit-widths are learned" * stage.explores)
+                    write_atomically(cut, str(parts))
+                    logger.warning(
+                        "out of memory: a batch of %d goes through in %d parts from here on (%s)",
+                        *(settings.batch_size, parts, str(error).partition("\n")[0]),
+                    )
+                    del trainer  # and with it what it holds of the device's memory
+                    student.load_state_dict(began)  # there may be no checkpoint yet to go on from
+                    continue
+                if trainer.paused:
+                    raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
+                finish_stage(trainer, stage_folder)
+            load_model(student, stage_folder / "last.safetensors")
+            entries = read_history(stage_folder, index, stage, history)
+            if stage.explores:  # before its widths are fixed a student is another one
+                exploration = json.loads((stage_folder / "exploration.json").read_text())
+            else:
+                offset = history[-1]["step"] if history else 0
+                points = [entry for entry in entries if "metrics" in entry]
+                candidates += [Evaluation(e["metrics"], stage_folder, e["step"] - offset) for e in points]
+            history += entries
 
     best = max(candidates, key=lambda candidate: candidate.metrics[task.spec.primary_metric])
     last = candidates[-1]
@@ -207,6 +221,17 @@ def train(
         exploration=exploration,
         micro_batch=None if parts == 1 else settings.batch_size // parts,
     )
+
+
+@contextmanager
+def _unchanged_unless_done(student: PreTrainedModel) -> Iterator[None]:
+    """Give a student back its weights if the block fails: what goes on later begins with the same ones."""
+    before = copy.deepcopy(student.state_dict())
+    try:
+        yield
+    except BaseException:
+        student.load_state_dict(before)
+        raise
 
 
 def distillation_loss(
@@ -233,7 +258,18 @@ def distillation_loss(
     return loss
 
 
-def _check(stages: list[Stage], settings: TrainSettings) -> None:
+def _check(stages: list[Stage], task: Task, folder: Path, settings: TrainSettings) -> None:
+    if not isinstance(settings, TrainSettings):
+        raise ValueError(
+            f"settings is {settings!r}, expected TrainSettings(learning_rate=..., batch_size=..., seed=...)"
+        )
+    if isinstance(stages, Stage) or not stages or not all(isinstance(stage, Stage) for stage in stages):
+        raise ValueError(f"stages is {stages!r}, expected a list of at least one Stage: plan finetune(3), say")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder {folder} is a file: give the name of a folder, which is made if needed")
+    sizes = {"train": len(task.train)} | {split: len(frame) for split, frame in task.evaluation.items()}
+    if len(sizes) < 2 or not all(sizes.values()):
+        raise ValueError(f"task {task.spec.name!r} has {sizes} examples, expected some to train and to evaluate on")
     exploring = [stage.name for stage in stages if stage.explores]
     if stages[-1].explores or len(exploring) > 1:
         raise ValueError(

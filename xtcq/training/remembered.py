@@ -62,11 +62,11 @@ class RememberedTeacher:
             self._rows = self._shortest(list(inputs))
         keys = _keys(attention_mask, inputs)
         missing = [i for i, key in enumerate(keys) if key not in self._rows]
-        rows = [self._rows.get(key) for key in keys]
+        made: dict[int, dict[str, Tensor]] = {}
         if missing:
             batch = {name: value[missing] for name, value in inputs.items()}
-            for i, row in zip(missing, self._outputs(attention_mask[missing], batch), strict=True):
-                rows[i] = row
+            made = dict(zip(missing, self._outputs(attention_mask[missing], batch), strict=True))
+        rows = [made[i] if i in made else self._rows[key] for i, key in enumerate(keys)]
         rooms = (attention_mask.size(1) - attention_mask.sum(dim=1)).tolist()
         output = SequenceClassifierOutput(logits=torch.stack([row["logits"] for row in rows]))
         for name, layers in self._wanted.items():
@@ -78,7 +78,8 @@ class RememberedTeacher:
 
     def _shortest(self, names: list[str]) -> dict[tuple[bytes, ...], dict[str, Tensor]]:
         """The outputs of as many examples as the limit allows."""
-        kept, size = {}, 0
+        kept: dict[tuple[bytes, ...], dict[str, Tensor]] = {}
+        size = 0
         order = sorted(range(len(self._examples)), key=self._examples.lengths.__getitem__)
         for start in range(0, len(order), 32):
             batch = self._collate([self._examples[i] for i in order[start : start + 32]])

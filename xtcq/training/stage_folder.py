@@ -37,13 +37,20 @@ def newest_intact_checkpoint(folder: Path) -> str | None:
     Returns:
         The newest one whose files are whole, or None. Each that is passed over is named in a warning.
     """
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for checkpoint in checkpoints:
+    for checkpoint in sorted(_checkpoints(folder), key=_step, reverse=True):
         damage = _damage(checkpoint)
         if damage is None:
             return str(checkpoint)
-        logger.warning("checkpoint %s is incomplete (%s): going on from the one before it", checkpoint, damage)
+        logger.warning("checkpoint %s is damaged (%s): going on from the one before it", checkpoint, damage)
     return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name.split("-")[1].isdecimal()]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
 
 
 def _damage(checkpoint: Path) -> str | None:
@@ -51,11 +58,13 @@ def _damage(checkpoint: Path) -> str | None:
         with safe_open(checkpoint / "model.safetensors", "pt"):
             pass
         for name in ("optimizer.pt", "rng_state.pth", "scheduler.pt"):
-            if not zipfile.is_zipfile(checkpoint / name):
-                return f"{name} is cut off or missing"
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, SafetensorError, ValueError) as error:
-        return str(error)
+            with zipfile.ZipFile(checkpoint / name) as archive:
+                if archive.testzip():  # by checksums, which loading does not look at
+                    return f"{name} was changed"
+        if not json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]:
+            return "trainer_state.json knows of no step"
+    except (OSError, SafetensorError, zipfile.BadZipFile, ValueError, TypeError, KeyError) as error:
+        return repr(error)
     return None
 
 
@@ -75,10 +84,10 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
     Raises:
         OSError: if there is no space; the checkpoints stay.
     """
-    student = trainer.model.to("cpu")
+    student = trainer.model.cpu()
     trainer.teacher = None  # and what it remembers: the trainer itself waits for the garbage collector
     with saving(f"the checkpoints in {folder} are kept"):
-        save_model(student, folder / "last.safetensors")
+        save_model(student, str(folder / "last.safetensors"))
         if trainer.search is not None:
             # No evaluation of an exploration is its best: the widths are those of its end.
             report = trainer.search.report()
@@ -91,7 +100,7 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
             best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
             shutil.copyfile(best, folder / "best.safetensors")
         write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
-    for checkpoint in folder.glob("checkpoint-*"):
+    for checkpoint in _checkpoints(folder):
         shutil.rmtree(checkpoint)
 
 

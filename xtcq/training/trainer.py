@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.distillation import DistillationLoss
 from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.graphs import StepGraphs, uses_graphs
 from xtcq.training.stage_folder import CLOCKS, predictions_path
 
@@ -45,6 +47,10 @@ class DistillationTrainer(Trainer):
             or over several batches a step.
     """
 
+    # A Trainer may lack these, and take data of any kind.
+    model: PreTrainedModel
+    train_dataset: EncodedDataset
+
     def __init__(
         self,
         *,
@@ -53,7 +59,9 @@ class DistillationTrainer(Trainer):
         adaqat: AdaQATSettings | None = None,
         **kwargs: Any,
     ) -> None:
-        if distillation is not None and teacher is None:
+        if distillation is None:
+            teacher = None
+        elif teacher is None:
             raise ValueError(
                 "a loss of distillation compares the student with a teacher, and teacher is None: pass the model to "
                 "imitate, or distillation=None to train on the labels"
@@ -72,7 +80,7 @@ class DistillationTrainer(Trainer):
         self.adaqat = adaqat
         self.search: AdaQAT | None = None
         self.distillation = distillation
-        self.teacher = None if distillation is None else teacher.eval().to(self.args.device)
+        self.teacher: Callable[..., Any] | None = None if teacher is None else teacher.eval().to(self.args.device)
         self._parts: dict[str, Tensor] = {}
         self._graphs: StepGraphs | None = None
         self._started = self._paused = 0.0
@@ -85,6 +93,7 @@ class DistillationTrainer(Trainer):
         """Distillation loss of a training batch; the label loss in evaluation and without a teacher."""
         if self.distillation is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        assert self.teacher is not None  # until its stage is finished
         inputs = {name: value for name, value in inputs.items() if name not in self.label_names}
         wanted = {
             "output_hidden_states": self.distillation.needs_hidden_states,
@@ -181,7 +190,8 @@ class DistillationTrainer(Trainer):
     def begin(self) -> None:
         """Go on with what the state knows: bit-widths, and the time that came before."""
         if self.adaqat is not None:
-            saved = self.state.stateful_callbacks.get(_SEARCH)
+            # A dict, though transformers annotates the list that it was made of.
+            saved = self.state.stateful_callbacks.get(_SEARCH)  # type: ignore[union-attr]
             self.search = AdaQAT(self.model, self.adaqat, steps=self.state.max_steps, state=saved)
         self._parts_since = self.state.global_step
         for clock in CLOCKS:
@@ -194,12 +204,20 @@ class DistillationTrainer(Trainer):
         return self.state.global_step < self.args.max_steps and not over
 
     def evaluation_loop(
-        self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Remember whose predictions are made, and keep them: a file a step and split, see `predictions_path`."""
+        assert isinstance(dataloader.dataset, EncodedDataset)
         self._evaluated = dataloader.dataset
-        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        folder = predictions_path(Path(self.args.output_dir), self.state.global_step)
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix=metric_key_prefix
+        )
+        folder = predictions_path(Path(str(self.args.output_dir)), self.state.global_step)
         write_atomically(folder / f"{metric_key_prefix.removeprefix('eval_')}.json", json.dumps(self._predicted))
         return output
 
@@ -271,7 +289,7 @@ class _Beside(TrainerCallback):
             control.should_training_stop = control.should_log = control.should_evaluate = True
             control.should_save = False  # the stage ends here; from a checkpoint of now, it would go on by one step
         elif search is not None and control.should_save:
-            state.stateful_callbacks[_SEARCH] = search.state()
+            state.stateful_callbacks[_SEARCH] = search.state()  # type: ignore[index,call-overload]  # a dict
         if control.should_evaluate or control.should_save:
             self.trainer.stop_clock()
 

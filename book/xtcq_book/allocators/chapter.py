@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -150,7 +151,8 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
         chosen: by whom, as `students` has it.
 
     Returns:
-        ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``W`` and ``A`` (means of the
+        ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``teacher`` (where it
+        learned from weights that its teacher's Record is not of: their score), ``W`` and ``A`` (means of the
         widths over matrices, without regard to their sizes), ``bits²`` (mean per weight), ``GBitOPs`` (10^9, per
         token), ``explored steps`` of the optimizer, ``extra passes`` over a batch beside training steps (forward and
         backward count one each), and ``seconds`` of both.
@@ -168,10 +170,12 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
         means = [sum(side) / len(widths) for side in zip(*widths.values(), strict=True)]
         weights = sum(sizes[name] for name in widths)
         row = {"task": experiment.task, "method": choice.method, "asked": choice.asked, "seed": experiment.seed}
-        row |= {"score": record.best[task_spec(experiment.task).primary_metric], "W": means[0], "A": means[1]}
+        metric, taught = task_spec(experiment.task).primary_metric, record.teacher_scores
+        row |= {"score": record.best[metric], "W": means[0], "A": means[1]}
+        row |= {"teacher": taught["best"][metric] if taught else math.nan}
         row |= {"bits²": sum(sizes[name] * w * a for name, (w, a) in widths.items()) / weights}
         rows.append(row | {"GBitOPs": record.bitops / 1e9} | dict(zip(COSTS, cost, strict=True)))
-    columns = ["task", "method", "asked", "seed", "score", "W", "A", "bits²", "GBitOPs", *COSTS]
+    columns = ["task", "method", "asked", "seed", "score", "teacher", "W", "A", "bits²", "GBitOPs", *COSTS]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -194,7 +198,7 @@ def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
         raise ValueError("runs with the same method and budget differ in more than their seed: show them apart.")
     reference = {r.experiment.task: r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
     frame = frame.assign(
-        **{"minus teacher": frame["score"] - frame["task"].map(reference)},
+        **{"minus teacher": frame["score"] - frame["teacher"].fillna(frame["task"].map(reference))},
         task=[task_spec(name).title for name in frame["task"]],
     )
     grouped = frame.groupby(keys, sort=False)

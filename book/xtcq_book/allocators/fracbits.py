@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xtcq.checks import check_integer, check_positive
 from xtcq.quantization import LSQQuantizer, set_widths
 from xtcq_book.allocators.space import SearchSpace, round_to_budget
 
@@ -71,10 +72,8 @@ class FracBits:
         space.limit(budget)
         if least == most:
             raise ValueError(f"the range of widths is {least} to {most}: a search needs two widths")
-        if not (math.isfinite(kappa) and kappa > 0):
-            raise ValueError(f"kappa is {kappa!r}, expected a positive number")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps is {steps!r}, expected the number of exploration steps, at least 1")
+        check_positive("kappa", kappa)
+        check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         self.budget, self.steps, self.kappa = budget, steps, kappa
         self._model, self._done = model, 0
         layers = {name: model.get_submodule(name) for name in space.sizes}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, use_score_attention
 from xtcq_book.allocators.program import Costs
 from xtcq_book.allocators.space import SearchSpace
@@ -59,8 +60,7 @@ def sensitivities(
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is unknown: use one of {', '.join(map(repr, METRICS))}")
-    if isinstance(probes, bool) or not isinstance(probes, int) or probes < 1:
-        raise ValueError(f"probes is {probes!r}, expected an integer of at least 1")
+    check_integer("probes", probes, 1)
     layers = {name: model.get_submodule(name) for name in space.sizes}
     widths = range(space.least, space.most + 1)
     # The step of an input comes from the first batch, and stays.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record
+from xtcq.study.records import Record, as_taught
 from xtcq.tasks import least_score, task_spec
 from xtcq_book.claims.examples import influence, majority
 from xtcq_book.claims.ledger import LEAST_SEEDS, READINGS, TEACHER, Contrast, Found, Selector, Spread
@@ -301,7 +301,7 @@ def _teacher(record: Record, teachers: Teachers) -> Record:
         raise _Gate("its runs have no teacher to be measured against")
     if (teacher, _origin(record)) not in teachers:
         raise _Gate("its teacher has no Record by the same method and on the same data")
-    return teachers[teacher, _origin(record)]
+    return as_taught(teachers[teacher, _origin(record)], record)
 
 
 def _gated(terms: Mapping[int, Sequence[tuple[int, Record]]], better: float, teachers: Teachers) -> Setting:

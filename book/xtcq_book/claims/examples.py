@@ -52,12 +52,15 @@ def influence(record: Record, score: str) -> np.ndarray | None:
         score: ``"best"`` or ``"last"``.
 
     Returns:
-        Of shape (examples,), in per cent; None where `XTCQ_DATA` does not have the labels.
+        Of shape (examples,), in per cent; None where `XTCQ_DATA` does not have the labels, or the Record has no
+        predictions.
 
     Raises:
         ValueError: the predictions are not one an example, or give another score with the labels than the Record says.
     """
     spec = task_spec(record.experiment.task)
+    if record.predictions is None:
+        return None
     made = record.predictions[score][spec.evaluation_splits[0]]
     if len(made) != _count(spec.name):
         raise ValueError(

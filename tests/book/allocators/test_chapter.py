@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -130,6 +131,15 @@ def test_the_table_says_what_choosing_cost(found, measured, make_record):
     assert fracbits["bits²"] == pytest.approx((8 + 12 + 4 * 4) / 6)
     assert (rows["uniform"]["bits²"], rows["AdaQAT"]["bits²"]) == (8, 8)
     assert "0.0" in allocators.show(table, "Ours.").to_html()
+
+
+def test_a_row_is_measured_against_the_teacher_that_it_had(measured, make_record):
+    grid = students(methods=["uniform"], budgets=[8], seeds=[1, 2])
+    records = [measured(e, 80) for e in grid]
+    told = dict.fromkeys(("best", "last"), {"accuracy": 86.0, "f1": 80.0})
+    records[1] = dataclasses.replace(records[1], teacher_scores=told)
+    table = allocators.table(allocators.to_frame(records, grid), [make_record(90.0)])
+    assert table["minus teacher"].item() == ((80 - 90) + (80 - 86)) / 2
 
 
 def test_a_row_without_its_teacher_has_a_dash(measured):

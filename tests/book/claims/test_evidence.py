@@ -98,6 +98,22 @@ def test_settings_of_one_task_and_seed_are_averaged(student, teachers):
     assert only(find_evidence(STAGES, records + teachers)).effects("best") == {"mrpc": [pytest.approx(1.5)]}
 
 
+def test_a_student_is_compared_with_the_teacher_that_it_had(student, teachers):
+    """Its Record says so where that one's weights are not those of the teacher's Record."""
+    test = Contrast({"precision": ("1-1-8",)}, ({"stages": ("one-stage",)},), (ledger.TEACHER,))
+    told = dict.fromkeys(("best", "last"), {"accuracy": 83.0, "f1": 80.0})
+    records = [student(80.0), dataclasses.replace(student(80.0, seed=2), teacher_scores=told)]
+    evidence = only(find_evidence(test, records + teachers))
+    assert evidence.effects("best") == evidence.effects("last") == {"mrpc": [-3.0, -6.0]}
+    (setting,) = evidence.settings
+    assert setting.lift == pytest.approx(86 - 100 * 279 / 408)
+    alone = only(find_evidence(test, [*records[1:], *teachers]))
+    assert alone.settings[0].lift == pytest.approx(83 - 100 * 279 / 408)
+    assert alone.example_variances("best") is None
+    low = dataclasses.replace(records[1], teacher_scores=dict.fromkeys(told, {"accuracy": 70.0, "f1": 80.0}))
+    assert "its teacher scores 70.0" in left_out(find_evidence(test, [low, *teachers]))
+
+
 def test_every_seed_stands_for_the_same_settings(student, teachers):
     records = [
         student(80.0 + gain, stages=stages, epochs=epochs, seed=seed)

@@ -1,6 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from tokenizers import normalizers
 
 from xtcq.tasks.augmentation import MaskedLM, Neighbours, find_words
 
@@ -115,3 +118,13 @@ def test_words_beyond_the_models_reach_have_none(masked_lm, piece_tokenizer):
 def test_a_tokenizer_of_another_model(masked_lm, word_tokenizer):
     with pytest.raises(ValueError, match="the tokenizer has 101 pieces and the masked language model 20: give the tok"):
         MaskedLM(masked_lm, word_tokenizer)
+
+
+def test_the_digest_knows_how_the_model_reads(masked_lm, piece_tokenizer):
+    """The same weights with other heads, or texts in other cases, propose other words."""
+    before = MaskedLM(masked_lm, piece_tokenizer).digest
+    masked_lm.config.num_attention_heads = 4
+    heads = MaskedLM(masked_lm, piece_tokenizer).digest
+    cased = copy.deepcopy(piece_tokenizer)
+    cased.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    assert len({before, heads, MaskedLM(masked_lm, cased).digest}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -162,8 +163,11 @@ class MaskedLM:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal digest of the model's weights, the vocabulary and the source of the rest."""
+        """Hexadecimal digest of the model, of what its tokenizer makes of a text, and of the source of the rest."""
         content = hashlib.sha256(repr(sorted(self._pieces.items())).encode())
+        config, backend = self.model.config, json.loads(self.tokenizer.backend_tokenizer.to_str())
+        facts = [config.num_attention_heads, config.hidden_act, config.layer_norm_eps, self._most_pieces]
+        content.update(json.dumps([*facts, backend["normalizer"], backend["pre_tokenizer"]]).encode())
         for name, value in sorted(self.model.state_dict().items()):
             content.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         content.update((self.rest.digest if self.rest else "").encode())
