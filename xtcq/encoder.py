@@ -23,7 +23,6 @@ from transformers import (
     BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -239,7 +238,7 @@ def _classes(num_labels: int) -> dict[str, Any]:
     return {"num_labels": num_labels, "problem_type": REGRESSION if num_labels == 1 else CLASSES}
 
 
-def _config(folder: Path, **fields: Any) -> PretrainedConfig:
+def _config(folder: Path, **fields: Any) -> Any:
     """Read the configuration; refuse other models than BERT, whose weights would be missed one by one."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} has no config.json: give a folder that save_pretrained wrote")

@@ -242,11 +242,11 @@ class DistillationLoss(nn.Module):
                     f"the {role}'s attention function is {config._attn_implementation!r}, which hands out no scores: "
                     "call use_score_attention(model)"
                 )
-            if "logits" in self.terms and problem_type(config) != (self.problem_type or _guessed(config.num_labels)):
+            taken = self.problem_type or _guessed(config.num_labels)
+            if "logits" in self.terms and (stated := problem_type(config)) != taken:
                 raise ValueError(
-                    f"the {role} has problem_type {problem_type(config)!r}, and its logits would be compared as those "
-                    f"of {self.problem_type or _guessed(config.num_labels)!r}: give DistillationLoss problem_type="
-                    f"{problem_type(config)!r} and two models of that kind"
+                    f"the {role} has problem_type {stated!r}, and its logits would be compared as those of {taken!r}: "
+                    f"give two models of one kind, and DistillationLoss problem_type={stated!r}"
                 )
 
     def forward(self, student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
