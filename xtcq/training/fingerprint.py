@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import LayerMap, Stage
@@ -70,15 +71,19 @@ def _model(model: PreTrainedModel) -> dict[str, Any]:
     config = {name: getattr(model.config, name, None) for name in _CONFIG}
     if model.config.problem_type:  # the model itself says it with its first labels
         config["problem_type"] = model.config.problem_type
-    tensors = {name: value.detach().cpu().double() for name, value in model.state_dict().items()}
     return {
         "class": type(model).__name__,
         "config": config,
         "precision": str(quant_config(model).precision),
         "quantization": _digest(quantization_map(model)),
         "trained": _digest([name for name, parameter in model.named_parameters() if parameter.requires_grad]),
-        "weights": {name: [value.sum().item(), value.abs().sum().item()] for name, value in tensors.items()},
+        "weights": {name: _sums(value) for name, value in model.state_dict().items()},
     }
+
+
+def _sums(weight: Tensor) -> list[float]:
+    exact = weight.detach().cpu().double()  # of one tensor at a time: a whole model would be twice as large again
+    return [exact.sum().item(), exact.abs().sum().item()]
 
 
 def _digest(value: Any) -> str:
