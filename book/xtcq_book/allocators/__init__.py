@@ -5,7 +5,7 @@ from xtcq_book.allocators.fracbits import FracBits
 from xtcq_book.allocators.plot import score_over_bitops
 from xtcq_book.allocators.program import cheapest
 from xtcq_book.allocators.sensitivity import sensitivities
-from xtcq_book.allocators.space import SearchSpace, random, round_to_budget, uniform
+from xtcq_book.allocators.space import SearchSpace, random_widths, round_to_budget, uniform
 
 __all__ = [
     "Choice",
@@ -14,7 +14,7 @@ __all__ = [
     "cheapest",
     "find",
     "gains",
-    "random",
+    "random_widths",
     "round_to_budget",
     "score_over_bitops",
     "sensitivities",

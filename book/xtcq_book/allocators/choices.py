@@ -30,7 +30,7 @@ from xtcq.training import MAX_GRAD_NORM, WARMUP
 from xtcq_book.allocators.fracbits import FracBits
 from xtcq_book.allocators.program import cheapest
 from xtcq_book.allocators.sensitivity import sensitivities
-from xtcq_book.allocators.space import SearchSpace, random
+from xtcq_book.allocators.space import SearchSpace, random_widths
 
 # Batches that a sensitivity is measured on, and sign vectors a batch for the Hessian.
 BATCHES, PROBES = 8, 8
@@ -77,7 +77,7 @@ def choose(uniform: Experiment, wanted: list[tuple[str, float]], share: float) -
     for method, budget in wanted:
         started, cost = time.perf_counter(), {"steps": 0, "passes": 0}
         if method == "random":
-            widths = random(space, budget, uniform.seed)
+            widths = random_widths(space, budget, uniform.seed)
         elif method == "fracbits":
             cost["steps"] = max(1, round(share * uniform.steps))
             learner = build_student(uniform, teacher)[0].to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import random as generators
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -105,7 +105,7 @@ def uniform(space: SearchSpace, budget: float) -> Widths:
     return space.constant(*max(within, key=lambda pair: (pair[0] * pair[1], -abs(pair[0] - pair[1]), pair[1])))
 
 
-def random(space: SearchSpace, budget: float, seed: int) -> Widths:
+def random_widths(space: SearchSpace, budget: float, seed: int) -> Widths:
     """Random widths that fill a budget from below.
 
     Every width is drawn uniformly from the range. While the choice costs too much, one width that can be lowered is
@@ -115,7 +115,7 @@ def random(space: SearchSpace, budget: float, seed: int) -> Widths:
         ValueError: the budget is below what the narrowest widths cost.
     """
     limit = space.limit(budget)
-    draw = generators.Random(seed)
+    draw = random.Random(seed)
     drawn = {(name, side): draw.randint(space.least, space.most) for name in space.sizes for side in (0, 1)}
 
     def pairs() -> Widths:

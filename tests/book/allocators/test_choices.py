@@ -1,6 +1,6 @@
 import pytest
 import torch
-from xtcq_book.allocators import SearchSpace, cheapest, choices, random, sensitivities
+from xtcq_book.allocators import SearchSpace, cheapest, choices, random_widths, sensitivities
 
 from xtcq.quantization import QuantConfig, quantize
 from xtcq.study import Experiment, trained_student
@@ -42,7 +42,7 @@ def space(tiny_bert):
 
 def test_random_widths_cost_nothing(chosen, space):
     (found,) = chosen(("random", 12.0))
-    assert found["widths"] == as_lists(random(space, 12, STUDENT.seed))
+    assert found["widths"] == as_lists(random_widths(space, 12, STUDENT.seed))
     assert (found["steps"], found["passes"]) == (0, 0)
 
 

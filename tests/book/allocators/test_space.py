@@ -1,5 +1,5 @@
 import pytest
-from xtcq_book.allocators import SearchSpace, random, uniform
+from xtcq_book.allocators import SearchSpace, random_widths, uniform
 
 SPACE = SearchSpace({f"layer.{i}": size for i, size in enumerate((100, 100, 400, 400, 30))})
 
@@ -30,7 +30,7 @@ def test_uniform_keeps_to_the_range():
 @pytest.mark.parametrize("budget", [4, 8, 12, 16.3, 40, 64, 100])
 def test_random_widths_fill_the_budget_from_below(budget):
     for seed in range(20):
-        widths = random(SPACE, budget, seed)
+        widths = random_widths(SPACE, budget, seed)
         assert list(widths) == list(SPACE.sizes)
         assert all(2 <= bits <= 8 for pair in widths.values() for bits in pair)
         assert SPACE.average(widths) <= budget
@@ -40,15 +40,15 @@ def test_random_widths_fill_the_budget_from_below(budget):
 
 
 def test_random_widths_follow_the_seed_and_differ():
-    assert random(SPACE, 12, 1) == random(SPACE, 12, 1)
-    drawn = [random(SPACE, 12, seed) for seed in range(30)]
+    assert random_widths(SPACE, 12, 1) == random_widths(SPACE, 12, 1)
+    drawn = [random_widths(SPACE, 12, seed) for seed in range(30)]
     assert len({tuple(widths.values()) for widths in drawn}) > 25
     for name in SPACE.sizes:  # neither sides nor layers are favoured so far that one never varies
         for side in (0, 1):
             assert len({widths[name][side] for widths in drawn}) > 3
 
 
-@pytest.mark.parametrize("allocator", [uniform, lambda space, budget: random(space, budget, 0)])
+@pytest.mark.parametrize("allocator", [uniform, lambda space, budget: random_widths(space, budget, 0)])
 @pytest.mark.parametrize("budget", [3.99, -1, float("nan")])
 def test_a_budget_below_the_least_widths_is_refused(allocator, budget):
     with pytest.raises(ValueError, match=r"is below 4, what 2 bits everywhere cost"):
