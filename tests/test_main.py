@@ -72,7 +72,7 @@ def test_run_refuses_bad_experiments(tmp_path, content, message):
     [
         ("[1]", "--parameters is [1], expected an object"),
         ("{", "--parameters is no JSON: Expecting"),
-        ('{"rates": 42}', "'rates' = 42 is of type int, expected list"),
+        ('{"rates": 42}', "rates is 42, expected list[float]: write [42]"),
         ('{"rates": []}', "one.ipynb holds an empty list"),
         ('{"seeds": []}', "has no parameter seeds: it has rates"),
     ],
@@ -126,7 +126,7 @@ def a_study(tmp_path, monkeypatch):
         monkeypatch.setenv(f"XTCQ_{name}", str(tmp_path / name.lower()))
     monkeypatch.delenv("XTCQ_COMPUTE", raising=False)
     cells = {
-        "parameters": "rates: list = []",
+        "parameters": "rates: list[float] = []",
         "grid": "from xtcq.study import Experiment\n"
         "grid = [Experiment(task='mrpc', epochs=1, learning_rate=rate) for rate in rates]",
     }
