@@ -56,7 +56,7 @@ class Page:
 
 
 # What stands in a page and is not its text.
-APART = {"style", "script", "noscript", "button"}
+APART = {"style", "script", "noscript", "button", "svg"}
 CLASSES_APART = {"headerlink", "badge-link", "collapsed", "expanded"}
 BLOCKS = {"p", "div", "li", "td", "th", "tr", "dt", "dd", "br", "pre", "h1", "h2", "h3", "h4", "figcaption", "summary"}
 
