@@ -19,7 +19,7 @@ from xtcq.checks import text_faults
 from xtcq.deploy.export import INPUTS, build_graph
 from xtcq.packing import load_packed
 from xtcq.packing.manifest import MAP_FILE
-from xtcq.preflight import MULTI_LABEL, REGRESSION, check_tokenizer, problem_type
+from xtcq.preflight import MULTI_LABEL, REGRESSION, check_labels, check_tokenizer, problem_type
 
 
 class TruncationWarning(UserWarning):
@@ -119,15 +119,11 @@ class Runtime:
         self.tokenizer = _tokenizer(Path(folder))
         config: Any = model.config
         check_tokenizer(self.tokenizer, config)
+        check_labels(model, "rename them by `python -m xtcq rename-labels`")
         kind = problem_type(config)
         self.multi_label = kind == MULTI_LABEL
         # A label may be a number: it is shown as text.
         self.names = () if kind == REGRESSION else tuple(str(config.id2label[i]) for i in range(config.num_labels))
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(
-                f"{folder} has labels of one name ({', '.join(self.names)}): rename them with `python -m xtcq "
-                "rename-labels`"
-            )
         # The map holds the digests of all files.
         self.digest = hashlib.sha256((Path(folder) / MAP_FILE).read_bytes() + weights.encode()).hexdigest()
         self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)

@@ -2,6 +2,6 @@
 
 from xtcq.packing.card import ENCODERS, ModelCard
 from xtcq.packing.manifest import PackedModelError
-from xtcq.packing.packed import load_packed, rename_labels, save_packed
+from xtcq.packing.packed import check_packing, load_packed, rename_labels, save_packed
 
-__all__ = ["ENCODERS", "ModelCard", "PackedModelError", "load_packed", "rename_labels", "save_packed"]
+__all__ = ["ENCODERS", "ModelCard", "PackedModelError", "check_packing", "load_packed", "rename_labels", "save_packed"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,15 @@ from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
-from xtcq.preflight import PACKABLE, check_labels, check_packable, check_tokenizer, problem_type
+from xtcq.preflight import (
+    PACKABLE,
+    check_integer_graph,
+    check_labels,
+    check_model,
+    check_packable,
+    check_tokenizer,
+    problem_type,
+)
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
@@ -129,6 +139,47 @@ def save_packed(
         text = render_card(card or ModelCard(), model, rest, file_bytes, has_tokenizer)
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    """Refuse now what ``save_packed`` or integer inference would refuse once a student of ``model`` is trained.
+
+    Args:
+        model: a teacher, or its student before it is trained.
+        folder: where the packed student shall be.
+        tokenizer: that shall be saved along.
+
+    Raises:
+        ValueError: the model cannot be packed or run as integers, or the tokenizer does not fit it or cannot be read
+            back as it is.
+        FileExistsError: the folder holds something else than a packed model.
+        PermissionError: it cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from xtcq.packing import check_packing
+        >>> from xtcq.quantization import architecture
+        >>> _ = Path(folder := tempfile.mkdtemp(), "notes.txt").write_text("mine")
+        >>> check_packing(architecture("minilm-l6"), folder)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        FileExistsError: /... exists and notes.txt in it belongs to no packed model: give another folder, or remove it
+    """
+    folder = Path(folder).absolute()
+    check_packable(model)
+    check_integer_graph(model.config)
+    check_model(model)
+    problem_type(model.config)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.config)
+        with tempfile.TemporaryDirectory() as saved:
+            tokenizer.save_pretrained(saved)
+            _check_saved(tokenizer, Path(saved))
+    _check_target(folder)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"{place} cannot be written: give a folder elsewhere than {folder}")
 
 
 def load_packed(folder: str | Path) -> PreTrainedModel:
