@@ -94,7 +94,7 @@ def check_float32(model: nn.Module) -> None:
 
 
 def check_model(model: nn.Module, role: str = "model") -> None:
-    """Refuse a model whose parts are not those that its configuration describes, or whose outputs have no names.
+    """Refuse a model whose parts are not those that its configuration describes.
 
     Whatever reads the configuration later, a loss, a layer map or a packed model, takes it at its word.
 
@@ -103,8 +103,8 @@ def check_model(model: nn.Module, role: str = "model") -> None:
         role: what to call it in a message.
 
     Raises:
-        ValueError: it is wrapped; it has another number of layers, positions, tokens or outputs than its configuration
-            says; or the names of its labels do not tell its outputs apart.
+        ValueError: it is wrapped, or has another number of layers, positions, tokens or outputs than its configuration
+            says.
 
     >>> from transformers import BertConfig, BertModel
     >>> from xtcq.preflight import check_model
@@ -129,7 +129,6 @@ def check_model(model: nn.Module, role: str = "model") -> None:
                 f"the {role}'s configuration says {name} {stated}, and it has {found}: change both together, as "
                 "reduce_layers does for layers and resize_token_embeddings for tokens"
             )
-    check_labels(model)
 
 
 def _sizes(model: PreTrainedModel) -> Iterator[tuple[str, int, int]]:
@@ -166,8 +165,11 @@ BertForSequenceClassification or BertForQuestionAnswering
         raise ValueError(
             f"{_named(model)} cannot be packed: use transformers' own {', '.join(known[:-1])} or {known[-1]}"
         )
+    stock: Any = kind
+    # A pooler is no part of the configuration.
+    options = {"add_pooling_layer": model.pooler is not None} if kind is BertModel else {}
     with torch.device("meta"):
-        built = dict(kind(model.config).named_modules())  # type: ignore[arg-type]  # one of PACKABLE
+        built = dict(stock(model.config, **options).named_modules())
     found = dict(model.named_modules())
     ours = tuple(f"{name}." for name, module in found.items() if type(module).__module__.startswith("xtcq."))
     for name in dict.fromkeys((*built, *found)):
@@ -312,14 +314,16 @@ def check_training(
         spec: of the task.
 
     Raises:
-        ValueError: a model is not what its configuration says, see ``check_model``, is not in float32, has no values
-            or some that are not finite, or has another head than the task; the student is frozen or has nothing to
-            learn; the tokenizer does not fit; examples are longer than what a model reads; the student's outputs are
-            not those of the task; or the teacher shares parameters with it, or orders its classes otherwise.
+        ValueError: a model is not what its configuration says, see ``check_model``, does not name its labels, is not in
+            float32, has no values or some that are not finite, or has another head than the task; the student is
+            frozen or has nothing to learn; the tokenizer does not fit; examples are longer than what a model reads; the
+            student's outputs are not those of the task; or the teacher shares parameters with it, or orders its classes
+            otherwise.
     """
     models: dict[str, Any] = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
     for role, model in models.items():
         check_model(model, role)
+        check_labels(model)
         _check_whole(model, role)
         if _other_head(model, spec.head):
             raise ValueError(

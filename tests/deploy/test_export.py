@@ -159,7 +159,7 @@ def test_a_file_is_written_from_a_folder(frozen_bert, batch, tmp_path):
     ],
     ids=["weights", "fake", "class", "activation"],
 )
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 def test_what_cannot_be_exported(build, message, frozen_bert, tmp_path):
     model, weights = build(frozen_bert)
     with pytest.raises(ValueError, match=message):

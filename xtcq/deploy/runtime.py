@@ -119,7 +119,7 @@ class Runtime:
         self.tokenizer = _tokenizer(Path(folder))
         config: Any = model.config
         check_tokenizer(self.tokenizer, config)
-        check_labels(model, "rename them by `python -m xtcq rename-labels`")
+        check_labels(model, f"rename them by `python -m xtcq rename-labels {folder}`")
         kind = problem_type(config)
         self.multi_label = kind == MULTI_LABEL
         # A label may be a number: it is shown as text.

@@ -149,9 +149,10 @@ def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrai
         FileExistsError: /... exists and notes.txt in it belongs to no packed model: give another folder, or remove it
     """
     folder = Path(folder).absolute()
-    check_packable(model)
     check_integer_graph(model.config)
     check_model(model)
+    check_labels(model)
+    check_packable(model)
     problem_type(model.config)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.config)
@@ -229,9 +230,9 @@ def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
 
 
 def _check_model(model: PreTrainedModel) -> None:
+    check_labels(model)
     check_packable(model)
     kind = type(model).__name__
-    check_labels(model)
     problem_type(model.config)
     check_unchanged(model)
     if not quantization_map(model):

@@ -18,7 +18,7 @@ from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from xtcq.preflight import check_float32, check_model, problem_type, warn_late
+from xtcq.preflight import check_float32, check_labels, check_model, problem_type, warn_late
 from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
@@ -122,10 +122,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         The same model.
 
     Raises:
-        ValueError: no encoder or several, not in float32, not as its configuration says, a regression with several
-            outputs, already quantized, a pattern that matches nothing, a module that is no plain layer of torch
-            (pruned, weight-normed, with an adapter, quantized elsewhere) or shares its weight with another, a low-rank
-            term of higher rank than its matrix, or nothing left to quantize. The model is then as it was.
+        ValueError: no encoder or several, not in float32, not as its configuration says, labels without names of their
+            own, a regression with several outputs, already quantized, a pattern that matches nothing, a module that is
+            no plain layer of torch (pruned, weight-normed, with an adapter, quantized elsewhere) or shares its weight
+            with another, a low-rank term of higher rank than its matrix, or nothing left to quantize. The model is
+            then as it was.
 
     Warns:
         UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
@@ -171,6 +172,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             "include and exclude leave no module that has fewer than 32 bits"
         )
     if not any(parameter.is_meta for parameter in model.parameters()):  # which are asked for their costs alone
+        check_labels(model)
         warn_late(model)
     use_score_attention(encoder)
     for name, layer in layers.items():
