@@ -153,7 +153,7 @@ def test_a_file_is_written_from_a_folder(frozen_bert, batch, tmp_path):
                 freeze(quantize(BertForMaskedLM(BertConfig(num_hidden_layers=1)), QuantConfig("1-1-8"))),
                 "int8",
             ),
-            "BertForMaskedLM cannot be packed: use transformers' BertModel",
+            "BertForMaskedLM cannot be packed: use transformers' own BertModel",
         ),
         (lambda bert: (bert(hidden_act="gelu_new"), "int8"), "hidden_act is 'gelu_new'"),
     ],
