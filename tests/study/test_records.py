@@ -5,7 +5,11 @@ import os
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from xtcq_book.frame import evaluations, to_frame
 
+from tests.fuzzing import altered
 from xtcq.study import RecordError, experiment, load_record, record_path
 from xtcq.study.records import as_taught, content_digest, save_record
 from xtcq.training.settings import METHOD
@@ -108,6 +112,28 @@ def test_a_record_at_odds_with_itself(folders, make_record, change, message):
     path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match=message):
         load_record(path)
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_a_signed_value_that_nobody_wrote_is_refused_or_drawn(folders, make_run, data):
+    student = make_run(80.0, 70.0, precision="1-1-8", teacher=make_run(90.0).experiment, layers=(1, 3))
+    path = save_record(replace(student, teacher_scores={"best": student.best, "last": student.last}))
+    fields = data.draw(altered(json.loads(path.read_text())))
+    try:
+        fields["content"] = content_digest(fields)
+    except ValueError:  # not finite, so that nobody can sign it
+        return
+    path.write_text(json.dumps(fields))
+    try:
+        record = load_record(path)
+    except RecordError as error:
+        assert str(path) in str(error)
+        return
+    frame = to_frame([record], [record])
+    assert len(frame) == 1 and len(evaluations(frame)) == 2
 
 
 def test_what_is_only_said_where_there_is_something_to_say(folders, make_record):

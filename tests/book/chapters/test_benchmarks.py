@@ -48,7 +48,8 @@ RESULTS = {
     },
     "training_step-cpu": {"tokens": {"16": {"KD + xtc 1-1-8": {"x KD": 1.12, **QUARTILES}}}},
     "training_step-cpu-amx": {
-        "tokens": {"12": {"KD + xtc 1-1-8": {"x KD": 1.2}, "KD + xtc 1-1-8, bf16": {"x KD": 0.7}, "KD, bf16": {"x KD": 0.5}}}
+        "tokens": {"12": {"KD + xtc 1-1-8": {"x KD": 1.2}, "KD + xtc 1-1-8, bf16": {"x KD": 0.7},
+                          "KD, bf16": {"x KD": 0.5}}}
     },
     "adaqat_step-cpu": {
         "device": "Processor 9",
