@@ -120,7 +120,8 @@ def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8
     if outside := [bits for bits in cells["bits"] if not least <= bits <= most]:
         raise ValueError(f"a width of {outside[0]} is beyond the scale of {least} to {most} bits: widen it")
     moving = int((~cells["at rest"]).sum())
-    said = f"{title or labels.task(record.experiment)}: {(cells['bits'] == least).sum()} of {len(cells)} widths are {least} bits"
+    at_least = (cells["bits"] == least).sum()
+    said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {least} bits"
     said += f"; {moving} had not come to rest (dashed) and may be where they began." if moving else "."
     maps = "".join(
         interactive.html(

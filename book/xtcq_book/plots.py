@@ -18,7 +18,6 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from xtcq.study.records import Record
 from xtcq.tasks import TaskSpec, chance_level, standard_error, task_spec
@@ -110,7 +109,8 @@ def show(drawn: Drawing | Figure, alt: str, source: provenance.Source | None = N
     source = drawn.source if source is None else source
     if source is None:
         raise ValueError(
-            f"the figure «{alt}» does not say where its numbers come from: give source=, the runs behind it or a sentence"
+            f"the figure «{alt}» does not say where its numbers come from: give source=, the runs behind it or a "
+            "sentence"
         )
     pictures = "".join(svg.panels(drawn.figure))
     plt.close(drawn.figure)
@@ -262,8 +262,8 @@ def score_over_steps(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
     """Development score against training cost, one line for runs that differ in their seed alone.
 
     The band is the range of the seeds, or where there is one the standard error of a score. Where a plan has several
-    stages, a strip at the foot of the panel shows them. Cost is counted in optimizer steps: a step costs nearly the same
-    in every plan, and the seconds of runs that shared a processor cannot be compared.
+    stages, a strip at the foot of the panel shows them. Cost is counted in optimizer steps: a step costs nearly the
+    same in every plan, and the seconds of runs that shared a processor cannot be compared.
 
     Args:
         runs: of ``xtcq_book.frame.to_frame``.
@@ -358,8 +358,8 @@ def score_over_rates(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
 def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence[str], label: str) -> Drawing:
     """Best development score of what is compared, one panel a task and a row for each of its values.
 
-    A dot is a mean over seeds, the bar through it as `spread` has it, and a grey line joins what stands in one row. Where
-    runs differ in learning rate, those of the best rate are shown, see ``xtcq_book.scores.tuned``.
+    A dot is a mean over seeds, the bar through it as `spread` has it, and a grey line joins what stands in one row.
+    Where runs differ in learning rate, those of the best rate are shown, see ``xtcq_book.scores.tuned``.
 
     Args:
         runs: of ``xtcq_book.frame.to_frame``.

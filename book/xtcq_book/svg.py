@@ -1,8 +1,8 @@
 """A matplotlib figure as SVG for a page: a picture a panel, in the colours of whatever page it stands on.
 
-A figure of several panels is too wide for a phone, and a page that is turned dark changes under a picture. So each panel
-is a picture of its own, as wide as a phone, which a page lays side by side where it has room; text and axes take the
-page's colour, and the palette can be told from a white and from a black page alike.
+A figure of several panels is too wide for a phone, and a page that is turned dark changes under a picture. So each
+panel is a picture of its own, as wide as a phone, which a page lays side by side where it has room; text and axes take
+the page's colour, and the palette can be told from a white and from a black page alike.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -41,28 +42,30 @@ def panels(figure: Figure) -> list[str]:
     boxes = [_inches(figure, axes.get_window_extent()) for axes in seen]
     tight = [_inches(figure, axes.get_tightbbox()) for axes in seen]
     # The same margins for all, so that the panels of a grid stay equal.
-    least = [max([0.0, *(getattr(box, side) - getattr(near, side) for box, near in zip(boxes, tight, strict=True))])
-             for side in ("x0", "y0")]  # fmt: skip
-    most = [max([0.0, *(getattr(near, side) - getattr(box, side) for box, near in zip(boxes, tight, strict=True))])
-            for side in ("x1", "y1")]  # fmt: skip
+    least, most = np.zeros(2), np.zeros(2)
+    for box, near in zip(boxes, tight, strict=True):
+        least, most = np.maximum(least, box.min - near.min), np.maximum(most, near.max - box.max)
     parts: list[tuple[Artist, Bbox]] = [
-        (axes, Bbox([[box.x0 - least[0], box.y0 - least[1]], [box.x1 + most[0], box.y1 + most[1]]]))
-        for axes, box in zip(seen, boxes, strict=True)
+        (axes, Bbox([box.min - least, box.max + most])) for axes, box in zip(seen, boxes, strict=True)
     ]
     beside: list[Artist] = [*figure.legends, *figure.texts]
     parts += [(artist, _inches(figure, artist.get_window_extent())) for artist in beside]
+    parts = [(artist, box.padded(0.03)) for artist, box in parts]
     pictures = []
     for artist, box in parts:
         for other, _ in parts:
             other.set_visible(other is artist)
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, bbox_inches=box.padded(0.03), metadata={"Date": None})
+        figure.savefig(file, format="svg", transparent=True, bbox_inches=box, metadata={"Date": None})
         pictures.append(file.getvalue())
+    for artist, _ in parts:
+        artist.set_visible(True)
     name = hashlib.sha256("".join(pictures).encode()).hexdigest()[:6]
     # What stands beside the panels has letters of the same size as they.
     shares = [min(1.0, box.width / parts[0][1].width) for _, box in parts]
     return [
-        _cleaned(picture, f"{name}{number}-", share) for number, (picture, share) in enumerate(zip(pictures, shares))
+        _cleaned(picture, f"f{name}{number}-", share)
+        for number, (picture, share) in enumerate(zip(pictures, shares, strict=True))
     ]
 
 

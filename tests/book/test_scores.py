@@ -72,8 +72,9 @@ def test_scores_are_averaged_over_seeds(teach, learn):
     one_bit, two_bit = table.loc[("MRPC", 1)], table.loc[("MRPC", 2)]
     # Squared deviations from the mean, 81: 9, 1 and 16.
     assert one_bit["± seeds"] == pytest.approx(math.sqrt((9 + 1 + 16) / 3))
-    assert one_bit.drop(["± seeds", "Records"]).to_dict() == {"best": 81.0, "seeds": 3, "last": 73.0, "minus teacher": -5.0}
-    assert two_bit.drop(["± seeds", "Records"]).to_dict() == {"best": 90.0, "seeds": 1, "last": 88.0, "minus teacher": 4.0}
+    rest = ["best", "seeds", "last", "minus teacher"]
+    assert one_bit[rest].to_list() == [81.0, 3, 73.0, -5.0] and two_bit[rest].to_list() == [90.0, 1, 88.0, 4.0]
+    assert [len(records) for records in (one_bit["Records"], two_bit["Records"])] == [3, 1]
     assert math.isnan(two_bit["± seeds"])
 
 
@@ -261,7 +262,11 @@ def test_the_average_of_teachers(glue):
     _, teachers = glue(("mrpc", "cola"))
     table = scores.averages(to_frame(teachers), ["encoder"], lambda e: scores.PAPER_TEACHER, minus_teacher=False)
     assert table.columns.to_list() == ["best", "last", "paper", "Records"]
-    assert table.iloc[0].to_dict() == {"best": 80.0, "last": 80.0, "paper": pytest.approx((86.3 + 59.7) / 2)}
+    assert table.iloc[0].drop("Records").to_dict() == {
+        "best": 80.0,
+        "last": 80.0,
+        "paper": pytest.approx((86.3 + 59.7) / 2),
+    }
 
 
 def _teachers_compared(students, keys, full):

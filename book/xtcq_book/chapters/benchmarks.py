@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.files import find_checkout
+from xtcq_book.plots import Drawing
+from xtcq_book.svg import INK, PALETTE, WIDTH
 
 # What the page shows, in this order, and what each is about.
 EXPECTED = {
