@@ -1,6 +1,5 @@
 import dataclasses
 
-import matplotlib.pyplot as plt
 import pytest
 from xtcq_book import plots, provenance
 from xtcq_book.frame import to_frame
@@ -10,13 +9,6 @@ from xtcq.study import load_profile
 MINI = load_profile("mini")
 # What scores are held against, in the order of a legend.
 REFERENCES = ["teacher", "chance"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
