@@ -1,0 +1,158 @@
+"""Which recipe for which budget: what every size loses, what an hour buys, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from xtcq.quantization import cost_report
+from xtcq_book.arithmetic import table
+from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
+from xtcq_book.lead import RECIPE
+
+# A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
+_ENOUGH = 3
+# What every recipe is called by.
+_TOLD = ("layers", "W-E-A", "plan")
+
+
+def by_task(runs: pd.DataFrame) -> pd.DataFrame:
+    """What every recipe loses on every task.
+
+    Args:
+        runs: of ``xtcq_book.lead.students``.
+
+    Returns:
+        Indexed by what tells the recipes apart, smallest file first: ``MiB``, and for each task the points against the
+        teacher, means over seeds, NaN where it was not run; ``seeds``, the fewest and the most of a task.
+    """
+    told = _told_apart(runs)
+    tasks = list(dict.fromkeys(runs["task"]))
+    grouped = runs.groupby([*told, "task"], sort=False)
+    lost = grouped["minus teacher"].mean().unstack("task").reindex(columns=tasks)
+    lost.insert(0, "MiB", runs.groupby(told, sort=False)["packed MiB"].mean())
+    seeds = grouped["seed"].nunique().groupby(level=told, sort=False).agg(["min", "max"])
+    lost["seeds"] = [f"{few}" if few == most else f"{few} to {most}" for few, most in seeds.loc[lost.index].to_numpy()]
+    return lost.sort_values("MiB", kind="stable")
+
+
+def _told_apart(runs: pd.DataFrame) -> list[str]:
+    """Layers, bits and plan, and what else it takes to tell the recipes apart."""
+    told = list(_TOLD)
+    for name in RECIPE:
+        if name not in told and runs.groupby(told)[name].nunique().gt(1).any():
+            told.append(name)
+    return told
+
+
+def staircase(lost: pd.DataFrame) -> pd.DataFrame:
+    """The best recipe for each size of file: a step is a recipe that loses less than every smaller one.
+
+    Args:
+        lost: of `by_task`.
+
+    Returns:
+        The rows of ``lost`` that are steps, with ``mean``: over the tasks that all recipes share that were tried on
+        three tasks, or on as many as any recipe was.
+    """
+    tasks = [name for name in lost if name not in ("MiB", "seeds")]
+    count = lost[tasks].notna().sum(axis=1)
+    tried = lost[count >= min(_ENOUGH, count.max())] if len(lost) else lost
+    shared = [task for task in tasks if tried[task].notna().all()]
+    tried = tried.assign(mean=tried[shared].mean(axis=1)).sort_values(["MiB", "mean"], ascending=[True, False])
+    # Heads of other tasks change a file by a few bytes: that is no larger file.
+    size, mean = tried["MiB"].round(1), tried["mean"]
+    steps = [row for row in range(len(tried)) if mean.iloc[row] >= mean[size <= size.iloc[row]].max()]
+    return tried.iloc[steps].drop(columns=[task for task in tasks if task not in shared])
+
+
+def advice(steps: pd.DataFrame, scale: str) -> str:
+    """The steps of a `staircase` in words, with the scale that they were measured at.
+
+    Args:
+        steps: of `staircase`.
+        scale: encoder, tasks, steps and seeds, of ``xtcq_book.lead.scale_of``.
+
+    Returns:
+        Markdown.
+    """
+    if steps.empty:
+        return "Nothing can be advised: no student of this scale has a Record."
+    shared = ", ".join(name for name in steps if name not in ("MiB", "seeds", "mean"))
+    lines = [f"Means over {shared}; students: {scale}.", ""]
+    for key, row in steps.iterrows():
+        labels = dict(zip(steps.index.names, key, strict=True))
+        further = [f"{name} {labels[name]}" for name in labels if name not in _TOLD]
+        recipe = ", ".join([f"{labels['W-E-A']}, {labels['layers']} layers, {labels['plan']}", *further])
+        lines.append(
+            f"- **from {row['MiB']:.1f} MiB**: {recipe}; {row['mean']:+.1f} points against the teacher "
+            f"({row['seeds']} seeds a task)"
+        )
+    return "\n".join([*lines, "", f"Below {steps['MiB'].min():.1f} MiB nothing was trained."])
+
+
+def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:
+    """What a file takes, trained or not.
+
+    Args:
+        architecture: as for ``xtcq.cost_report``.
+        depths: layers.
+        precisions: W-E-A.
+
+    Returns:
+        MiB of the packed file, one row a precision and one column a depth.
+    """
+    files = {
+        f"{depth} layers": {p: cost_report(architecture, p, layers=depth)["packed_mib"] for p in precisions}
+        for depth in depths
+    }
+    return pd.DataFrame(files).rename_axis("W-E-A")
+
+
+def hours(runs: pd.DataFrame) -> pd.DataFrame:
+    """What training takes, by device.
+
+    Args:
+        runs: of ``xtcq_book.lead.students``.
+
+    Returns:
+        Indexed by ``device`` and how many runs shared it (``side by side``): ``runs``, and medians of ``steps`` and of
+        the ``minutes`` of a run; ``a choice (hours)``: five such runs, three rates and two more seeds at the best.
+    """
+    grouped = runs.assign(minutes=60 * runs["hours"]).groupby(["device", "side by side"], sort=False)
+    found = grouped.agg(runs=("steps", "size"), steps=("steps", "median"), minutes=("minutes", "median"))
+    found["a choice (hours)"] = 5 * found["minutes"] / 60
+    return found.sort_values("minutes")
+
+
+def gain_from_length() -> dict[int, float]:
+    """Points that XTC's one-stage students gain from its shortest to its longest budget, by bits, from its tables."""
+    ends = {1: ("xtc-c2", "Budget-C | One-Stage | Best (above)"), 2: ("xtc-c3", "Budget-C | One-Stage | 2e-5")}
+    start = "Budget-A | One-Stage | Best (above)"
+    return {
+        bits: table(name).value(end, "Avg.") - table(name).value(start, "Avg.") for bits, (name, end) in ends.items()
+    }
+
+
+def open_questions(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """How much of each chapter's question is answered.
+
+    Args:
+        judgements: of ``xtcq_book.claims.judge.judge_all``.
+
+    Returns:
+        Indexed by ``chapter``: the number of ``claims``, and of these the ``decided``, ``undecided``, ``not run`` and
+        those that ``cannot be tested here``.
+    """
+    rows = pd.DataFrame([(j.claim.chapter, _how(j.verdict)) for j in judgements], columns=["chapter", "how"])
+    found = pd.crosstab(rows["chapter"], rows["how"]).reindex(columns=_HOW, fill_value=0)
+    found.insert(0, "claims", found.sum(axis=1))
+    return found.loc[list(dict.fromkeys(rows["chapter"]))].rename_axis(columns=None)
+
+
+_HOW = ["decided", "undecided", NOT_RUN, CANNOT]
+
+
+def _how(verdict: str) -> str:
+    return "decided" if verdict in DECIDED else verdict if verdict in (NOT_RUN, CANNOT) else "undecided"
