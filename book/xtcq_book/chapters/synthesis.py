@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from xtcq.quantization import cost_report
 from xtcq_book.arithmetic import table
+from xtcq_book.chapters.benchmarks import Result
 from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
 from xtcq_book.lead import RECIPE
 
 # A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
 _ENOUGH = 3
+# Columns of the benchmark of inference.
+_FASTER, _FIRST = "times as fast as ", "load and first prediction (s)"
 # What every recipe is called by.
 _TOLD = ("layers", "W-E-A", "plan")
 
@@ -156,3 +159,31 @@ _HOW = ["decided", "undecided", NOT_RUN, CANNOT]
 
 def _how(verdict: str) -> str:
     return "decided" if verdict in DECIDED else verdict if verdict in (NOT_RUN, CANNOT) else "undecided"
+
+
+def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
+    """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
+
+    Args:
+        found: of ``xtcq_book.chapters.benchmarks.read``.
+        way: the row of the model.
+
+    Returns:
+        Markdown: the machine, a line a size of batch, and the time to the first answer.
+    """
+    if "inference-cpu" not in found:
+        return "How fast it is was not measured yet."
+    result, lines = found["inference-cpu"], []
+    for place, rows in result.tables():
+        if way not in rows.index:
+            continue
+        row = rows.loc[way]
+        ratios = [f"{row[name]:.2f} {name}" for name in rows if name.startswith(_FASTER) and not name.endswith(way)]
+        if ratios:
+            lines.append(f"- {place}: {', '.join(ratios)}")
+        if _FIRST in row:
+            others = [name for name in rows.index if not name.startswith("xtcq")]
+            first = ", ".join(f"{rows.loc[name, _FIRST]:.2f} s in {name}" for name in others)
+            lines.append(f"- from disk to the first answer: {row[_FIRST]:.2f} s, and {first}")
+    machine = f"{result.data.get('device', 'a processor')}, {result.data.get('threads', '?')} threads"
+    return "\n".join([f"A packed model of BERT-base's shape ({machine}, medians; below 1 is slower):", "", *lines])
