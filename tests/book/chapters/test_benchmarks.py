@@ -1,7 +1,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import pytest
 from xtcq_book.chapters import benchmarks
 
@@ -88,7 +87,6 @@ def test_ratios_stand_beside_their_targets(folder):
     assert "(torchao): 1.10, and at least 1.2 is wanted" in text
     (axes,) = benchmarks.against_targets(table).axes
     assert [label.get_text() for label in axes.get_yticklabels()][0].startswith("inference-cpu: xtcq 1-1-8, batches")
-    plt.close("all")
 
 
 def test_tables_and_machine_of_any_result(folder):
