@@ -24,6 +24,8 @@ from xtcq_book.labels import ENCODERS, as_text
 from xtcq_book.plots import joined
 from xtcq_book.scores import PAPER_TEACHER, tuned
 
+# Where its files lie.
+FOLDER = "book/_static/lead"
 # What makes two runs the same recipe on two tasks; the learning rate is tuned for each task, and seeds are a sample.
 RECIPE = ["layers", "W-E-A", "T-K-P", "recipe", "plan", "LoRA rank", "augmentation", "teacher", "begun with", "widths"]
 RECIPE += ["exploration", "learns from", "steps"]
@@ -247,7 +249,7 @@ def page(runs: pd.DataFrame) -> str:
 
 
 def files(runs: pd.DataFrame) -> dict[str, str]:
-    """Every file of the picture, by its name in `book/_static/lead`: the landing page's, and two still ones.
+    """Every file of the picture, by its name in `FOLDER`: the landing page's, and two still ones.
 
     Args:
         runs: of `students`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from html import escape
 
 import pandas as pd
 
@@ -78,21 +79,26 @@ def advice(steps: pd.DataFrame, scale: str) -> str:
         scale: encoder, tasks, steps and seeds, of ``xtcq_book.lead.scale_of``.
 
     Returns:
-        Markdown.
+        HTML.
     """
     if steps.empty:
-        return "Nothing can be advised: no student of this scale has a Record."
+        return "<p>Nothing can be advised: no student of this scale has a Record.</p>"
     shared = ", ".join(name for name in steps if name not in ("MiB", "seeds", "mean"))
-    lines = [f"Means over {shared}; students: {scale}.", ""]
+    lines = []
     for key, row in steps.iterrows():
         labels = dict(zip(steps.index.names, key, strict=True))
         further = [f"{name} {labels[name]}" for name in labels if name not in _TOLD]
         recipe = ", ".join([f"{labels['W-E-A']}, {labels['layers']} layers, {labels['plan']}", *further])
         lines.append(
-            f"- **from {row['MiB']:.1f} MiB**: {recipe}; {row['mean']:+.1f} points against the teacher "
-            f"({row['seeds']} seeds a task)"
+            f"<strong>from {row['MiB']:.1f} MiB</strong>: {escape(recipe)}; {row['mean']:+.1f} points against the "
+            f"teacher ({row['seeds']} seeds a task)"
         )
-    return "\n".join([*lines, "", f"Below {steps['MiB'].min():.1f} MiB nothing was trained."])
+    smallest = f"Below {steps['MiB'].min():.1f} MiB nothing was trained."
+    return _list(f"Means over {shared}; students: {scale}.", lines) + f"<p>{smallest}</p>"
+
+
+def _list(head: str, lines: Iterable[str]) -> str:
+    return f"<p>{escape(head)}</p><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 
 def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:
@@ -169,10 +175,10 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
         way: the row of the model.
 
     Returns:
-        Markdown: the machine, a line a size of batch, and the time to the first answer.
+        HTML: the machine, a line a size of batch, and the time to the first answer.
     """
     if "inference-cpu" not in found:
-        return "How fast it is was not measured yet."
+        return "<p>How fast it is was not measured yet.</p>"
     result, lines = found["inference-cpu"], []
     for place, rows in result.tables():
         if way not in rows.index:
@@ -180,10 +186,10 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
         row = rows.loc[way]
         ratios = [f"{row[name]:.2f} {name}" for name in rows if name.startswith(_FASTER) and not name.endswith(way)]
         if ratios:
-            lines.append(f"- {place}: {', '.join(ratios)}")
+            lines.append(f"{place}: {', '.join(ratios)}")
         if _FIRST in row:
             others = [name for name in rows.index if not name.startswith("xtcq")]
             first = ", ".join(f"{rows.loc[name, _FIRST]:.2f} s in {name}" for name in others)
-            lines.append(f"- from disk to the first answer: {row[_FIRST]:.2f} s, and {first}")
+            lines.append(f"from disk to the first answer: {row[_FIRST]:.2f} s, and {first}")
     machine = f"{result.data.get('device', 'a processor')}, {result.data.get('threads', '?')} threads"
-    return "\n".join([f"A packed model of BERT-base's shape ({machine}, medians; below 1 is slower):", "", *lines])
+    return _list(f"A packed model of BERT-base's shape ({machine}, medians; below 1 is slower):", lines)
