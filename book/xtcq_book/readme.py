@@ -24,7 +24,7 @@ def lines() -> list[str]:
     )
     runs = lead.students()
     steps = synthesis.staircase(synthesis.by_task(runs))
-    tasks = ", ".join(name for name in steps if name not in ("MiB", "seeds", "mean"))
+    tasks = ", ".join(synthesis.tasks_of(steps))
     found = []
     for place in dict.fromkeys((0, len(steps) - 1)) if len(steps) else ():
         labels, row = dict(zip(steps.index.names, steps.index[place], strict=True)), steps.iloc[place]

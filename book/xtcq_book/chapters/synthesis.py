@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def by_task(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by what tells the recipes apart, smallest file first: ``MiB``, and for each task the points against the
-        teacher, means over seeds, NaN where it was not run; ``seeds``, the fewest and the most of a task.
+        teacher, means over seeds, NaN where it was not run; ``seeds``, the fewest and the most of a task; ``Records``.
     """
     told = _told_apart(runs)
     tasks = list(dict.fromkeys(runs["task"]))
@@ -38,7 +39,14 @@ def by_task(runs: pd.DataFrame) -> pd.DataFrame:
     lost.insert(0, "MiB", runs.groupby(told, sort=False)["packed MiB"].mean())
     seeds = grouped["seed"].nunique().groupby(level=told, sort=False).agg(["min", "max"])
     lost["seeds"] = [f"{few}" if few == most else f"{few} to {most}" for few, most in seeds.loc[lost.index].to_numpy()]
+    lost["Records"] = [list(runs["record"][rows]) for rows in _rows(runs, told, lost.index)]
     return lost.sort_values("MiB", kind="stable")
+
+
+def _rows(runs: pd.DataFrame, told: list[str], keys: Iterable[Any]) -> Iterator[pd.Series]:
+    """Which runs each key of a table names."""
+    for key in keys:
+        yield (runs[told] == list(key)).all(axis=1)
 
 
 def _told_apart(runs: pd.DataFrame) -> list[str]:
@@ -48,6 +56,11 @@ def _told_apart(runs: pd.DataFrame) -> list[str]:
         if name not in told and runs.groupby(told)[name].nunique().gt(1).any():
             told.append(name)
     return told
+
+
+def tasks_of(lost: pd.DataFrame) -> list[str]:
+    """The columns of `by_task`, or of a `staircase`, that are tasks."""
+    return [name for name in lost if name not in ("MiB", "seeds", "Records", "mean")]
 
 
 def staircase(lost: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +73,7 @@ def staircase(lost: pd.DataFrame) -> pd.DataFrame:
         The rows of ``lost`` that are steps, with ``mean``: over the tasks that all recipes share that were tried on
         three tasks, or on as many as any recipe was.
     """
-    tasks = [name for name in lost if name not in ("MiB", "seeds")]
+    tasks = tasks_of(lost)
     count = lost[tasks].notna().sum(axis=1)
     tried = lost[count >= min(_ENOUGH, count.max())] if len(lost) else lost
     shared = [task for task in tasks if tried[task].notna().all()]
@@ -83,7 +96,7 @@ def advice(steps: pd.DataFrame, scale: str) -> str:
     """
     if steps.empty:
         return "<p>Nothing can be advised: no student of this scale has a Record.</p>"
-    shared = ", ".join(name for name in steps if name not in ("MiB", "seeds", "mean"))
+    shared = ", ".join(tasks_of(steps))
     lines = []
     for key, row in steps.iterrows():
         labels = dict(zip(steps.index.names, key, strict=True))
