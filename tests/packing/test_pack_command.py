@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from xtcq import Experiment, load_packed, save_packed
 from xtcq.__main__ import app
-from xtcq.encoder import _PUBLISHED
 from xtcq.packing import ENCODERS
+from xtcq.pretrained import PUBLISHED
 from xtcq.study import runs, students
 
 
@@ -54,7 +54,7 @@ def test_errors_are_one_line(pack, tmp_path, experiments, options, message):
 
 def test_the_card_names_the_repositories_that_are_loaded():
     assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
-        name: published.repository for name, published in _PUBLISHED.items()
+        name: published.repository for name, published in PUBLISHED.items()
     }
 
 

@@ -13,7 +13,7 @@ from xtcq.quantization import model_size, quant_config, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
 MIB = 2**20
-# The encoders of ``xtcq.encoder``, as their own model cards name them.
+# The encoders of ``xtcq.pretrained``, as their own model cards name them.
 ENCODERS = {
     "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
     "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
