@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
