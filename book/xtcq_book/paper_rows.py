@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from xtcq.distillation import SELECTIONS
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq.study.profiles import Profile

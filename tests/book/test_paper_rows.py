@@ -1,5 +1,6 @@
 import pytest
-from xtcq_book import paper_rows, paper_tables, published, scores
+from xtcq_book import paper_rows, paper_tables, published
+from xtcq_book.paper_scores import paper_score
 
 from xtcq.study import load_profile
 
@@ -164,7 +165,7 @@ def test_seeds_at_the_printed_rate_and_plan(mini):
     fields = {"stages": "three-stage", "learning_rate": 2e-5}
     student = mini.small("rte", 3, "2-2-8", **fields)
     assert paper_rows.seeds(student) == ("xtc-c17", "SkipBERT6 | Budget-B | Three | Ave. above")
-    assert scores.paper_score(*paper_rows.seeds(student, "std above"), "rte") == 0.3
+    assert paper_score(*paper_rows.seeds(student, "std above"), "rte") == 0.3
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", **fields))[0] == "xtc-c16"
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", **fields | {"learning_rate": 5e-4})) is None
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", learning_rate=2e-5)) is None
@@ -203,7 +204,7 @@ def test_every_row_is_one_of_its_table(paper):
 
 def test_widths_that_were_learned(paper):
     assert paper_rows.learned(paper.learned("rte")) == ("adaqat-t4", "RTE")
-    assert scores.paper_score(*paper_rows.learned(paper.learned("mnli")), "mnli", "accuracy_mm") == 84.38
+    assert paper_score(*paper_rows.learned(paper.learned("mnli")), "mnli", "accuracy_mm") == 84.38
 
 
 def test_every_printed_row_finds_back_from_its_experiment(paper):

@@ -13,7 +13,7 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
-from xtcq.encoder import encoder_depth, encoder_width, model_names
+from xtcq.pretrained import encoder_depth, encoder_width, model_names
 from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets, consistency
 from xtcq.tasks import TaskSpec, task_spec
