@@ -367,7 +367,7 @@ def main(
                     turns = rounds if rows == 1 else max(2, rounds // 5)
                     timed = {n: v for n, v in variants.items() if rows * tokens <= FEW or "matmulnbits" not in n}
                     table = table_of(measure(timed, rows, tokens, turns, cpu_time and count == 1), timed)
-                    place = f"{kind}, {one}, {count} threads"
+                    place = f"{kind}{f' of {layers} layers' if layers else ''}, {one}, {count} threads"
                     typer.echo(f"\n{place}\n{table.iloc[:, [0, 1, 4]].round(2).to_string()}")
                     result["batches"][place] = table.to_dict("index")
                     least = least_seconds(kind, layers, rows, tokens, peak)
