@@ -1,4 +1,4 @@
-"""What the page of a notebook depends on: its code, the modules that this imports, and whatever those import in turn.
+"""What the page of a notebook depends on: its code, the modules behind it, and the data that those read.
 
 Nothing here runs a notebook or needs Jupyter: a workflow asks it of every notebook whenever it starts.
 """
@@ -16,6 +16,13 @@ from typing import Any
 
 # Packages that notebooks import from the checkout, and where they stand in it.
 PACKAGES = {"xtcq": Path("xtcq"), "xtcq_book": Path("book/xtcq_book")}
+# What modules read, by module: patterns below the checkout. Records are no part of it: they come by their digests.
+DATA = {
+    "book/xtcq_book/allocators/choices.py": ("book/xtcq_book/allocators/choices.json",),
+    "book/xtcq_book/claims/ledger.py": ("book/claims.yaml",),
+    "book/xtcq_book/published.py": ("book/published/*.csv",),
+    "book/xtcq_book/chapters/benchmarks.py": ("benchmarks/results/*.json",),
+}
 _COMPUTED = ("import_module", "__import__")
 
 
@@ -58,6 +65,35 @@ def modules(notebook: Path, root: Path = Path()) -> list[Path]:
     except (_UnknownImport, SyntaxError):
         return sorted(files.values())
     return sorted(files[name] for name in walk.found)
+
+
+def digest(notebook: Path, root: Path = Path()) -> str:
+    """SHA-256 over all that a page depends on: its code, that of its modules, and the data that these read.
+
+    Comments, docstrings and layout do not count: they change nothing on a page.
+
+    Args:
+        notebook: a template.
+        root: the checkout.
+    """
+    found = hashlib.sha256(code_digest(notebook).encode())
+    for path in modules(notebook, root):
+        name = path.relative_to(root).as_posix()
+        found.update(f"{name}\n{_meaning(path)}\n".encode())
+        for data in sorted(file for pattern in DATA.get(name, ()) for file in root.glob(pattern)):
+            found.update(data.name.encode() + data.read_bytes())
+    return found.hexdigest()
+
+
+@cache
+def _meaning(path: Path) -> str:
+    """The code of a module as Python reads it, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            said = node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+            node.body = node.body[1:] if said else node.body
+    return ast.dump(tree)
 
 
 def _code(notebook: Path) -> list[dict[str, Any]]:
