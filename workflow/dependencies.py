@@ -24,6 +24,8 @@ DATA = {
     "book/xtcq_book/chapters/benchmarks.py": ("benchmarks/results/*.json",),
 }
 _COMPUTED = ("import_module", "__import__")
+# Loads the modules that a package names where it calls ``on_demand``, until one has the name that is asked for.
+_LAZY, _ON_DEMAND = "xtcq.lazy", "on_demand"
 
 
 class _UnknownImport(Exception):
@@ -46,8 +48,8 @@ def code_digest(notebook: Path) -> str:
 def modules(notebook: Path, root: Path = Path()) -> list[Path]:
     """Find the modules whose change may change what a notebook shows, without running anything.
 
-    Imports inside functions count: a figure that is drawn late is drawn all the same. Only what a package loads in a
-    ``__getattr__`` of its own counts for those alone who take a name that the package does not have by itself.
+    Imports inside functions count: a figure that is drawn late is drawn all the same. Only what a package loads on
+    demand counts for those alone who take a name that the package does not have by itself.
 
     Args:
         notebook: a template.
@@ -126,7 +128,7 @@ class _Walk:
                 for alias in node.names:
                     self._add(f"{base}.{alias.name}")
                     self._take(base, alias.name)
-            else:
+            elif module != _LAZY:
                 raise _UnknownImport(ast.unparse(node))
 
     def _absolute(self, module: str, node: ast.ImportFrom) -> str:
@@ -149,9 +151,13 @@ class _Walk:
         if module not in self.files or f"{module}.{name}" in self.files:
             return
         tree = _parsed(self.files[module])
-        if name not in _bound(tree):
-            for node in filter(_is_late, tree.body):
-                self.follow(module, ast.Module(node.body, []))
+        if name in _bound(tree):
+            return
+        for late in _on_demand(tree):
+            self._add(f"{module}.{late}")
+            self._take(f"{module}.{late}", name)
+            if name != "*" and name in _offered(_parsed(self.files[f"{module}.{late}"])):
+                return
 
 
 def _parsed_cell(source: str) -> ast.Module:
@@ -179,15 +185,26 @@ def _is_computed(node: ast.AST) -> bool:
     return getattr(name, "id", getattr(name, "attr", None)) in _COMPUTED
 
 
-def _is_late(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+@cache
+def _on_demand(tree: ast.Module) -> tuple[str, ...]:
+    """Modules of a package that are loaded when a name is asked for, in their order."""
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return next((ast.literal_eval(call.args[1]) for call in called if call.func.id == _ON_DEMAND), ())
+
+
+@cache
+def _offered(tree: ast.Module) -> set[str]:
+    """Names that a module has, late ones included: type checkers are told of those."""
+    checked = [node for node in tree.body if isinstance(node, ast.If)]
+    late = (alias.asname or alias.name for node in checked for one in ast.walk(node) if isinstance(one, ast.ImportFrom)
+            for alias in one.names)  # fmt: skip
+    return _bound(tree) | set(late)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """What may run when a module is imported or used; not what type checkers alone read, nor a late ``__getattr__``."""
+    """What may run when a module is imported or used; not what type checkers alone read."""
     for child in ast.iter_child_nodes(tree):
-        checked = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
-        if not checked and not (isinstance(tree, ast.Module) and _is_late(child)):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
             yield child
             yield from _statements(child)
 
