@@ -22,7 +22,7 @@ def using(of_pages, path):
 
 
 def test_what_one_chapter_draws_is_no_reason_to_execute_another(of_pages):
-    assert using(of_pages, "book/xtcq_book/chapters/benchmarks.py") == {"benchmarks"}
+    assert using(of_pages, "book/xtcq_book/chapters/benchmarks.py") == {"benchmarks", "synthesis"}
     assert using(of_pages, "book/xtcq_book/chapters/geometry.py") == {"weight-geometry"}
 
 
