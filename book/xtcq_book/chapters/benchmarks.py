@@ -255,8 +255,8 @@ def few_bits(result: Result) -> Markdown:
         crossing = peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]
         lines.append(
             f"{threads}: this processor multiplies {peak['int8 (GMAC/s)']:.0f} billion pairs of bytes a second and "
-            f"reads {peak['memory (GB/s)']:.1f} GB a second. Beyond {crossing:.0f} tokens a batch, multiplying takes longer "
-            "than reading a byte a weight, and fewer bits in memory cannot help."
+            f"reads {peak['memory (GB/s)']:.1f} GB a second. Beyond {crossing:.0f} tokens a batch, multiplying takes "
+            "longer than reading a byte a weight, and fewer bits in memory cannot help."
         )
     return Markdown("\n".join(f"- {line}" for line in lines))
 
