@@ -241,6 +241,9 @@ def few_bits(result: Result) -> Markdown:
             + f", and {(ours / strongest).min():.2f} to {(ours / strongest).max():.2f} times as fast as the same int8 "
             "in xtcq's graph, which has one scale for a whole batch."
         )
+    for name, table in by_shape(result, "ms (median)").items():
+        fastest = "; ".join(f"{table[shape].idxmin()} at {shape}" for shape in table)
+        lines.append(f"{name}: the fastest of all is {fastest}.")
     for name, table in milliseconds(result).items():
         two, one = table.loc["xtcq 2-2-8, matmulnbits"], table.loc["xtcq 2-2-8"]
         timed = [shape for shape in two.index[:-1] if pd.notna(two[shape])]

@@ -137,6 +137,7 @@ def test_runtimes_side_by_side():
     assert "0.64 to 1.60 times as fast as the same int8 in xtcq's graph" in said
     assert "faster than bytes at 1x8 of 1x8." in said and "20.0 times smaller" in said
     assert "Beyond 50 tokens" in said
+    assert "the fastest of all is onnxruntime dynamic int8, xtcq's graph at 1x8; xtcq 1-1-8 at 1x128." in said
     drawing = benchmarks.runtimes(result)
     assert [axes.get_title() for axes in drawing.figure.axes] == ["small, 1 threads, 1x8", "small, 1 threads, 1x128"]
     assert len(drawing.data) == 6
