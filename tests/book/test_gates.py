@@ -30,7 +30,7 @@ def checkout(tmp_path, monkeypatch, make_record):
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
     record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
     save_record(record)
-    parameters, grid = code("tasks: list = []", ["parameters"]), code(GRID, ["grid"])
+    parameters, grid = code("tasks: list[str] = []", ["parameters"]), code(GRID, ["grid"])
     injected = code("tasks = ['mrpc']", ["injected-parameters"])
     result = code("glue('best', 81.2)", outputs=[glued("best")])
     template = {"cells": [parameters, grid, code("glue('best', 81.2)")], "metadata": {}}
@@ -121,12 +121,12 @@ def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
     parameters = {"tasks": ["mrpc"], "train": False}
     change(
         checkout / "notebooks" / "chapter.ipynb",
-        lambda n: n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+        lambda n: n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
     )
     change(
         checkout / "book" / "executed" / "chapter.ipynb",
         lambda n: (
-            n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+            n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
             n["metadata"]["papermill"].update(parameters=parameters),
         ),
     )
@@ -175,3 +175,16 @@ def test_a_claim_without_a_source(papers, old, new, message):
 def test_a_missing_ledger(papers):
     (papers / "claims.yaml").unlink()
     assert "restore it from version control" in only(check_book(papers.parent))
+
+
+def test_the_address_stands_in_one_place(checkout):
+    project = '[project.urls]\nRepository = "https://github.com/us/xtcq"\n'
+    (checkout / "pyproject.toml").write_text(project)
+    (checkout / "README.md").write_text("See https://github.com/us/xtcq/issues and https://github.com/zhutmost/lsq-net.")
+    assert check_book(checkout) == []
+    badge = "https://colab.research.google.com/github/them/xtcq/blob/v1.0.0/notebooks/chapter.ipynb"
+    (checkout / "CONTRIBUTING.md").write_text(f"[Open]({badge})")
+    assert only(check_book(checkout)) == (
+        "CONTRIBUTING.md: it says github.com/them/xtcq, and pyproject.toml says https://github.com/us/xtcq. "
+        "Write the same in both."
+    )
