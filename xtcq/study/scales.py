@@ -55,7 +55,7 @@ _SCALES = {
     "demo": Profile(
         name="demo",
         model="minilm-l2",
-        tasks=("demo-acceptability", "demo-similarity"),
+        tasks=("demo-acceptability",),
         grid_tasks=("demo-acceptability",),
         question_tasks=("demo-questions",),
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
@@ -67,7 +67,7 @@ _SCALES = {
         small_learning_rates=(5e-4,),
         reduced_learning_rate=5e-4,
         teacher_epochs=2.0,
-        teacher_steps=100,
+        teacher_steps=150,
         teacher_learning_rate=5e-4,
         width_tasks=("demo-acceptability",),
         width_budget="short",
