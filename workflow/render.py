@@ -15,6 +15,7 @@ import nbformat
 import typer
 import yaml
 from browser_engine import build_in
+from prose import for_the_book
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 DEMO_NOTICE = (
@@ -60,6 +61,9 @@ def stage(root: Path, edition: Edition) -> Path:
     for page in (source / "book" / "executed").glob("*.ipynb"):
         if (template := root / "notebooks" / page.name).exists():
             renew_prose(template, page)
+        notebook = nbformat.read(page, as_version=4)
+        for_the_book(notebook, config.get("repository", {}).get("url", ""))
+        nbformat.write(notebook, page)
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
     if missing:
