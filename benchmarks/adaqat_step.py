@@ -40,7 +40,7 @@ class Turns(AdaQAT):
 
     def __init__(self, model: PreTrainedModel, role: str) -> None:
         super().__init__(model, AdaQATSettings(eta=1e-12), steps=1)
-        for width in self.search.weights:
+        for width in self.widths.weights:
             width.frozen = role == ACTIVATIONS
         self._turns = cycle(range(len(self.names)))
 

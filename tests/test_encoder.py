@@ -63,12 +63,6 @@ def test_minilm_is_the_published_model(published):
     assert len(tokenizer) == model.config.vocab_size == 30_522
 
 
-def test_the_pooler_comes_from_the_checkpoint(published):
-    stored = load_file(published / "model.safetensors")["pooler.dense.weight"]
-    model, _ = load_encoder("minilm-l6", 2)
-    assert torch.equal(model.bert.pooler.dense.weight, stored)
-
-
 def test_the_seed_gives_the_classifier(tiny):
     assert torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=1))
     assert not torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=2))
@@ -135,12 +129,6 @@ def test_names():
         ValueError, match="num_labels is 0, expected an integer of at least 1; give the number of classes"
     ):
         load_encoder("minilm-l6", 0)
-
-
-def test_a_models_folder_serves_without_the_package(published, offline, monkeypatch, tmp_path):
-    shutil.copytree(published, tmp_path / "minilm-l6")
-    monkeypatch.setenv("XTCQ_MODELS", str(tmp_path))
-    assert load_encoder("minilm-l6", 2)[0].config.hidden_size == 384
 
 
 def test_a_models_folder_comes_before_package_and_hub(tiny, offline, monkeypatch, tmp_path):
@@ -257,8 +245,6 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
     ("stated", "labels", "expected"),
     [
         ("multi_label_classification", 3, "multi_label_classification"),
-        ("multi_label_classification", 1, "multi_label_classification"),
-        (None, 3, "single_label_classification"),
         (None, 1, "regression"),
     ],
 )
@@ -270,13 +256,6 @@ def test_a_classifier_keeps_what_its_outputs_mean(tiny, published, tmp_path, sta
     shutil.copy(published / "tokenizer.json", folder)
     config = load_classifier(folder)[0].config
     assert (config.problem_type, config.num_labels) == (expected, labels)
-
-
-def test_a_regression_with_several_outputs_is_refused(tiny, published, tmp_path):
-    config = BertConfig.from_pretrained(tiny, num_labels=3, problem_type="regression")
-    BertForSequenceClassification(config).save_pretrained(tmp_path / "mine")
-    with pytest.raises(ValueError, match="'regression' with 3 outputs, expected one"):
-        load_classifier(tmp_path / "mine")
 
 
 @pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "deberta-v2", "albert", "modernbert"])

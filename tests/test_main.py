@@ -22,16 +22,8 @@ def test_cost_of_the_papers_main_rows():
     assert set(one_bit) >= {"nominal_mib", "packed_mib", "embedding_mb", "bitops", "parameters"}
     assert one_bit["nominal_mib"] == pytest.approx(13.04, abs=0.005)
     assert cost("--precision", "2-4-4", "--recipe", "adaqat")["bitops"] == pytest.approx(0.684e9, rel=1e-3)
-
-
-@pytest.mark.parametrize(("layers", "printed"), [(6, 8.0), (5, 7.1), (4, 6.3)])
-def test_cost_of_reduced_students(layers, printed):
-    assert round(cost("--precision", "1-1-8", "--layers", layers)["nominal_mib"], 1) == printed
-
-
-def test_cost_of_embeddings_in_mb():
-    report = cost("--precision", "8-8", "--embeddings", "4-32-4", "--recipe", "adaqat")
-    assert report["embedding_mb"] == pytest.approx(11.92, abs=0.02)
+    assert cost("--precision", "1-1-8", "--layers", 6)["nominal_mib"] == pytest.approx(7.97, abs=0.005)
+    assert cost("--precision", "8-8", "--embeddings", "4-32-4")["embedding_mb"] == pytest.approx(11.92, abs=0.005)
 
 
 def test_cost_as_a_table_names_its_units():
@@ -80,7 +72,7 @@ def test_run_refuses_bad_experiments(tmp_path, content, message):
     [
         ("[1]", "--parameters is [1], expected an object"),
         ("{", "--parameters is no JSON: Expecting"),
-        ('{"rates": 42}', "'rates' = 42 is of type int, expected list"),
+        ('{"rates": 42}', "rates is 42, expected list[float]: write [42]"),
         ('{"rates": []}', "one.ipynb holds an empty list"),
         ('{"seeds": []}', "has no parameter seeds: it has rates"),
     ],
@@ -134,7 +126,7 @@ def a_study(tmp_path, monkeypatch):
         monkeypatch.setenv(f"XTCQ_{name}", str(tmp_path / name.lower()))
     monkeypatch.delenv("XTCQ_COMPUTE", raising=False)
     cells = {
-        "parameters": "rates: list = []",
+        "parameters": "rates: list[float] = []",
         "grid": "from xtcq.study import Experiment\n"
         "grid = [Experiment(task='mrpc', epochs=1, learning_rate=rate) for rate in rates]",
     }
@@ -164,10 +156,6 @@ def test_study_lists_what_is_left_in_its_order(a_study):
 def test_study_errors_are_one_line(a_study, arguments, message):
     result = invoke("study", "--source", a_study, *arguments)
     assert result.exit_code in (1, 2) and message in result.stderr and "Traceback" not in result.output
-
-
-def test_a_deadline_is_a_number(a_study):
-    assert invoke("study", "--source", a_study, "--deadline", "noon").exit_code == 2
 
 
 def test_records_travel_as_one_file(a_study, make_record_file, tmp_path, monkeypatch):

@@ -16,7 +16,8 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
         address: the repository's, as its links have it.
         branch: the one that they lead to.
     """
-    page = re.compile(rf"\]\({re.escape(address)}/blob/{re.escape(branch)}/(notebooks|book)/([\w-]+)\.(ipynb|md)(#[\w-]+)?\)")
+    folder = rf"{re.escape(address)}/blob/{re.escape(branch)}/(notebooks|book)"
+    page = re.compile(rf"\]\({folder}/([\w-]+)\.(ipynb|md)(#[\w-]+)?\)")
     for cell in notebook.cells:
         if cell.cell_type == "code":
             tags = set(cell.metadata.get("tags", ()))

@@ -15,6 +15,7 @@ import nbformat
 import typer
 import yaml
 from browser_engine import build_in
+from pages import finish
 from prose import for_the_book
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -122,6 +123,7 @@ def build(root: Path, source: Path) -> Path:
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     strict = ["-W", "--keep-going", "-n"]
     subprocess.run([jupyter_book, "build", source, "--path-output", scratch, *strict], check=True)
+    finish(scratch / "_build" / "html")
     shutil.rmtree(html, ignore_errors=True)
     (scratch / "_build" / "html").rename(html)
     return html / "index.html"

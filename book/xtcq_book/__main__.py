@@ -63,6 +63,21 @@ def renew(
 
 
 @app.command()
+def lead(
+    folder: Annotated[Path, typer.Argument(help="where its files go")] = Path("book/_static/lead"),
+) -> None:
+    """Draw the first picture of the book and of the README from today's Records."""
+    from xtcq.files import write_atomically
+    from xtcq_book.lead import files, students
+
+    runs = students()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files(runs).items():
+        write_atomically(folder / name, content)
+    typer.echo(f"{len(runs)} students are drawn in {folder}")
+
+
+@app.command()
 def table(
     name: Annotated[str, typer.Argument(help="such as xtc-c2 or adaqat-t5; all of them in brief if left out")] = "",
     rows: Annotated[str, typer.Option(help="only rows that match, with * and ?, anywhere in the printed key")] = "*",

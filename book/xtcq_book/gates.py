@@ -16,6 +16,7 @@ from xtcq.study.grid import notebook_grid
 from xtcq.study.records import OLD_FOLDER, load_record, old_records
 from xtcq_book import published, story
 from xtcq_book.claims.ledger import load_claims
+from xtcq_book.lead import files, students
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -62,7 +63,15 @@ def check_book(root: Path) -> list[Problem]:
     if (book / "published").is_dir():
         with _published_of(root):
             problems += _check_papers(book / "claims.yaml")
+    if (lead := book / "_static" / "lead").is_dir():
+        problems += _check_lead(lead)
     return problems
+
+
+def _check_lead(folder: Path) -> Iterator[Problem]:
+    for name, content in files(students()).items():
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != content:
+            yield Problem(f"book/_static/lead/{name}", "it is not drawn from today's Records: python -m xtcq_book lead")
 
 
 def _unreadable(readers: Iterable[tuple[str, Callable[[], object]]]) -> list[Problem]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,67 +17,11 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
-from xtcq_book import published
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
+from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score, printed
 
-# Columns of the papers' tables, by our task and metric.
-PAPER_COLUMNS = {
-    "cola": {"matthews": "CoLA Mcc"},
-    "mnli": {"accuracy": "MNLI-m Acc", "accuracy_mm": "MNLI-mm Acc"},
-    "mrpc": {"accuracy": "MRPC Acc", "f1": "MRPC F1"},
-    "qnli": {"accuracy": "QNLI Acc"},
-    "qqp": {"accuracy": "QQP Acc", "f1": "QQP F1"},
-    "rte": {"accuracy": "RTE Acc"},
-    "sst2": {"accuracy": "SST-2 Acc"},
-    "stsb": {"pearson": "STS-B Pear", "spearman": "STS-B Spea"},
-    "squad1": {"f1": "SQuAD v1.1 F1", "exact_match": "SQuAD v1.1 EM"},
-    "squad2": {"f1": "SQuAD v2.0 F1", "exact_match": "SQuAD v2.0 EM"},
-}
-PAPER_TEACHER = ("xtc-c5", "BERT-base | n/a")
-# The nine numbers of XTC's "Avg." (Tables C.2 to C.17). The paper does not state the rule; it was recovered from the
-# rows of those tables. F1 and Spearman do not enter.
-GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
-    "cola": ("matthews",),
-    "mnli": ("accuracy", "accuracy_mm"),
-    "mrpc": ("accuracy",),
-    "qnli": ("accuracy",),
-    "qqp": ("accuracy",),
-    "rte": ("accuracy",),
-    "sst2": ("accuracy",),
-    "stsb": ("pearson",),
-}
 Place = Callable[[Experiment], Row]
-
-
-def paper_score(table: str, row: str, task: str, metric: str | None = None) -> float:
-    """One printed score of a paper.
-
-    Args:
-        table: name of a published table, for example ``"xtc-c2"``.
-        row: the printed row key.
-        task: our name of the task.
-        metric: our name of the metric; None for the task's primary one.
-
-    Returns:
-        The value, or NaN if the paper has no such row, task or metric.
-
-    Example:
-        >>> from xtcq_book.scores import paper_score
-        >>> paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "cola")
-        57.3
-    """
-    primary = task_spec(task).primary_metric
-    column = PAPER_COLUMNS.get(task, {}).get(metric or primary, "")
-    # AdaQAT-BERT's Table 3 leaves out the name of some tasks' first metric.
-    columns = [column, column.split()[0]] if column and metric in (None, primary) else [column]
-    return next((_printed(table)[row, name] for name in columns if (row, name) in _printed(table)), math.nan)
-
-
-@cache
-def _printed(table: str) -> dict[tuple[str, str], float]:
-    frame = published.load(table)
-    return dict(zip(zip(frame["row"], frame["metric"], strict=True), frame["value"].astype(float), strict=True))
 
 
 def table(
@@ -360,16 +303,9 @@ def _over_tasks(
             row[name] = glue_average(numbers)
         for name in papers if whole else ():
             if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
-                row[name] = _printed(place[0]).get((place[1], "Avg."), row[name])
+                row[name] = printed(place[0]).get((place[1], "Avg."), row[name])
         rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
     return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else [])])
-
-
-def glue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
-    """Mean, over the tasks that are there, of the numbers that enter XTC's "Avg.", each number once."""
-    return float(
-        np.mean([scores[task][name] for task, names in GLUE_NUMBERS.items() if task in scores for name in names])
-    )
 
 
 def _only(values: pd.Series) -> Any:

@@ -134,14 +134,14 @@ def problems(template: Path, page: Path) -> Iterator[str]:
         text = _CODE.sub("", _source(cell))
         for pattern, what in _ELSEWHERE.items():
             if found := pattern.search(text):
-                yield f"{cell['id']} has {what}, {found[0]!r}: write a text and an address that work outside the book too"
+                yield f"{cell['id']} has {what}, {found[0]!r}: write a text and an address that work outside the book"
     if template.stem not in LISTS:
         yield from _lacking(prose, page)
     numbers = numbers_of(template, page.parent)
     for cell in prose:
         for found in _GLUED.finditer(_source(cell)):
             if found["key"] not in numbers:
-                yield f"{page.name} glues no {found['key']!r}: correct the key in {cell['id']}, or execute the page again"
+                yield f"{page.name} glues no {found['key']!r}: correct the key in {cell['id']}, or execute the page"
             elif (right := format_number(numbers[found["key"]], found["format"])) != found["number"]:
                 yield (
                     f"{cell['id']} says {found['number']} for {found['key']!r}, the page {right}: "
@@ -152,7 +152,7 @@ def problems(template: Path, page: Path) -> Iterator[str]:
 def _lacking(prose: list[dict[str, Any]], page: Path) -> Iterator[str]:
     """What every chapter has: a short answer without typed numbers, its parts, and exercises with solutions."""
     short = [cell for cell in prose if "in-short" in cell["metadata"].get("tags", ())]
-    if len(short) != 1 or short[0] is not prose[1]:
+    if len(short) != 1 or short[0] not in prose[1:2]:
         yield "its second cell of prose is to be the one tagged in-short"
     for cell in short:
         plain = _GLUED.sub("", _source(cell))

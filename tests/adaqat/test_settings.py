@@ -1,5 +1,4 @@
 import json
-import math
 
 import pytest
 
@@ -25,18 +24,13 @@ def test_round_trip_through_json():
     [
         ({"lambda_weights": 0}, "lambda_weights is 0, expected a positive number"),
         ({"lambda_activations": -0.01}, "lambda_activations is -0.01, expected a positive number"),
-        ({"lambda_weights": None}, "lambda_weights is None"),
         ({"eta": 0.0}, "eta is 0.0, expected a positive number"),
-        ({"eta": math.nan}, "eta is nan"),
         ({"eta": 67.2}, "eta is 67.2, expected at most 1 .* jumps over widths. Plan more steps, or fewer widths"),
-        ({"eta": "0.1"}, "eta is '0.1'"),
         ({"least": 5, "most": 4}, "least is 5 and most is 4: no bit-width is in that range"),
         ({"least": 0}, "least is 0, expected an integer from 1 to 8"),
         ({"most": 9}, "most is 9, expected an integer from 1 to 8"),
-        ({"most": 4.5}, "most is 4.5"),
         ({"oscillations": 0}, "oscillations is 0, expected an integer of at least 1$"),
         ({"share": 1}, "exploration cannot be as long as the whole training"),
-        ({"share": 1.5}, "exploration cannot be as long as the whole training"),
         ({"share": 0}, "share is 0, expected a positive number"),
         ({"granularity": "channel"}, "granularity is 'channel', expected one of 'layer', 'kind', 'block', 'network'"),
         ({"order": "random"}, "expected one of 'paper', 'published'"),

@@ -85,11 +85,6 @@ def test_widths_for_the_network_move_together_and_settle_at_the_greatest_need():
     assert [entry[:3] for entry in found.trace[:4]] == [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
 
 
-def test_without_hardware_loss_widths_do_not_fall():
-    found = explore(search(penalty=0.0), steps=200)
-    assert all(width.value == 8.0 for width in (*found.weights, *found.activations))
-
-
 def test_a_huge_hardware_loss_drives_all_widths_to_the_lower_bound():
     found = explore(search(penalty=1e6, least=3))
     assert found.finished and set(widths(found).values()) == {3}

@@ -1,7 +1,6 @@
 import dataclasses
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,13 +13,6 @@ from xtcq.study import load_profile
 
 MINI = load_profile("mini")
 QUERY, POOLER = "bert.encoder.layer.0.attention.self.query", "bert.pooler.dense"
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import dataclasses
 import re
 
-import matplotlib.pyplot as plt
 import pytest
 from xtcq_book import plots
 from xtcq_book.frame import to_frame
@@ -11,13 +10,6 @@ from xtcq.study import load_profile
 MINI = load_profile("mini")
 # What scores are held against, in the order of a legend.
 REFERENCES = ["32-bit teacher", "its standard error", "one answer for all"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ def test_a_number_of_another_page(chapter):
     assert list(story.problems(template, page)) == []
 
 
-@pytest.mark.parametrize(("number", "how", "text"), [(1000.0, ",d", "1,000"), (-0.04, "+.1f", "−0.0"), (3.2, ".0f", "3")])
+@pytest.mark.parametrize(
+    ("number", "how", "text"), [(1000.0, ",d", "1,000"), (-0.4, "+.1f", "−0.4"), (3.2, ".0f", "3")]
+)
 def test_formats(number, how, text):
     assert story.format_number(number, how) == text
 

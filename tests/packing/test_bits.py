@@ -61,29 +61,6 @@ def test_the_examples_of_the_book():
 
 
 @pytest.mark.parametrize(
-    "quantizer",
-    [
-        BinaryQuantizer("row"),
-        TernaryQuantizer(),
-        *(DynamicQuantizer(bits, symmetric) for bits in (2, 5, 8) for symmetric in (True, False)),
-        *(LSQQuantizer(bits, signed) for bits in (1, 2, 7, 8) for signed in (True, False)),
-    ],
-    ids=lambda quantizer: repr(quantizer),
-)
-def test_the_codes_of_every_quantizer_fit(quantizer):
-    torch.manual_seed(0)
-    codes = quantizer.quantize(torch.randn(9, 31) * 3).codes
-    coding = quantizer.code_format
-    assert coding.dtype == codes.dtype
-    assert torch.equal(unpack_codes(pack_codes(codes, coding), coding, 31), codes)
-
-
-def test_rows_of_a_matrix_are_packed_one_by_one():
-    codes = torch.randint(-1, 2, (4, 7), dtype=torch.int8)
-    assert torch.equal(pack_codes(codes, TERNARY)[2], pack_codes(codes[2], TERNARY))
-
-
-@pytest.mark.parametrize(
     ("coding", "codes"),
     [
         (BINARY, [1, 0, -1]),

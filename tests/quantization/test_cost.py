@@ -155,19 +155,6 @@ def test_freezing_changes_no_number(tiny_bert, config):
     assert (model_size(model), model_size(model, "fp16"), bitops(model)) == before
 
 
-def test_packed_size_counts_the_bytes_of_a_real_model(tiny_bert, padded_batch):
-    """Every tensor of the frozen state, with codes at one bit or five ternary digits to a byte."""
-    for precision, packed in (("1-1-8", lambda n: -(-n // 8)), ("2-2-8", lambda n: -(-n // 5))):
-        model = quantize(tiny_bert(), QuantConfig(precision))
-        size = model_size(model).packed_mib * MIB
-        state = freeze(model).state_dict()
-        expected = sum(
-            packed(tensor.numel()) if tensor.dtype == torch.int8 else tensor.numel() * tensor.element_size()
-            for tensor in state.values()
-        )
-        assert size == pytest.approx(expected)
-
-
 def test_errors():
     with pytest.raises(ValueError, match="rest is 'int8', expected 'fp32' or 'fp16'"):
         model_size(architecture("minilm-l6", 1), rest="int8")

@@ -10,14 +10,6 @@ def test_an_augmented_epoch_counts_as_many_passes_as_the_task_grew():
     assert budgets.paper_passes("mnli", "C") == 18.0
 
 
-def test_steps_are_those_of_the_batch_size():
-    table = budgets.table()
-    # 218844 sentences in batches of 16, and 18 epochs of MNLI in batches of 32.
-    assert table.loc["CoLA", "steps A"] == pytest.approx(13.678, abs=1e-3)
-    assert table.loc["MNLI", "steps C"] == pytest.approx(18 * 392_702 / 32 / 1000)
-    assert not table.loc[["MNLI", "QQP"], "augmented"].any() and table["augmented"].sum() == 6
-
-
 def test_a_length_is_named_after_its_budget():
     assert budgets.name_of("mrpc", 9.0) == "B"
     assert budgets.name_of("mrpc", budgets.paper_passes("mrpc", "C")) == "C"

@@ -9,7 +9,7 @@ GRID = "from xtcq.study import load_profile\ngrid = [load_profile(profile).teach
 
 @pytest.fixture
 def notebook(tmp_path):
-    def build(parameters='profile: str = "mini"\ntasks: list = ["mrpc"]', grid=GRID):
+    def build(parameters='profile: str = "mini"\ntasks: list[str] = ["mrpc"]', grid=GRID):
         cells = [{"cell_type": "markdown", "source": ["# title"], "metadata": {}}]
         for tag, source in (("parameters", parameters), ("grid", grid)):
             if source is not None:

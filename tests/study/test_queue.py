@@ -52,13 +52,6 @@ def test_a_failed_run_does_not_stop_the_others(small_world, monkeypatch):
     assert failed == [bad.digest]  # asked for and needed, tried once
 
 
-def test_grid_trains_teachers_first(small_world, trainings):
-    other = replace(STUDENT, precision="2-2-8")
-    records = run_all([STUDENT, other])
-    assert trainings[0] == TEACHER.digest and sorted(trainings[1:]) == sorted([STUDENT.digest, other.digest])
-    assert [r.experiment for r in records] == [STUDENT, other]
-
-
 def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small_world, trainings):
     settings = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": AdaQATSettings(granularity="layer")}
     for start in (run, lambda experiment: run_all([experiment])):

@@ -5,7 +5,11 @@ import os
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from xtcq_book.frame import evaluations, to_frame
 
+from tests.fuzzing import altered
 from xtcq.study import RecordError, experiment, load_record, record_path
 from xtcq.study.records import as_taught, content_digest, save_record
 from xtcq.training.settings import METHOD
@@ -90,8 +94,28 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"teacher_scores": dict.fromkeys(("best", "last"), {"accuracy": 80.0})}, "the teacher's best is .*expected"),
         ({"teacher_scores": [1]}, "does not hold the values"),
         ({"history": "x"}, "does not hold the values"),
+        (
+            {
+                "history": [
+                    {
+                        "stage": 0,
+                        "stage_name": "s",
+                        "step": 0,
+                        "epoch": 1.0,
+                        "train_seconds": 5.0,
+                        "wall_seconds": 6.0,
+                        "metrics": {"accuracy": 80.0, "f1": 80.0},
+                    }
+                ]
+            },
+            "entry 0 of the history: step is 0, expected int of at least 1",
+        ),
         ({"exploration": "x"}, "exploration is 'x', expected dict or NoneType"),
         ({"size": "x"}, "size is 'x', expected dict"),
+        (
+            {"size": {"parameters": "10", "nominal_mib": 1.0, "packed_mib": 1.0, "embedding_mb": 1.0}},
+            "size: parameters",
+        ),
         ({"data": 7}, "data is 7, expected str"),
         ({"commit": 3}, "commit is 3, expected str or NoneType"),
         ({"side_by_side": 1.5}, "side_by_side is 1.5, expected int of at least 1"),
@@ -108,6 +132,28 @@ def test_a_record_at_odds_with_itself(folders, make_record, change, message):
     path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match=message):
         load_record(path)
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_a_signed_value_that_nobody_wrote_is_refused_or_drawn(folders, make_run, data):
+    student = make_run(80.0, 70.0, precision="1-1-8", teacher=make_run(90.0).experiment, layers=(1, 3))
+    path = save_record(replace(student, teacher_scores={"best": student.best, "last": student.last}))
+    fields = data.draw(altered(json.loads(path.read_text())))
+    try:
+        fields["content"] = content_digest(fields)
+    except ValueError:  # not finite, so that nobody can sign it
+        return
+    path.write_text(json.dumps(fields))
+    try:
+        record = load_record(path)
+    except RecordError as error:
+        assert str(path) in str(error)
+        return
+    frame = to_frame([record], [record])
+    assert len(frame) == 1 and len(evaluations(frame)) == 2
 
 
 def test_what_is_only_said_where_there_is_something_to_say(folders, make_record):

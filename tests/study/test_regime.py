@@ -45,16 +45,6 @@ def test_a_search_that_is_too_short_does_not_find_it_and_says_so():
     assert found[WEIGHTS, "needs 2"] > 2 and found[ACTIVATIONS, "needs 2"] == 4.0
 
 
-@pytest.mark.parametrize("profile", [MINI, DEMO, SKETCH, PAPER], ids=lambda profile: profile.name)
-def test_the_layers_of_a_student_are_known_without_it(profile):
-    for task in (profile.width_tasks[0], profile.question_tasks[0]):
-        start, sizes = regime.student_layers(profile.learned(task))
-        depth = 12 if profile is PAPER else 6
-        assert len(start) == 6 * depth + (task == profile.width_tasks[0]) and set(start.values()) == {(4, 4)}
-        width = 768 if profile is PAPER else 384
-        assert sum(sizes.values()) == (12 * depth + len(start) - 6 * depth) * width**2
-
-
 def test_the_layers_are_those_of_the_model(tiny_bert):
     model = quantize(tiny_bert(layers=6), QuantConfig("4-4-4", "adaqat"))
     start, sizes = regime.student_layers(MINI.learned("mrpc"))

@@ -72,11 +72,6 @@ def test_a_run_goes_on_in_the_format_it_began_in(small_world, monkeypatch):
     assert run(TEACHER).compute == "bf16"
 
 
-def test_a_stored_record_is_returned_without_training(small_world, trainings):
-    first = run(TEACHER)
-    assert run(TEACHER) == first and trainings == [TEACHER.digest]
-
-
 def test_two_who_ask_at_once_train_once(small_world, trainings):
     results = []
     threads = [threading.Thread(target=lambda: results.append(run(TEACHER))) for _ in range(2)]

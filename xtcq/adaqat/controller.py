@@ -86,7 +86,7 @@ class AdaQAT:
         start = {name: pair for name, pair in get_widths(model).items() if name in layers}
         _check_range(start, self._held, settings)
         sizes = {name: layer.numel for name, layer in layers.items()}
-        self.search = begin(settings, start, sizes)
+        self.widths = begin(settings, start, sizes)
         if state is not None:
             self._load(state)
         self._errors: dict[int, Tensor] = {}
@@ -94,7 +94,7 @@ class AdaQAT:
     @property
     def finished(self) -> bool:
         """Whether all widths are frozen."""
-        return self.search.finished
+        return self.widths.finished
 
     @contextmanager
     def observe(self) -> Iterator[None]:
@@ -124,21 +124,21 @@ class AdaQAT:
         upper = loss.item() if isinstance(loss, Tensor) else float(loss)
         if not math.isfinite(upper):
             raise FloatingPointError(
-                f"the training loss is {upper} at exploration step {self.search.step}, so widths cannot be compared. "
+                f"the training loss is {upper} at exploration step {self.widths.step}, so widths cannot be compared. "
                 "Lower the learning rate"
             )
         differences = {chosen: self._difference(chosen, upper, evaluate) for chosen in self._chosen()}
-        self.search.update(differences)
+        self.widths.update(differences)
         for chosen in differences:
             for quantizer in self._quantizers(chosen):
-                if quantizer.bits != self.search[chosen].bits:
-                    quantizer.change_bits(self.search[chosen].bits, self.settings.steps)
+                if quantizer.bits != self.widths[chosen].bits:
+                    quantizer.change_bits(self.widths[chosen].bits, self.settings.steps)
         self._replay.forget()
         self._errors = {}
 
     def state(self) -> dict[str, Any]:
         """Everything that a step changes, JSON-able; the bit-widths in use are in the model's state dict."""
-        return self.search.state()
+        return self.widths.state()
 
     def _load(self, state: Mapping[str, Any]) -> None:
         if any(len(state[role]) != len(self.groups) for role in ROLES):
@@ -146,9 +146,9 @@ class AdaQAT:
                 f"the state has {len(state[WEIGHTS])} weight widths, {type(self._model).__name__} has "
                 f"{len(self.groups)}: give the settings and the model that it was saved with"
             )
-        self.search.load_state(state)
+        self.widths.load_state(state)
         for role in ROLES:
-            for group, width in enumerate(getattr(self.search, role)):
+            for group, width in enumerate(getattr(self.widths, role)):
                 for layer in self._movable(role, group):
                     found = self._quantizer(role, layer).bits
                     if found != width.bits:
@@ -169,23 +169,22 @@ class AdaQAT:
             learned width; ``trace``: ``[step, role, group, N]`` of every update, with role 0 for weights and 1 for
             activations, and N rounded to four decimals.
         """
-        widths = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
-        search = self.search
+        bits = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
         return {
             "granularity": self.settings.granularity,
             "groups": [[self.names[layer] for layer in group] for group in self.groups],
-            "eta": search.eta,
-            "reach": search.reach,
-            "steps": search.step,
+            "eta": self.widths.eta,
+            "reach": self.widths.reach,
+            "steps": self.widths.step,
             "planned_steps": self.steps,
-            "updates": search.updates(),
+            "updates": self.widths.updates(),
             "ended": "frozen" if self.finished else "budget",
-            "widths": dict(zip(self.names, widths, strict=True)),
-            "mean_weights": sum(w for w, _ in widths) / len(widths),
-            "mean_activations": sum(a for _, a in widths) / len(widths),
-            "oscillations": {role: [sum(width.counts) for width in getattr(search, role)] for role in ROLES},
-            "frozen": {role: [width.frozen for width in getattr(search, role)] for role in ROLES},
-            "trace": [[*entry[:3], round(entry[3], 4)] for entry in search.trace],
+            "widths": dict(zip(self.names, bits, strict=True)),
+            "mean_weights": sum(w for w, _ in bits) / len(bits),
+            "mean_activations": sum(a for _, a in bits) / len(bits),
+            "oscillations": {role: [sum(width.counts) for width in getattr(self.widths, role)] for role in ROLES},
+            "frozen": {role: [width.frozen for width in getattr(self.widths, role)] for role in ROLES},
+            "trace": [[*entry[:3], round(entry[3], 4)] for entry in self.widths.trace],
         }
 
     def _quantizer(self, role: str, layer: int) -> LSQQuantizer:
@@ -200,14 +199,14 @@ class AdaQAT:
 
     def _ranked(self) -> list[Coordinate]:
         """Candidates that Equation 7 decides between."""
-        candidates = [] if self.search.together or self.settings.order == "published" else self.search.candidates()
+        candidates = [] if self.widths.together or self.settings.order == "published" else self.widths.candidates()
         return candidates if len(candidates) > 1 else []
 
     def _chosen(self) -> list[Coordinate]:
         ranked = self._ranked()
         if not ranked:
-            candidates = self.search.candidates()
-            return candidates if self.search.together else candidates[:1]
+            candidates = self.widths.candidates()
+            return candidates if self.widths.together else candidates[:1]
         role = ranked[0][0]
         errors: dict[int, Tensor] = {}
         for _, group in ranked:

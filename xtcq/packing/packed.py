@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
-from xtcq.preflight import PACKABLE, check_labels, check_packable, check_tokenizer, problem_type
+from xtcq.packing.skeleton import skeleton
+from xtcq.preflight import check_labels, check_packable, check_tokenizer, problem_type
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
-    Precision,
-    QuantConfig,
     QuantizedLayer,
     check_unchanged,
-    freeze,
     quant_config,
     quantization_map,
-    quantize,
     quantized_layers,
-    set_widths,
 )
 from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
-MODELS = {model.__name__: model for model in PACKABLE}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 # Attribute of a loaded model: the other files of its folder.
 _BESIDE = "_xtcq__files_beside"
@@ -168,7 +151,7 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
             f"{folder / WEIGHTS_FILE} is not a safetensors file ({error}), and no other format is read: pack the "
             "model again"
         ) from error
-    model = _skeleton(content[CONFIG_FILE], manifest, tensors)
+    model = skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
     setattr(model, _BESIDE, {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)})
     return model.eval()
@@ -193,53 +176,6 @@ def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
 def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
     """The tokenizer's files by name, of a model that ``load_packed`` read; none of another."""
     return getattr(model, _BESIDE, {})
-
-
-def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
-    """Rename the labels of a packed classifier; its weights, and all other files, stay to the bit.
-
-    Args:
-        folder: what ``save_packed`` wrote.
-        names: a name for each label, in their order.
-
-    Returns:
-        The names that there were.
-
-    Raises:
-        FileNotFoundError: the folder holds no packed model.
-        PackedModelError: it is damaged; see ``load_packed``.
-        ValueError: it is no classifier, or there are not as many different names as it has labels.
-        OSError: it cannot be written, and stays as it was.
-
-    Examples:
-        >>> import tempfile
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
-        >>> from xtcq.packing import rename_labels
-        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-        >>> model = freeze(quantize(BertForSequenceClassification(config).eval(), QuantConfig("1-1-8")))
-        >>> rename_labels(save_packed(model, folder := tempfile.mkdtemp()), ["bad", "good"])
-        ['LABEL_0', 'LABEL_1']
-        >>> load_packed(folder).config.id2label
-        {0: 'bad', 1: 'good'}
-    """
-    folder = Path(folder).absolute()
-    model = load_packed(folder)
-    config: Any = model.config
-    before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
-    if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
-        raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
-    if len(names) != len(before) or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError(f"names are {names}, expected {len(before)} different ones, in the order of {before}")
-    with whole_folder(folder, lambda: None) as temporary:
-        shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        fields = json.loads((folder / CONFIG_FILE).read_bytes())
-        fields |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
-        (temporary / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-        manifest = Manifest.read(folder)
-        files = manifest.files | {CONFIG_FILE: describe_file(temporary / CONFIG_FILE)}
-        (temporary / MAP_FILE).write_text(dataclasses.replace(manifest, files=files).to_json(), encoding="utf-8")
-    return before
 
 
 def _check_model(model: PreTrainedModel) -> None:
@@ -343,76 +279,6 @@ def _check_target(folder: Path) -> None:
         raise FileExistsError(
             f"{folder} exists and {foreign[0]} in it belongs to no packed model: give another folder, or remove it"
         )
-
-
-def _skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -> PreTrainedModel:
-    """Build the frozen model without values: what ``quantize`` and ``freeze`` make of the settings that were saved.
-
-    Args:
-        config: content of the configuration.
-        manifest: the quantization map.
-        tensors: of the file, by name. They tell whether a BertModel has a pooler, which its configuration does not say,
-            and how large a model may be that is built for them.
-    """
-    bare = not any(name.startswith("pooler.") for name in tensors)
-    try:
-        # Those that begin so are transformers' own notes, the name of an attention implementation among them.
-        fields = {name: value for name, value in json.loads(config).items() if not name.startswith("_")}
-        (kind,) = fields["architectures"]
-        options = {"add_pooling_layer": False} if bare and kind == "BertModel" else {}
-        check_choice("model_type", fields.get("model_type", BertConfig.model_type), (BertConfig.model_type,))
-        _check_size(fields, tensors)
-        with init_empty_weights(include_buffers=False):
-            model = MODELS[kind](BertConfig.from_dict(fields), **options)
-    except Exception as error:  # transformers raises of many classes where a value is none of a configuration
-        raise PackedModelError(
-            f"{CONFIG_FILE} does not describe one of {', '.join(MODELS)} ({error!r}): pack the model again"
-        ) from error
-    modules = manifest.modules
-    try:
-        if len(modules) > len(tensors):
-            raise ValueError(f"{len(modules)} modules and {len(tensors)} tensors")
-        # The halves of a layer that was split come with it.
-        names = [name for name in modules if modules.get(name.rpartition(".")[0], {}).get("kind") != "split"]
-        settings = QuantConfig(Precision.parse(manifest.precision), manifest.recipe, manifest.lora_rank)
-        quantize(model, settings, include=names)
-        linears = {name: entry for name, entry in modules.items() if entry["kind"] == "linear"}
-        set_widths(model, {name: (_bits(entry, "weight"), _bits(entry, "input")) for name, entry in linears.items()})
-        freeze(model)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise PackedModelError(f"{MAP_FILE} does not fit {CONFIG_FILE} ({error}): pack the model again") from error
-    made = quantization_map(model)
-    for name in modules | made:
-        stated, given = modules.get(name, {}), made.get(name, {})
-        for field in stated | given:
-            if stated.get(field) != given.get(field):
-                raise PackedModelError(
-                    f"{MAP_FILE} says {field} {stated.get(field)!r} of module {name!r}, where recipe "
-                    f"{manifest.recipe!r} at {manifest.precision} has {given.get(field)!r}: pack the model again"
-                )
-    return model
-
-
-def _check_size(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a configuration of a larger model than a file can hold, before any memory is asked for.
-
-    Raises:
-        ValueError: naming the value and what there is.
-    """
-    most = 8 * sum(tensor.nbytes for tensor in tensors.values())  # one bit each
-    sizes = ("vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size")
-    found = {name: fields.get(name, 1) for name in (*sizes, "num_hidden_layers", "num_attention_heads", "num_labels")}
-    for name, value in found.items():
-        check_integer(name, value, 1, most)
-    hidden = found["hidden_size"]
-    check_integer("num_hidden_layers", found["num_hidden_layers"], 1, len(tensors))
-    for name in sizes:
-        check_integer(f"{name} x hidden_size", found[name] * hidden, 1, most)
-    check_positive("layer_norm_eps", fields.get("layer_norm_eps", 1e-12))
-
-
-def _bits(entry: Mapping[str, Any], side: str) -> int:
-    return FLOAT_BITS if entry.get(side) is None else entry[side]["bits"]
 
 
 def _state(model: nn.Module, tensors: Mapping[str, Tensor], rest: torch.dtype) -> dict[str, Tensor]:

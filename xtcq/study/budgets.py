@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pandas as pd
-
 from xtcq.tasks import task_spec
 
 NAMES = ("A", "B", "C")
@@ -19,30 +17,21 @@ NAMES = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Budget:
-    """Epochs that XTC trains a task for.
+    """Epochs that XTC trains a task for; of which tasks they were found in a text, ``ASSUMPTIONS`` says.
 
     Attributes:
         epochs: for budgets A, B and C, over the set that is trained on.
         augmented: whether that set holds augmented sentences (XTC, Table C.1).
-        provenance: where the numbers come from.
-        verified: whether every number was found in a text that can be cited.
     """
 
     epochs: tuple[float, float, float]
     augmented: bool
-    provenance: str
-    verified: bool = False
 
 
-_PLAIN = Budget(
-    (3.0, 9.0, 18.0),
-    augmented=False,
-    provenance="C: DeepSpeed's tutorial trains MNLI and QQP for 18 epochs and quotes XTC's Budget-C rows of Tables C.2 "
-    "and C.3 for it. A and B are recalled, not verified: the main text's table was not available",
-)
-_RECALLED = "recalled, not verified: the main text's table was not available"
-_QNLI = Budget((1.0, 3.0, 6.0), augmented=True, provenance=_RECALLED)
-_SMALL = Budget((1.0, 3.0, 12.0), augmented=True, provenance=_RECALLED)
+# C: DeepSpeed's tutorial trains MNLI and QQP for 18 epochs and quotes XTC's Budget-C rows of Tables C.2 and C.3 for it.
+_PLAIN = Budget((3.0, 9.0, 18.0), augmented=False)
+_QNLI = Budget((1.0, 3.0, 6.0), augmented=True)
+_SMALL = Budget((1.0, 3.0, 12.0), augmented=True)
 
 BUDGETS = MappingProxyType(
     {"mnli": _PLAIN, "qqp": _PLAIN, "qnli": _QNLI} | dict.fromkeys(("cola", "mrpc", "rte", "sst2", "stsb"), _SMALL)
@@ -136,27 +125,6 @@ def name_of(task: str, passes: float) -> str | None:
         That of `own_name`, else that of the tasks which XTC does not augment; None for another length.
     """
     return own_name(task, passes) or next((name for name in NAMES if passes == PASSES[name]), None)
-
-
-def table() -> pd.DataFrame:
-    """XTC's budgets by task.
-
-    Returns:
-        Columns ``epochs A``, ``epochs B``, ``epochs C``, ``augmented``, ``growth`` (Table C.1), ``steps A`` to
-        ``steps C`` (thousands) and ``provenance``, indexed by the task's printed name.
-    """
-    rows = {}
-    for task, budget in BUDGETS.items():
-        spec = task_spec(task)
-        passes = {f"steps {name}": paper_passes(task, name) for name in NAMES}
-        rows[spec.title] = {
-            **dict(zip([f"epochs {name}" for name in NAMES], budget.epochs, strict=True)),
-            "augmented": budget.augmented,
-            "growth": _growth(task),
-            **{name: value * spec.rows["train"] / spec.batch_size / 1000 for name, value in passes.items()},
-            "provenance": budget.provenance,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _growth(task: str) -> float:

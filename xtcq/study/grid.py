@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xtcq.parameters import read_parameters
 from xtcq.study.experiment import Experiment
 
 
@@ -20,8 +21,8 @@ def notebook_grid(notebook: Path, parameters: dict[str, Any]) -> list[Experiment
         The experiments, in the notebook's order.
 
     Raises:
-        ValueError: if the file is no notebook or has no such cells, or a parameter does not exist there or is of
-            another type.
+        ValueError: if the file is no notebook or has no such cells, or a parameter does not exist there or cannot be
+            read as its type, see ``xtcq.parameters``.
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -31,19 +32,16 @@ def notebook_grid(notebook: Path, parameters: dict[str, Any]) -> list[Experiment
     if "grid" not in source or "parameters" not in source:
         raise ValueError(f"{notebook} has no cells tagged 'parameters' and 'grid': it trains nothing.")
     names: dict[str, Any] = {}
-    exec(compile(source["parameters"], f"{notebook}#parameters", "exec"), names)
+    # Not with the future of this file, in which annotations are text.
+    exec(compile(source["parameters"], f"{notebook}#parameters", "exec", dont_inherit=True), names)
     unknown = sorted(set(parameters) - set(names))
     if unknown:
         known = sorted(name for name in names if not name.startswith("_"))
         raise ValueError(f"{notebook} has no parameter {', '.join(unknown)}: it has {', '.join(known)}.")
-    for name, value in parameters.items():
-        # An annotation says what a list holds; of what a parameter is, its value here says enough. JSON has no float 1.
-        kind = type(names[name])
-        if not isinstance(value, kind) and not (kind is float and type(value) is int) and names[name] is not None:
-            raise ValueError(
-                f"{notebook}: {name!r} = {value!r} is of type {type(value).__name__}, expected {kind.__name__}, as "
-                f"{names[name]!r}"
-            )
     names |= parameters
+    try:
+        read_parameters(names)
+    except ValueError as error:
+        raise ValueError(f"{notebook}: {error}") from error
     exec(compile(source["grid"], f"{notebook}#grid", "exec"), names)
     return list(names["grid"])

@@ -93,9 +93,9 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
     trainer.teacher = None  # and what it remembers: the trainer itself waits for the garbage collector
     with saving(f"the checkpoints in {folder} are kept"):
         save_model(student, str(folder / "last.safetensors"))
-        if trainer.search is not None:
+        if trainer.controller is not None:
             # No evaluation of an exploration is its best: the widths are those of its end.
-            report = trainer.search.report()
+            report = trainer.controller.report()
             write_atomically(folder / "exploration.json", json.dumps(report))
             logger.info(
                 "exploration ended (%s) after %d steps: %.2f weight bits, %.2f activation bits on average",

@@ -39,7 +39,7 @@ class DistillationTrainer(Trainer):
         distillation: the loss; None trains on the labels.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
         adaqat: learn bit-widths as well, in every step until the search is over, which ends the training. The
-            controller is the attribute ``search`` once training has begun; its state is part of every checkpoint.
+            controller is the attribute ``controller`` once training has begun; its state is part of every checkpoint.
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
 
     Raises:
@@ -78,7 +78,7 @@ class DistillationTrainer(Trainer):
                 "one GPU by CUDA_VISIBLE_DEVICES and accumulate no gradients"
             )
         self.adaqat = adaqat
-        self.search: AdaQAT | None = None
+        self.controller: AdaQAT | None = None
         self.distillation = distillation
         self.teacher: Callable[..., Any] | None = None if teacher is None else teacher.eval().to(self.args.device)
         self._parts: dict[str, Tensor] = {}
@@ -114,17 +114,17 @@ class DistillationTrainer(Trainer):
         if self.adaqat is None and uses_graphs(self.args):
             model.train()
             return self._replayed(model, self._prepare_inputs(inputs))
-        if self.search is None:
+        if self.controller is None:
             return super().training_step(model, inputs, num_items_in_batch)
         inputs = self._prepare_inputs(inputs)
-        with self.search.observe():
+        with self.controller.observe():
             loss = super().training_step(model, inputs, num_items_in_batch)
 
         def again() -> Tensor:
             with self.compute_loss_context_manager():
                 return self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
 
-        self.search.step(loss, again)
+        self.controller.step(loss, again)
         return loss
 
     def _replayed(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -192,7 +192,7 @@ class DistillationTrainer(Trainer):
         if self.adaqat is not None:
             # A dict, though transformers annotates the list that it was made of.
             saved = self.state.stateful_callbacks.get(_SEARCH)  # type: ignore[union-attr]
-            self.search = AdaQAT(self.model, self.adaqat, steps=self.state.max_steps, state=saved)
+            self.controller = AdaQAT(self.model, self.adaqat, steps=self.state.max_steps, state=saved)
         self._parts_since = self.state.global_step
         for clock in CLOCKS:
             self._earlier[clock] = max((entry.get(clock, 0.0) for entry in self.state.log_history), default=0.0)
@@ -200,7 +200,7 @@ class DistillationTrainer(Trainer):
     @property
     def paused(self) -> bool:
         """Whether training stopped before its last step, and not because a search was over."""
-        over = self.search is not None and self.search.finished
+        over = self.controller is not None and self.controller.finished
         return self.state.global_step < self.args.max_steps and not over
 
     def evaluation_loop(
@@ -284,12 +284,12 @@ class _Beside(TrainerCallback):
         self.trainer.start_clock()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        search = self.trainer.search
-        if search is not None and search.finished:
+        controller = self.trainer.controller
+        if controller is not None and controller.finished:
             control.should_training_stop = control.should_log = control.should_evaluate = True
             control.should_save = False  # the stage ends here; from a checkpoint of now, it would go on by one step
-        elif search is not None and control.should_save:
-            state.stateful_callbacks[_SEARCH] = search.state()  # type: ignore[index,call-overload]  # a dict
+        elif controller is not None and control.should_save:
+            state.stateful_callbacks[_SEARCH] = controller.state()  # type: ignore[index,call-overload]  # a dict
         if control.should_evaluate or control.should_save:
             self.trainer.stop_clock()
 

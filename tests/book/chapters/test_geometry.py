@@ -1,6 +1,5 @@
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -178,7 +177,6 @@ def test_the_rank_of_distance_and_depth():
 
 
 def test_figures_show_every_point(measured):
-    plt.switch_backend("agg")
     frame, shapes = measured
     left, right = geometry.distance_panels(frame).axes
     drawn = [[points.get_offsets()[:, 1] for points in axes.collections] for axes in (left, right)]
@@ -194,4 +192,3 @@ def test_figures_show_every_point(measured):
         "matrices, latent weights", "matrices, binary weights",
         "word embedding, latent weights", "word embedding, binary weights",
     ]  # fmt: skip
-    plt.close("all")

@@ -91,7 +91,6 @@ def page(shell, folders, monkeypatch, word_task):
     monkeypatch.setattr(benchmarks, "results_folder", lambda: folders)
     # What is judged is on the page of claims.
     monkeypatch.setattr(claims_table, "chapter", lambda name: name)
-    plt.switch_backend("agg")
 
     def execute(notebook, **parameters):
         shell.reset(new_session=False)
@@ -226,7 +225,6 @@ def test_the_method_is_shown_without_a_run_and_solutions_follow_from_it(shell, f
     assert re.search(r"^from xtcq(\.tasks\.augmentation)? import", "\n".join(sources + solutions), re.MULTILINE)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    plt.switch_backend("agg")
     shell.reset(new_session=False)
     for source in sources + solutions:
         if "load_encoder" in source:

@@ -1,0 +1,253 @@
+"""The book's first picture: what students lose against their teacher, over the bytes of their file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from xtcq.quantization import Precision
+from xtcq.study import load_profile
+from xtcq.study.gathering import full_teachers, stored
+from xtcq.study.records import Record, load_record, records_folder
+from xtcq.tasks import task_spec
+from xtcq_book.arithmetic import MB, MIB, NINE, table
+from xtcq_book.chapters.cost import printed_sizes
+from xtcq_book.frame import to_frame
+from xtcq_book.interactive import COLOURS, INK, html, still
+from xtcq_book.labels import as_text
+from xtcq_book.plots import joined
+from xtcq_book.scores import PAPER_TEACHER, tuned
+
+SCALE = "mini"
+# What makes two runs the same recipe on two tasks; the learning rate is tuned for each task, and seeds are a sample.
+RECIPE = ["layers", "W-E-A", "T-K-P", "recipe", "plan", "LoRA rank", "augmentation", "teacher", "begun with", "widths"]
+RECIPE += ["exploration", "learns from", "steps"]
+_HUES = [COLOURS["orange"], COLOURS["blue"], COLOURS["green"], COLOURS["pink"]]
+# Sideways, so that the tasks of a recipe do not hide one another: they have the same size.
+_SPREAD = 0.05
+# What the marks are.
+_MARKS = ["◆ recipe, mean over tasks   ● student: MiniLM-L6", "grey: BERT-base in the papers   ○ printed   ● as a file"]
+_ENCODERS = {"minilm-l6": "MiniLM-L6", "bert-base": "BERT-base"}
+_SIZES = [3, 4, 5, 7, 10, 15, 20, 30, 40]
+
+
+def students() -> pd.DataFrame:
+    """Every quantized student of the published scale, at the best of its learning rates.
+
+    Returns:
+        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+    """
+    scale = load_profile(SCALE)
+    records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
+    chosen = [record for record in records if _is_student(record, {scale.model, *scale.small_encoders})]
+    runs = to_frame(chosen, stored(full_teachers(record.experiment for record in chosen)), scale)
+    runs = tuned(runs[runs["minus teacher"].notna()])
+    return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])
+
+
+def _is_student(record: Record, models: set[str]) -> bool:
+    e = record.experiment
+    quantized = Precision.parse(e.precision).weights < 32
+    return quantized and e.teacher is not None and e.model in models and not task_spec(e.task).synthetic
+
+
+def recipes(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a recipe: what it loses, as the mean over its tasks of the mean over their seeds.
+
+    Args:
+        runs: of `students`.
+
+    Returns:
+        The columns `RECIPE` and ``bits``; ``minus teacher`` in points; ``packed MiB``, the mean over tasks, whose heads
+        differ by a few bytes; ``tasks``, their names; ``seeds``, the fewest and the most of a task; ``rates``;
+        ``minutes`` of training steps by run, and ``device``.
+    """
+    tasks = runs.groupby([*RECIPE, "bits", "task"], sort=False)
+    one = tasks.agg(
+        {"minus teacher": "mean", "packed MiB": "mean", "seed": "nunique", "learning rate": "first", "hours": "mean"}
+    )
+    one["device"] = tasks["device"].agg(lambda names: " and ".join(sorted(set(names))))
+    rows = []
+    for key, group in one.groupby(level=[*RECIPE, "bits"], sort=False):
+        seeds = group["seed"]
+        rows.append(
+            dict(zip([*RECIPE, "bits"], key, strict=True))
+            | {
+                "minus teacher": group["minus teacher"].mean(),
+                "packed MiB": group["packed MiB"].mean(),
+                "tasks": ", ".join(group.index.get_level_values("task")),
+                "seeds": f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}",
+                "rates": ", ".join(as_text(rate) for rate in sorted(set(group["learning rate"]))),
+                "minutes": 60 * group["hours"].mean(),
+                "device": " and ".join(sorted(set(group["device"]))),
+            }
+        )
+    columns = [*RECIPE, "bits", "minus teacher", "packed MiB", "tasks", "seeds", "rates", "minutes", "device"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def papers() -> pd.DataFrame:
+    """The papers' students of BERT-base, each at the size that is printed and at that of a file.
+
+    Returns:
+        ``paper``, ``layers``, ``bits``; ``minus teacher``, the difference of two printed averages over GLUE; the MiB
+        that are ``printed``, and those of a ``file``. AdaQAT-BERT does not print the widths of its matrices, so how
+        large its file would be is not known.
+    """
+    return pd.DataFrame(_papers(), columns=["paper", "layers", "bits", "minus teacher", "printed", "file"])
+
+
+def _papers() -> Iterator[tuple[Any, ...]]:
+    teacher = table(PAPER_TEACHER[0]).value(PAPER_TEACHER[1], "Avg.")
+    rows = {(layers, bits): ("xtc-c8", f"XTC-BERT{layers} | {bits}") for bits in (1, 2) for layers in (4, 5, 6)}
+    rows[12, 1] = "xtc-c2", "Budget-C | One-Stage | Best (above)"
+    rows[12, 2] = "xtc-c3", "Budget-C | One-Stage | 2e-5"
+    sizes = printed_sizes().xs(0, level="LoRA rank")
+    for (layers, bits), (name, row) in rows.items():
+        size = sizes.loc[layers, bits]
+        yield "XTC", layers, bits, table(name).value(row, "Avg.") - teacher, size["printed"], size["packed"]
+    learned, full, base = table("adaqat-t4"), table("adaqat-t3"), "BERT_BASE | FP32"
+    cells = [(row, name) for row in learned.rows for name in learned.metrics(row) if full.has(base, name)]
+    lost = [learned.value(*cell) - full.value(base, cell[1]) for cell in cells if cell[1] != "Size MB"]
+    if len(lost) != len(NINE):
+        raise ValueError(f"Tables 3 and 4 of AdaQAT-BERT share {len(lost)} scores, expected {len(NINE)}: correct them")
+    size = fmean(learned.value(row, "Size MB") for row in learned.rows) * MB / MIB
+    yield "AdaQAT-BERT", 12, math.nan, fmean(lost), size, math.nan
+
+
+def chart(runs: pd.DataFrame) -> alt.LayerChart:
+    """The picture.
+
+    Args:
+        runs: of `students`.
+
+    Returns:
+        Every student a dot that leads to its Record, with a bar over the seeds of a task; recipes as diamonds, and in
+        grey what the papers print.
+    """
+    x = alt.X("MiB:Q", title="size of the model (MiB)", scale=alt.Scale(type="log", domain=[2.2, 44], nice=False))
+    y = alt.Y("lost:Q", title="points against its full-precision teacher", scale=alt.Scale(nice=False, padding=12))
+    encoded = {"x": x.axis(values=_SIZES, grid=False), "y": y}
+    teacher = alt.Chart(pd.DataFrame({"lost": [0], "MiB": [2.3], "text": ["the teacher, 32 bits"]}))
+    level = teacher.mark_rule(strokeDash=[4, 3], opacity=0.6, color="currentColor").encode(y=y)
+    named = teacher.mark_text(align="left", dy=-8, fontSize=11).encode(text="text", **encoded)
+    layers = [level, named, *_of_papers(encoded), *(_of_students(runs, encoded) if len(runs) else ())]
+    return alt.layer(*layers).properties(width=350, height=330, title=_MARKS)
+
+
+def _of_papers(encoded: dict[str, Any]) -> Iterator[alt.Chart]:
+    rows, grey = papers().rename(columns={"minus teacher": "lost"}), COLOURS["grey"]
+    rows["what"] = rows["paper"] + rows["bits"].map({1: ", 1 bit", 2: ", 2 bits"}).fillna("")
+    points = rows.melt(["what", "layers", "lost"], ["printed", "file"], "size", "MiB").dropna(subset="MiB")
+    shown = ["what", "layers", "size", alt.Tooltip("MiB:Q", format=".1f"), alt.Tooltip("lost:Q", format="+.2f")]
+    base = alt.Chart(points).encode(**encoded, tooltip=shown)
+    dashes = alt.Scale(domain=["file", "printed"], range=[[1, 0], [2, 3]])
+    dash = alt.StrokeDash("size:N", scale=dashes, legend=None)
+    yield base.mark_line(color=grey, opacity=0.7).encode(detail="what:N", strokeDash=dash, order="layers:Q")
+    fill = alt.condition("datum.size == 'file'", alt.value(grey), alt.value("transparent"))
+    yield base.mark_point(stroke=grey, size=35, strokeWidth=1.5, opacity=1).encode(fill=fill)
+    lowest = points[points["size"] == "file"].sort_values("lost").groupby("what").head(1)
+    lowest = pd.concat([lowest, points[points["what"] == "AdaQAT-BERT"]])
+    yield alt.Chart(lowest).mark_text(color=grey, dy=15, fontSize=11).encode(text="what", **encoded)
+    ends = points[(points["what"] == "XTC, 1 bit") & (points["size"] == "printed") & points["layers"].isin([4, 12])]
+    ends = ends.assign(what=ends["layers"].map("{} layers".format))
+    yield alt.Chart(ends).mark_text(color=grey, dy=-9, fontSize=10).encode(text="what", **encoded)
+
+
+def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Chart]:
+    names = {bits: "1 bit" if bits == 1 else f"{bits} bits" for bits in sorted(set(runs["bits"]))}
+    colour = alt.Color("bits:N", scale=alt.Scale(domain=list(names.values()), range=_HUES[: len(names)]), legend=None)
+    tasks = list(dict.fromkeys(runs["task"]))
+    aside = {task: 1 + _SPREAD * (2 * i / max(1, len(tasks) - 1) - 1) for i, task in enumerate(tasks)}
+    dots = runs[["task", "W-E-A", "layers", "plan", "seed", "steps"]].assign(
+        MiB=runs["packed MiB"] * runs["task"].map(aside),
+        lost=runs["minus teacher"],
+        bits=runs["bits"].map(names),
+        recipe=joined(runs, *RECIPE),
+        rate=runs["learning rate"].map(as_text),
+        score=runs["best"].round(1),
+        file=runs["packed MiB"].map("{:.2f} MiB".format),
+        Record="book/records/" + runs["digest"] + ".json",
+    )
+    over = alt.selection_point(on="pointerover", fields=["recipe"], name="over", empty=True)
+    base = alt.Chart(dots).encode(color=colour, opacity=alt.condition(over, alt.value(0.75), alt.value(0.12)))
+    bars = base.transform_aggregate(low="min(lost)", high="max(lost)", groupby=["MiB", "recipe", "bits"])
+    yield bars.mark_rule(strokeWidth=1.5).encode(x=encoded["x"], y="low:Q", y2="high:Q")
+    points = alt.Tooltip("lost:Q", title="points", format="+.2f")
+    shown = [points, "task", "score", "W-E-A", "layers", "plan", "rate", "seed", "steps", "file"]
+    yield base.mark_circle(size=28, cursor="pointer").encode(**encoded, href="Record:N", tooltip=shown).add_params(over)
+
+    means = recipes(runs).rename(columns={"packed MiB": "MiB", "minus teacher": "lost"})
+    means["bits"] = means["bits"].map(names)
+    diamond = {"shape": "diamond", "size": 110, "filled": True, "stroke": "currentColor", "strokeWidth": 1}
+    mean = alt.Tooltip("lost:Q", title="mean over tasks", format="+.2f")
+    ours = alt.Chart(means[["MiB", "lost", "bits", "layers", "plan", "W-E-A", "tasks", "seeds"]])
+    ours = ours.mark_point(**diamond).encode(tooltip=[mean, "tasks", "W-E-A", "layers", "plan", "seeds"])
+    yield ours.encode(**encoded, color=colour)
+    # A name for every size, at its best recipe with the most tasks, up to three.
+    means["enough"] = (means["tasks"].str.count(", ") + 1).clip(upper=3)
+    best = means.sort_values(["enough", "lost"]).groupby(["bits", "layers"]).tail(1)
+    best = best.assign(name=best["bits"] + "\n" + best["layers"].str.removeprefix("all ") + " layers")
+    for one_bit, align, dx in ((True, "right", -14), (False, "left", 14)):
+        named = alt.Chart(best.loc[(best["bits"] == "1 bit") == one_bit, ["MiB", "lost", "bits", "name"]])
+        named = named.mark_text(align=align, dx=dx, lineBreak="\n", fontWeight="bold")
+        yield named.encode(**encoded, text="name", color=colour)
+
+
+def scale_of(runs: pd.DataFrame) -> str:
+    """What the students of some runs are: encoder, tasks, steps and seeds, for the sentence that tells a result.
+
+    Args:
+        runs: of `students`.
+    """
+    if runs.empty:
+        return "no student has a Record"
+    seeds = runs.groupby([*RECIPE, "task"])["seed"].nunique()
+    steps, few, most = sorted(set(runs["steps"])), int(seeds.min()), int(seeds.max())
+    parts = [
+        ", ".join(sorted({_ENCODERS.get(name, name) for name in runs["encoder"]})),
+        ", ".join(dict.fromkeys(runs["task"])),
+        f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else f"{steps[0]:,} steps",
+        f"{few} to {most} seeds a task" if few < most else f"{few} seed{'s' * (few > 1)} a task",
+    ]
+    return ", ".join(parts)
+
+
+def page(runs: pd.DataFrame) -> str:
+    """The picture for the landing page, with the scale of what it shows.
+
+    Args:
+        runs: of `students`.
+
+    Returns:
+        HTML.
+    """
+    scale = scale_of(runs)
+    caption = (
+        f"Students of this book: {scale}, each at the best of its learning rates. A bar spans the seeds of a task, and "
+        "a dot leads to its Record. Not every recipe has every task yet. The papers: averages over GLUE, one seed."
+    )
+    says = (
+        f"Points lost against the full-precision teacher over the size of the model in MiB, for {len(runs)} students "
+        f"({scale}), beside the papers' students of BERT-base at their printed size and at that of a file. The table "
+        "of the chapter «Which recipe for which budget» has the same numbers."
+    )
+    return html(chart(runs), "lead", says, caption)
+
+
+def files(runs: pd.DataFrame) -> dict[str, str]:
+    """Every file of the picture, by its name in `book/_static/lead`: the landing page's, and two still ones.
+
+    Args:
+        runs: of `students`.
+    """
+    picture = chart(runs)
+    return {"lead.html": page(runs) + "\n"} | {f"{theme}.svg": still(picture, ink) + "\n" for theme, ink in INK.items()}

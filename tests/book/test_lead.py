@@ -1,0 +1,77 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+from xtcq_book import lead
+from xtcq_book.arithmetic import table
+
+from xtcq.study import load_profile
+from xtcq.study.records import save_record
+
+SCALE = load_profile("mini")
+COMMITTED = Path(__file__).resolve().parents[2] / "book" / "_static" / "lead"
+
+
+@pytest.fixture
+def save(tmp_path, monkeypatch, make_record):
+    """Store the Record of an experiment with a score of its task's first metric."""
+    monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
+
+    def store(experiment, score, mib=4.2):
+        record = make_record(score, **experiment.to_dict())
+        save_record(dataclasses.replace(record, size=record.size | {"packed_mib": mib}))
+
+    return store
+
+
+def test_a_recipe_loses_the_mean_over_tasks_of_the_mean_over_seeds_at_the_best_rate(save):
+    for task in ("mrpc", "sst2"):
+        save(SCALE.teacher(task), 80.0)
+    for task, rate, seed, score in (
+        ("mrpc", 1e-4, 42, 79.0),
+        ("mrpc", 2e-4, 42, 78.0),
+        ("mrpc", 1e-4, 111, 75.0),
+        ("sst2", 2e-4, 42, 70.0),
+    ):
+        save(SCALE.student(task, precision="1-1-8", learning_rate=rate, seed=seed), score)
+    runs = lead.students()
+    assert sorted(runs["minus teacher"]) == [-10, -5, -1]
+    (found,) = lead.recipes(runs).to_dict("records")
+    assert found["minus teacher"] == pytest.approx((-3 - 10) / 2)
+    assert (found["seeds"], found["rates"], found["bits"]) == ("1 to 2", "1e-4, 2e-4", 1)
+    assert set(found["tasks"].split(", ")) == {"MRPC", "SST-2"}
+    assert "1 to 2 seeds a task" in lead.scale_of(runs)
+
+
+def test_only_quantized_students_of_real_tasks_with_a_teacher_are_drawn(save):
+    save(SCALE.teacher("mrpc"), 80.0)
+    save(SCALE.student("mrpc", precision="32-32-32", layers=(0, 2, 4)), 79.0)
+    save(SCALE.student("sst2", precision="1-1-8"), 79.0)  # its teacher has no Record
+    demo = load_profile("demo")
+    save(demo.student(demo.tasks[0], precision="1-1-8"), 79.0)
+    assert lead.students().empty
+    assert "no student has a Record" in lead.page(lead.students())
+
+
+def test_every_dot_leads_to_its_record(save):
+    student = SCALE.student("mrpc", precision="2-2-8")
+    save(SCALE.teacher("mrpc"), 80.0)
+    save(student, 79.0, mib=5.8)
+    page = lead.page(lead.students())
+    assert f"book/records/{student.digest}.json" in page and "5.80 MiB" in page
+
+
+def test_the_papers_students_stand_at_printed_and_packed_size():
+    found = lead.papers().set_index(["paper", "layers", "bits"])
+    small = found.loc["XTC", 6, 1]
+    assert small["minus teacher"] == pytest.approx(81.71 - 83.95)
+    assert small["printed"] == table("xtc-c8").value("XTC-BERT6 | 1", "Size MB")
+    assert small["file"] > 1.4 * small["printed"]
+    assert found.loc["XTC", 12, 2]["minus teacher"] == pytest.approx(84.00 - 83.95)
+    assert len(found) == 9 and found["file"].isna().sum() == 1
+
+
+def test_the_committed_pictures_are_those_of_the_committed_records(monkeypatch):
+    monkeypatch.setenv("XTCQ_RECORDS", str(COMMITTED.parents[1] / "records"))
+    for name, content in lead.files(lead.students()).items():
+        assert (COMMITTED / name).read_text() == content, f"{name} is old: python -m xtcq_book lead"

@@ -1,0 +1,53 @@
+from pages.tables import label_tables
+
+SPANNING = """<h2>Results</h2><table border="1"><thead>
+<tr><th></th><th></th><th colspan="2">ours</th></tr>
+<tr><th>task</th><th>bits</th><th>best</th><th>last</th></tr></thead><tbody>
+<tr><th rowspan="2">RTE</th><th>1</th><td>60.1</td><td>59.0</td></tr>
+<tr><th>2</th><td>61.2</td><td>61.2</td></tr></tbody></table>"""
+
+
+def cells(page, text):
+    return [cell for cell in page.soup.select("th, td") if cell.get_text() == text]
+
+
+def test_cells_carry_the_names_of_their_columns_also_behind_a_cell_that_spans_rows(make_page):
+    page = make_page(SPANNING)
+    label_tables(page)
+    assert [cells(page, text)[0]["data-label"] for text in ("60.1", "59.0")] == ["ours, best", "ours, last"]
+    assert [cells(page, text)[0]["data-label"] for text in ("RTE", "1", "2")] == ["task", "bits", "bits"]
+
+
+def test_first_column_is_the_first_place_and_not_the_first_cell_of_a_row(make_page):
+    page = make_page(SPANNING)
+    label_tables(page)
+    assert [cell.get_text() for cell in page.soup.select(".first-column")] == ["", "task", "RTE"]
+
+
+def test_headers_have_scopes_and_empty_ones_are_none(make_page):
+    page = make_page(SPANNING)
+    label_tables(page)
+    assert cells(page, "")[0].name == "td"
+    assert [cells(page, text)[0]["scope"] for text in ("ours", "best", "RTE", "1")] == [
+        "colgroup",
+        "col",
+        "rowgroup",
+        "row",
+    ]
+
+
+def test_scroller_has_a_name_and_takes_the_place_of_the_themes(make_page):
+    page = make_page(f'<div class="pst-scrollable-table-container">{SPANNING}</div>')
+    label_tables(page)
+    assert page.soup.select_one("table").parent["class"] == ["table-scroll"]
+    assert page.soup.select_one(".table-scroll")["aria-label"] == "Table in “Results”"
+    assert not page.soup.select(".pst-scrollable-table-container")
+
+
+def test_prose_becomes_cards_but_what_a_details_hides_is_not_long(make_page):
+    table = "<table><tbody><tr><td>{}</td></tr></tbody></table>"
+    page = make_page(
+        table.format("word " * 40) + table.format("<details><summary>more</summary>" + "word " * 40 + "</details>")
+    )
+    label_tables(page)
+    assert ["as-cards" in scroll["class"] for scroll in page.soup.select(".table-scroll")] == [True, False]

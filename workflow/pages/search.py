@@ -1,0 +1,50 @@
+"""The text of the book, as the search reads it.
+
+Sphinx's own search has no snippet where a page was opened as a file, shows buttons instead of sentences where it was
+not, and does not find "1-1-8". This one has the text itself; `search.js` looks it up with MiniSearch.
+"""
+
+import json
+from pathlib import Path
+
+from bs4 import Tag
+
+from pages.page import Page, text_of
+
+
+def write_search(pages: dict[str, Page], html: Path) -> None:
+    """Writes `_static/search-text.js` with every section of the book, and has the page of the search load it.
+
+    Args:
+        pages: all pages, by their names.
+        html: the folder of the book.
+    """
+    sections = [section for page in pages.values() for section in _sections(page)]
+    data = json.dumps(sections, ensure_ascii=False, separators=(",", ":"))
+    (html / "_static" / "search-text.js").write_text(f"const SECTIONS = {data};\n", encoding="utf-8")
+    soup = pages["search.html"].soup
+    soup.select_one(".bd-search-container form")["action"] = "search.html"
+    soup.select_one("#search-results")["aria-live"] = "polite"
+    for script in ("minisearch/minisearch.js", "search-text.js", "search.js"):
+        soup.head.append(soup.new_tag("script", attrs={"src": f"_static/{script}", "defer": ""}))
+
+
+def _sections(page: Page) -> list[dict[str, str]]:
+    """Returns the sections of a page; the text of one ends where the next begins, also one that is inside it."""
+    found = []
+    for section in page.article.select("section[id]") if page.article else ():
+        heading = section.find(["h1", "h2", "h3", "h4", "h5"])
+        if heading is None or heading.find_parent("section") is not section:
+            continue
+        own = [child for child in section.children if isinstance(child, Tag) and child is not heading]
+        own = [child for child in own if child.name != "section"]
+        found.append(
+            {
+                "page": page.title,
+                "heading": text_of(heading),
+                "url": page.name + ("" if heading.name == "h1" else f"#{section['id']}"),
+                "text": " ".join(filter(None, (text_of(child, ("pre", "table")) for child in own))),
+                "data": " ".join(text_of(part) for child in own for part in child.select("pre, table")),
+            }
+        )
+    return found

@@ -1,0 +1,78 @@
+"""Tables that are wider than a phone or longer than a screen."""
+
+from bs4 import Tag
+
+from pages.page import Page, text_of
+
+# A table with longer cells is read as one card a row on a phone.
+LONGEST_CELL = 90
+
+
+def label_tables(page: Page) -> None:
+    """Gives every table of a page what `page.css` and `page.js` need to make it scroll, fold, or become cards.
+
+    Each stands in a `div.table-scroll` of its own; cells of the first column are marked, since a row whose first cell
+    spans several has none; cells carry the name of their column; empty cells of the header are no headers.
+    """
+    for table in page.soup.select("article table"):
+        grid = _grid(table)
+        scroll = page.soup.new_tag("div", attrs={"class": "table-scroll", "role": "group", "aria-label": _label(table)})
+        parent = table.parent
+        if "pst-scrollable-table-container" in parent.get("class", ()):
+            parent.unwrap()
+        table.wrap(scroll)
+        del table["border"]
+        head, body = _rows(table, "thead"), _rows(table, "tbody")
+        for cell in {id(cell): cell for row in grid for cell in row[:1]}.values():
+            cell["class"] = [*cell.get("class", ()), "first-column"]
+        for cell in [cell for row in head for cell in row.find_all(["th", "td"])]:
+            if not text_of(cell) and not cell.find("img"):
+                cell.name = "td"
+                cell.attrs.pop("scope", None)
+            elif cell.name == "th":
+                cell["scope"] = "colgroup" if int(cell.get("colspan", 1)) > 1 else "col"
+        names = _column_names(grid[: len(head)])
+        for row, cells in zip(body, grid[len(head) :], strict=True):
+            for column, cell in enumerate(cells):
+                if cell.parent is row and "data-label" not in cell.attrs:
+                    cell["data-label"] = names[column] if column < len(names) else ""
+                    if cell.name == "th":
+                        cell["scope"] = "rowgroup" if int(cell.get("rowspan", 1)) > 1 else "row"
+        # A details is opened when it is wanted, and what it hides makes no cell long.
+        if any(len(text_of(cell, ("details",))) > LONGEST_CELL for row in body for cell in row.find_all(["td", "th"])):
+            scroll["class"] = [*scroll["class"], "as-cards"]
+
+
+def _rows(table: Tag, part: str) -> list[Tag]:
+    return [row for group in table.find_all(part, recursive=False) for row in group.find_all("tr", recursive=False)]
+
+
+def _grid(table: Tag) -> list[list[Tag]]:
+    """Returns the cell at every place of a table, where a cell that spans several stands in all of them."""
+    rows = _rows(table, "thead") + _rows(table, "tbody")
+    places: dict[tuple[int, int], Tag] = {}
+    for i, row in enumerate(rows):
+        column = 0
+        for cell in row.find_all(["td", "th"], recursive=False):
+            while (i, column) in places:
+                column += 1
+            for down in range(int(cell.get("rowspan", 1))):
+                for right in range(int(cell.get("colspan", 1))):
+                    places[i + down, column + right] = cell
+    widths = [max((column for row, column in places if row == i), default=-1) + 1 for i in range(len(rows))]
+    return [[places[i, column] for column in range(width)] for i, width in enumerate(widths)]
+
+
+def _column_names(head: list[list[Tag]]) -> list[str]:
+    """Returns the name of every column: what the rows of the header say of it, from top to bottom."""
+    width = max(map(len, head), default=0)
+    said = [[text_of(row[column]) for row in head if column < len(row)] for column in range(width)]
+    return [", ".join(dict.fromkeys(filter(None, names))) for names in said]
+
+
+def _label(table: Tag) -> str:
+    caption = table.find("caption")
+    if caption and text_of(caption):
+        return f"Table: {text_of(caption)[:120]}"
+    heading = table.find_previous(["h1", "h2", "h3", "h4"])
+    return f"Table in “{text_of(heading)}”" if heading else "Table"

@@ -1,0 +1,63 @@
+"""The names of a packed classifier's labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import BertForSequenceClassification
+
+from xtcq.files import whole_folder
+from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, Manifest, describe_file
+from xtcq.packing.packed import load_packed
+
+
+def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
+    """Rename the labels of a packed classifier; its weights, and all other files, stay to the bit.
+
+    Args:
+        folder: what ``save_packed`` wrote.
+        names: a name for each label, in their order.
+
+    Returns:
+        The names that there were.
+
+    Raises:
+        FileNotFoundError: the folder holds no packed model.
+        PackedModelError: it is damaged; see ``load_packed``.
+        ValueError: it is no classifier, or there are not as many different names as it has labels.
+        OSError: it cannot be written, and stays as it was.
+
+    Examples:
+        >>> import tempfile
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
+        >>> from xtcq.packing import rename_labels
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = freeze(quantize(BertForSequenceClassification(config).eval(), QuantConfig("1-1-8")))
+        >>> rename_labels(save_packed(model, folder := tempfile.mkdtemp()), ["bad", "good"])
+        ['LABEL_0', 'LABEL_1']
+        >>> load_packed(folder).config.id2label
+        {0: 'bad', 1: 'good'}
+    """
+    folder = Path(folder).absolute()
+    model = load_packed(folder)
+    config: Any = model.config
+    before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
+    if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
+        raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
+    if len(names) != len(before) or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"names are {names}, expected {len(before)} different ones, in the order of {before}")
+    with whole_folder(folder, lambda: None) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        fields = json.loads((folder / CONFIG_FILE).read_bytes())
+        fields |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        (temporary / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        manifest = Manifest.read(folder)
+        files = manifest.files | {CONFIG_FILE: describe_file(temporary / CONFIG_FILE)}
+        (temporary / MAP_FILE).write_text(dataclasses.replace(manifest, files=files).to_json(), encoding="utf-8")
+    return before
