@@ -203,7 +203,8 @@ def pack(
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
     """Pack the trained student of an experiment into a folder that load_packed reads."""
-    from xtcq.packing import ENCODERS, ModelCard, save_packed
+    from xtcq.packing import ModelCard, save_packed
+    from xtcq.pretrained import PUBLISHED
     from xtcq.quantization import freeze
     from xtcq.study import load_record, record_path, trained_student
 
@@ -214,13 +215,14 @@ def pack(
     if not experiment.quantized:
         raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
     model, tokenizer = trained_student(experiment)
-    record = load_record(record_path(experiment))
+    record, encoder = load_record(record_path(experiment)), PUBLISHED[experiment.model]
     card = ModelCard(
+        base_model=encoder.repository,
+        licence=encoder.licence,
         task=experiment.spec.title,
         metrics=record.best,
         evaluated_on="development set, on which the best of several evaluations was chosen",
         teacher=None if experiment.teacher is None else str(experiment.teacher),
-        **ENCODERS[experiment.model],
     )
     save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
     if experiment.spec.head == "classifier":
@@ -242,6 +244,33 @@ def rename_labels(
 
     before = rename_labels(folder, names)
     typer.echo("\n".join(f"{old} -> {new}" for old, new in zip(before, names, strict=True)))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="folder of a packed model")],
+    to: Annotated[str, typer.Option(help="onnx, for onnxruntime and browsers, or gguf, for llama.cpp")],
+    output: Annotated[
+        Path | None, typer.Option(help="the file to write [default: beside the folder, with its name]")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="of ONNX, in memory: int8, or matmulnbits")] = "int8",
+) -> None:
+    """Write a packed model as one file for another runtime."""
+    from xtcq.checks import check_choice
+
+    check_choice("--to", to, ("onnx", "gguf"))
+    path = output or folder.with_name(f"{folder.resolve().name}.{to}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file with --output")
+    if to == "gguf":
+        from xtcq.deploy.gguf_file import export_gguf
+
+        export_gguf(folder, path)
+    else:
+        from xtcq.deploy.export import export_onnx
+
+        export_onnx(folder, path, weights)
+    typer.echo(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
 @app.command()

@@ -5,6 +5,7 @@ import pytest
 from xtcq_book.arithmetic import MIB
 from xtcq_book.chapters import cost, errata
 from xtcq_book.frame import to_frame
+from xtcq_book.svg import GREY
 
 from xtcq.study import load_profile
 from xtcq.study.records import save_record
@@ -126,7 +127,7 @@ def test_an_edition_without_records(folders):
     frame = to_frame(cost.records_of(load_profile("mini")))
     for table in (cost.totals, cost.spread, cost.relative_cost, cost.students):
         assert table(frame).empty
-    assert not cost.score_over(frame, "hours", "hours").axes
+    assert not cost.lost_over_minutes(frame).figure.axes and not cost.score_over_size(frame).figure.axes
 
 
 @pytest.fixture
@@ -145,28 +146,23 @@ def _points(axes):
     return [tuple(map(float, point)) for drawn in axes.collections for point in drawn.get_offsets()]
 
 
-def test_panels_hold_what_can_be_compared(frame):
-    figure = cost.score_over(frame, "hours", "device hours", by=("device", "side by side"))
+def test_what_is_lost_over_minutes_is_compared_on_one_machine_alone(frame, timed):
+    teacher = timed(1.0, score=80.0)
+    figure = cost.lost_over_minutes(
+        frame.assign(**{"minus teacher": frame["best"] - 80.0}).assign(reference=teacher)
+    ).figure
     # The run beside another one is alone in its group.
-    assert [" ".join(axes.get_title().split()) for axes in figure.axes] == [
-        f"{task}, CPU, fp32, 1 side by side" for task in ("MRPC", "CoLA")
-    ]
-    assert [_points(axes) for axes in figure.axes] == [[(0.01, 70.0), (0.02, 75.0)], [(0.01, 50.0), (0.01, 51.0)]]
-    (legend,) = figure.legends
-    named = [text.get_text() for text in legend.get_texts()]
-    assert {"one-stage", "1-bit", "2-bit", "1-bit, fewer layers"} <= set(named)
-    assert not cost.score_over(frame.iloc[:1], "hours", "device hours", by=("device",)).axes
-
-
-def test_steps_share_a_panel(frame):
-    mrpc = cost.score_over(frame, "steps", "optimizer steps").axes[0]
-    assert len(_points(mrpc)) == 3 and mrpc.get_xlabel() == "optimizer steps"
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["CPU, fp32, 1 side by side"]
+    (axes,) = figure.axes
+    # 36 seconds are 0.6 minutes.
+    assert _points(axes) == [(0.6, 10.0), (1.2, 5.0), (0.6, 30.0), (0.6, 29.0)]
+    assert not cost.lost_over_minutes(frame).figure.axes, "no teacher, nothing lost"
 
 
 def test_the_line_joins_runs_that_no_smaller_one_beats(frame):
     worse = frame.iloc[[1]].assign(best=40.0, **{"packed MiB": 60.0})
-    mrpc = cost.score_over(pd.concat([frame, worse], ignore_index=True), "packed MiB", "size").axes[0]
-    (line,) = (line for line in mrpc.get_lines() if line.get_color() == "grey")
+    mrpc = cost.score_over_size(pd.concat([frame, worse], ignore_index=True)).figure.axes[0]
+    (line,) = (line for line in mrpc.get_lines() if line.get_color() == GREY)
     assert list(line.get_xdata()) == [4.0, 6.0] and list(line.get_ydata()) == [70.0, 75.0]
     assert mrpc.get_xscale() == "log"
 
