@@ -18,6 +18,7 @@ from browser_engine import build_in
 from pages import finish
 from prose import for_the_book
 from sphinx_external_toc.parsing import parse_toc_yaml
+from state import show_state
 
 DEMO_NOTICE = (
     "Demo edition: the chapters were executed on small tasks that the project generates itself. "
@@ -62,6 +63,7 @@ def stage(root: Path, edition: Edition) -> Path:
     for page in (source / "book" / "executed").glob("*.ipynb"):
         if (template := root / "notebooks" / page.name).exists():
             renew_prose(template, page)
+            show_state(page, template, root)
         notebook = nbformat.read(page, as_version=4)
         for_the_book(notebook, config.get("repository", {}).get("url", ""))
         nbformat.write(notebook, page)
@@ -124,6 +126,8 @@ def build(root: Path, source: Path) -> Path:
     strict = ["-W", "--keep-going", "-n"]
     subprocess.run([jupyter_book, "build", source, "--path-output", scratch, *strict], check=True)
     finish(scratch / "_build" / "html")
+    # Tables and figures link to the Records behind them.
+    shutil.copytree(root / "book" / "records", scratch / "_build" / "html" / "book" / "records")
     shutil.rmtree(html, ignore_errors=True)
     (scratch / "_build" / "html").rename(html)
     return html / "index.html"
