@@ -54,4 +54,10 @@ def test_the_comments_say_what_is_computed(notebook):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     source = "".join(cell["source"])
-    assert minutes.commented(notebook, source) == source, "python workflow/minutes.py --write"
+    assert minutes.agree(minutes.commented(notebook, source), source), "python workflow/minutes.py --write"
+
+
+def test_estimates_that_agree():
+    assert minutes.agree("demo 3 / <1 min, mini 130 / 8 min", "demo 2 / <1 min, mini 120 / 9 min")
+    for other in ("demo 2 / 1 min, mini 120 / 9 min", "demo 2 / <1 min, mini 80 / 9 min", "demo 2 / <1 min"):
+        assert not minutes.agree("demo 2 / <1 min, mini 130 / 9 min", other)
