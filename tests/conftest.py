@@ -35,6 +35,12 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory):
+    """Graphs of tests are kept among the tests' files."""
+    os.environ["XTCQ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def tiny_bert():
     """A factory of small random BERTs with a head, the same weights at every call with the same arguments."""

@@ -1,68 +1,59 @@
 """Compress BERT to one and two bits: quantizers, distillation, learned bit-widths, packing.
 
-What stands here is the method. The study of the book, `Experiment` and `run`, loads when it is asked for.
+What stands here is the method, and the study of the book, `Experiment` and `run`. Everything loads when it is asked
+for: nobody needs the study for a quantizer, or torch to classify with a packed model.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from xtcq.adaqat import AdaQAT, AdaQATSettings, Replay, WidthSearch
-from xtcq.distillation import (
-    DistillationLoss,
-    LayerMap,
-    Stage,
-    attention_loss,
-    explore_then_refine,
-    finetune,
-    hidden_loss,
-    logit_loss,
-    one_stage,
-    reduce_layers,
-    select_layers,
-    three_stage,
-    two_stage,
-)
-from xtcq.packing import ModelCard, PackedModelError, load_packed, save_packed
-from xtcq.quantization import (
-    BinaryQuantizer,
-    DynamicQuantizer,
-    LearnedClipQuantizer,
-    LSQQuantizer,
-    Precision,
-    QuantConfig,
-    QuantEmbedding,
-    QuantizedTensor,
-    Quantizer,
-    QuantLinear,
-    SplitLayer,
-    TernaryQuantizer,
-    bitops,
-    cost_report,
-    freeze,
-    get_widths,
-    model_size,
-    quantize,
-    set_widths,
-    split_ternary,
-    use_score_attention,
-)
+from xtcq.lazy import on_demand
 
 if TYPE_CHECKING:
-    from xtcq.study import Experiment as Experiment
-    from xtcq.study import run as run
+    from xtcq.adaqat import AdaQAT, AdaQATSettings, Replay, WidthSearch
+    from xtcq.distillation import (
+        DistillationLoss,
+        LayerMap,
+        Stage,
+        attention_loss,
+        explore_then_refine,
+        finetune,
+        hidden_loss,
+        logit_loss,
+        one_stage,
+        reduce_layers,
+        select_layers,
+        three_stage,
+        two_stage,
+    )
+    from xtcq.packing import ModelCard, PackedModelError, load_packed, save_packed
+    from xtcq.quantization import (
+        BinaryQuantizer,
+        DynamicQuantizer,
+        LearnedClipQuantizer,
+        LSQQuantizer,
+        Precision,
+        QuantConfig,
+        QuantEmbedding,
+        QuantizedTensor,
+        Quantizer,
+        QuantLinear,
+        SplitLayer,
+        TernaryQuantizer,
+        bitops,
+        cost_report,
+        freeze,
+        get_widths,
+        model_size,
+        quantize,
+        set_widths,
+        split_ternary,
+        use_score_attention,
+    )
+    from xtcq.study import Experiment, run
 
 __version__ = "0.1.0"
 
-# The study runs pandas, scikit-learn and the Trainer, which nobody needs for a quantizer.
-_STUDY = ("Experiment", "run")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _STUDY:
-        from xtcq import study
-
-        return getattr(study, name)
-    raise AttributeError(f"module 'xtcq' has no attribute {name!r}")
-
+__getattr__, __dir__ = on_demand(__name__, ("quantization", "packing", "distillation", "adaqat", "study"))
 
 __all__ = [
     "AdaQAT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -222,6 +223,11 @@ def pack(
         **ENCODERS[experiment.model],
     )
     save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
+    if experiment.spec.head == "classifier":
+        from xtcq.deploy.prepared import prepare
+
+        with contextlib.suppress(ValueError):  # without a graph of integers it is packed all the same
+            prepare(folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
     typer.echo(f"{folder}: {size / 2**20:.2f} MiB with tokenizer and card")
 
@@ -258,7 +264,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Classify one text, or every row of a file, with integer arithmetic."""
-    from xtcq.deploy.predict import predict_file, predict_text
+    from xtcq.deploy.answer import predict_text
     from xtcq.deploy.runtime import Runtime
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
@@ -269,6 +275,8 @@ def predict(
         raise ValueError("give --text (and --pair), or --input, --output and --column (and --pair-column)")
     if output is None or column is None:
         raise ValueError("--input also needs --output, the file to write, and --column, the texts in it")
+    from xtcq.deploy.predict import predict_file
+
     runtime = Runtime(model, weights)
     rows = predict_file(runtime, source, output, column, pair_column, batch_size, encoding=encoding, on_empty=on_empty)
     typer.echo(json.dumps({"rows": rows, "output": str(output)}) if as_json else f"{output}: {rows} rows")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
+import altair as alt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
 import transformers
-from matplotlib.figure import Figure
+from IPython.display import HTML
 from matplotlib.ticker import MaxNLocator
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
@@ -21,11 +22,13 @@ from transformers import DataCollatorWithPadding
 from xtcq.adaqat import Replay, narrowed
 from xtcq.quantization import Precision, QuantConfig, QuantLinear, quantize
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record
+from xtcq.study.records import Record, stored_in
 from xtcq.study.runs import trained_student
 from xtcq.tasks import encode, load_task
+from xtcq_book import interactive, labels, provenance
+from xtcq_book.interactive import COLOURS
 from xtcq_book.labels import MATRICES
-from xtcq_book.plots import joined, nothing, or_nothing, panels
+from xtcq_book.plots import Drawing, colours, csv_link, joined, nothing, panels
 
 SIDES = ["weights", "activations"]
 POOLER = "pooler"
@@ -95,51 +98,93 @@ def by_matrix(records: Iterable[Record]) -> pd.DataFrame:
     return means.groupby(pd.Index(kinds, name="matrix", dtype=object), sort=False).mean()
 
 
-@or_nothing
-def bits_by_layer(
-    widths: Mapping[str, tuple[float, float]], least: int = 2, most: int = 8, title: str | None = None
-) -> Figure:
+def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8) -> HTML:
     """Bits of every matrix of an encoder and of its inputs, one row a layer, the pooler beside the last.
 
     Args:
-        widths: module name to (bits of the weight, bits of the input); means over runs may be fractional.
+        record: of a run whose widths were learned, or chosen one by one.
+        title: what tells the run from others on the page.
         least: smallest width of the colour scale.
         most: largest width of the colour scale.
-        title: what stands above, for example the method and its budget.
 
     Returns:
-        The figure, weights and activations side by side.
+        A map of the weights and one of their inputs, which answer to a pointer; a dashed cell did not come to rest.
 
     Raises:
-        ValueError: a module that is no matrix of a BERT encoder or its pooler, or a width beyond the scale.
-
-    Example:
-        >>> from xtcq_book.bit_widths import bits_by_layer
-        >>> len(bits_by_layer({"encoder.layer.0.output.dense": (2, 4)}).axes)
-        3
+        ValueError: a module that is no matrix of a BERT encoder or its pooler, a width beyond the scale, or a run of
+            one width for all.
     """
-    if outside := [pair for pair in widths.values() if not all(least <= bits <= most for bits in pair)]:
-        raise ValueError(f"widths {outside[0]} are beyond the scale of {least} to {most} bits: widen it")
+    cells = _cells(record)
+    if cells.empty:
+        raise ValueError(f"{record.experiment} has one width for all matrices: there is no map to draw")
+    if outside := [bits for bits in cells["bits"] if not least <= bits <= most]:
+        raise ValueError(f"a width of {outside[0]} is beyond the scale of {least} to {most} bits: widen it")
+    moving = int((~cells["at rest"]).sum())
+    at_least = (cells["bits"] == least).sum()
+    said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {least} bits"
+    said += f"; {moving} had not come to rest (dashed) and may be where they began." if moving else "."
+    maps = "".join(
+        interactive.html(
+            _map(cells[cells["side"] == side], f"bits of {side}", least, most),
+            name=f"bits-{stored_in(record).stem}-{side}",
+            says=f"{said} Bits of the {side} of every matrix, one row a layer.",
+        )
+        for side in SIDES
+    )
+    below = f"<p>{html.escape(said)}</p>" + csv_link(cells, "bits-by-layer") + provenance.line([record])
+    return HTML(
+        f'<figure class="panels"><div class="side-by-side">{maps}</div><figcaption>{below}</figcaption></figure>'
+    )
+
+
+def _cells(record: Record) -> pd.DataFrame:
+    """One row a width: its ``side``, ``layer`` (from 1), ``matrix``, ``bits``, and whether it came to ``rest``."""
+    report = record.exploration or {}
+    widths = record.experiment.allocation or report.get("widths", {})
+    moving = {
+        (side, name)
+        for side, frozen in report.get("frozen", {}).items()
+        for group, rests in zip(report.get("groups", [[name] for name in report["widths"]]), frozen, strict=True)
+        for name in group
+        if not rests
+    }
     places = {name: _place(name) for name in widths}
-    rows = 1 + max((layer for layer, _ in places.values() if layer is not None), default=0)
-    columns = [*MATRICES.values(), *(["", POOLER] if any(layer is None for layer, _ in places.values()) else [])]
-    figure, axes = plt.subplots(1, 2, layout="constrained", figsize=(6.5, 0.34 * rows + 1.9), sharey=True)
-    scale = {"cmap": sns.color_palette("YlGnBu", most - least + 1), "vmin": least - 0.5, "vmax": most + 0.5}
-    for place, (side, panel) in enumerate(zip(SIDES, axes, strict=True)):
-        table = pd.DataFrame(math.nan, range(rows), columns)
-        for name, (layer, matrix) in places.items():
-            table.loc[rows - 1 if layer is None else layer, matrix] = widths[name][place]
-        sns.heatmap(table, ax=panel, annot=table.round(1), fmt="g", annot_kws={"size": 8}, cbar=False, **scale)
-        panel.set_xticks([i + 0.5 for i, name in enumerate(columns) if name], [name for name in columns if name])
-        plt.setp(panel.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
-        panel.set_title(side, fontsize="medium")
-        panel.grid(False)
-    axes[0].set_ylabel("encoder layer")
-    bar = figure.colorbar(axes[0].collections[0], ax=axes, label="bits", ticks=range(least, most + 1), fraction=0.04)
-    bar.minorticks_off()
-    if title:
-        figure.suptitle(title, fontsize="medium")
-    return figure
+    last = max((layer for layer, _ in places.values() if layer is not None), default=0)
+    rows = [
+        (
+            side,
+            1 + (last if places[name][0] is None else places[name][0]),
+            places[name][1],
+            bits,
+            (side, name) not in moving,
+        )
+        for name, pair in widths.items()
+        for side, bits in zip(SIDES, pair, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["side", "layer", "matrix", "bits", "at rest"])
+
+
+def _map(cells: pd.DataFrame, title: str, least: int, most: int) -> alt.Chart:
+    """One side's map."""
+    order = [*MATRICES.values(), POOLER]
+    colours = sns.color_palette("YlGnBu", most - least + 1).as_hex()
+    base = alt.Chart(cells, width=290, height=24 * cells["layer"].nunique(), title=title).encode(
+        x=alt.X("matrix:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=110, aria=False)),
+        y=alt.Y("layer:O", title="encoder layer", axis=alt.Axis(aria=False)),
+        tooltip=["matrix:N", "layer:O", "bits:Q", "at rest:N"],
+    )
+    scale = alt.Scale(domain=list(range(least, most + 1)), range=list(colours))
+    rests = alt.datum["at rest"]
+    squares = base.mark_rect(aria=False, strokeWidth=1.5, stroke=COLOURS["grey"]).encode(
+        color=alt.Color("bits:O", scale=scale, legend=None),
+        strokeDash=alt.condition(rests, alt.value([1, 0]), alt.value([3, 3])),
+        strokeOpacity=alt.condition(rests, alt.value(0), alt.value(1)),
+        opacity=alt.condition(rests, alt.value(1), alt.value(0.55)),
+    )
+    dark = alt.datum.bits > (least + most) / 2
+    return squares + base.mark_text(aria=False, fontSize=11).encode(
+        text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value("#1f2328"))
+    )
 
 
 def _place(name: str) -> tuple[int | None, str]:
@@ -152,7 +197,7 @@ def _place(name: str) -> tuple[int | None, str]:
     return None, POOLER
 
 
-def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Figure:
+def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:
     """Fractional widths over the steps of AdaQAT's exploration, one panel a run; a cross where a width froze.
 
     A width of the whole network has the integers in use as a faint step line behind it.
@@ -172,27 +217,31 @@ def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Figure:
         for run, record in runs["record"].items()
         for step, side, group, width in record.exploration["trace"]
     ]
-    points = pd.DataFrame(lines).merge(runs, left_on="run", right_index=True)
+    points = _thinned(pd.DataFrame(lines)).merge(runs, left_on="run", right_index=True)
     points["line"] = joined(points, "run", "side", "group")
     look = {"units": "line", "estimator": None, "markers": False, "linewidth": 0.8}
     what = {"xlabel": "exploration (optimizer steps)", "ylabel": "width (bits)"}
     grid = panels(points, ["task", *by], "step", "width", "side", **what, **look)
     points["panel"] = joined(points, "task", *by)
     for (title, side, group, _), line in points.groupby(["panel", "side", "group", "line"], sort=False):
-        axes, colour = (
-            grid.axes_dict[title],
-            sns.color_palette("colorblind")[points["side"].unique().tolist().index(side)],
-        )
+        axes, colour = grid.axes_dict[title], colours(points["side"])[side]
         report, in_use = line["record"].iloc[0].exploration, np.ceil(line["width"])
         if report["granularity"] == "network":
             axes.step(line["step"], in_use, where="post", color=colour, alpha=0.3, linewidth=2)
         if report["frozen"][side][group]:
             axes.plot(line["step"].iloc[-1], in_use.iloc[-1], marker="X", color=colour, markersize=6, zorder=3)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return grid.figure
+    return Drawing(grid.figure, points[["task", *by, "seed", "side", "group", "step", "width"]], runs)
 
 
-def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Figure:
+def _thinned(lines: pd.DataFrame, most: int = 300) -> pd.DataFrame:
+    """Lines of thousands of points with as many as a figure can show: every so manyeth, and the last."""
+    place = lines.groupby(["run", "side", "group"]).cumcount()
+    size = lines.groupby(["run", "side", "group"])["step"].transform("size")
+    return lines[(place % -(-size // most) == 0) | (place == size - 1)]
+
+
+def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Drawing:
     """Mean width in use of weights and of activations over the steps of the exploration, one panel a task.
 
     Args:
@@ -209,7 +258,8 @@ def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Figure:
     points = means.merge(runs, left_on="run", right_index=True)
     what = {"xlabel": "exploration (optimizer steps)", "ylabel": "mean width (bits)"}
     look = {"drawstyle": "steps-post", "markers": False, "estimator": None, "units": "run"}
-    return panels(points, ["task"], "step", "width", by, style="side", **what, **look).figure
+    figure = panels(points, ["task"], "step", "width", by, style="side", **what, **look).figure
+    return Drawing(figure, points[["task", by, "seed", "side", "step", "width"]], runs)
 
 
 def _mean_widths(record: Record) -> pd.DataFrame:
@@ -225,7 +275,9 @@ def _mean_widths(record: Record) -> pd.DataFrame:
             if role == side:
                 now[group] = np.ceil(value)
             points.append({"side": SIDES[side], "step": step + 1, "width": np.average(now, weights=layers)})
-    return pd.DataFrame(points)
+    frame = pd.DataFrame(points)
+    still = frame["width"] == frame.groupby("side")["width"].shift()
+    return frame[~still | (frame["step"] == frame["step"].max())]
 
 
 def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:

@@ -6,13 +6,17 @@ that of the task's full-precision teacher.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
@@ -20,6 +24,7 @@ from xtcq.tasks import has_learned, task_spec
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score, printed
+from xtcq_book.provenance import Source, links, records_of, under
 
 Place = Callable[[Experiment], Row]
 
@@ -51,7 +56,7 @@ def table(
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
         where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` and
-        ``paper ± seeds`` (where their rows are given), the sizes and the noise.
+        ``paper ± seeds`` (where their rows are given), the sizes and the noise; and the ``Records`` of the row.
 
     Raises:
         ValueError: if two runs with the same keys differ in more than their seed.
@@ -59,7 +64,7 @@ def table(
     Example:
         >>> from xtcq_book import frame, scores
         >>> scores.table(frame.to_frame([]), ["bits"]).columns.tolist()
-        ['best', 'last', 'minus teacher']
+        ['best', 'last', 'minus teacher', 'Records']
     """
     cells = _cells(runs, keys, {"paper": paper, "paper ± seeds": deviations, "paper teacher": lambda _: paper_teacher})
     cells = cells[cells["primary"] != further]
@@ -67,7 +72,7 @@ def table(
     columns = ["best", "± seeds", "seeds", "last", "minus teacher"] if (cells["seeds"] > 1).any() else []
     columns = columns or ["best", "last", "minus teacher"]
     columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
-    columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise
+    columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise + ["Records"]
     return cells.set_index(["task", *(["metric"] if further else []), *keys])[columns]
 
 
@@ -93,8 +98,8 @@ def averages(
 
     Returns:
         One row for each value of the keys with at least two tasks, the index ending in ``average``: what it is a mean
-        of. Columns ``best`` and ``last``, ``paper`` where it is given, and ``minus teacher`` and
-        ``paper minus teacher``.
+        of. Columns ``best`` and ``last``, ``paper`` where it is given, ``minus teacher`` and
+        ``paper minus teacher``, and the ``Records``.
 
     Raises:
         ValueError: as for `table`.
@@ -106,7 +111,7 @@ def averages(
     means = _over_tasks(cells, list(keys), ours, ["paper", "paper teacher"])
     means["paper minus teacher"] = means["paper"] - means["paper teacher"]
     columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * minus_teacher
-    columns += ["paper minus teacher"] * (paper is not None and minus_teacher)
+    columns += ["paper minus teacher"] * (paper is not None and minus_teacher) + ["Records"]
     return means.set_index([*keys, "average"])[columns]
 
 
@@ -132,7 +137,7 @@ def differences(
         One row for each metric of a task and value of the labels, and their mean over tasks as `averages` takes it:
         ``difference`` in points, the ``least`` and ``most`` where there are several ``pairs`` (a mean over tasks has
         none, and the pairs of the task with fewest), ``paper`` and ``printed`` where they are given, and the
-        ``standard error`` of one score and what ``chance`` gives where they are known.
+        ``standard error`` of one score and what ``chance`` gives where they are known; and the ``Records``.
 
     Raises:
         ValueError: if runs that are alike in task, labels, seed, learning rate and length differ in anything else.
@@ -148,23 +153,29 @@ def differences(
     match = [
         name for name in dict.fromkeys(["task", "metric", *labels, "learning rate", "epochs", "seed"]) if name != of
     ]
-    of_base = cells.loc[cells[of] == base, [*match, "best", "paper", "row of paper"]]
+    of_base = cells.loc[cells[of] == base, [*match, "best", "paper", "row of paper", "Records"]]
     pairs = cells[cells[of] != base].merge(of_base, on=match, suffixes=("", " of base"))
     pairs["difference"] = pairs["best"] - pairs["best of base"]
+    pairs["Records"] += pairs["Records of base"]
     by = ["task", "metric", *labels]
     kinds = {"difference": "mean", "least": "min", "most": "max", "pairs": "size"}
     summary: dict[str, tuple[str, Any]] = {name: ("difference", kind) for name, kind in kinds.items()}
     summary |= {name: (name, "mean") for name in ("standard error", "chance")}
     same = ["name", "paper", "paper of base", "printed", "row of paper", "row of paper of base", "row of printed"]
-    summary |= {name: (name, _only) for name in same}
+    summary |= {name: (name, _only) for name in same} | {"Records": ("Records", "sum")}
     found = pairs.groupby(by, sort=False).agg(**summary).reset_index()
     means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], "pairs")
     result = pd.concat([found, means.rename(columns={"average": "task"}).assign(metric="")], ignore_index=True)
     result["paper"] -= result["paper of base"]
     columns = ["difference", *(["least", "most"] if (result["pairs"] > 1).any() else []), "pairs"]
     columns += ["paper"] * (paper is not None)
-    columns += ["printed"] * (printed is not None) + ["standard error", "chance"]
+    columns += ["printed"] * (printed is not None) + ["standard error", "chance", "Records"]
     return result.astype({"pairs": int}).set_index(by)[columns]
+
+
+def alike(experiment: Experiment, **fields: Any) -> Experiment:
+    """What runs have in common that differ in their seed, and in these fields."""
+    return replace(experiment, seed=0, **fields)
 
 
 def tuned(runs: pd.DataFrame, rates: Sequence[float] | None = None) -> pd.DataFrame:
@@ -180,12 +191,11 @@ def tuned(runs: pd.DataFrame, rates: Sequence[float] | None = None) -> pd.DataFr
         the best score over those seeds is highest.
     """
     chosen = []
-    configuration = runs["experiment"].map(lambda experiment: replace(experiment, seed=0, learning_rate=1.0))
-    for _, alike in runs.groupby(configuration, sort=False):
-        compared = list(rates or alike["learning rate"].unique())
-        scores = alike.pivot(index="seed", columns="learning rate", values="best").reindex(columns=compared).dropna()
+    for _, group in runs.groupby(runs["experiment"].map(partial(alike, learning_rate=1.0)), sort=False):
+        compared = list(rates or group["learning rate"].unique())
+        scores = group.pivot(index="seed", columns="learning rate", values="best").reindex(columns=compared).dropna()
         if len(scores):
-            chosen.append(alike[alike["learning rate"] == scores.mean().idxmax()])
+            chosen.append(group[group["learning rate"] == scores.mean().idxmax()])
     return pd.concat(chosen) if chosen else runs.iloc[:0]
 
 
@@ -198,7 +208,7 @@ def teachers(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns ``best``, ``last`` and ``paper``; for the primary metric what ``chance`` gives, whether the task is
         ``usable`` (the teacher is better than chance; no student is judged on another), and whether the score was still
-        ``rising``: the last of several evaluations is the best, and longer training might help.
+        ``rising``: the last of several evaluations is the best, and longer training might help; and the ``Records``.
     """
     cells = _cells(runs, [], {"paper": lambda _: PAPER_TEACHER})
     learned = [has_learned(task_spec(name), best) for name, best in zip(cells["name"], cells["best"], strict=True)]
@@ -206,25 +216,40 @@ def teachers(runs: pd.DataFrame) -> pd.DataFrame:
     said = {"usable": learned, "rising": rising}
     for name, values in said.items():
         cells[name] = np.where(cells["primary"], np.where(values, "yes", "no"), "")
-    return cells.set_index(["task", "metric"])[["best", "last", "paper", "chance", "usable", "rising"]]
+    return cells.set_index(["task", "metric"])[["best", "last", "paper", "chance", "usable", "rising", "Records"]]
 
 
 def show(
-    frame: pd.DataFrame, caption: str, precision: int = 1, digits: Mapping[str, int | str] | None = None
-) -> Styler:
-    """A table for the page: learning rates as printed, a dash where there is no value.
+    frame: pd.DataFrame,
+    caption: str,
+    precision: int = 1,
+    digits: Mapping[str, int | str] | None = None,
+    source: Source | None = None,
+) -> HTML:
+    """A table for the page: learning rates as printed, a dash where there is no value, and where it comes from.
 
     A key that is the same in every row is said once, in the caption: a phone has no room for it.
 
     Args:
-        frame: the table.
+        frame: the table. A column ``Records`` becomes links to them, and is the source.
         caption: what stands above it; names the scale of each column.
         precision: decimals of its numbers.
         digits: other decimals, or a format such as ``"{:.3g}"``, by column.
+        source: of a table without that column, see ``xtcq_book.provenance``.
 
     Returns:
         An object that a notebook renders.
+
+    Raises:
+        ValueError: a table that does not say where it comes from.
     """
+    if source is None and "Records" not in frame:
+        raise ValueError(
+            f"the table «{caption}» does not say where its numbers come from: give source=, the runs behind it or a "
+            "sentence"
+        )
+    if source is None:
+        source = [record for of_row in frame["Records"] for record in of_row]
     levels = {name: frame.index.unique(name) for name in frame.index.names}
     constant = {name: values[0] for name, values in levels.items() if len(values) == 1}
     if constant and len(constant) < len(levels):
@@ -234,14 +259,16 @@ def show(
         caption += " It is empty: no Record here has such a value."
     formats: dict[Any, Any] = {
         name: f"{{:.{how}f}}" if isinstance(how, int) else how for name, how in (digits or {}).items()
-    }
-    style = frame.style.set_caption(caption).format(precision=precision, na_rep="–")
+    } | {"Records": links}
+    # The same table has the same name whenever it is made; no rule below is for a single cell.
+    name = hashlib.sha256(caption.encode()).hexdigest()[:6]
+    style = Styler(frame, uuid=name, cell_ids=False, caption=caption, precision=precision, na_rep="–")
     style = style.format(formats, na_rep="–", subset=[name for name in formats if name in frame])
     style = style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
     for level, name in enumerate(frame.index.names):
         if name == "learning rate":
             style = style.format_index(as_text, level=level)
-    return style
+    return under(style, source)
 
 
 def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place | None]) -> pd.DataFrame:
@@ -250,8 +277,8 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
     rows = []
     for values, group in runs.groupby(["task", *keys], sort=False):
         experiment, record = group[["experiment", "record"]].iloc[0]
-        if len(alike := {replace(one, seed=0) for one in group["experiment"]}) > 1:
-            listed = "; ".join(sorted(map(str, alike)))
+        if len(differing := set(map(alike, group["experiment"]))) > 1:
+            listed = "; ".join(sorted(map(str, differing)))
             raise ValueError(
                 f"the keys {list(keys)} do not tell these runs apart: {listed}. Name what differs as a key."
             )
@@ -262,7 +289,13 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])
             level = np.mean([teacher.best[metric] if teacher else math.nan for teacher in group["reference"]])
-            row = found | {"metric": metric, "primary": metric == primary, "seeds": len(best), "best": best.mean()}
+            row = found | {
+                "Records": tuple(group["record"]),
+                "metric": metric,
+                "primary": metric == primary,
+                "seeds": len(best),
+                "best": best.mean(),
+            }
             row |= {"± seeds": best.std() if len(best) > 1 else math.nan, "minus teacher": best.mean() - level}
             row["last"] = np.mean([one.last[metric] for one in group["record"]])
             row |= dict(group[["nominal MiB", "packed MiB"]].iloc[0])
@@ -274,7 +307,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
                 )
             rows.append(row)
     numbers = ["best", "last", "± seeds", "minus teacher", "nominal MiB", "packed MiB", "standard error", "chance"]
-    known = ["task", *keys, "name", "record", "metric", "primary", "seeds"]
+    known = ["task", *keys, "name", "record", "Records", "metric", "primary", "seeds"]
     columns = list(dict.fromkeys([*known, *numbers, *places, *(f"row of {name}" for name in places)]))
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype(dict.fromkeys([*numbers, *places], float) | {"primary": bool, "seeds": int})
@@ -304,8 +337,9 @@ def _over_tasks(
         for name in papers if whole else ():
             if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
                 row[name] = printed(place[0]).get((place[1], "Avg."), row[name])
+        row["Records"] = tuple(records_of(chain.from_iterable(group["Records"])))
         rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
-    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else [])])
+    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else []), "Records"])
 
 
 def _only(values: pd.Series) -> Any:

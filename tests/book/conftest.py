@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """Figures are drawn without a screen, and closed after each test."""
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 import dataclasses
+import json
 import math
+import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,13 +15,6 @@ from xtcq.study import load_profile
 
 MINI = load_profile("mini")
 QUERY, POOLER = "bert.encoder.layer.0.attention.self.query", "bert.pooler.dense"
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -48,44 +42,80 @@ def explored(make_record):
     return build
 
 
-def widths(layers, pooler=True):
+def widths(layers):
     found = {
         f"bert.encoder.layer.{i}.{matrix}": (2 + (i + j) % 7, 8 - (i + j) % 7)
         for i in range(layers)
         for j, matrix in enumerate(MATRICES)
     }
-    return found | ({POOLER: (3, 5)} if pooler else {})
+    return found | {POOLER: (3, 5)}
 
 
-def cells(axes):
-    return {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in axes.texts}
+def cells(shown):
+    """Bits by side, layer and matrix, as the chart has them that a script draws."""
+    charts = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', shown.data)]
+    values = [row for chart in charts for data in chart["data"] for row in data.get("values", ())]
+    return {(row["side"], row["layer"], row["matrix"]): (row["bits"], row["at rest"]) for row in values}
 
 
 @pytest.mark.parametrize("layers", [1, 3, 12])
-def test_every_matrix_has_its_cell(layers):
-    figure = bit_widths.bits_by_layer(widths(layers), title="a title")
-    weights, activations = (cells(axes) for axes in figure.axes[:2])
-    assert len(weights) == len(activations) == 6 * layers + 1
+def test_every_matrix_has_its_cell(layers, explored):
+    rests = {side: [True] * (6 * layers + 1) for side in bit_widths.SIDES}
+    record = explored(MINI.learned("mrpc"), widths=[(2, 4)] * 2)
+    record.exploration.update(widths=widths(layers), frozen=rests)
+    drawn = bit_widths.bits_by_layer(record, title="a title")
+    found = cells(drawn)
+    assert len(found) == 2 * (6 * layers + 1) and all(rest for _, rest in found.values())
     for i in range(layers):
-        for j in range(6):
-            assert (weights[i, j], activations[i, j]) == (str(2 + (i + j) % 7), str(8 - (i + j) % 7))
-    # beside the last layer, one column apart
-    assert (weights[layers - 1, 7], activations[layers - 1, 7]) == ("3", "5")
-    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert names == [*MATRICES.values(), "pooler"]
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["weights", "activations"]
+        for j, matrix in enumerate(MATRICES.values()):
+            sides = [found[side, i + 1, matrix][0] for side in bit_widths.SIDES]
+            assert sides == [2 + (i + j) % 7, 8 - (i + j) % 7]
+    # Beside the last layer.
+    assert [found[side, layers, "pooler"][0] for side in bit_widths.SIDES] == [3, 5]
+    least = sum(bits == 2 for bits, _ in found.values())
+    assert f"a title: {least} of {12 * layers + 2} widths are 2 bits." in drawn.data
 
 
-def test_means_over_runs_are_fractions_and_a_pooler_may_lack():
-    figure = bit_widths.bits_by_layer({"encoder.layer.0.output.dense": (2.5, 3)})
-    assert cells(figure.axes[0]) == {(0, 5): "2.5"} and cells(figure.axes[1]) == {(0, 5): "3"}
+def test_a_width_that_did_not_come_to_rest_is_told_apart(explored):
+    found = bit_widths.bits_by_layer(explored(MINI.learned("mrpc")))
+    assert {key: rest for key, (_, rest) in cells(found).items()} == {
+        ("weights", 1, "query"): True, ("weights", 1, "pooler"): False,
+        ("activations", 1, "query"): False, ("activations", 1, "pooler"): False,
+    }  # fmt: skip
+    assert "3 had not come to rest" in found.data and record_link(found)
 
 
-def test_what_cannot_be_drawn_is_refused():
+def record_link(shown):
+    return re.search(r'<a href="\.\./records/[0-9a-f]{16}\.json">', shown.data)
+
+
+def test_a_group_that_moves_moves_all_its_layers(explored):
+    other = QUERY.replace(".0.", ".1.")
+    record = explored(MINI.learned("mrpc"), groups=[[QUERY, other], [POOLER]])
+    record.exploration["widths"][other] = [2, 4]
+    moving = {key for key, (_, rest) in cells(bit_widths.bits_by_layer(record)).items() if not rest}
+    assert moving == {
+        ("activations", 1, "query"),
+        ("activations", 2, "query"),
+        *((side, 2, "pooler") for side in bit_widths.SIDES),
+    }
+
+
+def test_widths_that_were_chosen_are_at_rest(make_record):
+    chosen = MINI.student("mrpc", recipe="adaqat", precision="4-4-4")
+    chosen = dataclasses.replace(chosen, allocation={name: (2, 4) for name in chosen.matrices})
+    assert all(rest for _, rest in cells(bit_widths.bits_by_layer(make_record(**vars(chosen)))).values())
+
+
+def test_what_cannot_be_drawn_is_refused(explored, make_record):
     with pytest.raises(ValueError, match="'classifier' is no matrix of a BERT encoder"):
-        bit_widths.bits_by_layer({**widths(1), "classifier": (2, 2)})
+        record = explored(MINI.learned("mrpc"))
+        record.exploration["widths"]["classifier"] = record.exploration["widths"].pop(POOLER)
+        bit_widths.bits_by_layer(record)
     with pytest.raises(ValueError, match="beyond the scale of 2 to 8 bits"):
-        bit_widths.bits_by_layer({POOLER: (1, 4)})
+        bit_widths.bits_by_layer(explored(MINI.learned("mrpc"), widths=((1, 4), (2, 2))))
+    with pytest.raises(ValueError, match="one width for all"):
+        bit_widths.bits_by_layer(make_record(precision="2-2-8"))
 
 
 def test_the_table_says_where_widths_came_to_rest(explored, make_record):
@@ -122,7 +152,7 @@ def test_traces_of_a_network_show_widths_integers_and_freezing(explored):
     trace = [[0, 0, 0, 4.0], [0, 1, 0, 4.0], [1, 0, 0, 3.4], [1, 1, 0, 3.9], [2, 1, 0, 3.2]]
     frozen = {"weights": [True], "activations": [False]}
     record = explored(MINI.learned("mrpc"), granularity="network", trace=trace, frozen=frozen)
-    (axes,) = bit_widths.width_traces(to_frame([record])).axes
+    (axes,) = bit_widths.width_traces(to_frame([record])).figure.axes
     lines = [(list(line.get_xdata()), list(line.get_ydata()), line.get_marker()) for line in axes.lines]
     assert ([0, 1], [4.0, 3.4], "None") in lines and ([0, 1, 2], [4.0, 3.9, 3.2], "None") in lines
     assert ([0, 1], [4.0, 4.0], "None") in lines  # the integers in use
@@ -135,8 +165,8 @@ def test_traces_of_layers_are_a_line_each(explored):
     trace = [[step, role, layer, 4 - 0.1 * step] for step in range(3) for role in (0, 1) for layer in range(4)]
     frozen = {"weights": [True, False, True, False], "activations": [False] * 4}
     records = [explored(MINI.learned(task), trace=trace, frozen=frozen) for task in ("mrpc", "rte", "cola")]
-    figure = bit_widths.width_traces(to_frame(records))
-    assert [axes.get_title() for axes in figure.axes] == ["MRPC", "RTE", "CoLA"]
+    figure = bit_widths.width_traces(to_frame(records)).figure
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["MRPC", "RTE", "CoLA"]
     for axes in figure.axes:
         drawn = [line for line in axes.lines if len(line.get_xdata())]
         plain = [line for line in drawn if line.get_marker() == "None"]
@@ -145,10 +175,10 @@ def test_traces_of_layers_are_a_line_each(explored):
 
 
 def test_mean_traces_follow_the_widths_in_use(explored):
-    (axes,) = bit_widths.mean_traces(to_frame([explored(MINI.learned("mrpc"))])).axes
+    (axes,) = bit_widths.mean_traces(to_frame([explored(MINI.learned("mrpc"))])).figure.axes
     weights, activations = (line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()))
     assert weights == [[0, 4], [1, 3.5], [2, 3], [3, 3]]
-    assert activations == [[0, 4], [1, 4], [2, 4], [3, 3.5]]
+    assert activations == [[0, 4], [3, 3.5]]
 
 
 def test_mean_traces_of_groups_count_every_layer(explored):
@@ -156,7 +186,7 @@ def test_mean_traces_of_groups_count_every_layer(explored):
     query = [QUERY, QUERY.replace(".0.", ".1.")]
     record.exploration["widths"][query[1]] = [3, 4]
     record.exploration["groups"] = [query, [POOLER]]
-    (axes,) = bit_widths.mean_traces(to_frame([record])).axes
+    (axes,) = bit_widths.mean_traces(to_frame([record])).figure.axes
     weights, _ = (line.get_xydata().tolist() for line in axes.lines if len(line.get_xdata()))
     assert weights == [[0, 4], [1, (3 + 3 + 4) / 3], [2, (3 + 3 + 2) / 3], [3, (3 + 3 + 2) / 3]]
 
@@ -164,7 +194,7 @@ def test_mean_traces_of_groups_count_every_layer(explored):
 @pytest.mark.parametrize("draw", [bit_widths.width_traces, bit_widths.mean_traces])
 def test_runs_that_learned_no_widths_have_no_trace(draw, make_record):
     for records in ([], [make_record()]):
-        assert not draw(to_frame(records)).axes
+        assert not draw(to_frame(records)).figure.axes
 
 
 def test_masks_that_differ_add_noise(monkeypatch, tiny_bert, word_tokenizer, word_task):

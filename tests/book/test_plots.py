@@ -1,23 +1,14 @@
 import dataclasses
-import re
 
-import matplotlib.pyplot as plt
 import pytest
-from xtcq_book import plots
+from xtcq_book import plots, provenance
 from xtcq_book.frame import to_frame
 
 from xtcq.study import load_profile
 
 MINI = load_profile("mini")
 # What scores are held against, in the order of a legend.
-REFERENCES = ["32-bit teacher", "its standard error", "one answer for all"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
+REFERENCES = ["teacher", "chance"]
 
 
 @pytest.fixture
@@ -56,8 +47,8 @@ def test_one_panel_a_task_and_label_with_its_metric_and_teacher(students):
         students({(0, 1, 1e-4, 1): 70.0, (0, 2, 1e-4, 1): 75.0, (8, 2, 1e-4, 1): 76.0}),
         students({(0, 2, 1e-4, 1): 33.0}, "cola", teacher=50.0),
     )
-    figure = plots.score_over_rates(runs, hue="LoRA rank")
-    assert [axes.get_title() for axes in figure.axes] == ["MRPC, 1-1-8", "MRPC, 2-2-8", "CoLA, 2-2-8"]
+    figure = plots.score_over_rates(runs, hue="LoRA rank").figure
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["MRPC, 1-1-8", "MRPC, 2-2-8", "CoLA, 2-2-8"]
     one, two, cola = figure.axes
     assert lines(one) == [[(1e-4, 70.0)]] and lines(two) == [[(1e-4, 75.0)], [(1e-4, 76.0)]]
     assert one.get_ylabel() == "accuracy (%)" and cola.get_ylabel() == "Matthews corr. (x 100)"
@@ -67,13 +58,13 @@ def test_one_panel_a_task_and_label_with_its_metric_and_teacher(students):
     # What is compared has the same axes: panels of one task.
     assert one.get_ylim() == two.get_ylim() != cola.get_ylim()
     assert [text.get_text() for text in one.get_xticklabels()] == ["1e-4"]
-    title, names = legend(figure)
-    assert title == "LoRA rank" and set(names) == {"0", "8", *REFERENCES}
+    # A few lines are named where they end, and need no legend.
+    assert not figure.legends and {text.get_text() for text in two.texts} == {"0", "8", "■", *REFERENCES}
 
 
 def test_what_scores_are_held_against(students):
     runs = both(students({(0, 1, 1e-4, 1): 70.0}), students({(0, 1, 1e-4, 1): 30.0}, "cola", teacher=50.0))
-    mrpc, cola = plots.score_over_rates(runs).axes
+    mrpc, cola = plots.score_over_rates(runs).figure.axes
     chance = {axes: [line.get_ydata()[0] for line in axes.get_lines() if line.get_label() == REFERENCES[-1]]
               for axes in (mrpc, cola)}  # fmt: skip
     # Nothing of CoLA is near its chance, 0: a line there would only flatten the panel.
@@ -85,32 +76,47 @@ def test_what_scores_are_held_against(students):
 
 
 def test_a_teacher_without_a_record_is_left_out(students):
-    (axes,) = plots.score_over_rates(students({(0, 1, 1e-4, 1): 70.0}, teacher=None)).axes
-    assert "32-bit teacher" not in {line.get_label() for line in axes.get_lines()}
+    (axes,) = plots.score_over_rates(students({(0, 1, 1e-4, 1): 70.0}, teacher=None)).figure.axes
+    assert "teacher" not in {line.get_label() for line in axes.get_lines()}
 
 
-def test_seeds_are_a_mean_with_a_bar_over_their_range(students):
+def band(collection):
+    """Least and most of a band at each x."""
+    points = collection.get_paths()[0].vertices
+    return {x: (points[points[:, 0] == x, 1].min(), points[points[:, 0] == x, 1].max()) for x in set(points[:, 0])}
+
+
+def test_seeds_are_a_mean_with_a_band_over_their_range_and_one_seed_has_a_standard_error(students):
     runs = students({(0, 1, 1e-4, 1): 70.0, (0, 1, 1e-4, 2): 74.0, (0, 1, 1e-4, 3): 75.0, (0, 1, 5e-4, 1): 60.0})
-    (axes,) = plots.score_over_rates(runs).axes
+    drawn = plots.score_over_rates(runs)
+    (axes,) = drawn.figure.axes
     assert lines(axes) == [[(1e-4, 73.0), (5e-4, 60.0)]]
-    (bars,) = axes.collections
-    assert [bar[:, 1].tolist() for bar in bars.get_segments() if len(bar)] == [[70.0, 75.0]]
+    (shaded,) = axes.collections
+    # sqrt(0.6 * 0.4 / 408) is 2.425 points.
+    assert band(shaded)[1e-4] == (70.0, 75.0) and band(shaded)[5e-4] == pytest.approx((57.575, 62.425), abs=1e-3)
+    assert drawn.data[["best", "low", "high", "seeds"]].iloc[0].to_list() == [73.0, 70.0, 75.0, 3]
+    low, high = axes.get_ylim()
+    assert low < 57.5 and high > 84 + 1.8
 
 
-def test_a_run_is_a_line_with_the_end_of_every_stage_but_the_last(students):
-    runs = students({(0, 1, 1e-4, 1): 65.0, (0, 1, 1e-4, 2): 66.0}, stages="two-stage")
+def test_a_plan_of_several_stages_has_them_in_a_strip(students):
+    runs = students({(0, 1, 1e-4, 1): 65.0, (0, 1, 1e-4, 2): 67.0}, stages="two-stage")
     points = [(0, 10, 50.0), (0, 20, 60.0), (1, 30, 55.0), (1, 40, 65.0)]
-    history = [
-        runs["record"][0].history[0] | {"stage": stage, "step": step, "metrics": {"accuracy": score, "f1": 1.0}}
-        for stage, step, score in points
-    ]
-    runs.at[0, "record"] = dataclasses.replace(runs["record"][0], history=history)
-    (axes,) = plots.score_over_steps(runs).axes
-    # Two seeds of one plan are two lines, and no mean of points at other steps.
-    assert lines(axes) == [[(10, 50.0), (20, 60.0), (30, 55.0), (40, 65.0)], [(10, 66.0)]]
-    ends = [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_label() not in REFERENCES]
-    assert [list(end.get_xdata()) for end in ends] == [[20, 20]]
-    assert ends[0].get_color() == axes.get_lines()[0].get_color()
+    for row, more in enumerate((0.0, 2.0)):
+        history = [
+            runs["record"][row].history[0]
+            | {"stage": stage, "step": step, "metrics": {"accuracy": score + more, "f1": 1.0}}
+            for stage, step, score in points
+        ]
+        runs.at[row, "record"] = dataclasses.replace(runs["record"][row], history=history)
+    (axes,) = plots.score_over_steps(runs).figure.axes
+    # Seeds are one line, with a band from the least to the most.
+    assert lines(axes) == [[(10, 51.0), (20, 61.0), (30, 56.0), (40, 66.0)]]
+    assert band(axes.collections[0])[10] == (50.0, 52.0)
+    assert [sorted(band(strip)) for strip in axes.collections[1:]] == [[0, 20], [20, 40]]
+    assert [text.get_text() for text in axes.texts][-2:] == ["stage 1", "stage 2"]
+    one = students({(0, 1, 1e-4, 1): 65.0})
+    assert "stage 1" not in [text.get_text() for text in plots.score_over_steps(one).figure.axes[0].texts]
 
 
 def test_compared_runs_are_those_of_the_best_rate_in_the_order_of_the_runs(students):
@@ -119,40 +125,56 @@ def test_compared_runs_are_those_of_the_best_rate_in_the_order_of_the_runs(stude
         (0, 1, 5e-4, 1): 66.0, (0, 1, 5e-4, 2): 67.0, (0, 1, 1e-4, 1): 50.0, (0, 2, 1e-4, 1): 77.0,
     }  # fmt: skip
     runs = both(students(scores), students({(1, 2, 1e-4, 1): 33.0}, "cola", teacher=50.0))
-    figure = plots.compare(runs, "LoRA rank", "bits", xlabel="LoRA rank")
-    mrpc, cola = figure.axes
-    assert [text.get_text() for text in mrpc.get_xticklabels()] == ["8", "0", "1"]
-    assert [text.get_text() for text in cola.get_xticklabels()] == ["8", "0", "1"]
-    assert lines(mrpc) == [[(0, 72.0), (1, 66.5)], [(1, 77.0)]] and lines(cola) == [[(2, 33.0)]]
-    # A panel that lacks a line keeps the colours and markers of the others.
-    looks = [[line for line in axes.get_lines() if lines_of(line)][-1] for axes in (mrpc, cola)]
-    assert looks[0].get_color() == looks[1].get_color()
-    assert legend(figure)[0] == "bits"
+    drawn = plots.compare(runs, "LoRA rank", "bits", label="LoRA rank")
+    mrpc, cola = drawn.figure.axes
+    for axes in (mrpc, cola):
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["8", "0", "1"]
+    dots = [
+        [
+            (line.get_xdata()[0], round(line.get_ydata()[0]), line.get_label())
+            for line in axes.get_lines()
+            if named(line)
+        ]
+        for axes in (mrpc, cola)
+    ]
+    assert dots == [[(72.0, 0, "1"), (66.5, 1, "1"), (77.0, 1, "2")], [(33.0, 2, "2")]]
+    bars = [list(line.get_xdata()) for line in mrpc.get_lines() if line.get_linewidth() == 2.4]
+    assert bars[:2] == [[70.0, 74.0], [66.0, 67.0]]
+    # A panel that lacks a dot keeps the colours and markers of the others.
+    looks = [
+        {(line.get_color(), line.get_marker()) for line in axes.get_lines() if line.get_label() == "2"}
+        for axes in (mrpc, cola)
+    ]
+    assert looks[0] == looks[1]
+    title, names = legend(drawn.figure)
+    assert title == "bits" and set(names) == {"1", "2", *REFERENCES}
+    # Of the best rates alone, and the two teachers.
+    assert len(provenance.records_of(drawn.source)) == 6 + 2
 
 
-def lines_of(line):
-    return re.match("_child", line.get_label()) and len(line.get_xdata())
+def named(line):
+    return line.get_marker() != "None" and len(line.get_xdata()) == 1
 
 
 def test_runs_that_differ_in_what_is_not_named_are_refused(students):
     runs = both(students({(0, 1, 1e-4, 1): 70.0}), students({(0, 1, 1e-4, 1): 71.0}, budget="A"))
     with pytest.raises(ValueError, match="differ in more than seed and learning rate"):
-        plots.compare(runs, "LoRA rank", "bits", xlabel="LoRA rank")
-    plots.compare(runs, "LoRA rank", ["bits", "epochs"], xlabel="LoRA rank")
+        plots.compare(runs, "LoRA rank", "bits", label="LoRA rank")
+    plots.compare(runs, "LoRA rank", ["bits", "epochs"], label="LoRA rank")
 
 
 def test_a_page_has_two_panels_side_by_side(students):
     runs = both(*(students({(0, 1, 1e-4, 1): 70.0}, task) for task in ("mrpc", "cola", "rte")))
-    figure = plots.compare(runs, "learning rate", "bits", xlabel="rate")
-    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2) and figure.get_figwidth() <= 7
-    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1e-4"]
+    figure = plots.compare(runs, "learning rate", "bits", label="rate").figure
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["1e-4"]
 
 
 @pytest.mark.parametrize(
     "draw", [plots.score_over_steps, plots.score_over_rates, lambda runs: plots.compare(runs, "bits", "plan", "bits")]
 )
 def test_a_figure_of_nothing_says_so(draw):
-    figure = draw(to_frame([]))
+    figure = draw(to_frame([])).figure
     assert not figure.axes
     assert [text.get_text() for text in figure.texts] == ["Nothing to draw: none of these runs has a Record."]
 
@@ -160,5 +182,5 @@ def test_a_figure_of_nothing_says_so(draw):
 @pytest.mark.filterwarnings("error")
 def test_a_rate_that_is_best_nowhere_takes_no_colour(students):
     runs = students({(0, 1, 1e-4, 1): 70.0, (0, 1, 5e-4, 1): 75.0, (8, 1, 1e-4, 1): 71.0, (8, 1, 5e-4, 1): 76.0})
-    figure = plots.compare(runs, across="LoRA rank", hue="learning rate", xlabel="rank")
+    figure = plots.compare(runs, across="LoRA rank", hue="learning rate", label="rank").figure
     assert legend(figure)[1][:1] == ["5e-4"] and "1e-4" not in legend(figure)[1]

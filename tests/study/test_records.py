@@ -94,8 +94,28 @@ def test_a_number_changed_by_hand(folders, make_record):
         ({"teacher_scores": dict.fromkeys(("best", "last"), {"accuracy": 80.0})}, "the teacher's best is .*expected"),
         ({"teacher_scores": [1]}, "does not hold the values"),
         ({"history": "x"}, "does not hold the values"),
+        (
+            {
+                "history": [
+                    {
+                        "stage": 0,
+                        "stage_name": "s",
+                        "step": 0,
+                        "epoch": 1.0,
+                        "train_seconds": 5.0,
+                        "wall_seconds": 6.0,
+                        "metrics": {"accuracy": 80.0, "f1": 80.0},
+                    }
+                ]
+            },
+            "entry 0 of the history: step is 0, expected int of at least 1",
+        ),
         ({"exploration": "x"}, "exploration is 'x', expected dict or NoneType"),
         ({"size": "x"}, "size is 'x', expected dict"),
+        (
+            {"size": {"parameters": "10", "nominal_mib": 1.0, "packed_mib": 1.0, "embedding_mb": 1.0}},
+            "size: parameters",
+        ),
         ({"data": 7}, "data is 7, expected str"),
         ({"commit": 3}, "commit is 3, expected str or NoneType"),
         ({"side_by_side": 1.5}, "side_by_side is 1.5, expected int of at least 1"),

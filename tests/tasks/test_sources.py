@@ -46,18 +46,13 @@ def test_a_folder_is_read(folder):
     assert list(load_task("mnli").evaluation) == ["validation_matched", "validation_mismatched"]
 
 
-def test_a_subset_under_an_official_name_is_refused(folder):
-    rows("rte", 11).to_parquet(folder / "rte" / "train.parquet")
-    expected = r"rte/train.parquet has 11 rows, but the official train split has 12; use the complete split"
-    with pytest.raises(ValueError, match=expected):
-        load_task("rte")
-
-
 def test_official_counts_are_what_is_compared(tmp_path, monkeypatch):
     (tmp_path / "glue" / "rte").mkdir(parents=True)
     rows("rte", 2_489).to_parquet(tmp_path / "glue" / "rte" / "train.parquet")
     monkeypatch.setenv("XTCQ_DATA", str(tmp_path))
-    with pytest.raises(ValueError, match="has 2,489 rows, but the official train split has 2,490"):
+    with pytest.raises(
+        ValueError, match=r"rte/train.parquet has 2,489 rows, but the official train split has 2,490; use the"
+    ):
         load_task("rte")
 
 
@@ -67,10 +62,9 @@ def test_a_missing_split_is_named(folder):
         load_task("mnli")
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"", lambda data: b"\0" * len(data)])
-def test_a_damaged_file_is_named(folder, damage):
+def test_a_damaged_file_is_named(folder):
     path = folder / "rte" / "validation.parquet"
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="rte/validation.parquet cannot be read as parquet .*damaged, replace it"):
         load_task("rte")
 
@@ -100,11 +94,7 @@ def test_missing_columns_are_named(folder):
             [-1] * 12,
             "row 1 has the label -1 in 'label', expected an integer from 0 to 1.*12.*-1 marks the hidden",
         ),
-        ("rte", [0, 2] * 6, "row 2 has the label 2 .* renumber 6 labels$"),
-        ("rte", [0.5] + [1.0] * 11, "row 1 has the label 0.5"),
-        ("rte", ["entailment"] * 12, "row 1 has the label 'entailment'"),
         ("stsb", [5.5] + [5.0] * 11, "row 1 has the label 5.5 in 'label', expected a number from 0 to 5: correct"),
-        ("stsb", [None] + [5.0] * 11, "row 1 has the label nan"),
     ],
 )
 def test_labels_out_of_range_are_refused(folder, name, labels, found):
@@ -113,9 +103,8 @@ def test_labels_out_of_range_are_refused(folder, name, labels, found):
         load_task(name)
 
 
-@pytest.mark.parametrize("text", [None, "  "])
-def test_rows_without_text_are_refused(folder, text):
-    replace_file(folder / "rte" / "train.parquet", sentence1=[text, *["a"] * 11])
+def test_rows_without_text_are_refused(folder):
+    replace_file(folder / "rte" / "train.parquet", sentence1=["  ", *["a"] * 11])
     with pytest.raises(ValueError, match="rte/train.parquet: row 1 has no text in 'sentence1' .* 1 rows in all"):
         load_task("rte")
 

@@ -33,6 +33,7 @@ def test_evaluations_are_even_and_end_the_plan(total, evaluations, steps):
     ("fields", "message"),
     [
         ({"learning_rate": 0}, "learning_rate is 0, expected a positive number"),
+        ({"learning_rate": "2e-4"}, "learning_rate is '2e-4', expected a positive number"),
         ({"batch_size": 2.5}, "batch_size is 2.5, expected an integer of at least 1"),
         ({"seed": -1}, "seed is -1"),
         ({"evaluations": 0}, "evaluations is 0"),

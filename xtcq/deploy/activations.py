@@ -26,20 +26,27 @@ class QuantizedActivation:
         zero: uint8 scalar.
         scale: float scalar, or [..., 1] for one scale per token.
         offset: float of the scale's shape, or None.
-        block: number of features that share a scale, where there is one per token; else None.
         levels: least and greatest ``codes - zero``.
+        tokens: where there is one scale per token, their shape and the number of features that share one; else None.
     """
 
     codes: str
     zero: np.uint8
     scale: str
     offset: str | None
-    block: int | None
     levels: tuple[int, int]
+    tokens: tuple[str, int] | None
 
 
-def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: int) -> QuantizedActivation:
+def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: int, shape: str) -> QuantizedActivation:
     """Append ``quantizer`` for the activation ``x`` [..., features], to the same codes that it gives in PyTorch.
+
+    Args:
+        graph: appended to.
+        quantizer: of the activation.
+        x: its name.
+        features: length of its last axis.
+        shape: name of the shape of one scale per token, int64: the shape of ``x`` with 1 in place of ``features``.
 
     Raises:
         ValueError: a quantizer that has no form in bytes.
@@ -50,7 +57,8 @@ def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: in
     if type(quantizer) is DynamicQuantizer:
         if quantizer.clip is not None:
             x = graph("Clip", x, np.float32(-quantizer.clip), np.float32(quantizer.clip))
-        return (_symmetric if quantizer.symmetric else _asymmetric)(graph, quantizer, x, features)
+        tokens = None if quantizer.granularity == "tensor" else (shape, features)
+        return (_symmetric if quantizer.symmetric else _asymmetric)(graph, quantizer, x, tokens)
     raise ValueError(
         f"activations quantized by {quantizer} cannot run as integers: expected a DynamicQuantizer, or an LSQQuantizer "
         "of two or more bits with one step per tensor"
@@ -59,30 +67,33 @@ def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: in
 
 def dequantize(graph: Graph, x: QuantizedActivation) -> str:
     """Append what turns ``x`` back into floating point, and return its name."""
-    zeros, blocks = _zeros(graph, x.scale, x.zero, x.block)
+    zeros, blocks = _zeros(graph, x.zero, x.tokens)
     value = graph("DequantizeLinear", x.codes, x.scale, zeros, **blocks)
     return value if x.offset is None else graph("Add", value, x.offset)
 
 
-def _symmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> QuantizedActivation:
+def _symmetric(
+    graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
+) -> QuantizedActivation:
     # The greatest magnitude without a tensor of magnitudes.
-    low, high = _extremes(graph, quantizer, x)
+    low, high = _extremes(graph, x, tokens)
     most = 2 ** (quantizer.bits - 1) - 1
-    scale = graph("Max", graph("Div", graph("Max", high, graph("Neg", low)), np.float32(most)), _TINY)
-    block = None if quantizer.granularity == "tensor" else features
-    return QuantizedActivation(
-        _codes(graph, x, scale, np.uint8(128), block), np.uint8(128), scale, None, block, (-most, most)
-    )
+    # The scale of a row of zeros is 0: whatever its codes are, they are multiplied by that.
+    scale = graph("Div", graph("Max", high, graph("Neg", low)), np.float32(most))
+    zero = np.uint8(128)
+    return QuantizedActivation(_codes(graph, x, scale, zero, tokens), zero, scale, None, (-most, most), tokens)
 
 
-def _asymmetric(graph: Graph, quantizer: DynamicQuantizer, x: str, features: int) -> QuantizedActivation:
-    low, high = _extremes(graph, quantizer, x)
+def _asymmetric(
+    graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
+) -> QuantizedActivation:
+    low, high = _extremes(graph, x, tokens)
     most = 2**quantizer.bits - 1
     resolution = graph("Mul", graph("Max", graph("Abs", low), graph("Abs", high)), _EPS)
     scale = graph("Max", graph("Div", graph("Sub", high, low), np.float32(most)), resolution, _TINY)
-    block = None if quantizer.granularity == "tensor" else features
-    codes = _codes(graph, graph("Sub", x, low), scale, np.uint8(0), block)
-    return QuantizedActivation(codes, np.uint8(0), scale, low, block, (0, most))
+    zero = np.uint8(0)
+    codes = _codes(graph, graph("Sub", x, low), scale, zero, tokens)
+    return QuantizedActivation(codes, zero, scale, low, (0, most), tokens)
 
 
 def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivation:
@@ -93,23 +104,24 @@ def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivati
     codes = _codes(graph, x, step, zero, None)
     if quantizer.bits < 8:  # 8 bits end where bytes end
         codes = graph("Clip", codes, *(np.uint8(int(zero) + level) for level in quantizer.levels))
-    return QuantizedActivation(codes, zero, step, None, None, quantizer.levels)
+    return QuantizedActivation(codes, zero, step, None, quantizer.levels, None)
 
 
-def _extremes(graph: Graph, quantizer: DynamicQuantizer, x: str) -> tuple[str, str]:
-    if quantizer.granularity == "tensor":
+def _extremes(graph: Graph, x: str, tokens: tuple[str, int] | None) -> tuple[str, str]:
+    if tokens is None:
         return graph("ReduceMin", x, keepdims=0), graph("ReduceMax", x, keepdims=0)
     return graph("ReduceMin", x, _LAST, keepdims=1), graph("ReduceMax", x, _LAST, keepdims=1)
 
 
-def _codes(graph: Graph, x: str, scale: str, zero: np.uint8, block: int | None) -> str:
-    zeros, blocks = _zeros(graph, scale, zero, block)
+def _codes(graph: Graph, x: str, scale: str, zero: np.uint8, tokens: tuple[str, int] | None) -> str:
+    zeros, blocks = _zeros(graph, zero, tokens)
     return graph("QuantizeLinear", x, scale, zeros, **blocks)
 
 
-def _zeros(graph: Graph, scale: str, zero: np.uint8, block: int | None) -> tuple[Operand, dict[str, int]]:
+def _zeros(graph: Graph, zero: np.uint8, tokens: tuple[str, int] | None) -> tuple[Operand, dict[str, int]]:
     """Return the zero point in the scale's shape, and the attributes that say which elements share a scale."""
-    if block is None:
+    if tokens is None:
         return zero, {}
     # A token is one block of the last axis. Scales along another axis would be walked by a loop that is not parallel.
-    return graph("Expand", np.array([zero]), graph("Shape", scale)), {"axis": -1, "block_size": block}
+    shape, features = tokens
+    return graph("Expand", np.array([zero]), shape), {"axis": -1, "block_size": features}

@@ -11,16 +11,16 @@ from onnx import TensorProto
 from torch import nn
 from transformers import BertModel, PreTrainedModel
 
+from xtcq.checks import check_choice
 from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
+from xtcq.deploy.prepared import INPUTS, WEIGHTS
 from xtcq.files import whole_file
 from xtcq.packing import load_packed
 from xtcq.preflight import check_integer_graph, check_packable
 from xtcq.quantization import DynamicQuantizer, SplitLayer, find_encoder, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
-WEIGHTS = ("int8", "matmulnbits")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _FIRST = (np.array([0]), np.array([1]), np.array([1]))  # start, end and axis of the first token's slice
 
 
@@ -72,8 +72,7 @@ def export_onnx(model: PreTrainedModel | str | Path, path: str | Path, weights: 
 
 def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProto:
     """Return the graph that ``export_onnx`` writes; arguments and errors are described there."""
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights is {weights!r}, expected one of {', '.join(map(repr, WEIGHTS))}")
+    check_choice("weights", weights, WEIGHTS)
     _check(model)
     encoder: Any = find_encoder(model)[1]
     graph = Graph()
@@ -82,10 +81,10 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     kind = type(model).__name__
     outputs: dict[str, tuple[str, tuple[str | int, ...]]]
     if kind == "BertForSequenceClassification":
-        logits = bert.linear(model.classifier, bert.pooled(bert.encode(first_only=True)))
+        logits = bert.linear(model.classifier, bert.pooled(bert.encode(first_only=True)), bert.first)
         outputs = {"logits": (_squeezed(graph, logits), ("batch", config.num_labels))}
     elif kind == "BertForQuestionAnswering":
-        logits = bert.linear(model.qa_outputs, bert.encode())
+        logits = bert.linear(model.qa_outputs, bert.encode(), bert.all)
         outputs = {
             name: (graph("Gather", logits, np.int64(i), axis=2), ("batch", "tokens"))
             for i, name in enumerate(("start_logits", "end_logits"))
@@ -100,12 +99,23 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
 
 
 class _Bert:
-    """Appends the parts of an encoder to a graph; hidden states are [batch, tokens, features]."""
+    """Appends the parts of an encoder to a graph; hidden states are [batch, tokens, features].
+
+    Attributes:
+        all: name of the shape of one number per token.
+        first: name of the shape of one number for each text's first token.
+    """
 
     def __init__(self, graph: Graph, layers: IntegerLayers, encoder: BertModel) -> None:
         self._graph, self._layers, self._encoder = graph, layers, encoder
         self._heads = encoder.config.num_attention_heads
-        self._mask = graph("Cast", "attention_mask", to=TensorProto.INT32)
+        padding = graph("Sub", np.float32(1), graph("Cast", "attention_mask", to=TensorProto.FLOAT))
+        # What is added to the scores: [batch, 1, 1, tokens], the same for every query.
+        self._mask = graph("Mul", graph("Unsqueeze", padding, np.array([1, 2])), np.finfo(np.float32).min)
+        batch, tokens, one = graph("Shape", "input_ids", end=1), graph("Shape", "input_ids", start=1), np.array([1])
+        self._masks = graph("Expand", self._mask, graph("Concat", one, one, tokens, one, axis=0))
+        self.all = graph("Concat", batch, tokens, one, axis=0)
+        self.first = graph("Concat", batch, one, one, axis=0)
 
     def encode(self, first_only: bool = False) -> str:
         """Append embeddings and encoder layers.
@@ -125,11 +135,11 @@ class _Bert:
     def pooled(self, first: str) -> str:
         """Append the pooler on the first token's state [batch, 1, features]."""
         pooler: Any = self._encoder.pooler
-        return self._graph("Tanh", self.linear(pooler.dense, first))
+        return self._graph("Tanh", self.linear(pooler.dense, first, self.first))
 
-    def linear(self, layer: Any, x: str) -> str:
-        """Append a linear layer with its bias."""
-        return self._graph("Add", *self._layers.linear(layer, x))
+    def linear(self, layer: Any, x: str, shape: str) -> str:
+        """Append a linear layer with its bias; ``shape`` is one of this object's."""
+        return self._layers.linear(layer, x, shape)
 
     def _embeddings(self) -> str:
         graph, tables = self._graph, self._encoder.embeddings
@@ -137,43 +147,41 @@ class _Bert:
         positions = graph("Unsqueeze", graph("Range", np.int64(0), tokens, np.int64(1)), np.array([0]))
         x = self._layers.embedding(tables.word_embeddings, "input_ids")
         x = graph("Add", x, self._layers.embedding(tables.token_type_embeddings, "token_type_ids"))
-        x = graph("Add", x, self._layers.embedding(tables.position_embeddings, positions))
-        norm = tables.LayerNorm
-        return graph("LayerNormalization", x, *_parameters(norm), axis=-1, epsilon=norm.eps)
+        x = graph("Sum", x, self._layers.embedding(tables.position_embeddings, positions))
+        return self._normalise(tables.LayerNorm, x)
 
     def _layer(self, layer: Any, queries: str, x: str) -> str:
-        """Append an encoder layer that computes the states at ``queries``, all of ``x`` or some of its tokens."""
+        """Append an encoder layer that computes the states at ``queries``: all of ``x``, or the first tokens'."""
+        linear, shape = self._layers.linear, self.all if queries == x else self.first
         attended = self._attention(layer.attention.self, queries, x)
-        queries = self._add_and_normalise(layer.attention.output, attended, queries)
-        inner, bias = self._layers.linear(layer.intermediate.dense, queries)
-        if self._encoder.config.hidden_act == "gelu":
-            inner = self._graph("BiasGelu", inner, bias)
-        else:
-            inner = self._graph("Relu", self._graph("Add", inner, bias))
-        return self._add_and_normalise(layer.output, inner, queries)
+        output = layer.attention.output
+        queries = self._normalise(output.LayerNorm, linear(output.dense, attended, shape, queries))
+        inner = linear(layer.intermediate.dense, queries, shape)
+        inner = self._graph("Gelu" if self._encoder.config.hidden_act == "gelu" else "Relu", inner)
+        return self._normalise(layer.output.LayerNorm, linear(layer.output.dense, inner, shape, queries))
 
-    def _add_and_normalise(self, output: Any, x: str, residual: str) -> str:
-        x, bias = self._layers.linear(output.dense, x)
-        norm = output.LayerNorm
-        return self._graph("SkipLayerNormalization", x, residual, *_parameters(norm), bias, epsilon=norm.eps)
+    def _normalise(self, norm: nn.LayerNorm, x: str) -> str:
+        parameters = (tensor.detach().numpy() for tensor in (norm.weight, norm.bias))
+        return self._graph("LayerNormalization", x, *parameters, axis=-1, epsilon=norm.eps)
 
     def _attention(self, attention: Any, queries: str, x: str) -> str:
         graph = self._graph
-        linears = {"query": queries, "key": x, "value": x}
-        products = {name: self._layers.linear(getattr(attention, name), states) for name, states in linears.items()}
+        at_queries = self.all if queries == x else self.first
+        states = {"query": (queries, at_queries), "key": (x, self.all), "value": (x, self.all)}
+        operands = {name: self._layers.linear(getattr(attention, name), *at) for name, at in states.items()}
         quantizers = getattr(attention, "operand_quantizers", None)
         if quantizers is None:
-            bias = np.concatenate([bias for _, bias in products.values()])
-            operands = [product for product, _ in products.values()]
-            return graph("MultiHeadAttention", *operands, bias, self._mask, num_heads=self._heads)
+            mask = self._masks if queries == x else self._mask
+            heads = {"q_num_heads": self._heads, "kv_num_heads": self._heads}
+            return graph("Attention", *operands.values(), mask, **heads)
 
         def quantized(name: str, operand: str) -> str:
             return self._layers.fake_quantize(quantizers[name], operand) if name in quantizers else operand
 
-        query, key, value = (self._split(quantized(name, graph("Add", *pair))) for name, pair in products.items())
+        query, key, value = (self._split(quantized(name, operand)) for name, operand in operands.items())
         scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 3, 2]))
         scores = graph("Mul", scores, np.float32(attention.attention_head_size**-0.5))
-        probabilities = graph("Softmax", graph("Add", scores, self._additive_mask()), axis=-1)
+        probabilities = graph("Softmax", graph("Add", scores, self._mask), axis=-1)
         mixed = graph("MatMul", quantized("probabilities", probabilities), value)
         return graph("Reshape", graph("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, -1]))
 
@@ -181,14 +189,6 @@ class _Bert:
         """Append the split into heads, [batch, heads, tokens, head size]."""
         split = self._graph("Reshape", x, np.array([0, 0, self._heads, -1]))
         return self._graph("Transpose", split, perm=[0, 2, 1, 3])
-
-    def _additive_mask(self) -> str:
-        padding = self._graph("Sub", np.float32(1), self._graph("Cast", self._mask, to=TensorProto.FLOAT))
-        return self._graph("Mul", self._graph("Unsqueeze", padding, np.array([1, 2])), np.finfo(np.float32).min)
-
-
-def _parameters(norm: nn.LayerNorm) -> tuple[np.ndarray, np.ndarray]:
-    return norm.weight.detach().numpy(), norm.bias.detach().numpy()
 
 
 def _squeezed(graph: Graph, x: str) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Opset 21 has QuantizeLinear with one scale per block, here one per token. The file format version is the one that came
-# with it: newer ones would only shut out older readers.
-OPSET, IR_VERSION = 21, 10
+# Opset 21 has QuantizeLinear with one scale per block, here one per token, and opset 23 has Attention. The file format
+# version is the one that came with it: newer ones would only shut out older readers.
+OPSET, IR_VERSION = 23, 11
 _ONNXRUNTIME = "com.microsoft"
-_ONNXRUNTIME_OPERATORS = frozenset(
-    ("BiasGelu", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention", "SkipLayerNormalization")
-)
+_ONNXRUNTIME_OPERATORS = frozenset(("MatMulIntegerToFloat", "MatMulNBits"))
+
+_SMALL = 4096
 
 Operand = str | np.ndarray | np.generic
 Axes = Sequence[str | int]
@@ -33,10 +33,11 @@ class Graph:
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="xtcq")
         self._graph = self._model.graph
         self._small: dict[tuple[object, ...], str] = {}
+        self._nodes: dict[tuple[str, ...], str] = {}
 
     def constant(self, value: np.ndarray | np.generic) -> str:
-        """Store an array in the graph and return its name; equal scalars are stored once."""
-        key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= 1 else None
+        """Store an array in the graph and return its name; equal small arrays are stored once."""
+        key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= _SMALL else None
         if key in self._small:
             return self._small[key]
         name = f"constant_{len(self._graph.initializer)}"
@@ -46,7 +47,7 @@ class Graph:
         return name
 
     def __call__(self, operator: str, *operands: Operand, **attributes: Any) -> str:
-        """Append a node and return the name of its first output.
+        """Append a node, unless the same was appended before, and return the name of its first output.
 
         Args:
             operator: of the standard, or one of onnxruntime's own that the encoders of this package need.
@@ -54,7 +55,10 @@ class Graph:
             **attributes: of the node.
         """
         inputs = [operand if isinstance(operand, str) else self.constant(operand) for operand in operands]
-        name = f"{operator}_{len(self._graph.node)}"
+        key = (operator, repr(attributes), *inputs)
+        if key in self._nodes:
+            return self._nodes[key]
+        name = self._nodes[key] = f"{operator}_{len(self._graph.node)}"
         domain = _ONNXRUNTIME if operator in _ONNXRUNTIME_OPERATORS else ""
         self._graph.node.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
         return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from xtcq.deploy.activations import QuantizedActivation, dequantize, quantize_activation
-from xtcq.deploy.graph import Graph
+from xtcq.deploy.graph import Graph, Operand
 from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
 from xtcq.quantization import CodeFormat, QuantEmbedding, QuantizedLayer, Quantizer, QuantLinear
 
@@ -20,7 +19,7 @@ _ONE = np.float32(1)
 # 2 * 255 * 64 is the most that fits. Greater codes are stored as unsigned bytes, which take another path there.
 _SAFE = 64
 # Of the block sizes that onnxruntime takes for 2 bits, 32, 64 and 128 have fast kernels.
-_BLOCK = 64
+_BLOCK = 128
 _FULL = 127
 _ZERO_DIGIT = 2
 _LAST = np.array([-1])
@@ -29,25 +28,26 @@ _LAST = np.array([-1])
 class IntegerLayers:
     """Appends the layers of a frozen model to a graph.
 
-    An input that several layers quantize in the same way, such as that of query, key and value with one scale per
-    token, is quantized once.
+    An input that several layers quantize in the same way, such as that of query, key and value, is quantized once: the
+    graph does nothing twice.
     """
 
     def __init__(self, graph: Graph, two_bits: bool = False) -> None:
         """Take the graph, and whether weights take two bits wherever that is exact, instead of eight."""
         self._graph = graph
         self._two_bits = two_bits
-        self._inputs: dict[tuple[str, str], QuantizedActivation] = {}
 
-    def linear(self, layer: nn.Linear, x: str) -> tuple[str, np.ndarray]:
-        """Append a linear layer without its bias, which the operator that follows can often add on the way.
+    def linear(self, layer: nn.Linear, x: str, shape: str, *added: str) -> str:
+        """Append a linear layer with its bias, and whatever else is added to what it gives.
 
         Args:
             layer: frozen, or in floating point with or without a quantized input.
             x: [..., in_features].
+            shape: name of the shape of ``x`` with 1 in place of ``in_features``.
+            *added: [..., out_features].
 
         Returns:
-            [..., out_features], and the bias [out_features].
+            [..., out_features].
 
         Raises:
             ValueError: the layer has no form in integers.
@@ -56,17 +56,20 @@ class IntegerLayers:
         quantizer = getattr(layer, "input_quantizer", None)
         lora_u, lora_v = getattr(layer, "lora_u", None), getattr(layer, "lora_v", None)
         frozen = layer if isinstance(layer, QuantLinear) and layer.is_frozen else None
-        codes = None if quantizer is None else self._quantized(quantizer, x, layer.in_features)
+        codes = None if quantizer is None else quantize_activation(graph, quantizer, x, layer.in_features, shape)
         if codes is not None and (lora_u is not None or frozen is None):
             x = dequantize(graph, codes)
         if frozen is None:
-            y = graph("MatMul", x, _array(layer.weight).T)
+            terms: list[Operand] = [graph("MatMul", x, _array(layer.weight).T)]
         else:
             _check_symmetric(frozen)
-            y = self._weighted(frozen, x) if codes is None else self._product(frozen, codes)
+            terms = [self._weighted(frozen, x)] if codes is None else self._product(frozen, codes)
         if lora_u is not None and lora_v is not None:
-            y = graph("Add", y, graph("MatMul", graph("MatMul", x, _array(lora_u)), _array(lora_v)))
-        return y, np.zeros(layer.out_features, np.float32) if layer.bias is None else _array(layer.bias)
+            terms.append(graph("MatMul", graph("MatMul", x, _array(lora_u)), _array(lora_v)))
+        if layer.bias is not None:
+            terms.append(_array(layer.bias))
+        # onnxruntime would join an Add to GELU or LayerNorm, in operators that take longer than theirs and the sum.
+        return graph("Sum", *terms, *added)
 
     def embedding(self, table: nn.Embedding, ids: str) -> str:
         """Append the look-up of ``ids`` [batch or 1, tokens]; of a quantized table, only the rows found are unpacked.
@@ -79,9 +82,8 @@ class IntegerLayers:
             return graph("Gather", _array(table.weight), ids)
         _check_symmetric(table)
         coding = _byte_aligned(table.code_format)
-        per_byte = 5 if coding.ternary else 8 // coding.bits
-        every_byte = torch.arange(243 if coding.ternary else 256, dtype=torch.uint8)[:, None]
-        values = unpack_codes(every_byte, coding, per_byte).numpy().astype(np.float32)
+        values = _values_of_bytes(coding).astype(np.float32)
+        per_byte = values.shape[1]
         if table.scale.dim() == 0:
             values *= table.scale.item()
         found = graph("Gather", pack_codes(table.codes, coding).numpy(), ids)
@@ -99,44 +101,61 @@ class IntegerLayers:
         """
         if quantizer.granularity != "tensor":
             raise ValueError(f"{quantizer} on an operand of attention: expected granularity 'tensor'")
-        return dequantize(self._graph, quantize_activation(self._graph, quantizer, x, 0))
-
-    def _quantized(self, quantizer: Quantizer, x: str, features: int) -> QuantizedActivation:
-        settings = quantizer.describe() | {key: value.tolist() for key, value in quantizer.state_dict().items()}
-        key = (x, json.dumps(settings))
-        if key not in self._inputs:
-            self._inputs[key] = quantize_activation(self._graph, quantizer, x, features)
-        return self._inputs[key]
+        return dequantize(self._graph, quantize_activation(self._graph, quantizer, x, 0, ""))
 
     def _weighted(self, layer: QuantLinear, x: str) -> str:
         """Floating-point input: integers in the file, which onnxruntime turns into floating point when it loads."""
-        weight = self._graph("Cast", _array(layer.codes).T, to=TensorProto.FLOAT)
+        codes, zero = self._codes(layer)
+        weight = self._graph("Cast", codes, to=TensorProto.FLOAT)
+        if zero:
+            weight = self._graph("Sub", weight, np.float32(zero))
         return self._graph("MatMul", x, self._graph("Mul", weight, _array(layer.scale).reshape(-1)))
 
-    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
+    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> list[Operand]:
+        """Append the product, and return the terms that it is the sum of."""
         graph, columns = self._graph, _array(layer.scale).reshape(-1)  # one scale, or one per output
-        if x.block or (self._two_bits and _fits_two_bits(layer, x)):
-            # Sums of codes are whole numbers, nearly always below 2^24: exact until the scales meet them, all at once.
-            product = self._two_bit_product if self._two_bits and _fits_two_bits(layer, x) else self._byte_product
-            y = graph("Mul", product(layer, x), graph("Mul", x.scale, columns))
+        if self._two_bits and _fits_two_bits(layer, x):
+            # Sums of codes are whole numbers, nearly always below 2^24: exact until the scales meet them.
+            y = graph("Mul", self._two_bit_product(layer, x), graph("Mul", x.scale, columns))
+        elif x.tokens:
+            y = graph("Mul", self._byte_product(layer, x, _ONE, columns), x.scale)
         else:
             y = self._byte_product(layer, x, x.scale, columns)
-        if x.offset is not None:
-            sums = _array(layer.codes).astype(np.int64).sum(1).astype(np.float32)
-            y = graph("Add", y, graph("Mul", x.offset, sums * columns))
-        return y
+        if x.offset is None:
+            return [y]
+        sums = _array(layer.codes).astype(np.int64).sum(1).astype(np.float32)
+        return [y, graph("Mul", x.offset, sums * columns)]
 
     def _byte_product(
         self,
         layer: QuantLinear,
         x: QuantizedActivation,
-        scale: str | np.float32 = _ONE,
-        columns: np.ndarray | np.float32 = _ONE,
+        scale: str | np.float32,
+        columns: np.ndarray,
     ) -> str:
-        codes, zero = _array(layer.codes).T, list[np.uint8]()
-        if codes.dtype == np.int8 and np.abs(codes.astype(np.int16)).max() > _SAFE:
-            codes, zero = (codes.astype(np.int16) + 128).astype(np.uint8), [np.uint8(128)]
-        return self._graph("MatMulIntegerToFloat", x.codes, codes, scale, columns, x.zero, *zero)
+        codes, zero = self._codes(layer)
+        operands = (x.codes, codes, scale, columns, x.zero)
+        return self._graph("MatMulIntegerToFloat", *operands, *([np.uint8(zero)] if zero else []))
+
+    def _codes(self, layer: QuantLinear) -> tuple[str, int]:
+        """Append the codes [in_features, out_features], a byte each, and return them with what they have too much.
+
+        Codes of less than a byte are packed in the file. They depend on no input, so onnxruntime unpacks them once,
+        when it loads the file.
+        """
+        graph, codes, code_format = self._graph, layer.codes.T.contiguous(), layer.code_format
+        coding = None if code_format is None else _byte_aligned(code_format)
+        if coding is None or coding.bits == 8:
+            values = _array(codes)
+            if values.dtype == np.int8 and np.abs(values.astype(np.int16)).max() > _SAFE:
+                return graph.constant((values.astype(np.int16) + 128).astype(np.uint8)), 128
+            return graph.constant(values), 0
+        bytes_ = graph("Cast", pack_codes(codes.flatten(), coding).numpy(), to=TensorProto.INT32)
+        table = _values_of_bytes(coding)
+        digits = graph("Gather", table, bytes_)
+        if codes.numel() % table.shape[1]:
+            digits = graph("Slice", graph("Reshape", digits, np.array([-1])), np.array([0]), np.array([codes.numel()]))
+        return graph("Reshape", digits, np.array(codes.shape)), 0
 
     def _two_bit_product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
         """Multiply the codes alone.
@@ -186,6 +205,12 @@ def _fits_two_bits(layer: QuantLinear, x: QuantizedActivation) -> bool:
     """Whether the two-bit product of weight and input is exact."""
     least, most = int(layer.codes.min()), int(layer.codes.max())
     return least >= -_ZERO_DIGIT and most < 4 - _ZERO_DIGIT and max(map(abs, x.levels)) <= _FULL
+
+
+def _values_of_bytes(coding: CodeFormat) -> np.ndarray:
+    """Return the codes that each byte holds, [bytes, codes a byte]."""
+    every_byte = torch.arange(243 if coding.ternary else 256, dtype=torch.uint8)[:, None]
+    return unpack_codes(every_byte, coding, 5 if coding.ternary else 8 // coding.bits).numpy()
 
 
 def _byte_aligned(coding: CodeFormat) -> CodeFormat:

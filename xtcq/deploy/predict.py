@@ -23,27 +23,6 @@ from xtcq.tasks.reading import BLOCK_ROWS, ON_EMPTY, Table, check_columns, open_
 SUFFIXES = (".csv", ".parquet")
 
 
-def predict_text(runtime: Runtime, text: str, pair: str | None, as_json: bool) -> str:
-    """Classify one text, or pair of texts, and return a line to print: label and probability, or the value.
-
-    Where several labels may hold, the line has every label with its probability. With ``as_json``, it is an object of
-    ``prediction`` and, unless the model is a regression, the ``probabilities`` of all labels. Errors and warnings are
-    those of ``Runtime.predict``.
-    """
-    predictions = runtime.predict([text], None if pair is None else [pair])
-    if runtime.multi_label:
-        odds = dict(zip(runtime.names, predictions.probabilities[0].tolist(), strict=True))
-        if as_json:
-            return json.dumps({"prediction": predictions.values[0], "probabilities": odds})
-        return "  ".join(f"{name} {probability:.4f}" for name, probability in odds.items())
-    (found,) = predictions.to_frame().to_dict("records")
-    if not as_json:
-        return "  ".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in found.values())
-    if runtime.names:
-        found["probabilities"] = dict(zip(runtime.names, predictions.probabilities[0].tolist(), strict=True))
-    return json.dumps(found)
-
-
 def predict_file(
     runtime: Runtime,
     source: Table,

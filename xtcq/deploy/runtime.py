@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
-import pandas as pd
-from scipy.special import expit
-from transformers import AutoTokenizer, BatchEncoding, BertForSequenceClassification, PreTrainedTokenizerBase
+from tokenizers import Encoding, Tokenizer
 
 from xtcq.checks import text_faults
-from xtcq.deploy.export import INPUTS, build_graph
-from xtcq.packing import load_packed
-from xtcq.packing.manifest import MAP_FILE
-from xtcq.preflight import MULTI_LABEL, REGRESSION, check_tokenizer, problem_type
+from xtcq.deploy.prepared import INPUTS, prepare
+
+if TYPE_CHECKING:  # a single text waits for no table
+    import pandas as pd
 
 
 class TruncationWarning(UserWarning):
@@ -52,7 +49,7 @@ class Predictions:
         if not self.names:
             raise ValueError("a regression model gives values, no probabilities: read .values")
         if self.multi_label:
-            return expit(self.logits)
+            return np.exp(-np.logaddexp(0, -self.logits))
         odds = np.exp(self.logits - self.logits.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
@@ -71,6 +68,8 @@ class Predictions:
         Where several labels may hold, ``prediction`` names them all with ", " between, and ``probability_LABEL`` of
         every label follows.
         """
+        import pandas as pd
+
         if self.multi_label:
             columns = dict(zip(probability_columns(self.names, True), self.probabilities.T, strict=True))
             values: list[Any] = list(self.values)
@@ -99,7 +98,7 @@ class Runtime:
     Attributes:
         names: of the labels; empty for regression.
         max_length: word pieces that it reads.
-        digest: of the folder and the kind of weights: with another one, it may be another model.
+        digest: of the packed model and of the graph that was made of it: with another one, it may be another model.
 
     Raises:
         FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
@@ -109,32 +108,15 @@ class Runtime:
     """
 
     def __init__(self, folder: str | Path, weights: str = "int8", threads: int | None = None) -> None:
-        """Load, check and compile; the arguments are described above."""
-        model = load_packed(folder)
-        if not isinstance(model, BertForSequenceClassification):
-            raise ValueError(
-                f"{folder} holds a {type(model).__name__}, and texts are classified by a "
-                "BertForSequenceClassification: export others with export_onnx"
-            )
-        self.tokenizer = _tokenizer(Path(folder))
-        config: Any = model.config
-        check_tokenizer(self.tokenizer, config)
-        kind = problem_type(config)
-        self.multi_label = kind == MULTI_LABEL
-        # A label may be a number: it is shown as text.
-        self.names = () if kind == REGRESSION else tuple(str(config.id2label[i]) for i in range(config.num_labels))
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(
-                f"{folder} has labels of one name ({', '.join(self.names)}): rename them with `python -m xtcq "
-                "rename-labels`"
-            )
-        # The map holds the digests of all files.
-        self.digest = hashlib.sha256((Path(folder) / MAP_FILE).read_bytes() + weights.encode()).hexdigest()
-        self.max_length = min(config.max_position_embeddings, self.tokenizer.model_max_length)
-        graph = build_graph(model, weights).SerializeToString()
-        del model  # the graph has its own copy
-        providers = ["CPUExecutionProvider"]
-        self.session = onnxruntime.InferenceSession(graph, session_options(threads), providers=providers)
+        """Load and compile, see ``xtcq.deploy.prepared.prepare``; the arguments are described above."""
+        prepared = prepare(folder, weights)
+        self.names, self.multi_label = prepared.names, prepared.multi_label
+        self.max_length, self.digest = prepared.max_length, prepared.digest
+        self._fill = {"input_ids": prepared.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        self._tokenizer = Tokenizer.from_str(prepared.tokenizer)
+        self._tokenizer.enable_truncation(self.max_length, direction=prepared.truncation_side)
+        options, providers = session_options(threads), ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(prepared.graph, options, providers=providers)
 
     def logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one batch.
@@ -177,14 +159,9 @@ class Runtime:
         for role, column in (("texts", texts), ("pairs", pairs or [])):
             for row, fault in text_faults(column):
                 raise ValueError(f"{role}[{row}] is {column[row]!r}, expected a text that is not empty: it {fault}")
-        encoding = self.tokenizer(
-            texts,
-            pairs,
-            truncation=True,
-            max_length=self.max_length,
-            return_token_type_ids=True,
-        )
-        cut = tuple(row for row, one in enumerate(encoding.encodings) if one.overflowing)
+        given = texts if pairs is None else list(zip(texts, pairs, strict=True))
+        encodings = self._tokenizer.encode_batch(given)
+        cut = tuple(row for row, one in enumerate(encodings) if one.overflowing)
         if cut:
             warnings.warn(
                 f"{len(cut)} of {len(texts)} rows are longer than the model's {self.max_length} word pieces and were "
@@ -192,21 +169,19 @@ class Runtime:
                 TruncationWarning,
                 stacklevel=2,
             )
-        order = np.argsort([len(ids) for ids in encoding["input_ids"]], kind="stable")
+        order = np.argsort([len(one) for one in encodings], kind="stable")
         logits = np.empty((len(texts), max(len(self.names), 1)), np.float32)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            logits[rows] = self.logits(self._padded(encoding, rows))
+            logits[rows] = self.logits(self._padded([encodings[row] for row in rows]))
         return Predictions(logits, self.names, cut, self.multi_label)
 
-    def _padded(self, encoding: BatchEncoding, rows: np.ndarray) -> dict[str, np.ndarray]:
-        width = max(len(encoding["input_ids"][row]) for row in rows)
-        fill = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
-        batch = {name: np.full((len(rows), width), fill[name], np.int64) for name in INPUTS}
-        for name, padded in batch.items():
-            for i, row in enumerate(rows):
-                values = encoding[name][row]
-                padded[i, : len(values)] = values
+    def _padded(self, encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
+        width = max(map(len, encodings))
+        batch = {name: np.full((len(encodings), width), self._fill[name], np.int64) for name in INPUTS}
+        for row, one in enumerate(encodings):
+            for name, values in zip(INPUTS, (one.ids, one.attention_mask, one.type_ids), strict=True):
+                batch[name][row, : len(values)] = values
         return batch
 
 
@@ -215,11 +190,3 @@ def session_options(threads: int | None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads or 0, 3  # errors
     return options
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    if not (folder / "tokenizer.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} has no tokenizer.json: pack the model again with save_packed(..., tokenizer=tokenizer)"
-        )
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -232,11 +232,20 @@ def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
     Raises:
         RecordError: for a file that is no such Record.
     """
-    return _read_old((folder or records_folder()) / OLD_FOLDER)
+    return {
+        experiment: record for experiment, (_, record) in _read_old((folder or records_folder()) / OLD_FOLDER).items()
+    }
+
+
+def stored_in(record: Record) -> Path:
+    """The file that a stored Record was read from; those of schema 1 keep the names that they were given then."""
+    if record.schema != OLD_SCHEMA:
+        return records_folder() / f"{record.digest}.json"
+    return _read_old(records_folder() / OLD_FOLDER)[record.experiment][0]
 
 
 @cache
-def _read_old(folder: Path) -> dict[Experiment, Record]:
+def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         again = f"Restore {path} from version control."
@@ -244,7 +253,7 @@ def _read_old(folder: Path) -> dict[Experiment, Record]:
         try:
             del fields["digest"]
             experiment = Experiment.from_dict(fields["experiment"])
-            found[experiment] = Record(**fields | {"experiment": experiment})
+            found[experiment] = path, Record(**fields | {"experiment": experiment})
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{path} is no Record of schema {OLD_SCHEMA} ({error}). {again}") from error
     return found

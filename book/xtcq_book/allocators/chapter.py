@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.io.formats.style import Styler
+from IPython.display import HTML
 
 from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
 from xtcq.study.profiles import Profile
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
+from xtcq_book import scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import SearchSpace, uniform
+from xtcq_book.provenance import Source
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
 NAMES = {
@@ -236,12 +238,13 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     return found.swaplevel(axis=1).reindex(columns=pd.MultiIndex.from_product([_COMPARED, found.columns.levels[0]]))
 
 
-def show(frame: pd.DataFrame, caption: str) -> Styler:
+def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
     """A table for the page, each number with the digits that it is worth.
 
     Args:
         frame: of `table`.
         caption: what stands above it; names the scale.
+        source: where its numbers come from, see ``xtcq_book.provenance``.
 
     Returns:
         An object that a notebook renders.
@@ -252,5 +255,4 @@ def show(frame: pd.DataFrame, caption: str) -> Styler:
     if frame["seeds"].eq(1).all():
         caption += " One seed."
         frame, digits = frame.drop(columns="seeds"), {name: form for name, form in digits.items() if name != "seeds"}
-    style = frame.style.set_caption(caption).format(digits, na_rep="–")
-    return style.set_table_styles([{"selector": "tbody th", "props": "white-space: nowrap"}])
+    return scores.show(frame, caption, digits=digits, source=source)

@@ -6,17 +6,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from IPython.display import Markdown
-from matplotlib.figure import Figure
 
 from xtcq.files import find_checkout
+from xtcq_book.plots import Drawing
+from xtcq_book.svg import INK, PALETTE, WIDTH
 
 # What the page shows, in this order, and what each is about.
 EXPECTED = {
@@ -193,7 +194,7 @@ def verdict(table: pd.DataFrame) -> Markdown:
     return Markdown("\n".join(f"- {line}" for line in lines))
 
 
-def against_targets(table: pd.DataFrame) -> Figure:
+def against_targets(table: pd.DataFrame) -> Drawing:
     """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed.
 
     Args:
@@ -202,21 +203,23 @@ def against_targets(table: pd.DataFrame) -> Figure:
     Returns:
         The figure.
     """
-    names = [fill(f"{benchmark}: {compared}", 42) for benchmark, compared in table.index]
-    colours = dict(zip(table.index.unique(0), sns.color_palette("colorblind"), strict=False))
-    figure, axes = plt.subplots(layout="constrained", figsize=(7.2, 0.45 * len(table) + 1.0))
+    names = [fill(f"{benchmark}: {compared}", 34) for benchmark, compared in table.index]
+    colours = dict(zip(table.index.unique(0), cycle(PALETTE), strict=False))
+    figure, axes = plt.subplots(layout="constrained", figsize=(WIDTH, 0.4 * len(table) + 0.8))
     for place, ((benchmark, _), row) in enumerate(table.iterrows()):
         colour = colours[benchmark]
         if pd.notna(row[_QUARTILES[0]]):
             axes.plot([row[quartile] for quartile in _QUARTILES], [place, place], color=colour, linewidth=1)
-        axes.plot(row["ratio"], place, "o", color=colour, markerfacecolor=colour if row["met"] else "white")
-        axes.plot(row["target"], place, "|", color="black", markersize=12, markeredgewidth=1.5)
-    axes.set_yticks(range(len(names)), names, fontsize="small")
+        axes.plot(
+            row["ratio"], place, "o", color=colour, markeredgewidth=1, markerfacecolor=colour if row["met"] else "none"
+        )
+        axes.plot(row["target"], place, "|", color=INK, markersize=12, markeredgewidth=1.5)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("ratio (median)")
-    return figure
+    return Drawing(figure, table.reset_index(), "The files of benchmarks/results, each with its machine and versions.")
 
 
 def _tables(place: Sequence[str], data: dict[str, Any]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from scipy.stats import t
 
 from xtcq.quantization import cost_report
@@ -22,7 +21,8 @@ from xtcq_book.arithmetic import MIB, table, xtc_model
 from xtcq_book.chapters.errata import printed_configurations
 from xtcq_book.frame import DEVICE
 from xtcq_book.labels import as_text
-from xtcq_book.plots import nothing, or_nothing, panels
+from xtcq_book.plots import Drawing, joined, nothing, or_nothing, panels
+from xtcq_book.svg import GREY
 
 # What a recipe chooses, and the value that the others are compared with.
 BASES = {"plan": "one-stage", "layers": "all", "W-E-A": "1-1-8", "LoRA rank": 0, "augmentation": "none"}
@@ -129,42 +129,54 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 @or_nothing
-def score_over(runs: pd.DataFrame, across: str, xlabel: str, by: tuple[str, ...] = ()) -> Figure:
-    """Best development score over what a run cost, one point a run: colours are plans, marks are weights and layers.
+def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
+    """What students lose over the minutes that they trained, one point a run and one panel for comparable times.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``; those without a Record of their teacher are left out.
+
+    Returns:
+        The figure: colours are weights, embeddings and activations, marks are plans.
+    """
+    minutes, lost = "training (minutes of optimizer steps)", "points lost to the teacher"
+    students = runs[runs["minus teacher"].notna()]
+    students = students.assign(**{minutes: 60 * students["hours"], lost: -students["minus teacher"]})
+    students = students.assign(machine=joined(students, *DEVICE) + " side by side")
+    students = students[students.groupby("machine")["machine"].transform("size") > 1]
+    if students.empty:
+        return nothing("Nothing to draw: no two runs have times that can be compared.")
+    look = {"kind": sns.scatterplot, "style": "plan", "s": 26, "share": None}
+    grid = panels(students, ["machine"], minutes, lost, "W-E-A", xlabel=minutes, ylabel=lost, **look)
+    for axes in grid.axes.flat:
+        axes.set_xlim(left=0)
+    return Drawing(grid.figure, students[["task", "W-E-A", "plan", *DEVICE, minutes, lost]], students)
+
+
+@or_nothing
+def score_over_size(runs: pd.DataFrame) -> Drawing:
+    """Best development score over packed size, one point a run: colours are plans, marks are weights and layers.
 
     Args:
         runs: of ``xtcq_book.frame.to_frame``.
-        across: column of the cost.
-        xlabel: its name, with the unit.
-        by: columns that name the panels, after the task; a run alone in its panel is left out.
 
     Returns:
-        The figure. Over ``"packed MiB"`` the axis is logarithmic, and a line joins the runs that no smaller or equally
-        small one beats.
+        The figure. The axis is logarithmic, and a line joins the runs that no smaller or equally small one beats.
     """
+    size = "packed MiB"
     fewer = np.where(runs["layers"].str.startswith("all"), "", ", fewer layers")
-    company = runs["side by side"].astype(str) + " side by side"
-    runs = runs.assign(weights=runs["bits"].astype(str) + "-bit" + fewer, **{"side by side": company})
-    if by:
-        runs = runs[runs.groupby(["task", *by])["task"].transform("size") > 1]
-    if runs.empty:
-        return nothing("Nothing to draw: no two runs have times that can be compared.")
-    look = {"kind": sns.scatterplot, "style": "weights", "s": 30}
-    grid = panels(runs, ["task", *by], across, "best", "plan", xlabel=xlabel, **look)
+    runs = runs.assign(weights=runs["bits"].astype(str) + "-bit" + fewer)
+    look = {"kind": sns.scatterplot, "style": "weights", "s": 26}
+    grid = panels(runs, ["task"], size, "best", "plan", xlabel="packed size (MiB)", **look)
     for title, axes in grid.axes_dict.items():
-        if across != "packed MiB":
-            axes.set_xlim(left=0)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            continue
-        group = runs[runs["task"] == title].sort_values([across, "best"], ascending=[True, False])
+        group = runs[runs["task"] == title].sort_values([size, "best"], ascending=[True, False])
         front = group[group["best"] > group["best"].cummax().shift(fill_value=-math.inf)]
-        axes.plot(front[across], front["best"], color="grey", linewidth=1, zorder=0)
+        axes.plot(front[size], front["best"], color=GREY, linewidth=1, zorder=0)
         axes.set_xscale("log")
-        axes.set_xlim(group[across].min() / 1.3, group[across].max() * 1.3)
+        axes.set_xlim(group[size].min() / 1.3, group[size].max() * 1.3)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
-    return grid.figure
+    return Drawing(grid.figure, runs[["task", "weights", "layers", "plan", "seed", size, "best"]], runs)
 
 
 def printed_sizes() -> pd.DataFrame:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from xtcq.study.runs import run, trained_student
 from xtcq.study.students import is_trained
 from xtcq.tasks import task_spec
 from xtcq_book.labels import MATRICES, task
-from xtcq_book.plots import or_nothing, panels
+from xtcq_book.plots import Drawing, or_nothing, panels
 
 WORDS = "word embedding"
 _KINDS = ("latent", "binary", "untrained")
@@ -198,7 +197,7 @@ def comparison(frame: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
 
 
 @or_nothing
-def distance_panels(frame: pd.DataFrame) -> Figure:
+def distance_panels(frame: pd.DataFrame) -> Drawing:
     """Distance from full precision along the layers, six points a layer and run.
 
     Matrices of a layer stand side by side, in the order in which data flow through them.
@@ -227,12 +226,13 @@ def distance_panels(frame: pd.DataFrame) -> Figure:
     grid = panels(points, ["task", "weights"], "place", "distance", "run", **what, **look)
     for axes in grid.axes.flat:
         axes.set_xticks(range(1, frame["layer"].max() + 1))
-    return grid.figure
+    data = points[["task", "run", "weights", "layer", "matrix", "distance"]]
+    return Drawing(grid.figure, data)
 
 
 @or_nothing
-def histogram_panels(shapes: pd.DataFrame) -> Figure:
-    """Histograms of latent and binary weights of the first task's runs; matrices of layers above, word embedding below.
+def histogram_panels(shapes: pd.DataFrame) -> Drawing:
+    """Histograms of the first task's latent and binary weights; matrices of layers above, word embedding below.
 
     Args:
         shapes: histograms of `measure`.
@@ -248,8 +248,7 @@ def histogram_panels(shapes: pd.DataFrame) -> Figure:
         filled = shapes[(shapes["share"] > 0) & shapes["kind"].map(title.endswith)]
         axes.set_xlim(1.1 * filled["left"].min(), 1.1 * filled["right"].max())
         axes.locator_params(axis="x", nbins=5)
-    grid.figure.suptitle(shapes["task"].iloc[0])
-    return grid.figure
+    return Drawing(grid.figure, shapes[["task", "run", "part", "weights", "left", "right", "share"]])
 
 
 def _overlap(shapes: pd.DataFrame, task: str, name: str, other: str) -> float:

@@ -7,12 +7,13 @@ from html import escape
 from typing import Any
 
 import pandas as pd
-from pandas.io.formats.style import Styler
+from IPython.display import HTML
 
 from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import Estimate
 from xtcq_book.claims.judge import DECIDED, SCORES, Judgement, Scored, counts, judge_all
 from xtcq_book.claims.ledger import Computed, Found
+from xtcq_book.provenance import under
 
 _WIDTHS = ("13em", "9em", "9em", "13em")
 _NO_LABELS = "the labels are not at hand"
@@ -146,7 +147,7 @@ def _tally(judgements: Iterable[Judgement]) -> str:
     return ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items() if number) or "none"
 
 
-def chapter(name: str) -> Styler:
+def chapter(name: str) -> HTML:
     """What the papers claim about a chapter's subject, judged by all Records that bear on it.
 
     Args:
@@ -158,7 +159,7 @@ def chapter(name: str) -> Styler:
     return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
 
 
-def show(judgements: Sequence[Judgement], name: str) -> Styler:
+def show(judgements: Sequence[Judgement], name: str) -> HTML:
     """The ledger for a page: four columns whose text wraps, and each row leads to its chapter.
 
     Args:
@@ -182,7 +183,8 @@ def show(judgements: Sequence[Judgement], name: str) -> Styler:
     cells = [("white-space", "normal"), ("text-align", "left"), ("vertical-align", "top"), ("padding", "0.4em 0.6em")]
     widths = [{"selector": f"td.col{i}", "props": [("min-width", width)]} for i, width in enumerate(_WIDTHS)]
     style = frame.style.hide(axis="index").set_uuid(name)
-    return style.set_table_styles([{"selector": "th, td", "props": cells}, *widths])
+    records = [record for j in judgements if j.evidence for record in j.evidence.records]
+    return under(style.set_table_styles([{"selector": "th, td", "props": cells}, *widths]), records)
 
 
 def _ours(j: Judgement, row: Any) -> list[str]:

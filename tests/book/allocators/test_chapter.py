@@ -130,7 +130,7 @@ def test_the_table_says_what_choosing_cost(found, measured, make_record):
     assert (fracbits["W"], fracbits["A"]) == pytest.approx((7 / 3, 10 / 3))
     assert fracbits["bits²"] == pytest.approx((8 + 12 + 4 * 4) / 6)
     assert (rows["uniform"]["bits²"], rows["AdaQAT"]["bits²"]) == (8, 8)
-    assert "0.0" in allocators.show(table, "Ours.").to_html()
+    assert "0.0" in allocators.show(table, "Ours.", "none").data
 
 
 def test_a_row_is_measured_against_the_teacher_that_it_had(measured, make_record):
@@ -145,7 +145,7 @@ def test_a_row_is_measured_against_the_teacher_that_it_had(measured, make_record
 def test_a_row_without_its_teacher_has_a_dash(measured):
     grid = students(methods=["uniform"], budgets=[8])
     table = allocators.table(allocators.to_frame([measured(e, 80) for e in grid], grid), [])
-    assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.").to_html()
+    assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.", "none").data
 
 
 def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured):
@@ -185,12 +185,13 @@ def test_where_nothing_can_be_compared_nothing_is(measured, methods):
 def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(found, measured, make_record):
     grid = allocators.students(MINI, tasks=["mrpc", "rte"], methods=["uniform", "hessian", "adaqat"], budgets=[16, 8])
     frame = allocators.to_frame([measured(e, 80, 1.0 if "16" in c.asked else 0.5) for e, c in grid.items()], grid)
-    figure = allocators.score_over_bitops(frame, [make_record(90.0), make_record(91.0, task="rte")])
+    teachers = [make_record(90.0), make_record(91.0, task="rte")]
+    figure = allocators.score_over_bitops(frame, teachers, []).figure
     panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title() for axes in panels] == ["MRPC", "RTE"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["MRPC", "RTE"]
     for axes, level in zip(panels, (90.0, 91.0), strict=True):
         lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
-        assert set(lines) == {"32-bit teacher", "one answer for all", "uniform", "sensitivity (Hessian)", "AdaQAT"}
+        assert set(lines) == {"teacher", "chance", "uniform", "sensitivity (Hessian)", "AdaQAT"}
         assert list(lines["uniform"].get_xdata()) == [0.5, 1.0]
-        assert math.isclose(lines["32-bit teacher"].get_ydata()[0], level)
+        assert math.isclose(lines["teacher"].get_ydata()[0], level)
         assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()

@@ -1,7 +1,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import pytest
 from xtcq_book.chapters import benchmarks
 
@@ -86,9 +85,8 @@ def test_ratios_stand_beside_their_targets(folder):
     text = benchmarks.verdict(table).data
     assert text.startswith("- 5 of 10 targets are met.\n") and text.count("Missed") == 5
     assert "(torchao): 1.10, and at least 1.2 is wanted" in text
-    (axes,) = benchmarks.against_targets(table).axes
+    (axes,) = benchmarks.against_targets(table).figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][0].startswith("inference-cpu: xtcq 1-1-8, batches")
-    plt.close("all")
 
 
 def test_tables_and_machine_of_any_result(folder):

@@ -1,12 +1,11 @@
 import dataclasses
-import math
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from xtcq_book.arithmetic import MIB
 from xtcq_book.chapters import cost, errata
 from xtcq_book.frame import to_frame
+from xtcq_book.svg import GREY
 
 from xtcq.study import load_profile
 from xtcq.study.records import save_record
@@ -19,8 +18,7 @@ def timed(make_record):
 
     def build(seconds, device="CPU", side_by_side=1, score=80.0, task="mrpc", **fields):
         student = mini.student(task, **{"stages": "one-stage", "precision": "1-1-8"} | fields)
-        values = {field.name: getattr(student, field.name) for field in dataclasses.fields(student)}
-        record = make_record(score, **values)
+        record = make_record(score, **vars(student))
         times = {"train_seconds": seconds, "wall_seconds": 2 * seconds}
         return dataclasses.replace(record, device=device, side_by_side=side_by_side, **times)
 
@@ -119,20 +117,6 @@ def test_how_far_apart_times_are_that_should_be_equal(timed):
     assert len(cost.spread(frame)) == 1
 
 
-def test_many_small_gains_are_no_noise(timed):
-    """Half the layers cost 0.67 in 8 of 8 pairs, while runs that should be equal were up to 2.4 apart."""
-    records = []
-    for seed, (whole, ratio) in enumerate(zip((100, 240, 110, 90, 130, 120, 100, 95), (0.6, 0.71) * 4, strict=True)):
-        records += [timed(float(whole), seed=seed), timed(whole * ratio, seed=seed, layers=(1, 3, 5))]
-    row = cost.relative_cost(to_frame(records)).iloc[0]
-    # Logarithms of 0.6 and 0.71, four each: t of seven degrees of freedom is 2.36462.
-    mean, deviation = 0.426**0.5, math.log(0.71 / 0.6) / 2 * math.sqrt(8 / 7)
-    low, high = (mean * math.exp(sign * 2.36462 * deviation / math.sqrt(8)) for sign in (-1, 1))
-    assert row[["times", "low", "high", "pairs", "below 1"]].to_list() == pytest.approx(
-        [mean, low, high, 8, 8], rel=1e-5
-    )
-
-
 def test_a_run_that_lost_count_of_its_time_enters_no_share(timed):
     cut = dataclasses.replace(timed(3600.0, seed=7), wall_seconds=100.0)
     row = cost.totals(to_frame([timed(3600.0), cut])).iloc[0]
@@ -143,7 +127,7 @@ def test_an_edition_without_records(folders):
     frame = to_frame(cost.records_of(load_profile("mini")))
     for table in (cost.totals, cost.spread, cost.relative_cost, cost.students):
         assert table(frame).empty
-    assert not cost.score_over(frame, "hours", "hours").axes
+    assert not cost.lost_over_minutes(frame).figure.axes and not cost.score_over_size(frame).figure.axes
 
 
 @pytest.fixture
@@ -155,36 +139,30 @@ def frame(timed):
         timed(36.0, score=50.0, task="cola", layers=(1, 3, 5)),
         timed(36.0, score=51.0, task="cola", seed=7),
     ]
-    yield to_frame(records).assign(**{"packed MiB": [4.0, 6.0, 4.0, 3.0, 4.0]})
-    plt.close("all")
+    return to_frame(records).assign(**{"packed MiB": [4.0, 6.0, 4.0, 3.0, 4.0]})
 
 
 def _points(axes):
     return [tuple(map(float, point)) for drawn in axes.collections for point in drawn.get_offsets()]
 
 
-def test_panels_hold_what_can_be_compared(frame):
-    figure = cost.score_over(frame, "hours", "device hours", by=("device", "side by side"))
+def test_what_is_lost_over_minutes_is_compared_on_one_machine_alone(frame, timed):
+    teacher = timed(1.0, score=80.0)
+    figure = cost.lost_over_minutes(
+        frame.assign(**{"minus teacher": frame["best"] - 80.0}).assign(reference=teacher)
+    ).figure
     # The run beside another one is alone in its group.
-    assert [" ".join(axes.get_title().split()) for axes in figure.axes] == [
-        f"{task}, CPU, fp32, 1 side by side" for task in ("MRPC", "CoLA")
-    ]
-    assert [_points(axes) for axes in figure.axes] == [[(0.01, 70.0), (0.02, 75.0)], [(0.01, 50.0), (0.01, 51.0)]]
-    (legend,) = figure.legends
-    named = [text.get_text() for text in legend.get_texts()]
-    assert {"one-stage", "1-bit", "2-bit", "1-bit, fewer layers"} <= set(named)
-    assert not cost.score_over(frame.iloc[:1], "hours", "device hours", by=("device",)).axes
-
-
-def test_steps_share_a_panel(frame):
-    mrpc = cost.score_over(frame, "steps", "optimizer steps").axes[0]
-    assert len(_points(mrpc)) == 3 and mrpc.get_xlabel() == "optimizer steps"
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["CPU, fp32, 1 side by side"]
+    (axes,) = figure.axes
+    # 36 seconds are 0.6 minutes.
+    assert _points(axes) == [(0.6, 10.0), (1.2, 5.0), (0.6, 30.0), (0.6, 29.0)]
+    assert not cost.lost_over_minutes(frame).figure.axes, "no teacher, nothing lost"
 
 
 def test_the_line_joins_runs_that_no_smaller_one_beats(frame):
     worse = frame.iloc[[1]].assign(best=40.0, **{"packed MiB": 60.0})
-    mrpc = cost.score_over(pd.concat([frame, worse], ignore_index=True), "packed MiB", "size").axes[0]
-    (line,) = (line for line in mrpc.get_lines() if line.get_color() == "grey")
+    mrpc = cost.score_over_size(pd.concat([frame, worse], ignore_index=True)).figure.axes[0]
+    (line,) = (line for line in mrpc.get_lines() if line.get_color() == GREY)
     assert list(line.get_xdata()) == [4.0, 6.0] and list(line.get_ydata()) == [70.0, 75.0]
     assert mrpc.get_xscale() == "log"
 
@@ -260,8 +238,7 @@ def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
     mini = load_profile("mini")
 
     def record(score, experiment, packed):
-        values = {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}
-        found = make_record(score, **values)
+        found = make_record(score, **vars(experiment))
         return dataclasses.replace(found, size=found.size | {"packed_mib": packed})
 
     def student(score, packed=4.0, **fields):

@@ -1,6 +1,5 @@
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,7 +150,7 @@ def test_nothing_to_measure_is_said(measured):
         assert empty.empty and set(empty) == set(full)
     assert list(geometry.summary(apart)) == list(geometry.summary(measured[0]))
     assert geometry.comparison(apart, shapes).empty
-    assert not geometry.distance_panels(apart).axes and not geometry.histogram_panels(shapes).axes
+    assert not geometry.distance_panels(apart).figure.axes and not geometry.histogram_panels(shapes).figure.axes
 
 
 def test_runs_are_compared_matrix_by_matrix(measured, pair):
@@ -178,20 +177,18 @@ def test_the_rank_of_distance_and_depth():
 
 
 def test_figures_show_every_point(measured):
-    plt.switch_backend("agg")
     frame, shapes = measured
-    left, right = geometry.distance_panels(frame).axes
+    left, right = geometry.distance_panels(frame).figure.axes
     drawn = [[points.get_offsets()[:, 1] for points in axes.collections] for axes in (left, right)]
     # Twelve matrices a run, and for binary weights what rounding alone does.
     assert [sum(map(len, points)) for points in drawn] == [24, 36]
     assert max(drawn[0][0]) == pytest.approx(100 * frame["relative latent"].max())
     assert left.get_ylabel() == "distance (% of the norm)" and left.get_xlabel() == "layer"
-    assert [axes.get_title() for axes in (left, right)] == ["MRPC, latent weights", "MRPC, binary weights"]
+    assert [axes.get_title(loc="left") for axes in (left, right)] == ["MRPC, latent weights", "MRPC, binary weights"]
     (legend,) = left.figure.legends
     assert {"one-stage", "three-stage", "without training"} == {text.get_text() for text in legend.get_texts()}
-    panels = geometry.histogram_panels(shapes).axes
-    assert [axes.get_title() for axes in panels] == [
+    panels = geometry.histogram_panels(shapes).figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == [
         "matrices, latent weights", "matrices, binary weights",
         "word embedding, latent weights", "word embedding, binary weights",
     ]  # fmt: skip
-    plt.close("all")

@@ -15,7 +15,7 @@ def _ids(html):
 
 @pytest.mark.parametrize("name", ["kd-stages", "lora", "seeds"])
 def test_a_chapter_shows_its_own_claims_in_the_ledgers_order(folders, name):
-    html = chapter(name).to_html()
+    html = chapter(name).data
     assert _ids(html) == [claim.id for claim in load_claims() if claim.chapter == name] != []
     assert html.count(f"<strong>{NOT_RUN}") + html.count(f"<strong>{CANNOT}") == len(_ids(html))
     # Styles of two tables of one page must not meet.
@@ -26,11 +26,11 @@ def test_pages_judge_by_the_records_on_disk(folders, make_study):
     gains = {task: [0.9, 1.2, 1.5] for task in ("mrpc", "rte", "sst2")}
     for record in make_study(gains, epochs=2):
         save_record(record)
-    html = chapter("kd-stages").to_html()
+    html = chapter("kd-stages").data
     row = html[html.index('id="one-stage-beats-two-at-1e-4"') :].split("</tr>")[0]
     assert f"<strong>{SAME}</strong>" in row and "best +1.20 [" in row and "3 seeds a task" in row
     # The Records bear on none of another chapter's claims.
-    assert f"<strong>{SAME}" not in chapter("lora").to_html()
+    assert f"<strong>{SAME}" not in chapter("lora").data
     # The landing page says at which scale, in the sentence that counts and in that of every claim.
     lines = headline(judge_all()).split("\n")
     at = "minilm-l6, MRPC, RTE, SST-2, 156 to 4,210 steps, 3 seeds a task"
@@ -58,7 +58,7 @@ def test_widths_that_a_search_ended_with_are_bits_and_have_no_score(make_run):
     assert judgement.verdict == SAME and as_data(judgement)["unit"] == "bits"
     row = to_frame([judgement]).loc[0]
     assert row["best"].startswith("+2.10 [") and row["best"].endswith("] bits") and row["last"] == "–"
-    html = show([judgement], name="x").to_html()
+    html = show([judgement], name="x").data
     assert "best +" not in html and "last +" not in html and "labels" not in html
     assert "] bits; paper" in headline([judgement]) and "points" not in headline([judgement])
     # A search that freezes an oscillating width higher, or weighs it otherwise, is not the paper's.
@@ -88,6 +88,6 @@ def test_a_best_without_stored_predictions_is_said(make_run):
             records.append(make_run(82.0, 79.0, precision="2-4-4", **fields))
     judgement = judge(claim, records)
     assert judgement.best.points.effect == judgement.last.points.effect == pytest.approx(1.0)
-    html = show([judgement], name="x").to_html()
+    html = show([judgement], name="x").data
     assert "no predictions at the best shared step (mrpc, rte, sst2)" in html
     assert as_data(judgement)["best_at_shared_steps"] == ["mrpc", "rte", "sst2"]

@@ -1,0 +1,135 @@
+"""What a packed classifier needs in order to answer, made once: its graph, its tokenizer and what its outputs mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xtcq
+from xtcq.checks import check_choice
+from xtcq.files import whole_folder
+from xtcq.packing.manifest import MAP_FILE, Manifest
+
+WEIGHTS = ("int8", "matmulnbits")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+CACHE = "XTCQ_CACHE"
+_GRAPH, _TOKENIZER, _FACTS = "model.onnx", "tokenizer.json", "answers.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A packed classifier as onnxruntime and tokenizers read it.
+
+    Attributes:
+        graph: content of the ONNX file, or where it is.
+        tokenizer: as ``tokenizers.Tokenizer.from_str`` reads it.
+        names: of the labels; empty for regression.
+        multi_label: whether a row may have any number of labels.
+        max_length: word pieces that it reads.
+        truncation_side: where a longer text loses what is too much.
+        pad_token_id: what shorter rows of a batch are filled with.
+        digest: of the packed model, the kind of weights and the program that made the graph.
+    """
+
+    graph: bytes | Path
+    tokenizer: str
+    names: tuple[str, ...]
+    multi_label: bool
+    max_length: int
+    truncation_side: str
+    pad_token_id: int
+    digest: str
+
+
+def prepare(folder: str | Path, weights: str = "int8") -> Prepared:
+    """Return a packed classifier ready to answer.
+
+    What takes torch and transformers is done once, and kept under a digest in the folder that ``XTCQ_CACHE`` names
+    (``~/.cache/xtcq`` by default). What was damaged there is made again.
+
+    Args:
+        folder: what ``save_packed`` wrote, with a tokenizer. Every file is checked against its digest.
+        weights: "int8" or "matmulnbits", see ``xtcq.deploy.export.export_onnx``.
+
+    Raises:
+        FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
+        PackedModelError: the packed model is damaged; see ``load_packed``.
+        ValueError: weights unknown, or it is no sequence classifier, cannot run as integers, its tokenizer does not
+            fit, or two of its labels have one name.
+
+    Warns:
+        UserWarning: nothing can be kept, so it is made again the next time.
+    """
+    check_choice("weights", weights, WEIGHTS)
+    folder = Path(folder).absolute()
+    manifest = Manifest.read(folder)
+    for name in manifest.files:
+        manifest.read_file(folder, name)
+    # The map holds the digests of all files.
+    of_model = hashlib.sha256((folder / MAP_FILE).read_bytes() + weights.encode()).hexdigest()
+    digest = hashlib.sha256(f"{of_model} {_program()}".encode()).hexdigest()
+    kept = cache_folder() / digest
+    try:
+        return _read(kept, digest)
+    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged
+        pass
+    from xtcq.deploy.preparing import make
+
+    made = make(folder, weights, digest)
+    try:
+        _write(made, kept)
+    except OSError as error:
+        warnings.warn(
+            f"the graph of {folder} is made anew each time, because it cannot be kept ({error}): set {CACHE} to a "
+            "folder that can be written",
+            stacklevel=3,
+        )
+        return made
+    return dataclasses.replace(made, graph=kept / _GRAPH)
+
+
+def cache_folder() -> Path:
+    """Where graphs are kept: ``XTCQ_CACHE``, or ``xtcq`` in the user's folder for such files."""
+    if stated := os.environ.get(CACHE):
+        return Path(stated)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtcq"
+
+
+@functools.cache
+def _program() -> str:
+    """Digest of what makes graphs: another program may make another one of the same model."""
+    digest = hashlib.sha256(xtcq.__version__.encode())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(made: Prepared, kept: Path) -> None:
+    assert isinstance(made.graph, bytes)
+    content = {_GRAPH: made.graph, _TOKENIZER: made.tokenizer.encode()}
+    facts = dataclasses.asdict(made) | {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    del facts["graph"], facts["tokenizer"]
+    with whole_folder(kept, lambda: None) as temporary:
+        for name, data in content.items():
+            (temporary / name).write_bytes(data)
+        (temporary / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _read(kept: Path, digest: str) -> Prepared:
+    facts: dict[str, Any] = json.loads((kept / _FACTS).read_bytes())
+    for name in (_GRAPH, _TOKENIZER):
+        with (kept / name).open("rb") as file:
+            if facts.pop(name) != hashlib.file_digest(file, "sha256").hexdigest():
+                raise ValueError(f"{kept / name} is damaged")
+    tokenizer = (kept / _TOKENIZER).read_text(encoding="utf-8")
+    found = Prepared(graph=kept / _GRAPH, tokenizer=tokenizer, **facts | {"names": tuple(facts["names"])})
+    if found.digest != digest:
+        raise ValueError(f"{kept / _FACTS} is another model's")
+    return found
