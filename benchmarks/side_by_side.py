@@ -37,7 +37,7 @@ def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
     teacher = use_score_attention(BertForSequenceClassification(config)).eval().to(device)
     student = BertForSequenceClassification(config)
     use_score_attention(quantize(student, QuantConfig("1-1-8"))).train().to(device)
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(6, 6))
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(6, 6), "single_label_classification")
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, fused=True)
     batches = [
         {

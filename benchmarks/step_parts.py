@@ -111,7 +111,9 @@ def make_trainer(name: str, tokens: int, batch_size: int, steps: int, recorder: 
                     setattr(quantizer, method, ranged(part, getattr(quantizer, method)))
     AttentionInterface.register(ATTENTION_NAME, ranged("attention", score_attention))
     student.forward, teacher.forward = ranged(FORWARD, student.forward), ranged("teacher", teacher.forward)
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)))
+    loss = DistillationLoss(
+        ("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)), "single_label_classification"
+    )
     loss.forward = ranged("losses", loss.forward)
     table = student.get_input_embeddings().weight
     groups = [[table], [parameter for parameter in student.parameters() if parameter is not table]]

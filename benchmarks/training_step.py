@@ -56,7 +56,9 @@ def make_step(
     if name != "fine-tuning":
         use_score_attention(student)
     student.train().to(device)
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)))
+    loss = DistillationLoss(
+        ("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)), "single_label_classification"
+    )
     optimizer = torch.optim.AdamW(
         student.parameters(), lr=1e-5, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True
     )

@@ -53,7 +53,7 @@ class Way(ABC):
         self.student = self.prepare(student)
         use_score_attention(student).train()
         layers = LayerMap.uniform(*[student.config.num_hidden_layers] * 2)
-        self.distillation = DistillationLoss(("hidden", "attention", "logits"), layers)
+        self.distillation = DistillationLoss(("hidden", "attention", "logits"), layers, "single_label_classification")
         self.optimizer = self.make_optimizer(list(student.named_parameters()))
 
     @abstractmethod

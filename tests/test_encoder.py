@@ -9,15 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
 
-from xtcq import encoder
-from xtcq.encoder import load_classifier, load_encoder, load_masked_lm, model_names
+from xtcq import encoder, pretrained
+from xtcq.encoder import load_classifier, load_encoder, load_masked_lm
+from xtcq.pretrained import model_names
 
 
 @pytest.fixture
 def published(monkeypatch):
     """The folder with the files of the published model."""
     monkeypatch.delenv("XTCQ_MODELS", raising=False)
-    return encoder._in_package(encoder._PUBLISHED["minilm-l6"])
+    return pretrained._in_package(pretrained.PUBLISHED["minilm-l6"])
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def offline(monkeypatch):
         raise FileNotFoundError(f"{repository} is out of reach")
 
     monkeypatch.delenv("XTCQ_MODELS", raising=False)
-    monkeypatch.setattr(encoder, "_in_package", lambda published: None)
-    monkeypatch.setattr(encoder, "snapshot_download", unreachable)
+    monkeypatch.setattr(pretrained, "_in_package", lambda published: None)
+    monkeypatch.setattr(pretrained, "snapshot_download", unreachable)
 
 
 def classifier(name, seed, num_labels=2):
@@ -172,7 +173,7 @@ def test_the_hub_is_asked_last(tiny, offline, monkeypatch):
         asked.append(repository)
         return str(tiny)
 
-    monkeypatch.setattr(encoder, "snapshot_download", download)
+    monkeypatch.setattr(pretrained, "snapshot_download", download)
     load_encoder("bert-base-uncased", 2)
     load_encoder("minilm-l6-768", 2)
     with pytest.raises(ValueError, match="SHA-256"):

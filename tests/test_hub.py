@@ -4,7 +4,7 @@ import time
 import pytest
 from huggingface_hub import constants, get_session
 
-from xtcq import encoder
+from xtcq import pretrained
 from xtcq.encoder import load_encoder
 from xtcq.tasks import load_task
 
@@ -14,7 +14,7 @@ def silent_hub(monkeypatch, tmp_path):
     """An endpoint that takes connections and never answers, an empty cache, and a fifth of a second for an answer."""
     monkeypatch.delenv("XTCQ_MODELS", raising=False)
     monkeypatch.delenv("XTCQ_DATA", raising=False)
-    monkeypatch.setattr(encoder, "_in_package", lambda published: None)
+    monkeypatch.setattr(pretrained, "_in_package", lambda published: None)
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", address)

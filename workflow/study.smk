@@ -1,18 +1,19 @@
-"""A job for every run of a study that is left; the Snakefile includes it where --config names a study."""
+"""A job for every run that is left of a study, or of a table of the papers, whichever --config names."""
 
 from filelock import FileLock, Timeout
 from plan import write_plan
 
 # What the machine that starts the study has of these, its jobs have too.
-passed = [name for name in ("XTCQ_DATA", "XTCQ_COMPUTE", "XTCQ_COMMIT") if name in os.environ]
+settings = ("DATA", "MODELS", "VECTORS", "CACHE", "COMPUTE", "COMMIT")
+passed = [name for name in (f"XTCQ_{setting}" for setting in settings) if name in os.environ]
 
 # Jobs read what the first process found left: another look would no longer find what is done by then.
 if workflow.is_main_process:
-    only = [config["notebook"]] if "notebook" in config else []
     try:
-        write_plan(Path(config["study"]), Path("_build/study.json"), only)
+        write_plan(config, Path("_build/study.json"))
     except (ValueError, OSError) as error:
-        raise WorkflowError(f"--config study={config['study']}: {error}") from error
+        named = next(name for name in ("study", "table") if name in config)
+        raise WorkflowError(f"--config {named}={config[named]}: {error}") from error
 
 
 # Files of the configuration also reach machines that share no file system with this one.

@@ -203,7 +203,8 @@ def pack(
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
     """Pack the trained student of an experiment into a folder that load_packed reads."""
-    from xtcq.packing import ENCODERS, ModelCard, save_packed
+    from xtcq.packing import ModelCard, save_packed
+    from xtcq.pretrained import PUBLISHED
     from xtcq.quantization import freeze
     from xtcq.study import load_record, record_path, trained_student
 
@@ -214,13 +215,14 @@ def pack(
     if not experiment.quantized:
         raise ValueError(f"{experiment} is not quantized, so nothing can be packed: give it a precision below 32")
     model, tokenizer = trained_student(experiment)
-    record = load_record(record_path(experiment))
+    record, encoder = load_record(record_path(experiment)), PUBLISHED[experiment.model]
     card = ModelCard(
+        base_model=encoder.repository,
+        licence=encoder.licence,
         task=experiment.spec.title,
         metrics=record.best,
         evaluated_on="development set, on which the best of several evaluations was chosen",
         teacher=None if experiment.teacher is None else str(experiment.teacher),
-        **ENCODERS[experiment.model],
     )
     save_packed(freeze(model), folder, rest=rest, tokenizer=tokenizer, card=card)
     if experiment.spec.head == "classifier":

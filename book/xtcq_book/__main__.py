@@ -52,17 +52,18 @@ def check(
 
 @app.command()
 def lead(
-    folder: Annotated[Path, typer.Argument(help="where its files go")] = Path("book/_static/lead"),
+    root: Annotated[Path, typer.Argument(help="the checkout")] = Path("."),
 ) -> None:
-    """Draw the first picture of the book and of the README from today's Records."""
+    """Draw the first picture of the book, and write the README's lines of result, from today's Records."""
     from xtcq.files import write_atomically
-    from xtcq_book.lead import files, students
+    from xtcq_book import readme
+    from xtcq_book.lead import FOLDER, files, students
 
     runs = students()
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files(runs).items():
-        write_atomically(folder / name, content)
-    typer.echo(f"{len(runs)} students are drawn in {folder}")
+        write_atomically(root / FOLDER / name, content)
+    write_atomically(root / "README.md", readme.renewed((root / "README.md").read_text(encoding="utf-8")))
+    typer.echo(f"{len(runs)} students are drawn in {FOLDER}, and README.md has today's results")
 
 
 @app.command()

@@ -14,9 +14,9 @@ from typing import Any
 
 from xtcq.study.grid import notebook_grid
 from xtcq.study.records import OLD_FOLDER, load_record, old_records
-from xtcq_book import published
+from xtcq_book import published, readme
 from xtcq_book.claims.ledger import load_claims
-from xtcq_book.lead import files, students
+from xtcq_book.lead import FOLDER, files, students
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -60,15 +60,17 @@ def check_book(root: Path) -> list[Problem]:
     if (book / "published").is_dir():
         with _published_of(root):
             problems += _check_papers(book / "claims.yaml")
-    if (lead := book / "_static" / "lead").is_dir():
-        problems += _check_lead(lead)
+    if (root / FOLDER).is_dir():
+        problems += _check_lead(root)
     return problems
 
 
-def _check_lead(folder: Path) -> Iterator[Problem]:
-    for name, content in files(students()).items():
-        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != content:
-            yield Problem(f"book/_static/lead/{name}", "it is not drawn from today's Records: python -m xtcq_book lead")
+def _check_lead(root: Path) -> Iterator[Problem]:
+    read = (root / "README.md").read_text(encoding="utf-8")
+    expected = {f"{FOLDER}/{name}": content for name, content in files(students()).items()}
+    for name, content in (expected | {"README.md": readme.renewed(read)}).items():
+        if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != content:
+            yield Problem(name, "it does not show today's Records: python -m xtcq_book lead")
 
 
 def _unreadable(readers: Iterable[tuple[str, Callable[[], object]]]) -> list[Problem]:

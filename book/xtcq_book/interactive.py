@@ -14,6 +14,7 @@ COLOURS = {"blue": "#2f86c6", "orange": "#cf6a1e", "green": "#16966f", "pink": "
 # The colour of text where a picture stands alone and cannot ask the page.
 INK = {"light": "#1f2328", "dark": "#e6e6e6"}
 _PAGE = "currentColor"
+_CAPTION = '"text-align: left; font-size: 0.85em; color: inherit"'
 _FONT = "-apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 _WRITTEN = {
     kind: {
@@ -90,7 +91,7 @@ def html(chart: alt.TopLevelMixin, name: str, says: str, caption: str = "") -> s
     data = json.dumps(compiled(chart, width="container", description=says)).replace("</", "<\\/")
     return (
         f'<figure class="interactive" id="{name}" style="margin: 0 0 1rem; max-width: 42rem"><div>{picture}</div>'
-        f"{f'<figcaption>{caption}</figcaption>' if caption else ''}"
+        f"{f'<figcaption style={_CAPTION}>{caption}</figcaption>' if caption else ''}"
         f'<script type="application/json">{data}</script></figure>'
         "<script>document.head.append(Object.assign(document.createElement('script'), {src: "
         "(document.documentElement.dataset.content_root || './') + '_static/vega/figures.js'}))</script>"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
@@ -15,6 +15,8 @@ from xtcq.tasks import task_spec
 MATRICES = dict(
     zip(LAYER_LINEARS, ("query", "key", "value", "attention output", "intermediate", "output"), strict=True)
 )
+# Pre-trained encoders, as their authors write them.
+ENCODERS = {"minilm-l6": "MiniLM-L6", "bert-base": "BERT-base", "bert-base-uncased": "BERT-base"}
 
 
 def task(experiment: Experiment) -> str:

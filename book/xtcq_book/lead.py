@@ -13,17 +13,19 @@ import pandas as pd
 from xtcq.quantization import Precision
 from xtcq.study import load_profile
 from xtcq.study.gathering import full_teachers, stored
+from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, load_record, records_folder
 from xtcq.tasks import task_spec
 from xtcq_book.arithmetic import MB, MIB, NINE, table
 from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.frame import to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
-from xtcq_book.labels import as_text
+from xtcq_book.labels import ENCODERS, as_text
 from xtcq_book.plots import joined
 from xtcq_book.scores import PAPER_TEACHER, tuned
 
-SCALE = "mini"
+# Where its files lie.
+FOLDER = "book/_static/lead"
 # What makes two runs the same recipe on two tasks; the learning rate is tuned for each task, and seeds are a sample.
 RECIPE = ["layers", "W-E-A", "T-K-P", "recipe", "plan", "LoRA rank", "augmentation", "teacher", "begun with", "widths"]
 RECIPE += ["exploration", "learns from", "steps"]
@@ -32,12 +34,14 @@ _HUES = [COLOURS["orange"], COLOURS["blue"], COLOURS["green"], COLOURS["pink"]]
 _SPREAD = 0.05
 # What the marks are.
 _MARKS = ["◆ recipe, mean over tasks   ● student: MiniLM-L6", "grey: BERT-base in the papers   ○ printed   ● as a file"]
-_ENCODERS = {"minilm-l6": "MiniLM-L6", "bert-base": "BERT-base"}
 _SIZES = [3, 4, 5, 7, 10, 15, 20, 30, 40]
 
 
-def students() -> pd.DataFrame:
-    """Every quantized student of the published scale, at the best of its learning rates.
+def students(profile: str = "mini") -> pd.DataFrame:
+    """Every quantized student of a scale, at the best of its learning rates.
+
+    Args:
+        profile: name of the scale.
 
     Returns:
         Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``.
@@ -45,18 +49,19 @@ def students() -> pd.DataFrame:
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    scale = load_profile(SCALE)
+    scale = load_profile(profile)
     records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
-    chosen = [record for record in records if _is_student(record, {scale.model, *scale.small_encoders})]
+    chosen = [record for record in records if _is_student(record, scale)]
     runs = to_frame(chosen, stored(full_teachers(record.experiment for record in chosen)), scale)
     runs = tuned(runs[runs["minus teacher"].notna()])
     return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])
 
 
-def _is_student(record: Record, models: set[str]) -> bool:
+def _is_student(record: Record, scale: Profile) -> bool:
     e = record.experiment
     quantized = Precision.parse(e.precision).weights < 32
-    return quantized and e.teacher is not None and e.model in models and not task_spec(e.task).synthetic
+    same_kind = task_spec(e.task).synthetic == task_spec(scale.tasks[0]).synthetic
+    return quantized and same_kind and e.teacher is not None and e.model in (scale.model, *scale.small_encoders)
 
 
 def recipes(runs: pd.DataFrame) -> pd.DataFrame:
@@ -213,7 +218,7 @@ def scale_of(runs: pd.DataFrame) -> str:
     seeds = runs.groupby([*RECIPE, "task"])["seed"].nunique()
     steps, few, most = sorted(set(runs["steps"])), int(seeds.min()), int(seeds.max())
     parts = [
-        ", ".join(sorted({_ENCODERS.get(name, name) for name in runs["encoder"]})),
+        ", ".join(sorted({ENCODERS.get(name, name) for name in runs["encoder"]})),
         ", ".join(dict.fromkeys(runs["task"])),
         f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else f"{steps[0]:,} steps",
         f"{few} to {most} seeds a task" if few < most else f"{few} seed{'s' * (few > 1)} a task",
@@ -244,7 +249,7 @@ def page(runs: pd.DataFrame) -> str:
 
 
 def files(runs: pd.DataFrame) -> dict[str, str]:
-    """Every file of the picture, by its name in `book/_static/lead`: the landing page's, and two still ones.
+    """Every file of the picture, by its name in `FOLDER`: the landing page's, and two still ones.
 
     Args:
         runs: of `students`.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from xtcq.distillation import SELECTIONS
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq.study.profiles import Profile
@@ -31,6 +31,7 @@ STAGE_RATES = (2e-5, 1e-4, 5e-4)
 LORA_RATES = (5e-5, 1e-4, 5e-4)
 _BERT_BASE = 12
 _NUMERALS = {5: "Five", 4: "Four"}
+_ENCODERS = {"tinybert-l6": "TinyBERT6", "minilm-l6-768": "MiniLM6"}
 
 
 class _Facts(NamedTuple):
@@ -149,8 +150,9 @@ def plans(experiment: Experiment) -> Row:
     """Table C.7: one, two or three stages for full-precision students of six layers, at 5e-5."""
     name = _full_precision(experiment)
     match _facts(experiment):
-        case (_, _, _, plan, 5e-5) if plan in PLANS and name in ("TinyBERT6", "Skip-BERT6"):
-            return ("xtc-c7", f"{name} | {PLANS[plan].removesuffix('-Stage')}")
+        case (_, _, _, plan, 5e-5) if plan in PLANS and name in (*_ENCODERS.values(), "Skip-BERT6"):
+            printed = f"{name}-v2" if name == "MiniLM6" else name
+            return ("xtc-c7", f"{printed} | {PLANS[plan].removesuffix('-Stage')}")
     return None
 
 
@@ -158,8 +160,8 @@ def _full_precision(experiment: Experiment) -> str | None:
     """Name of a small encoder in Tables C.5 and C.7."""
     if experiment.quantized:
         return None
-    if experiment.model == "tinybert-l6":
-        return "TinyBERT6" if experiment.kept is None else None
+    if experiment.model in _ENCODERS:
+        return _ENCODERS[experiment.model] if experiment.kept is None else None
     layers = _facts(experiment).layers
     return f"Skip-BERT{layers}" if layers and layers != _BERT_BASE else None
 

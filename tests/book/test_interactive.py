@@ -46,7 +46,7 @@ def test_a_figure_holds_what_draws_it_and_nothing_of_it_ends_the_script(chart):
     spec = json.loads(data)
     assert spec["description"] == 'Lost "points".'
     assert any(signal["name"] == "width" and "containerSize" in str(signal) for signal in spec["signals"])
-    assert 'aria-label="Lost &quot;points&quot;."' in page and "<figcaption>A caption.</figcaption>" in page
+    assert 'aria-label="Lost &quot;points&quot;."' in page and ">A caption.</figcaption>" in page
 
 
 def test_the_clip_paths_of_two_figures_of_a_page_do_not_meet(chart):

@@ -2,7 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from xtcq_book import lead
+from xtcq_book import lead, readme
 from xtcq_book.arithmetic import table
 
 from xtcq.study import load_profile
@@ -75,3 +75,15 @@ def test_the_committed_pictures_are_those_of_the_committed_records(monkeypatch):
     monkeypatch.setenv("XTCQ_RECORDS", str(COMMITTED.parents[1] / "records"))
     for name, content in lead.files(lead.students()).items():
         assert (COMMITTED / name).read_text() == content, f"{name} is old: python -m xtcq_book lead"
+
+
+def test_the_readme_has_the_lines_of_the_committed_records(monkeypatch):
+    monkeypatch.setenv("XTCQ_RECORDS", str(COMMITTED.parents[1] / "records"))
+    text = (COMMITTED.parents[2] / "README.md").read_text()
+    assert readme.renewed(text) == text, "the README is old: python -m xtcq_book lead"
+    assert all(f"- {line}" in text for line in readme.lines())
+
+
+def test_a_readme_without_a_place_for_results_is_refused():
+    with pytest.raises(ValueError, match="put them around"):
+        readme.renewed("# xtcq\n")

@@ -1,5 +1,6 @@
 import pytest
-from xtcq_book import paper_rows, scores
+from xtcq_book import paper_rows, paper_tables, published
+from xtcq_book.paper_scores import paper_score
 
 from xtcq.study import load_profile
 
@@ -164,7 +165,7 @@ def test_seeds_at_the_printed_rate_and_plan(mini):
     fields = {"stages": "three-stage", "learning_rate": 2e-5}
     student = mini.small("rte", 3, "2-2-8", **fields)
     assert paper_rows.seeds(student) == ("xtc-c17", "SkipBERT6 | Budget-B | Three | Ave. above")
-    assert scores.paper_score(*paper_rows.seeds(student, "std above"), "rte") == 0.3
+    assert paper_score(*paper_rows.seeds(student, "std above"), "rte") == 0.3
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", **fields))[0] == "xtc-c16"
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", **fields | {"learning_rate": 5e-4})) is None
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", learning_rate=2e-5)) is None
@@ -197,10 +198,49 @@ def test_every_row_is_one_of_its_table(paper):
     lora = paper_rows.lora(paper)
     found |= {place for e in experiments if e.learning_rate != 2e-5 or paper_rows.depth(e) != 6 if (place := lora(e))}
     assert len(found) > 30
-    missing = {place for place in found if place[1] not in set(scores.published.load(place[0])["row"])}
+    missing = {place for place in found if place[1] not in set(published.load(place[0])["row"])}
     assert not missing
 
 
 def test_widths_that_were_learned(paper):
     assert paper_rows.learned(paper.learned("rte")) == ("adaqat-t4", "RTE")
-    assert scores.paper_score(*paper_rows.learned(paper.learned("mnli")), "mnli", "accuracy_mm") == 84.38
+    assert paper_score(*paper_rows.learned(paper.learned("mnli")), "mnli", "accuracy_mm") == 84.38
+
+
+def test_every_printed_row_finds_back_from_its_experiment(paper):
+    """Those that do not, and where they are found instead: where a table repeats a row, or no chapter has it."""
+    back = {
+        **dict.fromkeys(("xtc-c2", "xtc-c3"), paper_rows.stages(paper)),
+        **dict.fromkeys(("xtc-c11", "xtc-c12", "xtc-c13"), paper_rows.lora(paper)),
+        **dict.fromkeys(("xtc-c16", "xtc-c17"), paper_rows.seeds),
+        "xtc-c4": paper_rows.augmentation(paper),
+        "xtc-c5": paper_rows.rates,
+        "xtc-c6": paper_rows.selections,
+        "xtc-c7": paper_rows.plans,
+        "xtc-c8": paper_rows.small,
+        "xtc-c14": paper_rows.continued,
+        "xtc-c15": paper_rows.teacher_size,
+        "adaqat-t4": paper_rows.learned,
+    }
+    found, elsewhere = set(), {}
+    for table, row_of in back.items():
+        for cell in paper_tables.cells(table):
+            if cell.kind == "experiment":
+                row = row_of(cell.experiments[0])
+                if row == (table, cell.row):
+                    found.add(row)
+                else:
+                    elsewhere[table, cell.row] = row
+    assert len(found) == 27 + 21 + 6 + 15 + 3 + 9 + 6 + 27 + 18 + 8 + 12 + 8 + 8
+    mean = "SkipBERT6 | Budget-B | Three | Ave. above"
+    runs = {(f"xtc-c{15 + bits}", f"SkipBERT6 | Budget-B | Three | {seed}"): (f"xtc-c{15 + bits}", mean)
+            for bits in (1, 2) for seed in (42, 111, 222)}  # fmt: skip
+    whole = {("xtc-c8", f"XTC-BERT{depth} | 32"): ("xtc-c5", f"Skip-BERT{depth} | {rate}")
+             for depth, rate in ((6, "2e-5"), (5, "1e-4"), (4, "1e-4"))}  # fmt: skip
+    none = {key for key, row in elsewhere.items() if row is None}
+    assert {key: row for key, row in elsewhere.items() if row} == runs | whole
+    assert {key for key in none if key[0] != "xtc-c16"} == {
+        ("xtc-c5", "BERT-base | n/a"), ("xtc-c6", "BERT-base fp32"), ("xtc-c8", "TinyBERT6 | 2"),
+        ("xtc-c13", "Five | 32"), ("xtc-c13", "Four | 32"),
+    }  # fmt: skip
+    assert len(none) == 5 + 1 + 7 + 4, "Table C.16: full precision, and encoders that were pre-trained with six layers"

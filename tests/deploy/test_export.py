@@ -158,13 +158,13 @@ def test_a_file_is_written_from_a_folder(frozen_bert, batch, tmp_path):
                 freeze(quantize(BertForMaskedLM(BertConfig(num_hidden_layers=1)), QuantConfig("1-1-8"))),
                 "int8",
             ),
-            "BertForMaskedLM cannot be packed: use transformers' BertModel",
+            "BertForMaskedLM cannot be packed: use transformers' own BertModel",
         ),
         (lambda bert: (bert(hidden_act="gelu_new"), "int8"), "hidden_act is 'gelu_new'"),
     ],
     ids=["weights", "fake", "class", "activation"],
 )
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 def test_what_cannot_be_exported(build, message, frozen_bert, tmp_path):
     model, weights = build(frozen_bert)
     with pytest.raises(ValueError, match=message):

@@ -149,7 +149,7 @@ def test_a_folder_of_earlier_with_labels_of_one_name_is_refused(frozen_bert, wor
     model.config.id2label = {0: "a", 1: "a"}
     monkeypatch.setattr(packed_module, "check_labels", lambda model: None)  # as it was packed before that was asked
     folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
-    with pytest.raises(ValueError, match=r"has labels of one name \(a, a\): rename them"):
+    with pytest.raises(ValueError, match=f"for each of 0 to 1: rename them by .* rename-labels {folder}"):
         Runtime(folder, threads=1)
 
 

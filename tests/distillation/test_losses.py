@@ -6,6 +6,7 @@ from transformers.utils import ModelOutput
 
 from xtcq.distillation import DistillationLoss, LayerMap, attention_loss, hidden_loss, logit_loss
 from xtcq.distillation.losses import position_loss
+from xtcq.preflight import CLASSES, MULTI_LABEL, REGRESSION
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 
 
@@ -52,12 +53,12 @@ def test_a_batch_without_a_real_token_teaches_nothing(loss, shape):
 def test_logit_loss_is_soft_cross_entropy():
     student, teacher = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     expected = -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean()
-    torch.testing.assert_close(logit_loss(student, teacher), expected)
+    torch.testing.assert_close(logit_loss(student, teacher, CLASSES), expected)
 
 
 def test_logit_loss_of_regression_is_the_squared_difference():
     torch.testing.assert_close(
-        logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])), torch.tensor(2.5)
+        logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]]), REGRESSION), torch.tensor(2.5)
     )
 
 
@@ -74,14 +75,14 @@ def outputs(layers, mask, **changes):
 def test_sum_over_the_layer_map(mask):
     student, teacher = outputs(2, mask), outputs(4, mask)
     layer_map = LayerMap.uniform(2, 4)
-    total, parts = DistillationLoss(("hidden", "attention", "logits"), layer_map)(student, teacher, mask)
+    total, parts = DistillationLoss(("hidden", "attention", "logits"), layer_map, CLASSES)(student, teacher, mask)
     hidden = sum(
         hidden_loss(student.hidden_states[s], teacher.hidden_states[t], mask) for s, t in [(0, 0), (1, 2), (2, 4)]
     )
     attention = sum(attention_loss(student.attentions[s], teacher.attentions[t], mask) for s, t in [(0, 1), (1, 3)])
     torch.testing.assert_close(parts["hidden"], hidden)
     torch.testing.assert_close(parts["attention"], attention)
-    torch.testing.assert_close(total, hidden + attention + logit_loss(student.logits, teacher.logits))
+    torch.testing.assert_close(total, hidden + attention + logit_loss(student.logits, teacher.logits, CLASSES))
 
 
 @pytest.mark.parametrize("empty", [(), None])
@@ -137,36 +138,49 @@ def test_the_logit_loss_of_several_labels_is_their_binary_cross_entropy():
     third = math.log(3)
     teacher, student = torch.tensor([[third, 0.0]]), torch.tensor([[0.0, -third]])
     expected = -(math.log(1 / 2) + math.log(1 / 4) / 2 + math.log(3 / 4) / 2) / 2
-    found = logit_loss(student, teacher, "multi_label_classification")
+    found = logit_loss(student, teacher, MULTI_LABEL)
     assert found.item() == pytest.approx(expected, rel=1e-6)
     # A shift of all logits is seen, as it is not under a softmax.
-    least = logit_loss(teacher, teacher, "multi_label_classification")
-    assert logit_loss(teacher - 10, teacher, "multi_label_classification") > least + 1
-    assert logit_loss(teacher - 10, teacher).item() == pytest.approx(logit_loss(teacher, teacher).item(), rel=1e-5)
-    with pytest.raises(ValueError, match="problem_type is 'several', expected one of 'single_label_classification'"):
+    least = logit_loss(teacher, teacher, MULTI_LABEL)
+    assert logit_loss(teacher - 10, teacher, MULTI_LABEL) > least + 1
+    shifted, same = (logit_loss(logits, teacher, CLASSES).item() for logits in (teacher - 10, teacher))
+    assert shifted == pytest.approx(same, rel=1e-5)
+    with pytest.raises(ValueError, match="problem_type of the logits is 'several', expected one of 'single_label"):
         logit_loss(student, teacher, "several")
+
+
+def test_logits_whose_meaning_is_not_said(tiny_bert, mask):
+    """The loss of classes is blind to a student that says no to every label that its teacher says yes to."""
+    logits = torch.randn(2, 3)
+    with pytest.raises(ValueError, match="problem_type of the logits is None, expected one of 'single_label"):
+        logit_loss(logits - 10, logits)
+    loss = DistillationLoss(("logits",), LayerMap.uniform(2, 2))
+    with pytest.raises(ValueError, match="problem_type of the logits is None"):
+        loss(ModelOutput(logits=logits), ModelOutput(logits=logits), mask)
+    with pytest.raises(ValueError, match="'single_label_classification', and its logits would be compared as .* None"):
+        loss.check(tiny_bert().config, tiny_bert().config)
 
 
 def test_one_label_that_holds_or_not_is_no_regression():
     teacher, student = torch.tensor([[math.log(3)]]), torch.tensor([[0.0]])
-    assert logit_loss(student, teacher).item() == pytest.approx(math.log(3) ** 2)
-    assert logit_loss(student, teacher, "multi_label_classification").item() == pytest.approx(math.log(2))
+    assert logit_loss(student, teacher, REGRESSION).item() == pytest.approx(math.log(3) ** 2)
+    assert logit_loss(student, teacher, MULTI_LABEL).item() == pytest.approx(math.log(2))
 
 
 def test_the_loss_and_the_models_agree_on_what_logits_mean(tiny_bert, mask):
     student, teacher = tiny_bert(num_labels=3).config, tiny_bert(num_labels=3).config
-    several = DistillationLoss(("logits",), LayerMap.uniform(2, 2), "multi_label_classification")
-    one = DistillationLoss(("logits",), LayerMap.uniform(2, 2))
+    several = DistillationLoss(("logits",), LayerMap.uniform(2, 2), MULTI_LABEL)
+    one = DistillationLoss(("logits",), LayerMap.uniform(2, 2), CLASSES)
     one.check(student, teacher)
-    teacher.problem_type = "multi_label_classification"
+    teacher.problem_type = MULTI_LABEL
     for loss in (one, several):
         with pytest.raises(ValueError, match="has problem_type .*, and its logits would be compared as those of"):
             loss.check(student, teacher)
-    student.problem_type = "multi_label_classification"
+    student.problem_type = MULTI_LABEL
     several.check(student, teacher)
     logits = torch.randn(2, 3), torch.randn(2, 3)
     total, _ = several(*(ModelOutput(logits=x) for x in logits), mask)
-    torch.testing.assert_close(total, logit_loss(*logits, "multi_label_classification"))
+    torch.testing.assert_close(total, logit_loss(*logits, MULTI_LABEL))
     student.problem_type = teacher.problem_type = "regression"
     with pytest.raises(ValueError, match="'regression' with 3 outputs, expected one: xtcq compresses regressions of"):
         one.check(student, teacher)
@@ -206,7 +220,7 @@ OUTPUTS = {"output_hidden_states": True, "output_attentions": True}
 def taught(tiny_bert, precision, recipe):
     student = use_score_attention(quantize(tiny_bert(layers=1), QuantConfig(precision, recipe)))
     teacher = use_score_attention(tiny_bert(layers=1).eval().requires_grad_(False))
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(1, 1))
+    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(1, 1), CLASSES)
     return student.eval(), teacher, loss  # without dropout both ways give the same number
 
 

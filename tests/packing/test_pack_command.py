@@ -6,8 +6,6 @@ from typer.testing import CliRunner
 
 from xtcq import Experiment, load_packed, save_packed
 from xtcq.__main__ import app
-from xtcq.encoder import _PUBLISHED
-from xtcq.packing import ENCODERS
 from xtcq.study import runs, students
 
 
@@ -31,6 +29,7 @@ def test_a_trained_student_is_packed_with_its_scores(pack, tmp_path, padded_batc
     assert loaded(**padded_batch).logits.equal(model(**padded_batch).logits)
     assert AutoTokenizer.from_pretrained(tmp_path / "out" / "model")("w1")["input_ids"]
     text = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert "license: apache-2.0" in text and "sentence-transformers/all-MiniLM-L6-v2" in text
     best = runs.run(experiment).best
     assert f"| accuracy | {best['accuracy']:.1f} |" in text and "license: apache-2.0" in text
 
@@ -50,12 +49,6 @@ def test_errors_are_one_line(pack, tmp_path, experiments, options, message):
     result = pack(experiments, *options)
     assert result.exit_code == 1 and message in result.stderr and "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
-
-
-def test_the_card_names_the_repositories_that_are_loaded():
-    assert {name: encoder["base_model"] for name, encoder in ENCODERS.items()} == {
-        name: published.repository for name, published in _PUBLISHED.items()
-    }
 
 
 def test_labels_are_renamed_by_a_command(frozen_bert, tmp_path):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
 from xtcq import files, load_packed, save_packed
-from xtcq.packing import PackedModelError, rename_labels
+from xtcq.packing import PackedModelError, check_packing, rename_labels
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE
 from xtcq.quantization import (
     ARCHITECTURES,
@@ -142,6 +142,20 @@ def test_reduced_layers_labels_and_tokenizer_come_back(frozen_bert, word_tokeniz
     assert "tokenizer.json" in json.loads((folder / "quantization_map.json").read_text())["files"]
 
 
+@pytest.mark.parametrize(("dtype", "slack"), [(torch.float16, 0.2), (torch.bfloat16, 0.2), (torch.float64, 1e-5)])
+@models
+def test_the_loaded_model_computes_in_other_formats(which, dtype, slack, frozen_bert, padded_batch, tmp_path):
+    """In 16 bits some activations are rounded to another level, as in a student that was not frozen."""
+    loaded = load_packed(save_packed(frozen_bert(**which), tmp_path / "m"))
+    with torch.no_grad():
+        exact = loaded(**padded_batch)[0]
+        found = loaded.to(dtype)(**padded_batch)[0]
+        back = loaded.float()(**padded_batch)[0]
+    assert found.dtype == dtype and back.dtype == torch.float32
+    for other in (found.float(), back):
+        torch.testing.assert_close(other, exact, rtol=0, atol=slack * exact.abs().max().item())
+
+
 def test_transformers_does_not_take_codes_for_a_checkpoint(frozen_bert, tmp_path):
     folder = save_packed(frozen_bert(), tmp_path / "m")
     with pytest.raises(OSError, match="model.safetensors"):
@@ -204,13 +218,13 @@ def switched(frozen_bert):
     return model
 
 
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 @pytest.mark.parametrize(
     ("build", "rest", "message"),
     [
         (plain, "fp32", "BertModel is not quantized: call quantize"),
         (fake_quantized, "fp32", "not frozen, embeddings.word_embeddings holds floating-point weights: call freeze"),
-        (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' BertModel, "),
+        (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' own BertModel, "),
         (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
         (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
         (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
@@ -225,7 +239,7 @@ def switched(frozen_bert):
             "fp32",
             r"^bert.encoder.layer.0.output.dense.codes: codes from -1 to 1 do not fit: expected -1 to 1 in steps of 2",
         ),
-        (own_class, "fp32", r"test_packed.BertForSequenceClassification cannot be packed: use transformers' BertModel"),
+        (own_class, "fp32", r"test_packed.BertForSequenceClassification cannot be packed: use transformers' own"),
         (labelled({0: "a", 1: "b"}), "fp32", "expected a name of its own for each of 0 to 2"),
         (labelled({0: "a", 1: "b", 2: "a"}), "fp32", "expected a name of its own for each of 0 to 2"),
         (labelled({0: "a", 1: "b", 2: "c"}, problem_type="regression"), "fp32", "regression' with 3 outputs, expected"),
@@ -267,6 +281,27 @@ def test_tokenizers_that_do_not_fit_are_refused(change, message, frozen_bert, wo
     with pytest.raises(ValueError, match=message):
         save_packed(frozen_bert(), tmp_path / "m", tokenizer=word_tokenizer)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_packed_is_said_before_work(tiny_bert, word_tokenizer, tmp_path):
+    model, occupied = tiny_bert(), tmp_path / "occupied"
+    check_packing(model, tmp_path / "new" / "folder", word_tokenizer)
+    assert not (tmp_path / "new").exists()
+    check_packing(model, save_packed(freeze(quantize(tiny_bert(), QuantConfig("1-1-8"))), tmp_path / "earlier"))
+    occupied.mkdir()
+    (occupied / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"occupied exists and notes.txt in it belongs to no packed model: give"):
+        check_packing(model, occupied, word_tokenizer)
+    word_tokenizer.add_tokens(["brandx"])
+    with pytest.raises(ValueError, match="the tokenizer numbers 'brandx' as 101, and the model's table"):
+        check_packing(model, tmp_path / "new", word_tokenizer)
+    model.config.hidden_act = "silu"
+    with pytest.raises(ValueError, match="integer inference has encoders with 'gelu' or 'relu'"):
+        check_packing(model, tmp_path / "new")
+    model.config.hidden_act = "gelu"
+    model.classifier = torch.nn.Sequential(torch.nn.Linear(32, 2))
+    with pytest.raises(ValueError, match="cannot be packed, since classifier is Sequential"):
+        check_packing(model, tmp_path / "new")
 
 
 def test_only_packed_models_are_replaced(frozen_bert, tmp_path):

@@ -259,6 +259,15 @@ def subclassed(layer):
     return layer
 
 
+class OtherTensor(torch.Tensor):
+    """Weights that another library holds in its own way."""
+
+
+def held_otherwise(layer):
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(OtherTensor))
+    return layer
+
+
 def pruned(layer):
     return prune.l1_unstructured(layer, "weight", 0.5)
 
@@ -271,6 +280,7 @@ def pruned(layer):
         (parametrizations.weight_norm, "has a parametrized weight.*remove_parametrizations"),
         (nn.utils.weight_norm, "has a parametrized weight.*remove_weight_norm"),
         (adapted, "is a .*Adapter, expected torch's own Linear or Embedding: merge"),
+        (held_otherwise, "is a OtherTensor, which another library"),
         (subclassed, "is a .*OwnLinear, expected torch's own Linear or Embedding"),
     ],
 )
@@ -280,10 +290,30 @@ def test_a_layer_that_is_not_plain_is_named_and_nothing_is_replaced(tiny_bert, c
     plain = model.get_submodule(name)
     model.set_submodule(name, change(plain))
     before = dict(model.named_modules())
-    with pytest.raises(ValueError, match=f"^{name} {message}"):
+    with pytest.raises(ValueError, match=f"{name} {message}"):
         quantize(model, QuantConfig("2-2-8", "ternarybert"))
     assert dict(model.named_modules()) == before and model.config._attn_implementation != "xtcq"
     assert name not in quantization_map(quantize(model, QuantConfig("2-2-8", "ternarybert"), exclude=name))
+
+
+def shared_layer(model):
+    model.bert.encoder.layer[1] = model.bert.encoder.layer[0]
+    return "attention.self.query"
+
+
+def shared_weight(model):
+    first, second = (model.bert.encoder.layer[i].output.dense for i in (0, 1))
+    second.weight = first.weight
+    return "output.dense"
+
+
+@pytest.mark.parametrize("share", [shared_layer, shared_weight])
+def test_layers_that_share_a_weight_are_named(tiny_bert, share):
+    model = tiny_bert()
+    name = share(model)
+    names = [f"bert.encoder.layer.{i}.{name}" for i in (1, 0)]
+    with pytest.raises(ValueError, match=f"^{names[0]} shares its weight with {names[1]}, and each would be"):
+        quantize(model, QuantConfig("1-1-8"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -298,7 +328,7 @@ SIZES = {"vocab_size": 101, "hidden_size": 32, "num_hidden_layers": 2, "num_atte
 SIZES |= {"intermediate_size": 64, "max_position_embeddings": 64}
 
 
-@pytest.mark.filterwarnings("ignore:this model can be trained and frozen")
+@pytest.mark.filterwarnings("ignore:this model can be quantized")
 @pytest.mark.parametrize("recipe", ["xtc", "ternarybert", "adaqat"])
 @pytest.mark.parametrize(
     ("kind", "config", "prefix"),
@@ -343,7 +373,9 @@ def test_other_encoders_are_refused_by_every_verb(model):
 
 def test_what_a_later_step_refuses_is_said_at_once(tiny_bert):
     sizes = BertConfig(**SIZES)
-    with pytest.warns(UserWarning, match="can be trained and frozen, but: .*BertForTokenClassification cannot be pack"):
+    with pytest.warns(
+        UserWarning, match="trained and frozen, and no more: .*BertForTokenClassification cannot be pack"
+    ):
         quantize(BertForTokenClassification(sizes), QuantConfig("1-1-8"))
     named_alike = type("BertForSequenceClassification", (BertForSequenceClassification,), {})
     with pytest.warns(

@@ -2,6 +2,8 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -128,3 +130,23 @@ def test_a_run_leaves_environment_and_logging_as_they_were(small_world, monkeypa
     assert (log.level, list(log.handlers), root.level) == before and root.handlers == []
     assert f"train: {TEACHER} ({TEACHER.digest})" in capsys.readouterr().out
     assert record.side_by_side == 3  # as whoever started this process said
+
+
+def test_a_worker_ends_when_its_parent_was_killed():
+    """One without work at once; one at work stops at its next checkpoint, which the next test asks for."""
+    begin = "import time; from xtcq.study import queue; queue._begin(); print('begun', flush=True)"
+    worker = f"{begin}; time.sleep(60); print('late')"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with subprocess.Popen([sys.executable, "-c", parent, worker], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+        assert process.stdout.read() == ""  # until the last process that holds the pipe has ended
+
+
+def test_a_run_whose_parent_was_killed_is_asked_to_pause(monkeypatch):
+    asked = []
+    monkeypatch.setattr(queue, "make", lambda experiment, pause, side_by_side: asked.append(pause()))
+    for parent in (os.getppid(), 1 if os.getppid() != 1 else 2):
+        monkeypatch.setattr(queue, "_parent", parent)
+        queue._attempt(TEACHER, 1, float("inf"))
+    assert asked == [False, True]

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -5,7 +6,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import DataCollatorWithPadding
 
 from xtcq.encoder import load_encoder
-from xtcq.tasks import encode, task_spec
+from xtcq.tasks import encode, own_task, task_spec
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,14 @@ def test_a_pair_keeps_its_order_and_its_segments(tokenizer):
     data = encode(frame("qnli", 0, "Who knows?", "They know."), task_spec("qnli"), tokenizer)
     assert tokenizer.decode(data[0]["input_ids"]) == "[CLS] who knows? [SEP] they know. [SEP]"
     assert data[0]["token_type_ids"] == [0] * 5 + [1] * 4
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(16, "0123456789abcdef"), (17, [*"0123456789abcdef", "10"])])
+def test_what_was_predicted_can_be_read_again(classes, expected, tokenizer):
+    """A digit an example, as long as one is enough."""
+    every = pd.DataFrame({"text": [f"they know {i}" for i in range(classes)], "kind": range(classes)})
+    task = own_task(every, ["text"], "kind", classes, evaluation=every.assign(text="who knows " + every["text"]))
+    assert encode(task.train, task.spec, tokenizer).predicted(np.eye(classes)) == expected
 
 
 def test_regression_labels_are_floats(tokenizer):

@@ -1,8 +1,9 @@
+import datasets
 import pandas as pd
 import pytest
 
 from xtcq.distillation import PLANS
-from xtcq.tasks import own_task
+from xtcq.tasks import encode, own_task
 from xtcq.training import TrainSettings, train
 
 
@@ -71,7 +72,6 @@ def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
         ({}, {"label": "label"}, "no column 'label': it has 'text', 'kind'"),
         ({}, {"columns": ["kind"]}, r"columns are \['kind'\] and the labels' is 'kind': give different"),
         ({}, {"columns": ["text", "text"]}, r"columns are \['text', 'text'\] .*: give different"),
-        ({"label": "w1"}, {"columns": ["label"]}, "the text column 'label' has the name that a task gives its classes"),
         ({}, {"columns": "text"}, "columns is 'text', expected a list of one text column"),
         ({}, {"columns": ["text", "kind", "text"]}, "expected a list of one text column, or of the two of a pair"),
         ({"text": ["w1", " "] * 20}, {}, r"row 2 has no text in 'text' \(' '\), 20 rows in all: leave them out"),
@@ -92,3 +92,62 @@ def test_tables_that_are_refused(change, arguments, message):
     given = {"columns": ["text"], "label": "kind", "num_labels": 2} | arguments
     with pytest.raises(ValueError, match=message):
         own_task(table().assign(**change), **given)
+
+
+def test_a_text_column_called_label(word_tokenizer):
+    frame = table().rename(columns={"text": "label"})
+    task = own_task(frame, ["label"], "kind", 2)
+    assert task.spec.columns == ("label (text)",) and sorted(task.train["label"].unique()) == [0, 1]
+    assert set(task.train["label (text)"]) <= set(frame["label"])
+    assert len(encode(task.train, task.spec, word_tokenizer)[0]["input_ids"]) == 4
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_labels_of_one_kind_alone(classes):
+    same, mixed = table().assign(kind=1), table()
+    for arguments in ({"source": same}, {"source": same, "evaluation": mixed}, {"source": mixed, "evaluation": same}):
+        with pytest.raises(
+            ValueError, match="all 40 rows have the label 1.*, which a constant answer gets right: give"
+        ):
+            own_task(columns=["text"], label="kind", num_labels=classes, **arguments)
+
+
+def test_classes_without_an_example_are_named():
+    with pytest.warns(UserWarning, match=r"of 4 classes, 2 have no example \(sad, odd\)"):
+        own_task(table(), ["text"], "kind", 4, labels=dict(enumerate(["bad", "good", "sad", "odd"])))
+
+
+def test_examples_that_are_in_both_parts():
+    frame = table()
+    with pytest.warns(UserWarning, match="5 of 6 examples to evaluate on are also trained on"):
+        own_task(frame, ["text"], "kind", 2, evaluation=pd.concat([frame.head(5), frame.tail(1).assign(text="new")]))
+    with pytest.warns(UserWarning, match="of 8 examples to evaluate on are also trained on"):
+        own_task(pd.concat([frame.head(20)] * 2), ["text"], "kind", 2)
+
+
+def test_a_data_set_that_orders_its_classes_otherwise():
+    """Its numbers alone would be taken for the classifier's."""
+    kinds = datasets.ClassLabel(names=["good", "bad"])
+    features = datasets.Features({"text": datasets.Value("string"), "kind": kinds})
+    source = datasets.Dataset.from_pandas(table(), features=features)
+    task = own_task(source, ["text"], "kind", 2, labels={0: "bad", 1: "good"})
+    for text, label in task.train.itertuples(index=False):
+        assert label == 1 - int(text.split()[0][1:]) % 2  # an even number is 0 there, which is good
+    unnamed = own_task(source, ["text"], "kind", 2, labels={0: "LABEL_0", 1: "LABEL_1"})
+    assert all(label == int(text.split()[0][1:]) % 2 for text, label in unnamed.train.itertuples(index=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"max_length": 2},
+            r"max_length is 2, expected an integer of at least 3: \[CLS\], \[SEP\] and a piece of each",
+        ),
+        ({"batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
+        ({"labels": ["bad", "good"]}, r"labels is \['bad', 'good'\], expected names by their classes, such as model"),
+    ],
+)
+def test_settings_that_leave_nothing_to_learn(options, message):
+    with pytest.raises(ValueError, match=message):
+        own_task(table(), ["text"], "kind", 2, **options)

@@ -29,7 +29,7 @@ def remember(teacher, word_task, word_tokenizer):
     collate = DataCollatorWithPadding(word_tokenizer)
 
     def build(terms=ALL, **options):
-        loss = DistillationLoss(terms, LayerMap.uniform(2, 4))
+        loss = DistillationLoss(terms, LayerMap.uniform(2, 4), "single_label_classification")
         return RememberedTeacher(teacher, loss, examples, collate, **options), loss
 
     build.batch = {name: value for name, value in collate([examples[i] for i in range(24)]).items() if name != "labels"}

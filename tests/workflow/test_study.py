@@ -48,18 +48,18 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def left():
+def left(**config):
     """What the study lacks; snakemake gets the same without loading torch."""
-    plan.write_plan(Path(STUDY), Path("plan.json"))
+    plan.write_plan(config or {"study": STUDY}, Path("plan.json"))
     Path("workflow/plan.py").write_text(
-        "import shutil\ndef write_plan(study, target, only):\n    target.parent.mkdir(exist_ok=True)\n"
+        "import shutil\ndef write_plan(config, target):\n    target.parent.mkdir(exist_ok=True)\n"
         "    shutil.copy('plan.json', target)\n"
     )
     return json.loads(Path("plan.json").read_text())["plan"]["left"]
 
 
-def snakemake(*arguments, check=True, config=f"study={STUDY}"):
-    command = [Path(sys.executable).with_name("snakemake"), "study", "--config", config, *arguments]
+def snakemake(*arguments, check=True, config=(f"study={STUDY}",)):
+    command = [Path(sys.executable).with_name("snakemake"), "study", "--config", *config, *arguments]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert not check or ran.returncode == 0, ran.stderr
     return ran
@@ -141,8 +141,39 @@ def test_two_studies_in_one_folder(repository):
 
 
 def test_a_study_that_is_not_named(repository):
-    ran = snakemake(check=False, config="profile=demo")
+    ran = snakemake(check=False, config=["profile=demo"])
     assert ran.returncode != 0 and "snakemake study --config study=workflow/study.json" in ran.stderr
+
+
+def test_eight_cards_do_eight_rows_of_a_table(repository):
+    """Table C.13 on RTE: two students in full precision, and eight quantized ones that begin with them."""
+    table = {"table": "xtc-c13", "task": "rte"}
+    runs = left(**table)
+    config = [f"{name}={value}" for name, value in table.items()]
+    shown = snakemake("--dry-run", "--workflow-profile", "workflow/profiles/gpus", config=config).stdout
+    jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
+    assert {re.search(r"digest=(\w+)", job)[1] for job in jobs} == set(runs)
+    assert all("gpu=1" in job for job in jobs)
+    experiments = {digest: Experiment.from_dict(run["experiment"]) for digest, run in runs.items()}
+    rows = {digest for digest, experiment in experiments.items() if experiment.quantized}
+    assert len(rows) == 8 and len(runs) == 8 + 2 + 1
+    assert all(set(runs[digest]["needs"]).isdisjoint(rows) for digest in rows), "none waits for another"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"table": "xtc-c1"}, "table 'xtc-c1' has no runs that are known: use one of xtc-c2"),
+        ({"table": "xtc-c13", "rows": "six"}, "no row of xtc-c13 matches 'six': its rows are Five"),
+        ({"table": "xtc-c13", "task": "squad1"}, "these rows of xtc-c13 have no task squad1"),
+        ({"table": "adaqat-t2", "rows": "q-bert"}, "there is nothing to run: quoted by AdaQAT-BERT: no public code"),
+        ({"table": "xtc-c13", "study": STUDY}, "both a study and a table are given"),
+    ],
+)
+def test_tables_that_cannot_be_run(repository, config, message):
+    with pytest.raises(ValueError, match=message):
+        plan.write_plan(config, Path("plan.json"))
+    assert not Path("plan.json").exists()
 
 
 def test_a_job_trains_where_snakemake_wants_its_files(repository, monkeypatch):

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 from xtcq.deploy.export import build_graph
 from xtcq.deploy.prepared import Prepared
 from xtcq.packing import load_packed
-from xtcq.preflight import MULTI_LABEL, REGRESSION, check_tokenizer, problem_type
+from xtcq.preflight import MULTI_LABEL, REGRESSION, check_labels, check_tokenizer, problem_type
 
 
 def make(folder: Path, weights: str, digest: str) -> Prepared:
@@ -24,13 +24,10 @@ def make(folder: Path, weights: str, digest: str) -> Prepared:
     tokenizer = _tokenizer(folder)
     config: Any = model.config
     check_tokenizer(tokenizer, config)
+    check_labels(model, f"rename them by `python -m xtcq rename-labels {folder}`")
     kind = problem_type(config)
     # A label may be a number: it is shown as text.
     names = () if kind == REGRESSION else tuple(str(config.id2label[i]) for i in range(config.num_labels))
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"{folder} has labels of one name ({', '.join(names)}): rename them with `python -m xtcq rename-labels`"
-        )
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()

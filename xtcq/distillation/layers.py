@@ -87,7 +87,8 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
         A new model whose ``config.num_hidden_layers`` is ``len(keep)``.
 
     Raises:
-        ValueError: as ``check_layers``, or if the model is quantized or has another encoder.
+        ValueError: as ``check_layers``, or if the model is quantized, has another encoder, or has parts that its
+            configuration does not give.
 
     >>> from xtcq import reduce_layers, select_layers
     >>> from transformers import BertConfig, BertModel
@@ -115,7 +116,13 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
                 continue
             name = f"{head}{found}{new_index[int(old)]}.{rest}"
         state[name] = value
-    student.load_state_dict(state, strict=True)
+    try:
+        student.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(teacher).__name__} has parts that its configuration does not give, and a smaller one is built from "
+            f"that: cut the layers of a copy by hand, and set config.num_hidden_layers ({error})"
+        ) from error
     student.to(device=teacher.device, dtype=teacher.dtype)  # type: ignore[call-arg]  # transformers wraps the method
     return student.train(teacher.training)
 

@@ -34,10 +34,6 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(compute_dtype(x.dtype))
 
 
-def _guessed(classes: int | None) -> str:
-    return REGRESSION if classes == 1 else CLASSES
-
-
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of two hidden states over the real tokens.
 
@@ -101,29 +97,29 @@ def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None
     Args:
         student: ``[batch, classes]``.
         teacher: same shape.
-        problem_type: what the logits mean, by transformers' names, see ``xtcq.preflight.problem_type``; if left out, a
-            regression for one class and classes that exclude each other for more.
+        problem_type: what the logits mean, by transformers' names; ``xtcq.preflight.problem_type(model.config)`` reads
+            it from a model.
 
     Returns:
         A scalar, the mean over the batch.
 
     Raises:
-        ValueError: the problem type is unknown.
+        ValueError: the problem type is unknown or not given: numbers alone do not say it, and the loss of classes would
+            teach nothing of labels that may all hold at once.
 
     >>> import torch
     >>> from xtcq import logit_loss
     >>> undecided, sure = torch.tensor([[0.0, 0.0]]), torch.tensor([[30.0, 0.0]])
-    >>> round(float(logit_loss(undecided, sure)), 4)  # log 2
+    >>> round(float(logit_loss(undecided, sure, "single_label_classification")), 4)  # log 2
     0.6931
     >>> round(float(logit_loss(undecided, sure, "multi_label_classification")), 4)  # log 2 for both
     0.6931
     """
     student, teacher = _wide(student), _wide(teacher)
-    kind = problem_type or _guessed(student.size(-1))
-    check_choice("problem_type", kind, (CLASSES, MULTI_LABEL, REGRESSION))
-    if kind == REGRESSION:
+    check_choice("problem_type of the logits", problem_type, (CLASSES, MULTI_LABEL, REGRESSION))
+    if problem_type == REGRESSION:
         return F.mse_loss(student, teacher)
-    if kind == MULTI_LABEL:
+    if problem_type == MULTI_LABEL:
         return F.binary_cross_entropy_with_logits(student, teacher.sigmoid())
     return F.cross_entropy(student, teacher.softmax(dim=-1))
 
@@ -174,7 +170,7 @@ class DistillationLoss(nn.Module):
     Args:
         terms: some of ``"hidden"``, ``"attention"``, ``"logits"``.
         layer_map: the pairs that the hidden and attention terms run over.
-        problem_type: as in ``logit_loss``; needed for labels that do not exclude each other.
+        problem_type: as in ``logit_loss``; needed for the logits of a classifier or a regression.
 
     Raises:
         ValueError: if there is no term, or one is unknown.
@@ -182,7 +178,7 @@ class DistillationLoss(nn.Module):
     >>> import torch
     >>> from xtcq import DistillationLoss, LayerMap
     >>> from transformers.utils import ModelOutput
-    >>> loss = DistillationLoss(("hidden", "logits"), LayerMap.uniform(1, 2))
+    >>> loss = DistillationLoss(("hidden", "logits"), LayerMap.uniform(1, 2), "single_label_classification")
     >>> student = ModelOutput(logits=torch.zeros(1, 2), hidden_states=(torch.zeros(1, 3, 4),) * 2)
     >>> teacher = ModelOutput(logits=torch.zeros(1, 2), hidden_states=(torch.ones(1, 3, 4),) * 3)
     >>> total, parts = loss(student, teacher, torch.ones(1, 3))
@@ -242,11 +238,10 @@ class DistillationLoss(nn.Module):
                     f"the {role}'s attention function is {config._attn_implementation!r}, which hands out no scores: "
                     "call use_score_attention(model)"
                 )
-            taken = self.problem_type or _guessed(config.num_labels)
-            if "logits" in self.terms and (stated := problem_type(config)) != taken:
+            if "logits" in self.terms and (stated := problem_type(config)) != self.problem_type:
                 raise ValueError(
-                    f"the {role} has problem_type {stated!r}, and its logits would be compared as those of {taken!r}: "
-                    f"give two models of one kind, and DistillationLoss problem_type={stated!r}"
+                    f"the {role} has problem_type {stated!r}, and its logits would be compared as those of "
+                    f"{self.problem_type!r}: give two models of one kind, and DistillationLoss problem_type={stated!r}"
                 )
 
     def forward(self, student: ModelOutput, teacher: ModelOutput, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,14 +13,6 @@ from xtcq.quantization import model_size, quant_config, quantized_layers
 from xtcq.quantization.precision import FLOAT_BITS
 
 MIB = 2**20
-# The encoders of ``xtcq.encoder``, as their own model cards name them.
-ENCODERS = {
-    "minilm-l6": {"base_model": "sentence-transformers/all-MiniLM-L6-v2", "licence": "apache-2.0"},
-    "bert-base-uncased": {"base_model": "google-bert/bert-base-uncased", "licence": "apache-2.0"},
-    # The licences of the repositories that their makers train them with.
-    "tinybert-l6": {"base_model": "huawei-noah/TinyBERT_General_6L_768D", "licence": "apache-2.0"},
-    "minilm-l6-768": {"base_model": "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base", "licence": "mit"},
-}
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",
     "BertForQuestionAnswering": "question-answering",

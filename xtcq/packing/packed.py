@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +19,14 @@ from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
 from xtcq.packing.skeleton import skeleton
-from xtcq.preflight import check_labels, check_packable, check_tokenizer, problem_type
+from xtcq.preflight import (
+    check_integer_graph,
+    check_labels,
+    check_model,
+    check_packable,
+    check_tokenizer,
+    problem_type,
+)
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
@@ -114,6 +123,48 @@ def save_packed(
     return folder
 
 
+def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    """Refuse now what ``save_packed`` or integer inference would refuse once a student of ``model`` is trained.
+
+    Args:
+        model: a teacher, or its student before it is trained.
+        folder: where the packed student shall be.
+        tokenizer: that shall be saved along.
+
+    Raises:
+        ValueError: the model cannot be packed or run as integers, or the tokenizer does not fit it or cannot be read
+            back as it is.
+        FileExistsError: the folder holds something else than a packed model.
+        PermissionError: it cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from xtcq.packing import check_packing
+        >>> from xtcq.quantization import architecture
+        >>> _ = Path(folder := tempfile.mkdtemp(), "notes.txt").write_text("mine")
+        >>> check_packing(architecture("minilm-l6"), folder)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        FileExistsError: /... exists and notes.txt in it belongs to no packed model: give another folder, or remove it
+    """
+    folder = Path(folder).absolute()
+    check_integer_graph(model.config)
+    check_model(model)
+    check_labels(model)
+    check_packable(model)
+    problem_type(model.config)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.config)
+        with tempfile.TemporaryDirectory() as saved:
+            tokenizer.save_pretrained(saved)
+            _check_saved(tokenizer, Path(saved))
+    _check_target(folder)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"{place} cannot be written: give a folder elsewhere than {folder}")
+
+
 def load_packed(folder: str | Path) -> PreTrainedModel:
     """Read a model that ``save_packed`` wrote.
 
@@ -179,9 +230,9 @@ def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
 
 
 def _check_model(model: PreTrainedModel) -> None:
+    check_labels(model)
     check_packable(model)
     kind = type(model).__name__
-    check_labels(model)
     problem_type(model.config)
     check_unchanged(model)
     if not quantization_map(model):

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
+from xtcq.preflight import check_model
+
 ATTENTION_NAME = "xtcq"
 OPERANDS = ("query", "key", "value", "probabilities")
 
@@ -98,7 +100,8 @@ def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
     """Make ``output_attentions=True`` of ``model`` (student or teacher) yield scores; return the model.
 
     Raises:
-        ValueError: transformers does not let this model change its attention function.
+        ValueError: it is wrapped, or no model of transformers, or transformers does not let it change its attention
+            function.
 
     Examples:
         >>> from xtcq import use_score_attention
@@ -106,6 +109,9 @@ def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
         >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
         'xtcq'
     """
+    check_model(model)
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"{type(model).__name__} is no model of transformers: give the one that it holds")
     model.set_attn_implementation(register_attention())
     if model.config._attn_implementation != ATTENTION_NAME:
         raise ValueError(

@@ -18,7 +18,7 @@ from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from xtcq.preflight import check_float32, problem_type, warn_late
+from xtcq.preflight import check_float32, check_labels, check_model, problem_type, warn_late
 from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
@@ -122,10 +122,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         The same model.
 
     Raises:
-        ValueError: no encoder or several, not in float32, a regression with several outputs, already quantized, a
-            pattern that matches nothing, a module that is no plain layer of torch (pruned, weight-normed, with an
-            adapter), a low-rank term of higher rank than its matrix, or nothing left to quantize. The model is then as
-            it was.
+        ValueError: no encoder or several, not in float32, not as its configuration says, labels without names of their
+            own, a regression with several outputs, already quantized, a pattern that matches nothing, a module that is
+            no plain layer of torch (pruned, weight-normed, with an adapter, quantized elsewhere) or shares its weight
+            with another, a low-rank term of higher rank than its matrix, or nothing left to quantize. The model is
+            then as it was.
 
     Warns:
         UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
@@ -143,6 +144,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             f"{type(model).__name__} is already quantized ({next(iter(converted))}): start again from the "
             "floating-point model"
         )
+    check_model(model)
     prefix, encoder = find_encoder(model)
     problem_type(encoder.config)
     check_float32(model)
@@ -170,6 +172,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             "include and exclude leave no module that has fewer than 32 bits"
         )
     if not any(parameter.is_meta for parameter in model.parameters()):  # which are asked for their costs alone
+        check_labels(model)
         warn_late(model)
     use_score_attention(encoder)
     for name, layer in layers.items():
@@ -416,6 +419,7 @@ def _join(prefix: str, name: str) -> str:
 
 def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
     """Refuse modules that a quantized layer cannot stand in for: it takes over a plain weight and bias."""
+    seen: dict[int, str] = {}
     for name in names:
         module = model.get_submodule(name)
         if isinstance(module, _SELF_ATTENTIONS):
@@ -436,6 +440,16 @@ def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
             raise ValueError(
                 f"{name} is a {kind}, expected torch's own Linear or Embedding: merge an adapter into the weight "
                 "before quantize, or leave the module out with exclude"
+            )
+        if type(module.weight.data) is not torch.Tensor:
+            raise ValueError(
+                f"the weight of {name} is a {type(module.weight.data).__name__}, which another library quantized or "
+                "distributed: start from the floating-point model, in plain tensors"
+            )
+        if (first := seen.setdefault(id(module.weight), name)) != name:
+            raise ValueError(
+                f"{name} shares its weight with {first}, and each would be quantized by itself: give it a weight of "
+                "its own, such as copy.deepcopy of the module"
             )
         if isinstance(module, nn.Linear) and rank > min(module.weight.shape):
             raise ValueError(

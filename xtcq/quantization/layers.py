@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -109,6 +110,14 @@ class QuantizedLayer(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Return the layer's entry in ``quantization_map``."""
         return {"kind": self.kind, "frozen": self.is_frozen, "weight": self.weight_format}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Follow ``half()``, ``double()`` and their like, which change a frozen layer's scales and not its codes."""
+        before = self.scale.dtype if self.is_frozen and "scale" in self._buffers else None
+        super()._apply(fn, recurse)
+        if before and self.scale.dtype != before:
+            self.dtype = self.scale.dtype
+        return self
 
 
 class QuantLinear(QuantizedLayer, nn.Linear):

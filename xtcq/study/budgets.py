@@ -63,7 +63,7 @@ ASSUMPTIONS = MappingProxyType(
     {
         "budgets": "XTC's budgets A and B, and C of all tasks but MNLI and QQP, are recalled, not verified",
         "teacher": "fine-tuned for 3 epochs, as TernaryBERT's authors advise, at 2e-5; neither paper says how",
-        "vectors": "words of several pieces keep their place in added sentences; TinyBERT asks GloVe for them",
+        "vectors": "added sentences take GloVe's 42B vectors; TinyBERT's script names no file, and XTC none of its own",
         "plain": "without added sentences a student trains for as many steps as with them",
         "reduced": "full-precision students with fewer layers have Budget C, with 36 epochs of MNLI and QQP",
         "start": "a quantized student of fewer layers begins with the full-precision one of Table C.5 at 1e-4",

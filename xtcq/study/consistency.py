@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xtcq.encoder import encoder_width
+from xtcq.pretrained import encoder_width
 from xtcq.tasks import QuestionSpec
 
 if TYPE_CHECKING:

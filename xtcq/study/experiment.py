@@ -13,7 +13,7 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
-from xtcq.encoder import encoder_depth, encoder_width, model_names
+from xtcq.pretrained import encoder_depth, encoder_width, model_names
 from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets, consistency
 from xtcq.tasks import TaskSpec, task_spec
@@ -58,9 +58,9 @@ class Experiment:
             is another one: then the student starts from its own pre-trained weights.
         start: the experiment whose trained weights this student begins with, instead of its teacher's. It may be less
             quantized or of another precision; it must have the same layers.
-        augmentation: where the words of added training sentences come from: ``"none"`` adds nothing,
-            ``"neighbours"`` and ``"masked-lm"`` are explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps
-            its meaning, so a student sees as many batches with augmentation as without.
+        augmentation: where the words of added training sentences come from: ``"none"`` adds nothing, the others are
+            explained at ``xtcq.tasks.load_augmented_task``. ``epochs`` keeps its meaning, so a student sees as many
+            batches with augmentation as without.
         evaluations: evaluations over the whole plan. More of them find a higher best score.
         adaqat: learn bit-widths in the first part of the training, and keep them in the second, which is the plan
             ``stages``. ``precision`` gives the widths to start from, and the recipe is ``"adaqat"``.

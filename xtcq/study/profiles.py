@@ -11,7 +11,7 @@ from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import select_layers
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.study import budgets, regime
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec

@@ -36,7 +36,7 @@ class _Paper(Profile):
         if adaqat:
             own = {"budget": self.width_budget, "learning_rate": self.teacher_learning_rate}
         elif task in budgets.AUGMENTED_ROWS:
-            own["augmentation"] = "masked-lm"
+            own["augmentation"] = "tinybert"
         fields = own | fields
         if small and "precision" not in fields and "epochs" not in fields and fields["budget"] in budgets.NAMES:
             fields["epochs"] = budgets.paper_passes(task, fields["budget"], reduced=True)

@@ -52,8 +52,9 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
             predictions: Output of the model's head, as for ``score``.
 
         Returns:
-            Classes as a string of one digit an example, in hexadecimal; numbers as a list, rounded to 1e-4; answers
-            as a list of texts. From it and the labels every metric of the task can be computed again.
+            Classes as a string of one digit an example, in hexadecimal, or as a list of such numbers where there are
+            more than 16; numbers as a list, rounded to 1e-4; answers as a list of texts. From it and the labels every
+            metric of the task can be computed again.
         """
 
     def evaluate(self, predictions: Any, labels: Any) -> tuple[dict[str, float], str | list[float] | list[str]]:

@@ -57,8 +57,9 @@ class _LabelledTexts(EncodedDataset):
     def score(self, predictions: Any, labels: np.ndarray) -> dict[str, float]:
         return compute_metrics(self._spec, predictions, labels)
 
-    def predicted(self, predictions: Any) -> str | list[float]:
+    def predicted(self, predictions: Any) -> str | list[float] | list[str]:
         scores = np.asarray(predictions, dtype=np.float64)
         if self._spec.is_regression:
             return [round(float(value), 4) for value in scores.reshape(-1)]
-        return "".join(f"{label:x}" for label in scores.argmax(axis=1))
+        digits = [f"{label:x}" for label in scores.argmax(axis=1)]
+        return "".join(digits) if self._spec.num_labels <= 16 else digits

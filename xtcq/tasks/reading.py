@@ -319,6 +319,29 @@ def warn_of_empty(origin: str, number: int, rows: int, on_empty: str) -> None:
     warnings.warn(f"{origin}: {number:,} of {rows:,} rows have no text and were {what}", UserWarning, stacklevel=3)
 
 
+def named_classes(
+    source: Table, column: str, values: pd.Series, names: Mapping[int, object] | None = None
+) -> pd.Series:
+    """Give a column of classes the names that a data set of the package ``datasets`` has for their numbers.
+
+    Its order of the classes need not be a classifier's, and numbers alone would not show it.
+
+    Args:
+        source: the table.
+        column: of the labels.
+        values: of that column.
+        names: of a classifier's classes; without them there is nothing to tell the two orders apart by.
+
+    Returns:
+        Names, where the data set has those of the classifier; ``values`` otherwise.
+    """
+    kind = getattr(source, "features", {}).get(column)
+    own = dict(enumerate(getattr(kind, "names", None) or ()))
+    if not isinstance(names, Mapping) or {*own.values()} != {str(name) for name in names.values()}:
+        return values
+    return values.map(own).fillna(values)  # -1 is a hidden label
+
+
 def read_labels(
     values: pd.Series,
     num_labels: int,
@@ -384,6 +407,8 @@ def read_labels(
 
 
 def _check_label_names(names: Mapping[int, object], num_labels: int) -> None:
+    if not isinstance(names, Mapping):
+        raise ValueError(f"labels is {names!r}, expected names by their classes, such as model.config.id2label")
     if set(names) != set(range(num_labels)) or len({str(name) for name in names.values()}) < num_labels:
         raise ValueError(
             f"labels is {dict(names)!r}, expected {num_labels} different names by their classes 0 to {num_labels - 1}"

@@ -25,7 +25,7 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.preflight import check_training, problem_type
+from xtcq.preflight import check_training, problem_type, warn_of_texts
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
@@ -135,6 +135,7 @@ def train(
     Warns:
         TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
             ``xtcq.training.teacher``.
+        UserWarning: much of the texts of such a task is unknown to the tokenizer, or is cut.
     """
     folder = Path(folder)
     _check(stages, task, folder, settings)
@@ -143,10 +144,13 @@ def train(
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
     for index in range(len(stages)):
         claim(folder / f"stage-{index}", facts)
-    if teacher is not None and task.spec.name not in TASKS and any(losses):
-        check_teacher(teacher, task, tokenizer)  # those of the official tasks are this project's own
+    own = task.spec.name not in TASKS  # the official ones are known, and so are their teachers
+    if teacher is not None and own and any(losses):
+        check_teacher(teacher, task, tokenizer)
     keep_freed_memory()
     data = encode(task.train, task.spec, tokenizer)
+    if own:
+        warn_of_texts([data[row]["input_ids"] for row in range(len(data))], tokenizer, task.spec.max_length)
     evaluated = {split: encode(frame, task.spec, tokenizer) for split, frame in task.evaluation.items()}
     lengths = stage_steps(stages, settings.epoch_steps or math.ceil(len(data) / settings.batch_size))
     due = evaluation_steps(sum(lengths), settings.evaluations)
@@ -156,12 +160,11 @@ def train(
     # Kept beside the checkpoints: what goes on from them must cut its batches likewise.
     cut = folder / "parts"
     parts = int(cut.read_text()) if cut.exists() else 1
-    with _unchanged_unless_done(student):
+    with _unchanged_unless_done(student) as before:
         for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
             stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
-            loss = losses[index]
-            began: dict[str, Any] = {} if is_finished(stage_folder) else copy.deepcopy(student.state_dict())
-            while not is_finished(stage_folder):
+            loss, finished = losses[index], is_finished(stage_folder)
+            while not finished:
                 arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
                 # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
                 arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
@@ -194,11 +197,16 @@ def train(
                         *(settings.batch_size, parts, str(error).partition("\n")[0]),
                     )
                     del trainer  # and with it what it holds of the device's memory
-                    student.load_state_dict(began)  # there may be no checkpoint yet to go on from
+                    # There may be no checkpoint yet to go on from.
+                    if index:
+                        load_model(student, folder / f"stage-{index - 1}" / "last.safetensors")
+                    else:
+                        student.load_state_dict(before)
                     continue
                 if trainer.paused:
                     raise Paused(f"{stage.name}: paused after step {trainer.state.global_step} of {steps}")
                 finish_stage(trainer, stage_folder)
+                finished = True
             load_model(student, stage_folder / "last.safetensors")
             entries = read_history(stage_folder, index, stage, history)
             if stage.explores:  # before its widths are fixed a student is another one
@@ -224,11 +232,11 @@ def train(
 
 
 @contextmanager
-def _unchanged_unless_done(student: PreTrainedModel) -> Iterator[None]:
-    """Give a student back its weights if the block fails: what goes on later begins with the same ones."""
+def _unchanged_unless_done(student: PreTrainedModel) -> Iterator[dict[str, Any]]:
+    """Yield a student's weights, and give them back to it if the block fails: what goes on later begins with them."""
     before = copy.deepcopy(student.state_dict())
     try:
-        yield
+        yield before
     except BaseException:
         student.load_state_dict(before)
         raise

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
 import shutil
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_model
 
 from xtcq.distillation import Stage
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # In every line of the log: seconds of training steps alone, and with the evaluations and checkpoints between them.
 CLOCKS = ("train_seconds", "wall_seconds")
+_SEAL = "checksums.json"
 _METRIC = re.compile(r"eval_validation(_matched|_mismatched)?_(.+)")
 _SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
@@ -53,19 +54,30 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
-def _damage(checkpoint: Path) -> str | None:
+def seal(folder: Path, files: Iterable[Path]) -> None:
+    """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged.
+
+    Args:
+        folder: of a checkpoint or a stage.
+        files: inside it.
+    """
+    write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): _sha256(path) for path in files}))
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with the files that a folder's seal names, if anything is."""
     try:
-        with safe_open(checkpoint / "model.safetensors", "pt"):
-            pass
-        for name in ("optimizer.pt", "rng_state.pth", "scheduler.pt"):
-            with zipfile.ZipFile(checkpoint / name) as archive:
-                if archive.testzip():  # by checksums, which loading does not look at
-                    return f"{name} was changed"
-        if not json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]:
-            return "trainer_state.json knows of no step"
-    except (OSError, SafetensorError, zipfile.BadZipFile, ValueError, TypeError, KeyError) as error:
+        for name, stated in json.loads((folder / _SEAL).read_text()).items():
+            if _sha256(folder / name) != stated:
+                return f"{name} was changed"
+    except (OSError, ValueError, AttributeError) as error:
         return repr(error)
     return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predictions_path(folder: Path, step: int) -> Path:
@@ -74,8 +86,12 @@ def predictions_path(folder: Path, step: int) -> Path:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a stage needs no further step: its history is written last."""
-    return (folder / "history.json").exists()
+    """Whether a stage needs no further step: its seal is written last. One that was damaged since is trained again."""
+    if not (folder / _SEAL).exists():
+        return False
+    if damage := _damage(folder):
+        logger.warning("%s is damaged (%s): the stage is trained again", folder, damage)
+    return damage is None
 
 
 def has_begun(folder: Path) -> bool:
@@ -84,7 +100,7 @@ def has_begun(folder: Path) -> bool:
 
 
 def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
-    """Keep the last and the best weights, and the history as the sign that the stage is complete; drop the rest.
+    """Keep the last and the best weights, history and predictions, sealed as complete; drop the checkpoints.
 
     Raises:
         OSError: if there is no space; the checkpoints stay.
@@ -105,6 +121,8 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
             best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
             shutil.copyfile(best, folder / "best.safetensors")
         write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
+        kept = [*folder.glob("*.safetensors"), folder / "history.json", *folder.glob("exploration.json")]
+        seal(folder, [*kept, *predictions_path(folder, 0).parent.rglob("*.json")])
     for checkpoint in _checkpoints(folder):
         shutil.rmtree(checkpoint)
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, EvalPrediction
 from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
@@ -26,7 +26,7 @@ from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.graphs import StepGraphs, uses_graphs
-from xtcq.training.stage_folder import CLOCKS, predictions_path
+from xtcq.training.stage_folder import CLOCKS, predictions_path, seal
 
 # Where a checkpoint keeps the state of the bit-widths.
 _SEARCH = "search"
@@ -292,6 +292,10 @@ class _Beside(TrainerCallback):
             state.stateful_callbacks[_SEARCH] = controller.state()  # type: ignore[index,call-overload]  # a dict
         if control.should_evaluate or control.should_save:
             self.trainer.stop_clock()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        checkpoint = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        seal(checkpoint, [path for path in checkpoint.rglob("*") if path.is_file()])
 
 
 class _EpochSampler(LengthGroupedSampler):

@@ -11,11 +11,24 @@ from IPython.display import HTML
 
 from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import Estimate
-from xtcq_book.claims.judge import DECIDED, SCORES, Judgement, Scored, counts, judge_all
+from xtcq_book.claims.judge import (
+    CONTRADICTED,
+    DECIDED,
+    DEPENDS,
+    SCORES,
+    UNDECIDED,
+    UNDECIDED_HERE,
+    Judgement,
+    Scored,
+    counts,
+    judge_all,
+)
 from xtcq_book.claims.ledger import Computed, Found
+from xtcq_book.labels import ENCODERS
 from xtcq_book.provenance import under
 
 _WIDTHS = ("13em", "9em", "9em", "13em")
+_OPEN = (UNDECIDED, UNDECIDED_HERE, DEPENDS)
 _NO_LABELS = "the labels are not at hand"
 
 
@@ -102,7 +115,7 @@ def scale(*judgements: Judgement) -> str:
         return ""
     tasks = {task: len(seeds) for j in compared for task, seeds in j.evidence.seeds.items()}
     parts = [
-        ", ".join(sorted({j.model for j in compared})),
+        ", ".join(sorted({ENCODERS.get(j.model, j.model) for j in compared})),
         ", ".join(task_spec(task).title for task in sorted(tasks)),
         _range([steps for j in compared for steps in j.steps], "step"),
         _range([len(seeds) for j in compared for seeds in j.evidence.seeds.values()], "seed") + " a task",
@@ -123,24 +136,45 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
         executed: the way from that page to the executed chapters.
 
     Returns:
-        HTML: the number of claims by verdict with their scale, and those decided, each with its own.
+        HTML: the number of claims by verdict with their scale, those decided and those whose interval
+        leaves them open, each with its own, and those that a computation contradicts.
     """
     trained = [j for j in judgements if not _computed(j)]
     computed = [j for j in judgements if _computed(j)]
     at = scale(*trained)
     parts = [
         f"<p>Of the {len(trained)} claims in the papers' tables that need training{f', with {at}' * bool(at)}: "
-        f"{_tally(trained)}. Of the {len(computed)} that can be computed: {_tally(computed)}.</p>"
+        f"{_tally(trained)}.</p>"
     ]
-    for verdict in DECIDED:
+    for verdict in (*DECIDED, *_OPEN):
         entries = "".join(
-            f'<li><a href="{executed}/{j.claim.chapter}.html">{escape(j.claim.claim)}</a> '
-            f"{verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} {_unit(j)}; paper {_paper(j, 1)}.</li>"
+            f"<li>{_link(j, executed)} {verdict.capitalize()}, {scale(j)}: {_effect(j.best, 1)} {_unit(j)}; "
+            f"paper {_paper(j, 1)}{f' ({escape(j.because)})' * (verdict in _OPEN)}.</li>"
             for j in trained
-            if j.verdict == verdict
+            if j.verdict == verdict and (verdict in DECIDED or _has_interval(j))
         )
         parts += [f"<p><strong>{verdict.capitalize()}</strong>:</p><ul>{entries}</ul>"] * bool(entries)
+    wrong = "".join(
+        f"<li>{_link(j, executed)} Computed: {j.paper_effect + j.best.points.effect:.1f}.</li>"
+        for j in computed
+        if j.verdict == CONTRADICTED
+    )
+    parts.append(
+        f"<p>Of the {len(computed)} claims about sizes and bit operations, which can be computed without any training: "
+        f"{_tally(computed)}{':' if wrong else '.'}</p>{f'<ul>{wrong}</ul>' * bool(wrong)}"
+    )
     return "\n".join(parts)
+
+
+def _has_interval(judgement: Judgement) -> bool:
+    """Whether runs of as many tasks as the claim asks for have a best score with an interval, whatever it decides."""
+    tasks = len(judgement.evidence.seeds) if judgement.evidence else 0
+    points = judgement.best and judgement.best.points
+    return bool(points and points.seeds and tasks >= judgement.claim.least_tasks)
+
+
+def _link(judgement: Judgement, executed: str) -> str:
+    return f'<a href="{executed}/{judgement.claim.chapter}.html">{escape(judgement.claim.claim)}</a>'
 
 
 def _tally(judgements: Iterable[Judgement]) -> str:

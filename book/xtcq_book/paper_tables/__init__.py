@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from xtcq.encoder import encoder_depth
+from xtcq.pretrained import encoder_depth
 from xtcq.study import Experiment
 from xtcq_book import published
 from xtcq_book.paper_tables import adaqat, xtc

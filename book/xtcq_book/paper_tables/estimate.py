@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xtcq.encoder import encoder_depth, encoder_width
+from xtcq.pretrained import encoder_depth, encoder_width
 from xtcq.study import Experiment, load_record, record_path
 from xtcq.study.queue import needs
 from xtcq.tasks import task_spec

@@ -55,7 +55,7 @@ def bill(found: Iterable[Cell], card: str, shares: tuple[float, float]) -> Itera
         yield f"{took.recorded} of them have Records, whose training took {took.measured_hours:.1f} hours"
 
 
-def rate(card: str, shares: tuple[float, float]) -> str:
+def rate(card: str, shares: tuple[float, float] = SHARES) -> str:
     """The rates in words."""
     (bf16, fp32), (share, fp32_share) = CARDS[card], shares
     return (

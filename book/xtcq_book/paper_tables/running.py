@@ -9,6 +9,7 @@ from xtcq.study import Experiment, Record, run_all
 from xtcq.study.queue import with_needed
 from xtcq.tasks import load_task
 from xtcq.tasks.augmentation.store import MASKED_LM
+from xtcq.tasks.augmentation.vectors import load_vectors
 
 
 def run_checked(runs: Sequence[Experiment], jobs: int = 1) -> list[Record]:
@@ -22,15 +23,18 @@ def run_checked(runs: Sequence[Experiment], jobs: int = 1) -> list[Record]:
         Their Records.
 
     Raises:
-        FileNotFoundError: data, an encoder or the masked language model that adds sentences cannot be found; the
-            message says where to put it.
+        FileNotFoundError: data, an encoder, or the masked language model or word vectors that sentences are added with
+            cannot be found; the message says what to get and where to put it.
         ValueError: what was found is not what its name says, besides what ``run_all`` raises.
         RuntimeError: some runs failed.
     """
     left = with_needed(runs)
     for name in dict.fromkeys(run.model for run in left):
         load_encoder(name, num_labels=2)
-    if any(run.augmentation == "masked-lm" for run in left):
+    sources = {run.augmentation for run in left}
+    if "tinybert" in sources:
+        load_vectors()
+    if sources & {"masked-lm", "tinybert"}:
         load_masked_lm(MASKED_LM)
     for task in dict.fromkeys(run.task for run in left):
         load_task(task)

@@ -150,7 +150,7 @@ def test_two_tasks_are_shown_without_a_verdict(claim, make_study):
         and judgement.best.points.seeds[0] < 1.1 < judgement.best.points.seeds[1]
     )
     html = show([judgement], name="x").to_html()
-    assert "best +1.10 [" in html and "2 tasks of 3" in html and "minilm-l6, MRPC, SST-2, " in html
+    assert "best +1.10 [" in html and "2 tasks of 3" in html and "MiniLM-L6, MRPC, SST-2, " in html
     assert "left out: 1" in html and "<li>rte: fewer than 2 seeds</li>" in html and "3 seeds a task" in html
     assert "same sign in 2 of 2 tasks" in html
 
@@ -408,7 +408,7 @@ def test_as_data_and_as_a_table(claim, make_study):
     assert (data["paper_verdict"], data["paper_holds"]) == ("holds", True)
     frame = to_frame([judgement])
     assert frame.loc[0, "paper"].startswith("+0.81 [+0.66, +0.95]") and frame.loc[0, "best"].startswith("+1.20 [")
-    assert frame.loc[0, "scale"] == "minilm-l6, MRPC, RTE, SST-2, 234 to 6,315 steps, 3 seeds a task"
+    assert frame.loc[0, "scale"] == "MiniLM-L6, MRPC, RTE, SST-2, 234 to 6,315 steps, 3 seeds a task"
     found = counts([judgement])
     assert found.pop(SAME) == 1 and not any(found.values())
 

@@ -33,11 +33,21 @@ def test_pages_judge_by_the_records_on_disk(folders, make_study):
     assert f"<strong>{SAME}" not in chapter("lora").data
     # The landing page says at which scale, in the sentence that counts and in that of every claim.
     lines = headline(judge_all()).split("\n")
-    at = "minilm-l6, MRPC, RTE, SST-2, 156 to 4,210 steps, 3 seeds a task"
-    assert f"with {at}: 1 same here" in lines[0] and "can be computed: " in lines[0]
+    at = "MiniLM-L6, MRPC, RTE, SST-2, 156 to 4,210 steps, 3 seeds a task"
+    assert f"with {at}: 1 same here" in lines[0]
     assert lines[1].count("<li>") == 1 and f"Same here, {at}: +1.2 [" in lines[1]
     assert '<a href="executed/kd-stages.html">' in lines[1]
-    assert len(lines) == 2
+    # What is computed stands last, and names what does not hold.
+    assert "4 contradicted" in lines[2] and lines[2].count("<li>") == 4
+    assert '<a href="executed/cost.html">As a file, BERT-base at 1 bit' in lines[2] and "Computed: 24.2." in lines[2]
+    assert len(lines) == 3
+
+
+def test_an_open_verdict_with_an_interval_is_on_the_landing_page_with_its_reason(folders, make_study):
+    for record in make_study({task: [-9.0, 0.5, 9.0] for task in ("mrpc", "rte", "sst2")}, epochs=2):
+        save_record(record)
+    (line,) = (line for line in headline(judge_all()).split("\n") if "Undecided here</strong>" in line)
+    assert "points; paper" in line and "3 seeds a task" in line and "(" in line and "not run" not in line
 
 
 def claim_of(name):

@@ -104,7 +104,7 @@ def agree(first, second):
 
 
 SKIP6, SKIP5, SKIP4 = (1, 3, 5, 7, 9, 11), (2, 4, 6, 8, 10), (2, 5, 8, 11)
-MASKED = {"augmentation": "masked-lm"}
+ADDED = {"augmentation": "tinybert"}
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ MASKED = {"augmentation": "masked-lm"}
             "seed": 42, "kept": None, "evaluations": 110,
         }),
         ("xtc-c3", "Budget-C | Three-Stage | 2e-5", "qnli", {
-            "precision": "2-2-8", "steps": 6 * 4_273_773 / 32, "stages": "three-stage", "learning_rate": 2e-5, **MASKED,
+            "precision": "2-2-8", "steps": 6 * 4_273_773 / 32, "stages": "three-stage", "learning_rate": 2e-5, **ADDED,
         }),
         ("xtc-c4", "Budget-C | One-Stage | 1e-4", "rte", {"augmentation": "none", "steps": 12 * 145_865 / 32}),
         ("xtc-c5", "TinyBERT6 | 5e-4", "sst2", {"model": "tinybert-l6", "quantized": False, "learning_rate": 5e-4}),
         ("xtc-c5", "Skip-BERT4 | 1e-4", "mnli", {"kept": SKIP4, "epochs": 36, "learning_rate": 1e-4}),
         ("xtc-c6", "Top-6", "qqp", {"kept": (6, 7, 8, 9, 10, 11), "epochs": 36, "learning_rate": 5e-5}),
-        ("xtc-c6", "Bottom-6", "rte", {"kept": (0, 1, 2, 3, 4, 5), "learning_rate": 5e-5, **MASKED}),
+        ("xtc-c6", "Bottom-6", "rte", {"kept": (0, 1, 2, 3, 4, 5), "learning_rate": 5e-5, **ADDED}),
         ("xtc-c7", "MiniLM6-v2 | Three", "cola", {"model": "minilm-l6-768", "stages": "three-stage"}),
         ("xtc-c8", "XTC-BERT5 | 1", "mnli", {
             "kept": SKIP5, "precision": "1-1-8", "epochs": 18, "learning_rate": 2e-5, "start.learning_rate": 1e-4,

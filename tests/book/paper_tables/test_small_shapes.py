@@ -39,7 +39,7 @@ KINDS = [
 
 @pytest.fixture
 def encoders(tmp_path, monkeypatch):
-    """Random encoders under the names of the profile, with BERT's vocabulary of words, and 8 values a hidden state."""
+    """Random encoders under the names of the profile, 8 values a hidden state, and word vectors in GloVe's format."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *WORDS]
     (tmp_path / "vocab.txt").write_text("\n".join(pieces))
     tokenizer = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(str(tmp_path / "vocab.txt"))._tokenizer)
@@ -50,6 +50,10 @@ def encoders(tmp_path, monkeypatch):
         for saved in (model, tokenizer):
             saved.save_pretrained(tmp_path / "models" / name)
     monkeypatch.setenv("XTCQ_MODELS", str(tmp_path / "models"))
+    rng = np.random.default_rng(1)
+    vectors = [" ".join([word, *(f"{value:.5f}" for value in rng.normal(size=8))]) for word in WORDS]
+    (tmp_path / "glove.txt").write_text("\n".join(vectors))
+    monkeypatch.setenv("XTCQ_VECTORS", str(tmp_path / "glove.txt"))
 
 
 @pytest.fixture
@@ -102,10 +106,11 @@ def test_every_kind_of_row_comes_to_its_record(folders, encoders, data):
     assert len(of["adaqat-t4"].exploration["widths"]) == 73 and len(of["adaqat-t1"].exploration["widths"]) == 72
 
 
-@pytest.mark.parametrize("missing", ["data/glue/rte/train.parquet", "models/minilm-l6-768/tokenizer.json"])
+@pytest.mark.parametrize("missing", ["data/glue/rte/train.parquet", "models/minilm-l6-768/tokenizer.json", "glove.txt"])
 def test_nothing_is_trained_while_something_is_missing(folders, encoders, data, missing):
     (folders / missing).unlink()
     runs = [shortened(cells("xtc-c5", name, ["rte"])[0].experiments[0]) for name in ("skip-bert6", "minilm6")]
-    with pytest.raises(FileNotFoundError, match="train.parquet is missing|minilm-l6-768 has no tokenizer"):
+    said = "train.parquet is missing|minilm-l6-768 has no tokenizer|glove.txt', which is no file"
+    with pytest.raises(FileNotFoundError, match=said):
         run_checked(runs)
     assert not (folders / "runs").exists()

@@ -109,7 +109,7 @@ def test_a_failure_leaves_nothing(letters, source, word_tokenizer, monkeypatch):
 def test_a_task_by_name(letters, word_tokenizer, masked_lm, piece_tokenizer):
     task = load_augmented_task("demo-pairs", "neighbours", masked_lm, piece_tokenizer)
     assert len(task.train) <= len(load_task("demo-pairs").train) * (1 + 2 * COPIES["demo-pairs"])
-    with pytest.raises(ValueError, match="source of words 'glove' is unknown: use one of neighbours, masked-lm"):
+    with pytest.raises(ValueError, match="source of words 'glove' is unknown: use one of neighbours, masked-lm, t"):
         load_augmented_task("demo-pairs", "glove", masked_lm, piece_tokenizer)
     with pytest.raises(ValueError, match="demo-nothing"):
         load_augmented_task("demo-nothing", "neighbours", masked_lm, piece_tokenizer)

@@ -53,6 +53,24 @@ def test_a_folder_is_read(folder):
     assert len(task.evaluation["validation"]) == 16
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        '{"text": ["beta"], "answer_start": [6]}',
+        {"text": ["beta", "beta"], "answer_start": [6]},
+        {"text": ["beta"]},
+        {"text": [7], "answer_start": [6]},
+        {"text": ["beta"], "answer_start": ["6"]},
+        None,
+    ],
+)
+def test_answers_of_another_form(answers):
+    with pytest.raises(ValueError, match="mine: question q1 has the answers .*, expected a dict of the lists 'text'"):
+        checked_questions(
+            questions(2, answers=[{"text": ["beta"], "answer_start": [6]}, answers]), task_spec("squad1"), "mine"
+        )
+
+
 def test_articles_are_held_out_and_need_no_training_split(folder):
     (folder / "train.parquet").unlink()
     task = load_task("squad-articles")

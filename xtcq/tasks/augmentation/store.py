@@ -19,6 +19,7 @@ from xtcq.encoder import load_masked_lm
 from xtcq.files import find_checkout, whole_file
 from xtcq.tasks.augmentation.augment import Augmentation, augment
 from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
+from xtcq.tasks.augmentation.vectors import load_vectors
 from xtcq.tasks.demo import DEMO_SPECS
 from xtcq.tasks.sources import load_task
 from xtcq.tasks.spec import Task
@@ -36,7 +37,7 @@ COPIES = MappingProxyType(
     {"cola": 30, "mnli": 10, "mrpc": 30, "qnli": 20, "qqp": 10, "rte": 30, "sst2": 20, "stsb": 30}
     | dict.fromkeys(DEMO_SPECS, 3)
 )
-SOURCES = ("neighbours", "masked-lm")
+SOURCES = ("neighbours", "masked-lm", "tinybert")
 MASKED_LM = "bert-base-uncased"
 
 
@@ -55,9 +56,11 @@ def load_augmented_task(
     Args:
         name: of the task.
         source: ``"neighbours"``: every word is replaced by its nearest words among the encoder's own word embeddings,
-            which need no other model. ``"masked-lm"``: TinyBERT's scheme with BERT-base as the masked language model;
-            the encoder's word embeddings serve the words that it cannot read, those far on in a long text. Words of
-            several pieces stay as they are in both: that table has none of them, where TinyBERT asks GloVe.
+            which need no other model. ``"tinybert"``: TinyBERT's scheme, words of a single piece by BERT-base as the
+            masked language model, and those of several pieces by their neighbours among GloVe's vectors, a file that
+            ``$XTCQ_VECTORS`` names. ``"masked-lm"``: the same without that file; the encoder's word embeddings serve
+            the words that the masked language model cannot read, those far on in a long text, and words of several
+            pieces stay as they are, as with ``"neighbours"``.
         encoder: the pre-trained encoder; not a fine-tuned one, or every teacher would give other sentences.
         tokenizer: the encoder's.
         seed: of the draws.
@@ -67,13 +70,13 @@ def load_augmented_task(
 
     Raises:
         ValueError: for an unknown source, besides what loading the task raises.
-        FileNotFoundError: if the masked language model or the task's data cannot be found.
+        FileNotFoundError: if the masked language model, the word vectors or the task's data cannot be found.
     """
     if source not in SOURCES:
         raise ValueError(f"source of words {source!r} is unknown: use one of {', '.join(SOURCES)}")
     task = load_task(name)
-    candidates: Candidates = Neighbours.from_encoder(encoder, tokenizer)
-    if source == "masked-lm":
+    candidates: Candidates = load_vectors() if source == "tinybert" else Neighbours.from_encoder(encoder, tokenizer)
+    if source != "neighbours":
         candidates = MaskedLM(*load_masked_lm(MASKED_LM), rest=candidates)
     return augment_task(task, candidates, tokenizer, Augmentation(copies=COPIES[name], seed=seed))
 

@@ -18,6 +18,7 @@ contexts are read twice.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -113,14 +114,29 @@ def checked_questions(frame: pd.DataFrame, spec: QuestionSpec, origin: str) -> p
         Those columns; the two values of ``answers`` are lists.
 
     Raises:
-        ValueError: a column is missing, a context or a question is empty, a question has no answer and the task knows
-            no such questions, or an answer does not stand in its context where ``answer_start`` says.
+        ValueError: a column is missing, a context or a question is empty, answers have another form, a question has no
+            answer and the task knows no such questions, or an answer does not stand in its context where
+            ``answer_start`` says.
     """
     checked = check_texts(frame, ("context", "question"), ("id", "title", "answers"), origin)[list(COLUMNS)]
-    plain: Any = [{n: list(answers[n]) for n in ("text", "answer_start")} for answers in checked["answers"]]
+    plain: Any = [_lists(*asked, origin) for asked in zip(checked["id"], checked["answers"], strict=True)]
     for question, context, answers in zip(checked["id"], checked["context"], plain, strict=True):
         _check_answers(question, context, answers, spec, origin)
     return checked.assign(answers=plain)
+
+
+def _lists(question: str, answers: Any, origin: str) -> dict[str, list[Any]]:
+    """Answers as two lists of one length."""
+    try:
+        texts, starts = ([*answers[name]] for name in ("text", "answer_start"))
+        if len(texts) == len(starts) and all(isinstance(text, str) for text in texts):
+            return {"text": texts, "answer_start": [operator.index(start) for start in starts]}
+    except (TypeError, KeyError, IndexError):
+        pass  # it is refused below, whatever it is
+    raise ValueError(
+        f"{origin}: question {question} has the answers {answers!r}, expected a dict of the lists 'text' and "
+        "'answer_start' of one length, texts and integers; parse JSON first, and give each answer its start"
+    )
 
 
 def _check_answers(question: str, context: str, answers: dict[str, list[Any]], spec: QuestionSpec, origin: str) -> None:

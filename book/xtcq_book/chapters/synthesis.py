@@ -1,0 +1,208 @@
+"""Which recipe for which budget: what every size loses, what an hour buys, and what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from xtcq.quantization import cost_report
+from xtcq_book.arithmetic import table
+from xtcq_book.chapters.benchmarks import Result
+from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
+from xtcq_book.lead import RECIPE
+
+# A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
+_ENOUGH = 3
+# Columns of the benchmark of inference.
+_FASTER, _FIRST = "times as fast as ", "load and first prediction (s)"
+# What every recipe is called by.
+_TOLD = ("layers", "W-E-A", "plan")
+
+
+def by_task(runs: pd.DataFrame) -> pd.DataFrame:
+    """What every recipe loses on every task.
+
+    Args:
+        runs: of ``xtcq_book.lead.students``.
+
+    Returns:
+        Indexed by what tells the recipes apart, smallest file first: ``MiB``, and for each task the points against the
+        teacher, means over seeds, NaN where it was not run; ``seeds``, the fewest and the most of a task; ``Records``.
+    """
+    told = _told_apart(runs)
+    tasks = list(dict.fromkeys(runs["task"]))
+    grouped = runs.groupby([*told, "task"], sort=False)
+    lost = grouped["minus teacher"].mean().unstack("task").reindex(columns=tasks)
+    lost.insert(0, "MiB", runs.groupby(told, sort=False)["packed MiB"].mean())
+    seeds = grouped["seed"].nunique().groupby(level=told, sort=False).agg(["min", "max"])
+    lost["seeds"] = [f"{few}" if few == most else f"{few} to {most}" for few, most in seeds.loc[lost.index].to_numpy()]
+    lost["Records"] = [list(runs["record"][rows]) for rows in _rows(runs, told, lost.index)]
+    return lost.sort_values("MiB", kind="stable")
+
+
+def _rows(runs: pd.DataFrame, told: list[str], keys: Iterable[Any]) -> Iterator[pd.Series]:
+    """Which runs each key of a table names."""
+    for key in keys:
+        yield (runs[told] == list(key)).all(axis=1)
+
+
+def _told_apart(runs: pd.DataFrame) -> list[str]:
+    """Layers, bits and plan, and what else it takes to tell the recipes apart."""
+    told = list(_TOLD)
+    for name in RECIPE:
+        if name not in told and runs.groupby(told)[name].nunique().gt(1).any():
+            told.append(name)
+    return told
+
+
+def tasks_of(lost: pd.DataFrame) -> list[str]:
+    """The columns of `by_task`, or of a `staircase`, that are tasks."""
+    return [name for name in lost if name not in ("MiB", "seeds", "Records", "mean")]
+
+
+def staircase(lost: pd.DataFrame) -> pd.DataFrame:
+    """The best recipe for each size of file: a step is a recipe that loses less than every smaller one.
+
+    Args:
+        lost: of `by_task`.
+
+    Returns:
+        The rows of ``lost`` that are steps, with ``mean``: over the tasks that all recipes share that were tried on
+        three tasks, or on as many as any recipe was.
+    """
+    tasks = tasks_of(lost)
+    count = lost[tasks].notna().sum(axis=1)
+    tried = lost[count >= min(_ENOUGH, count.max())] if len(lost) else lost
+    shared = [task for task in tasks if tried[task].notna().all()]
+    tried = tried.assign(mean=tried[shared].mean(axis=1)).sort_values(["MiB", "mean"], ascending=[True, False])
+    # Heads of other tasks change a file by a few bytes: that is no larger file.
+    size, mean = tried["MiB"].round(1), tried["mean"]
+    steps = [row for row in range(len(tried)) if mean.iloc[row] >= mean[size <= size.iloc[row]].max()]
+    return tried.iloc[steps].drop(columns=[task for task in tasks if task not in shared])
+
+
+def advice(steps: pd.DataFrame, scale: str) -> str:
+    """The steps of a `staircase` in words, with the scale that they were measured at.
+
+    Args:
+        steps: of `staircase`.
+        scale: encoder, tasks, steps and seeds, of ``xtcq_book.lead.scale_of``.
+
+    Returns:
+        HTML.
+    """
+    if steps.empty:
+        return "<p>Nothing can be advised: no student of this scale has a Record.</p>"
+    shared = ", ".join(tasks_of(steps))
+    lines = []
+    for key, row in steps.iterrows():
+        labels = dict(zip(steps.index.names, key, strict=True))
+        further = [f"{name} {labels[name]}" for name in labels if name not in _TOLD]
+        recipe = ", ".join([f"{labels['W-E-A']}, {labels['layers']} layers, {labels['plan']}", *further])
+        lines.append(
+            f"<strong>from {row['MiB']:.1f} MiB</strong>: {escape(recipe)}; {row['mean']:+.1f} points against the "
+            f"teacher ({row['seeds']} seeds a task)"
+        )
+    smallest = f"Below {steps['MiB'].min():.1f} MiB nothing was trained."
+    return _list(f"Means over {shared}; students: {scale}.", lines) + f"<p>{smallest}</p>"
+
+
+def _list(head: str, lines: Iterable[str]) -> str:
+    return f"<p>{escape(head)}</p><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+
+
+def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:
+    """What a file takes, trained or not.
+
+    Args:
+        architecture: as for ``xtcq.cost_report``.
+        depths: layers.
+        precisions: W-E-A.
+
+    Returns:
+        MiB of the packed file, one row a precision and one column a depth.
+    """
+    files = {
+        f"{depth} layers": {p: cost_report(architecture, p, layers=depth)["packed_mib"] for p in precisions}
+        for depth in depths
+    }
+    return pd.DataFrame(files).rename_axis("W-E-A")
+
+
+def hours(runs: pd.DataFrame) -> pd.DataFrame:
+    """What training takes, by device.
+
+    Args:
+        runs: of ``xtcq_book.lead.students``.
+
+    Returns:
+        Indexed by ``device`` and how many runs shared it (``side by side``): ``runs``, and medians of ``steps`` and of
+        the ``minutes`` of a run; ``a choice (hours)``: five such runs, three rates and two more seeds at the best.
+    """
+    grouped = runs.assign(minutes=60 * runs["hours"]).groupby(["device", "side by side"], sort=False)
+    found = grouped.agg(runs=("steps", "size"), steps=("steps", "median"), minutes=("minutes", "median"))
+    found["a choice (hours)"] = 5 * found["minutes"] / 60
+    return found.sort_values("minutes")
+
+
+def gain_from_length() -> dict[int, float]:
+    """Points that XTC's one-stage students gain from its shortest to its longest budget, by bits, from its tables."""
+    ends = {1: ("xtc-c2", "Budget-C | One-Stage | Best (above)"), 2: ("xtc-c3", "Budget-C | One-Stage | 2e-5")}
+    start = "Budget-A | One-Stage | Best (above)"
+    return {
+        bits: table(name).value(end, "Avg.") - table(name).value(start, "Avg.") for bits, (name, end) in ends.items()
+    }
+
+
+def open_questions(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """How much of each chapter's question is answered.
+
+    Args:
+        judgements: of ``xtcq_book.claims.judge.judge_all``.
+
+    Returns:
+        Indexed by ``chapter``: the number of ``claims``, and of these the ``decided``, ``undecided``, ``not run`` and
+        those that ``cannot be tested here``.
+    """
+    rows = pd.DataFrame([(j.claim.chapter, _how(j.verdict)) for j in judgements], columns=["chapter", "how"])
+    found = pd.crosstab(rows["chapter"], rows["how"]).reindex(columns=_HOW, fill_value=0)
+    found.insert(0, "claims", found.sum(axis=1))
+    return found.loc[list(dict.fromkeys(rows["chapter"]))].rename_axis(columns=None)
+
+
+_HOW = ["decided", "undecided", NOT_RUN, CANNOT]
+
+
+def _how(verdict: str) -> str:
+    return "decided" if verdict in DECIDED else verdict if verdict in (NOT_RUN, CANNOT) else "undecided"
+
+
+def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
+    """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
+
+    Args:
+        found: of ``xtcq_book.chapters.benchmarks.read``.
+        way: the row of the model.
+
+    Returns:
+        HTML: the machine, a line a size of batch, and the time to the first answer.
+    """
+    if "inference-cpu" not in found:
+        return "<p>How fast it is was not measured yet.</p>"
+    result, lines = found["inference-cpu"], []
+    for place, rows in result.tables():
+        if way not in rows.index:
+            continue
+        row = rows.loc[way]
+        ratios = [f"{row[name]:.2f} {name}" for name in rows if name.startswith(_FASTER) and not name.endswith(way)]
+        if ratios:
+            lines.append(f"{place}: {', '.join(ratios)}")
+        if _FIRST in row:
+            others = [name for name in rows.index if not name.startswith("xtcq")]
+            first = ", ".join(f"{rows.loc[name, _FIRST]:.2f} s in {name}" for name in others)
+            lines.append(f"from disk to the first answer: {row[_FIRST]:.2f} s, and {first}")
+    machine = f"{result.data.get('device', 'a processor')}, {result.data.get('threads', '?')} threads"
+    return _list(f"A packed model of BERT-base's shape ({machine}, medians; below 1 is slower):", lines)

