@@ -119,7 +119,7 @@ SEEN = """(most) => {
   for (const table of document.querySelectorAll("article table")) {
     const rows = [...table.querySelectorAll(":scope > tbody > tr")].filter(shown);
     if (rows.length > most) found.push(`a table of ${rows.length} rows is unfolded`);
-    const first = table.querySelector("tbody .first-column");
+    const first = table.querySelector(".first-column");
     const wide = table.parentElement.scrollWidth > table.parentElement.clientWidth + 1;
     if (shown(table) && wide && !(first && getComputedStyle(first).position === "sticky"))
       found.push(`a table is ${table.parentElement.scrollWidth} wide and its first column does not stay`);
