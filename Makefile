@@ -8,6 +8,7 @@ export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help env test book html archive lint check clean
 
 help:
@@ -19,6 +20,19 @@ help:
 	@echo "make check    the gates on Records, notebooks and pages"
 	@echo "make lint     ruff, and mypy over the library"
 	@echo "make clean    remove everything that was built, except .venv"
+=======
+.PHONY: help env test book html pdf lint check clean
+
+help:
+	@echo "make env    the environment in .venv, with the versions of requirements.txt"
+	@echo "make test   the whole test suite"
+	@echo "make book   execute every notebook on the demo profile and render the book to _build/html"
+	@echo "make html   render the published edition from the committed notebooks, executing nothing"
+	@echo "make pdf    the rendered edition as one PDF, _build/book.pdf; needs Chromium"
+	@echo "make check  the gates on Records, notebooks and pages"
+	@echo "make lint   ruff, and mypy over the library"
+	@echo "make clean  remove everything that was built, except .venv"
+>>>>>>> origin/main
 
 env: $(ENV)
 
@@ -39,8 +53,13 @@ book: $(ENV)
 html: $(ENV)
 	$(BIN)/python workflow/render.py --edition published
 
+<<<<<<< HEAD
 archive: $(ENV)
 	$(BIN)/python workflow/archive.py
+=======
+pdf: html
+	$(BIN)/python workflow/pdf.py
+>>>>>>> origin/main
 
 lint: $(ENV)
 	$(BIN)/ruff check .
