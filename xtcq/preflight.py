@@ -269,8 +269,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         config: of the model.
 
     Raises:
-        ValueError: it has numbers beyond the model's table of tokens, no padding token, or pads on the left, which
-            moves every word to another position.
+        ValueError: it is none of transformers, has numbers beyond the model's table of tokens, has no padding token, or
+            pads on the left, which moves every word to another position.
 
     >>> from tokenizers import Tokenizer, models
     >>> from transformers import BertConfig, PreTrainedTokenizerFast
@@ -281,6 +281,11 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         ...
     ValueError: the tokenizer numbers 'good' as 7, and the model's table of tokens ends at 4: ...
     """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ValueError(
+            f"the tokenizer is a {type(tokenizer).__name__}, expected one of transformers, such as "
+            "AutoTokenizer.from_pretrained gives; PreTrainedTokenizerFast(tokenizer_object=...) wraps one of tokenizers"
+        )
     token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if highest >= config.vocab_size:
         raise ValueError(
@@ -343,6 +348,11 @@ def check_training(
     if not torch.is_grad_enabled():
         raise ValueError("gradients are switched off here, so nothing would be learned: leave torch.no_grad() first")
     check_tokenizer(tokenizer, student.config)
+    if tokenizer.model_max_length < spec.max_length:
+        raise ValueError(
+            f"the tokenizer ends at {tokenizer.model_max_length} word pieces, and task {spec.name!r} trains on up to "
+            f"{spec.max_length}: set tokenizer.model_max_length = {spec.max_length}, which a packed model is asked by"
+        )
     for role, model in models.items():
         if spec.max_length > (positions := _positions(model.config)):
             raise ValueError(
