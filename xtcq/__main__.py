@@ -247,6 +247,33 @@ def rename_labels(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="folder of a packed model")],
+    to: Annotated[str, typer.Option(help="onnx, for onnxruntime and browsers, or gguf, for llama.cpp")],
+    output: Annotated[
+        Path | None, typer.Option(help="the file to write [default: beside the folder, with its name]")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="of ONNX, in memory: int8, or matmulnbits")] = "int8",
+) -> None:
+    """Write a packed model as one file for another runtime."""
+    from xtcq.checks import check_choice
+
+    check_choice("--to", to, ("onnx", "gguf"))
+    path = output or folder.with_name(f"{folder.resolve().name}.{to}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file with --output")
+    if to == "gguf":
+        from xtcq.deploy.gguf_file import export_gguf
+
+        export_gguf(folder, path)
+    else:
+        from xtcq.deploy.export import export_onnx
+
+        export_onnx(folder, path, weights)
+    typer.echo(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="folder of a packed model")],
     text: Annotated[str | None, typer.Option(help="one text to classify")] = None,

@@ -14,7 +14,7 @@ COLOURS = {"blue": "#2f86c6", "orange": "#cf6a1e", "green": "#16966f", "pink": "
 # The colour of text where a picture stands alone and cannot ask the page.
 INK = {"light": "#1f2328", "dark": "#e6e6e6"}
 _PAGE = "currentColor"
-_CAPTION = '"text-align: left; font-size: 0.85em; color: inherit"'
+_CAPTION = '"text-align: left; font-size: 0.85em; color: var(--pst-color-text-base, inherit); font-weight: 400"'
 _FONT = "-apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 _WRITTEN = {
     kind: {

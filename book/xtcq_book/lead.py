@@ -34,7 +34,7 @@ _HUES = [COLOURS["orange"], COLOURS["blue"], COLOURS["green"], COLOURS["pink"]]
 _SPREAD = 0.05
 # What the marks are.
 _MARKS = ["◆ recipe, mean over tasks   ● student: MiniLM-L6", "grey: BERT-base in the papers   ○ printed   ● as a file"]
-_SIZES = [3, 4, 5, 7, 10, 15, 20, 30, 40]
+_SIZES = [2, 3, 4, 5, 7, 10, 15, 20, 30, 40]
 
 
 def students(profile: str = "mini") -> pd.DataFrame:
@@ -138,10 +138,10 @@ def chart(runs: pd.DataFrame) -> alt.LayerChart:
         Every student a dot that leads to its Record, with a bar over the seeds of a task; recipes as diamonds, and in
         grey what the papers print.
     """
-    x = alt.X("MiB:Q", title="size of the model (MiB)", scale=alt.Scale(type="log", domain=[2.2, 44], nice=False))
+    x = alt.X("MiB:Q", title="size of the model (MiB)", scale=alt.Scale(type="log", domain=[1.8, 44], nice=False))
     y = alt.Y("lost:Q", title="points against its full-precision teacher", scale=alt.Scale(nice=False, padding=12))
     encoded = {"x": x.axis(values=_SIZES, grid=False), "y": y}
-    teacher = alt.Chart(pd.DataFrame({"lost": [0], "MiB": [2.3], "text": ["the teacher, 32 bits"]}))
+    teacher = alt.Chart(pd.DataFrame({"lost": [0], "MiB": [1.9], "text": ["the teacher, 32 bits"]}))
     level = teacher.mark_rule(strokeDash=[4, 3], opacity=0.6, color="currentColor").encode(y=y)
     named = teacher.mark_text(align="left", dy=-8, fontSize=11).encode(text="text", **encoded)
     layers = [level, named, *_of_papers(encoded), *(_of_students(runs, encoded) if len(runs) else ())]
@@ -203,7 +203,7 @@ def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Ch
     best = best.assign(name=best["bits"] + "\n" + best["layers"].str.removeprefix("all ") + " layers")
     for one_bit, align, dx in ((True, "right", -14), (False, "left", 14)):
         named = alt.Chart(best.loc[(best["bits"] == "1 bit") == one_bit, ["MiB", "lost", "bits", "name"]])
-        named = named.mark_text(align=align, dx=dx, lineBreak="\n", fontWeight="bold")
+        named = named.mark_text(align=align, dx=dx, lineBreak="\n", fontWeight="bold", fontSize=11)
         yield named.encode(**encoded, text="name", color=colour)
 
 
