@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,7 @@ BertForSequenceClassification or BertForQuestionAnswering
     # A pooler is no part of the configuration.
     options = {"add_pooling_layer": model.pooler is not None} if kind is BertModel else {}
     with torch.device("meta"):
-        built = dict(stock(model.config, **options).named_modules())
+        built = dict(stock(copy.deepcopy(model.config), **options).named_modules())
     found = dict(model.named_modules())
     ours = tuple(f"{name}." for name, module in found.items() if type(module).__module__.startswith("xtcq."))
     for name in dict.fromkeys((*built, *found)):
