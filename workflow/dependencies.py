@@ -1,4 +1,4 @@
-"""What the page of a notebook depends on: its code, the modules that this imports, and whatever those import in turn.
+"""What the page of a notebook depends on: its code, the modules behind it, and the data that those read.
 
 Nothing here runs a notebook or needs Jupyter: a workflow asks it of every notebook whenever it starts.
 """
@@ -16,7 +16,16 @@ from typing import Any
 
 # Packages that notebooks import from the checkout, and where they stand in it.
 PACKAGES = {"xtcq": Path("xtcq"), "xtcq_book": Path("book/xtcq_book")}
+# What modules read, by module: patterns below the checkout. Records are no part of it: they come by their digests.
+DATA = {
+    "book/xtcq_book/allocators/choices.py": ("book/xtcq_book/allocators/choices.json",),
+    "book/xtcq_book/claims/ledger.py": ("book/claims.yaml",),
+    "book/xtcq_book/published.py": ("book/published/*.csv",),
+    "book/xtcq_book/chapters/benchmarks.py": ("benchmarks/results/*.json",),
+}
 _COMPUTED = ("import_module", "__import__")
+# Loads the modules that a package names where it calls ``on_demand``, until one has the name that is asked for.
+_LAZY, _ON_DEMAND = "xtcq.lazy", "on_demand"
 
 
 class _UnknownImport(Exception):
@@ -39,8 +48,8 @@ def code_digest(notebook: Path) -> str:
 def modules(notebook: Path, root: Path = Path()) -> list[Path]:
     """Find the modules whose change may change what a notebook shows, without running anything.
 
-    Imports inside functions count: a figure that is drawn late is drawn all the same. Only what a package loads in a
-    ``__getattr__`` of its own counts for those alone who take a name that the package does not have by itself.
+    Imports inside functions count: a figure that is drawn late is drawn all the same. Only what a package loads on
+    demand counts for those alone who take a name that the package does not have by itself.
 
     Args:
         notebook: a template.
@@ -58,6 +67,35 @@ def modules(notebook: Path, root: Path = Path()) -> list[Path]:
     except (_UnknownImport, SyntaxError):
         return sorted(files.values())
     return sorted(files[name] for name in walk.found)
+
+
+def digest(notebook: Path, root: Path = Path()) -> str:
+    """SHA-256 over all that a page depends on: its code, that of its modules, and the data that these read.
+
+    Comments, docstrings and layout do not count: they change nothing on a page.
+
+    Args:
+        notebook: a template.
+        root: the checkout.
+    """
+    found = hashlib.sha256(code_digest(notebook).encode())
+    for path in modules(notebook, root):
+        name = path.relative_to(root).as_posix()
+        found.update(f"{name}\n{_meaning(path)}\n".encode())
+        for data in sorted(file for pattern in DATA.get(name, ()) for file in root.glob(pattern)):
+            found.update(data.name.encode() + data.read_bytes())
+    return found.hexdigest()
+
+
+@cache
+def _meaning(path: Path) -> str:
+    """The code of a module as Python reads it, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            said = node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+            node.body = node.body[1:] if said else node.body
+    return ast.dump(tree)
 
 
 def _code(notebook: Path) -> list[dict[str, Any]]:
@@ -90,7 +128,7 @@ class _Walk:
                 for alias in node.names:
                     self._add(f"{base}.{alias.name}")
                     self._take(base, alias.name)
-            else:
+            elif module != _LAZY:
                 raise _UnknownImport(ast.unparse(node))
 
     def _absolute(self, module: str, node: ast.ImportFrom) -> str:
@@ -113,9 +151,13 @@ class _Walk:
         if module not in self.files or f"{module}.{name}" in self.files:
             return
         tree = _parsed(self.files[module])
-        if name not in _bound(tree):
-            for node in filter(_is_late, tree.body):
-                self.follow(module, ast.Module(node.body, []))
+        if name in _bound(tree):
+            return
+        for late in _on_demand(tree):
+            self._add(f"{module}.{late}")
+            self._take(f"{module}.{late}", name)
+            if name != "*" and name in _offered(_parsed(self.files[f"{module}.{late}"])):
+                return
 
 
 def _parsed_cell(source: str) -> ast.Module:
@@ -143,15 +185,26 @@ def _is_computed(node: ast.AST) -> bool:
     return getattr(name, "id", getattr(name, "attr", None)) in _COMPUTED
 
 
-def _is_late(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+@cache
+def _on_demand(tree: ast.Module) -> tuple[str, ...]:
+    """Modules of a package that are loaded when a name is asked for, in their order."""
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return next((ast.literal_eval(call.args[1]) for call in called if call.func.id == _ON_DEMAND), ())
+
+
+@cache
+def _offered(tree: ast.Module) -> set[str]:
+    """Names that a module has, late ones included: type checkers are told of those."""
+    checked = [node for node in tree.body if isinstance(node, ast.If)]
+    late = (alias.asname or alias.name for node in checked for one in ast.walk(node) if isinstance(one, ast.ImportFrom)
+            for alias in one.names)  # fmt: skip
+    return _bound(tree) | set(late)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """What may run when a module is imported or used; not what type checkers alone read, nor a late ``__getattr__``."""
+    """What may run when a module is imported or used; not what type checkers alone read."""
     for child in ast.iter_child_nodes(tree):
-        checked = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
-        if not checked and not (isinstance(tree, ast.Module) and _is_late(child)):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
             yield child
             yield from _statements(child)
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import nbformat
 import papermill
 import typer
+from dependencies import digest
 from filelock import FileLock, Timeout
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
@@ -128,9 +129,16 @@ def _logging_to(log: Path, name: str) -> Iterator[None]:
         to_file.close()
 
 
-def _tidy(notebook: nbformat.NotebookNode, parameters: dict[str, Any]) -> nbformat.NotebookNode:
-    """Removes times, paths and random ids, so that an unchanged page gives an unchanged file."""
+def _tidy(notebook: nbformat.NotebookNode, parameters: dict[str, Any], made_by: str) -> nbformat.NotebookNode:
+    """Removes times, paths and random ids, so that an unchanged page gives an unchanged file.
+
+    Args:
+        notebook: as papermill wrote it.
+        parameters: that it was given.
+        made_by: digest of the code that made it, see ``dependencies.digest``.
+    """
     notebook.metadata.papermill = {"parameters": parameters}
+    notebook.metadata.xtcq = {"code": made_by}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
@@ -157,6 +165,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
     """
     parameters = parameters or {}
     check_parameters(template, parameters)
+    made_by = digest(template, template.resolve().parents[1])
     log.parent.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = log.with_suffix(".partial.ipynb"), log.with_suffix(".failed.ipynb")
@@ -184,7 +193,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
             if partial.exists():
                 partial.replace(failed)
             raise
-    notebook = _tidy(nbformat.read(partial, as_version=4), parameters)
+    notebook = _tidy(nbformat.read(partial, as_version=4), parameters, made_by)
     # By hand: the writer of `xtcq.files` would bring PyTorch into this process, beside every kernel.
     complete = output.with_suffix(".tmp")
     nbformat.write(notebook, complete)

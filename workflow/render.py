@@ -17,6 +17,7 @@ import yaml
 from browser_engine import build_in
 from pages import finish
 from sphinx_external_toc.parsing import parse_toc_yaml
+from state import show_state
 
 DEMO_NOTICE = (
     "Demo edition: the chapters were executed on small tasks that the project generates itself. "
@@ -61,6 +62,7 @@ def stage(root: Path, edition: Edition) -> Path:
     for page in (source / "book" / "executed").glob("*.ipynb"):
         if (template := root / "notebooks" / page.name).exists():
             renew_prose(template, page)
+            show_state(page, template, root)
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
     if missing:
@@ -120,6 +122,8 @@ def build(root: Path, source: Path) -> Path:
     strict = ["-W", "--keep-going", "-n"]
     subprocess.run([jupyter_book, "build", source, "--path-output", scratch, *strict], check=True)
     finish(scratch / "_build" / "html")
+    # Tables and figures link to the Records behind them.
+    shutil.copytree(root / "book" / "records", scratch / "_build" / "html" / "book" / "records")
     shutil.rmtree(html, ignore_errors=True)
     (scratch / "_build" / "html").rename(html)
     return html / "index.html"

@@ -33,7 +33,9 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
         records: what there is, of the grid and of its teachers.
 
     Returns:
-        A sentence on the cells, one on the teachers if one is missing, both with the experiments, and `earlier`.
+        A sentence on the cells, one on the teachers if one is missing, both with the experiments, and `earlier`. Its
+        metadata say the same to whoever renders the page: the number of ``cells``, the digests that are ``missing``,
+        and how many Records are of the ``earlier`` edition.
     """
     there = {record.experiment for record in records}
     cells = [experiment for experiment in grid if experiment not in there]
@@ -44,7 +46,10 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     if teachers:
         what = "Left out is what is measured against teachers that were not trained:"
         parts += [what, _folded(teachers)]
-    return Markdown("\n\n".join(part for part in (*parts, earlier(records).data) if part))
+    state = {"cells": len(grid), "missing": [experiment.digest for experiment in (*cells, *teachers)]}
+    state["earlier"] = sum(record.schema == OLD_SCHEMA for record in records)
+    said = "\n\n".join(part for part in (*parts, earlier(records).data) if part)
+    return Markdown(said, metadata={"xtcq": state})
 
 
 def without_weights(experiments: Iterable[Experiment]) -> Markdown:

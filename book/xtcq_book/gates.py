@@ -17,6 +17,7 @@ from xtcq.study.records import OLD_FOLDER, load_record, old_records
 from xtcq_book import published, readme
 from xtcq_book.claims.ledger import load_claims
 from xtcq_book.lead import FOLDER, files, students
+from xtcq_book.provenance import CLASS
 
 # The role, which stands in a sentence, and the directive, which is a block.
 _GLUE = re.compile(
@@ -24,6 +25,9 @@ _GLUE = re.compile(
     r"|^```\{glue(?::[a-z]+)?\} (?P<key>\S+)\n:doc: (?P<page>\S+)",
     re.MULTILINE,
 )
+# A table or a picture, and a link to a Record, in the HTML of an output.
+_DRAWN = re.compile(r"<table\b|<svg\b")
+_RECORD = re.compile(r'href="\.\./records/([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     if _sources(own) != _sources(cell for cell in clean if cell["cell_type"] == "code"):
         yield Problem(name, f"its code is not that of notebooks/{executed.name}. {again}")
         return
+    yield from (Problem(name, f"{said}. {again}") for said in _without_source(root, code))
     if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
         return
     parameters: dict[str, Any] = notebook["metadata"].get("papermill", {}).get("parameters", {})
@@ -135,6 +140,21 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     for experiment in notebook_grid(template, parameters):
         if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
             yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing. {again}")
+
+
+def _without_source(root: Path, code: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Tables and figures beyond the method that do not say where they come from, and Records that are not here."""
+    records = root / "book" / "records"
+    for cell in code:
+        for output in cell["outputs"] if "method" not in cell["metadata"].get("tags", ()) else ():
+            data = output.get("data", {})
+            shown = "".join(data.get("text/html", ""))
+            if (_DRAWN.search(shown) or any(kind.startswith("image/") for kind in data)) and CLASS not in shown:
+                last = "".join(cell["source"]).strip().rpartition("\n")[2]
+                yield f"what «{last}» shows does not say where it comes from: show it with a source"
+            for link in sorted(set(_RECORD.findall(shown))):
+                if not (records / link).exists():
+                    yield f"it links to the Record {link}, which is not in book/records"
 
 
 def _sources(cells: Iterable[dict[str, Any]]) -> list[str]:

@@ -13,6 +13,8 @@ def test_teachers_that_were_not_trained_are_named(make_record):
     text = findings.missing(grid, records).data
     assert text.startswith("All 2 cells of the grid were run.\n\nLeft out is what is measured against teachers")
     assert text.endswith(f":\n\n- {mini.teacher('mrpc')}")
+    state = {"cells": 2, "missing": [mini.teacher("mrpc").digest], "earlier": 0}
+    assert findings.missing(grid, records).metadata["xtcq"] == state
     assert findings.missing([], []).data == "The grid has no cell."
 
 

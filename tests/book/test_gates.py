@@ -30,7 +30,7 @@ def checkout(tmp_path, monkeypatch, make_record):
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
     record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
     save_record(record)
-    parameters, grid = code("tasks: list = []", ["parameters"]), code(GRID, ["grid"])
+    parameters, grid = code("tasks: list[str] = []", ["parameters"]), code(GRID, ["grid"])
     injected = code("tasks = ['mrpc']", ["injected-parameters"])
     result = code("glue('best', 81.2)", outputs=[glued("best")])
     template = {"cells": [parameters, grid, code("glue('best', 81.2)")], "metadata": {}}
@@ -54,6 +54,39 @@ def change(path, edit):
 def only(problems):
     assert len(problems) == 1, problems
     return str(problems[0])
+
+
+def shown(html):
+    return {"output_type": "display_data", "data": {"text/html": [html]}, "metadata": {}}
+
+
+TABLE, SOURCE = "<table><tr><td>1</td></tr></table>", '<details class="provenance"></details>'
+
+
+@pytest.mark.parametrize("html", [TABLE, "<figure><svg></svg></figure>"])
+def test_tables_and_figures_say_where_they_come_from(checkout, html):
+    page = checkout / "book/executed/chapter.ipynb"
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].append(shown(html)))
+    assert "what «glue('best', 81.2)» shows does not say where it comes from" in only(check_book(checkout))
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].append(shown(html + SOURCE)))
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].pop(-2))
+    assert check_book(checkout) == []
+
+
+def test_a_picture_without_a_source_is_found_and_those_of_the_method_need_none(checkout):
+    page, picture = checkout / "book/executed/chapter.ipynb", {"output_type": "display_data", "metadata": {}}
+    picture["data"] = {"image/png": "AAAA"}
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].append(picture))
+    assert "does not say where it comes from" in only(check_book(checkout))
+    change(page, lambda notebook: notebook["cells"][-1]["metadata"]["tags"].append("method"))
+    assert check_book(checkout) == []
+
+
+def test_a_link_to_a_record_that_is_not_there_is_found(checkout):
+    (there,) = (checkout / "book/records").glob("*.json")
+    linked = TABLE + SOURCE + "".join(f'<a href="../records/{name}.json">1</a>' for name in (there.stem, "0" * 16))
+    change(checkout / "book/executed/chapter.ipynb", lambda n: n["cells"][-1]["outputs"].append(shown(linked)))
+    assert f"the Record {'0' * 16}.json, which is not in book/records" in only(check_book(checkout))
 
 
 def test_a_sound_edition_passes(checkout):

@@ -45,6 +45,7 @@ class Profile:
         width_budget: the budget that those runs and what stands beside them have.
         width_long_budget: the budget in which widths by kind of matrix, or by matrix, come to rest too.
         width_granularity: which layers share learned widths; empty for the finest that the budget allows.
+        width_learning_rate: peak rate of those runs.
         width_share: share of the training that exploring bit-widths may take. AdaQAT-BERT does not say.
         width_short: search with too few steps, and mark the result; otherwise such a search is refused.
         oscillations: how often a width may oscillate before it is frozen; the paper's ten, or the result is marked.
@@ -71,6 +72,7 @@ class Profile:
     width_budget: str
     width_long_budget: str
     width_granularity: str
+    width_learning_rate: float
     evaluations: int
     scale: str
     small_encoders: tuple[str, ...] = ()

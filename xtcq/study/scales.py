@@ -34,7 +34,7 @@ class _Paper(Profile):
         small = "layers" in fields or fields.get("model", self.model) != self.model
         own: dict[str, Any] = {"budget": budgets.NAMES[-1] if small else self.budget}
         if adaqat:
-            own = {"budget": self.width_budget, "learning_rate": self.teacher_learning_rate}
+            own = {"budget": self.width_budget, "learning_rate": self.width_learning_rate}
         elif task in budgets.AUGMENTED_ROWS:
             own["augmentation"] = "tinybert"
         fields = own | fields
@@ -72,6 +72,7 @@ _SCALES = {
         width_budget="short",
         width_long_budget="short",
         width_granularity="network",
+        width_learning_rate=2e-4,
         width_short=True,
         evaluations=2,
         scale="MiniLM-L6 (22.7 M parameters) on synthetic tasks; says nothing about the papers",
@@ -103,6 +104,7 @@ _SCALES = {
         width_budget="longer",
         width_long_budget="widths",
         width_granularity="",
+        width_learning_rate=1e-4,
         evaluations=6,
         scale="MiniLM-L6 (22.7 M parameters) on real tasks: GLUE, and articles of SQuAD's validation split",
     ),
@@ -129,6 +131,7 @@ _SCALES = {
         width_budget="widths",
         width_long_budget="widths",
         width_granularity="layer",
+        width_learning_rate=2e-5,
         width_share=0.75,
         evaluations=1,  # for each so many steps, see _Paper
         scale="BERT-base (109 M parameters) on GLUE",
