@@ -177,9 +177,9 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         pause=pause,
     )
     student.cpu()
-    keep_scores(experiment, {"best": result.best, "last": result.last})
     with whole_file(weights) as temporary:
         save_model(student, str(temporary))
+        keep_scores(experiment, {"best": result.best, "last": result.last}, temporary)
     record = Record(
         experiment=experiment,
         settings=experiment.settings,
