@@ -3,7 +3,7 @@ import os
 import shutil
 
 import pytest
-from xtcq_book import published
+from xtcq_book import published, story
 from xtcq_book.gates import check_book
 
 from xtcq.study import load_profile
@@ -27,6 +27,7 @@ def glued(key):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, make_record):
     """A checkout with one chapter, executed, and the Record it needs."""
+    monkeypatch.setattr(story, "LISTS", ("chapter",))  # what a chapter says has its own tests
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
     record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
     save_record(record)
@@ -100,6 +101,12 @@ def test_a_changed_template(checkout):
     )
 
 
+def test_a_chapter_that_says_nothing(checkout, monkeypatch):
+    monkeypatch.setattr(story, "LISTS", ())
+    problems = [str(problem) for problem in check_book(checkout)]
+    assert "notebooks/chapter.ipynb: its second cell of prose is to be the one tagged in-short." in problems
+
+
 def test_changed_prose_needs_no_new_execution(checkout):
     prose = {"cell_type": "markdown", "source": "new words", "metadata": {}}
     change(checkout / "notebooks" / "chapter.ipynb", lambda n: n["cells"].insert(0, prose))
@@ -154,12 +161,12 @@ def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
     parameters = {"tasks": ["mrpc"], "train": False}
     change(
         checkout / "notebooks" / "chapter.ipynb",
-        lambda n: n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+        lambda n: n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
     )
     change(
         checkout / "book" / "executed" / "chapter.ipynb",
         lambda n: (
-            n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+            n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
             n["metadata"]["papermill"].update(parameters=parameters),
         ),
     )
@@ -208,3 +215,16 @@ def test_a_claim_without_a_source(papers, old, new, message):
 def test_a_missing_ledger(papers):
     (papers / "claims.yaml").unlink()
     assert "restore it from version control" in only(check_book(papers.parent))
+
+
+def test_the_address_stands_in_one_place(checkout):
+    project = '[project.urls]\nRepository = "https://github.com/us/xtcq"\n'
+    (checkout / "pyproject.toml").write_text(project)
+    (checkout / "README.md").write_text("See https://github.com/us/xtcq/issues and https://github.com/zhutmost/lsq-net.")
+    assert check_book(checkout) == []
+    badge = "https://colab.research.google.com/github/them/xtcq/blob/v1.0.0/notebooks/chapter.ipynb"
+    (checkout / "CONTRIBUTING.md").write_text(f"[Open]({badge})")
+    assert only(check_book(checkout)) == (
+        "CONTRIBUTING.md: it says github.com/them/xtcq, and pyproject.toml says https://github.com/us/xtcq. "
+        "Write the same in both."
+    )
