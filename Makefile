@@ -8,13 +8,14 @@ export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help env test book html lint check clean
+.PHONY: help env test book html pdf lint check clean
 
 help:
 	@echo "make env    the environment in .venv, with the versions of requirements.txt"
 	@echo "make test   the whole test suite"
 	@echo "make book   execute every notebook on the demo profile and render the book to _build/html"
 	@echo "make html   render the published edition from the committed notebooks, executing nothing"
+	@echo "make pdf    the rendered edition as one PDF, _build/book.pdf; needs Chromium"
 	@echo "make check  the gates on Records, notebooks and pages"
 	@echo "make lint   ruff, and mypy over the library"
 	@echo "make clean  remove everything that was built, except .venv"
@@ -37,6 +38,9 @@ book: $(ENV)
 
 html: $(ENV)
 	$(BIN)/python workflow/render.py --edition published
+
+pdf: html
+	$(BIN)/python workflow/pdf.py
 
 lint: $(ENV)
 	$(BIN)/ruff check .

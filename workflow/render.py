@@ -16,6 +16,7 @@ import typer
 import yaml
 from browser_engine import build_in
 from pages import finish
+from prose import for_the_book
 from sphinx_external_toc.parsing import parse_toc_yaml
 from state import show_state
 
@@ -63,6 +64,9 @@ def stage(root: Path, edition: Edition) -> Path:
         if (template := root / "notebooks" / page.name).exists():
             renew_prose(template, page)
             show_state(page, template, root)
+        notebook = nbformat.read(page, as_version=4)
+        for_the_book(notebook, config.get("repository", {}).get("url", ""))
+        nbformat.write(notebook, page)
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     missing = [page for page in parse_toc_yaml(source / "_toc.yml") if not list(source.glob(f"{page}.*"))]
     if missing:

@@ -30,7 +30,7 @@
     reveal();
   }
 
-  // A table that scrolls can be reached with the keyboard, and fades where it goes on.
+  // What scrolls can be reached with the keyboard, and a table fades where it goes on.
   function mark(scroll) {
     const { scrollWidth, clientWidth, scrollHeight, clientHeight, scrollLeft } = scroll;
     scroll.classList.toggle("cut", scrollLeft + clientWidth < scrollWidth - 1);
@@ -57,10 +57,12 @@
     const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => mark(target)));
     for (const scroll of document.querySelectorAll(".table-scroll")) {
       fold(scroll);
-      mark(scroll);
       sizes.observe(scroll);
       scroll.addEventListener("scroll", () => mark(scroll), { passive: true });
     }
+    window.MathJax?.startup?.promise.then(() => {
+      for (const formula of document.querySelectorAll("mjx-container[display]")) sizes.observe(formula);
+    });
     preview();
   }
 

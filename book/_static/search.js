@@ -24,7 +24,7 @@
   const words = (question) => question.match(/[\p{L}\p{N}]+(?:[-_.][\p{L}\p{N}]+)*/gu) ?? [];
 
   function find(index, question) {
-    const options = { boost: { page: 4, heading: 3, data: 0.3 }, tokenize: words };
+    const options = { boost: { page: 4, heading: 3, data: 0.05 }, tokenize: words };
     const looked = { ...options, prefix: (term) => term.length > 2, combineWith: "AND" };
     let hits = index.search(question, looked);
     if (!hits.length) hits = index.search(question, { ...looked, fuzzy: (term) => term.length > 4 && 0.2 });
@@ -45,7 +45,7 @@
     const source = text.search(place) >= 0 || data.search(place) < 0 ? text : data;
     const at = Math.max(0, source.search(place) - SNIPPET / 3);
     const start = at && source.indexOf(" ", at) + 1;
-    const cut = source.slice(start, start + SNIPPET);
+    const cut = source.slice(start, start + SNIPPET).replace(start + SNIPPET < source.length ? /\s\S*$/ : "", "");
     const shown = document.createElement("p");
     shown.append(start ? "… " : "");
     for (const [i, part] of cut.split(place).entries()) {

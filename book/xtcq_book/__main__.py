@@ -51,6 +51,18 @@ def check(
 
 
 @app.command()
+def renew(
+    root: Annotated[Path, typer.Argument(help="the checkout")] = Path("."),
+) -> None:
+    """Write the numbers of the executed pages into the prose of their templates."""
+    from xtcq_book import story
+
+    for template in sorted(root.glob("notebooks/*.ipynb")):
+        if changed := story.renew(template, story.numbers_of(template, root / "book" / "executed")):
+            typer.echo(f"notebooks/{template.name}: {changed} numbers changed. Read its sentences again")
+
+
+@app.command()
 def lead(
     root: Annotated[Path, typer.Argument(help="the checkout")] = Path("."),
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from xtcq.study.grid import notebook_grid
 from xtcq.study.records import OLD_FOLDER, load_record, old_records
-from xtcq_book import published, readme
+from xtcq_book import published, readme, story
 from xtcq_book.claims.ledger import load_claims
 from xtcq_book.lead import FOLDER, files, students
 from xtcq_book.provenance import CLASS
@@ -58,6 +58,9 @@ def check_book(root: Path) -> list[Problem]:
     """
     book, records = root / "book", root / "book" / "records"
     problems = [problem for page in sorted(book.glob("executed/*.ipynb")) for problem in _check_notebook(root, page)]
+    for template in sorted(root.glob("notebooks/*.ipynb")):
+        lacking = story.problems(template, book / "executed" / template.name)
+        problems += [Problem(f"notebooks/{template.name}", problem) for problem in lacking]
     readers = [(f"book/records/{path.name}", partial(load_record, path)) for path in sorted(records.glob("*.json"))]
     problems += _unreadable([*readers, (f"book/records/{OLD_FOLDER}", partial(old_records, records))])
     problems += [problem for page in sorted(book.rglob("*.md")) for problem in _check_glue(root, page)]

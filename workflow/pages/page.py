@@ -57,7 +57,7 @@ class Page:
 
 # What stands in a page and is not its text.
 APART = {"style", "script", "noscript", "button", "svg"}
-CLASSES_APART = {"headerlink", "badge-link", "collapsed", "expanded"}
+CLASSES_APART = {"headerlink", "badge-link", "collapsed", "expanded", "math"}
 BLOCKS = {"p", "div", "li", "td", "th", "tr", "dt", "dd", "br", "pre", "h1", "h2", "h3", "h4", "figcaption", "summary"}
 
 
@@ -75,6 +75,8 @@ def text_of(tag: Tag, without: tuple[str, ...] = ()) -> str:
             if not isinstance(child, Tag):
                 if type(child) is NavigableString:  # no comment
                     words.append(child)
+            elif child.name == "span" and "math" in child.get("class", ()):
+                words.append(child.get_text().strip("\\()"))
             elif (
                 child.name not in APART
                 and child.name not in without

@@ -7,8 +7,6 @@ not, and does not find "1-1-8". This one has the text itself; `search.js` looks 
 import json
 from pathlib import Path
 
-from bs4 import Tag
-
 from pages.page import Page, text_of
 
 
@@ -36,15 +34,14 @@ def _sections(page: Page) -> list[dict[str, str]]:
         heading = section.find(["h1", "h2", "h3", "h4", "h5"])
         if heading is None or heading.find_parent("section") is not section:
             continue
-        own = [child for child in section.children if isinstance(child, Tag) and child is not heading]
-        own = [child for child in own if child.name != "section"]
+        data = [part for part in section.select("pre, table") if part.find_parent("section") is section]
         found.append(
             {
                 "page": page.title,
                 "heading": text_of(heading),
                 "url": page.name + ("" if heading.name == "h1" else f"#{section['id']}"),
-                "text": " ".join(filter(None, (text_of(child, ("pre", "table")) for child in own))),
-                "data": " ".join(text_of(part) for child in own for part in child.select("pre, table")),
+                "text": text_of(section, ("section", "pre", "table", heading.name)),
+                "data": " ".join(map(text_of, data)),
             }
         )
     return found

@@ -4,7 +4,7 @@ from bs4 import Tag
 
 from pages.page import Page, text_of
 
-# A table with longer cells is read as one card a row on a phone.
+# A table whose rows mostly have a longer cell is read as one card a row on a phone.
 LONGEST_CELL = 90
 
 
@@ -39,7 +39,8 @@ def label_tables(page: Page) -> None:
                     if cell.name == "th":
                         cell["scope"] = "rowgroup" if int(cell.get("rowspan", 1)) > 1 else "row"
         # A details is opened when it is wanted, and what it hides makes no cell long.
-        if any(len(text_of(cell, ("details",))) > LONGEST_CELL for row in body for cell in row.find_all(["td", "th"])):
+        lengths = [max(len(text_of(cell, ("details",))) for cell in row.find_all(["td", "th"])) for row in body]
+        if sum(length > LONGEST_CELL for length in lengths) * 2 > len(body):
             scroll["class"] = [*scroll["class"], "as-cards"]
 
 

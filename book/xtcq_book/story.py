@@ -1,0 +1,221 @@
+"""What a chapter says in a few sentences, and what every chapter has: its numbers are those of its executed page.
+
+A template is read in Jupyter and in Colab, which know no glue, so a number stands in its prose, between two comments
+that nobody sees: ``<!--gain:+.1f-->+0.6<!--/-->`` is the value that the page glues as ``gain``, in that format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# A row of ``xtcq_book.scores`` that is a mean over tasks.
+MEAN = re.compile(r"mean of |GLUE average")
+# These list what others measured: they have no row to run again.
+LISTS = ("benchmarks", "claims", "errata", "synthesis")
+HEADINGS = ("What was found", "What could not be tested", "Rerun one row", "Exercises")
+_GLUED = re.compile(r"<!--(?P<key>[\w/-]+):(?P<format>[^-:>]*?)-->(?P<number>[^<]*)<!--/-->")
+# Not 1-bit, SST-2, 2-2-8 or Table C.5: those are names.
+_TYPED = re.compile(r"(?<![\w.-])(?<!Table )(?<!Figure )(?<!equation )(?<!rank )[+-]?\d[\d.,]*(?![\w-])")
+_CODE = re.compile(r"^```.*?^```|(?<!\})`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_ELSEWHERE = {
+    re.compile(r"\[\]\("): "a link without a text",
+    re.compile(r"\{[a-z:-]+\}`"): "a role of MyST",
+    re.compile(r"^(:{3,}|`{3,}\{)", re.MULTILINE): "a directive of MyST",
+    re.compile(r"^\([\w-]+\)=$", re.MULTILINE): "a target of MyST",
+    re.compile(r"\]\((?!https?://|#)"): "a link that leads nowhere in Colab",
+}
+
+
+def value(frame: pd.DataFrame, column: str, **labels: object) -> float:
+    """One number of a table.
+
+    Args:
+        frame: of ``xtcq_book.scores``.
+        column: of the frame.
+        labels: values of levels of the index, with ``_`` for a blank; a pattern is searched for, as `MEAN`.
+
+    Returns:
+        The number, or NaN where the table has no such row: a notebook may have been run for other tasks.
+
+    Raises:
+        ValueError: if several rows have these labels.
+
+    Example:
+        >>> import pandas as pd
+        >>> from xtcq_book.story import value
+        >>> index = pd.MultiIndex.from_tuples([("RTE", 0), ("RTE", 8)], names=["task", "LoRA rank"])
+        >>> value(pd.DataFrame({"best": [60.0, 61.5]}, index), "best", LoRA_rank=8)
+        61.5
+    """
+    rows = frame
+    for label, wanted in labels.items():
+        level = rows.index.get_level_values(label.replace("_", " "))
+        found = level.astype(str).str.contains(wanted) if isinstance(wanted, re.Pattern) else level == wanted
+        rows = rows[found]
+    if len(rows) > 1:
+        raise ValueError(f"{len(rows)} rows have {labels}: name a level of {frame.index.names} that tells them apart")
+    return float(rows[column].iloc[0]) if len(rows) else math.nan
+
+
+def keep(**values: float) -> None:
+    """Glue numbers to the executed page, where the prose of the chapter takes them from.
+
+    Args:
+        values: by key, with ``_`` for the ``-`` of the key.
+    """
+    from myst_nb import glue
+
+    for key, number in values.items():
+        glue(key.replace("_", "-"), number if isinstance(number, int) else float(number), display=False)
+
+
+def keep_scale(runs: pd.DataFrame) -> None:
+    """Glue what every chapter has to say of its students: ``students``, ``tasks``, ``steps`` (the most) and ``seeds``.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``.
+    """
+    steps = int(runs["steps"].max()) if len(runs) else 0
+    keep(students=len(runs), tasks=runs["task"].nunique(), steps=steps, seeds=runs["seed"].nunique())
+
+
+def numbers_of(template: Path, executed: Path) -> dict[str, float]:
+    """The numbers that the prose of a chapter may take.
+
+    Args:
+        template: the clean notebook.
+        executed: the folder of the executed pages.
+
+    Returns:
+        Those that its own page glues, by key, and those of other pages that it names, by ``page/key``.
+    """
+    text = "".join(map(_source, _cells(template)))
+    others = {key.partition("/")[0] for key in (found["key"] for found in _GLUED.finditer(text)) if "/" in key}
+    numbers = _glued(executed / template.name)
+    for name in sorted(others):
+        numbers |= {f"{name}/{key}": number for key, number in _glued(executed / f"{name}.ipynb").items()}
+    return numbers
+
+
+def _glued(page: Path) -> dict[str, float]:
+    if not page.exists():
+        return {}
+    found = {}
+    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            if book := output.get("metadata", {}).get("scrapbook"):
+                text = "".join(output["data"].get(f"{book['mime_prefix']}text/plain", ""))
+                try:
+                    found[book["name"].removeprefix(book["mime_prefix"])] = float(text)
+                except ValueError:  # no number
+                    continue
+    return found
+
+
+def problems(template: Path, page: Path) -> Iterator[str]:
+    """What a reader of a chapter would miss, and what of its prose does not hold.
+
+    Args:
+        template: the clean notebook.
+        page: the executed one, if there is one.
+
+    Yields:
+        A sentence each, with the remedy.
+    """
+    prose = [cell for cell in _cells(template) if cell["cell_type"] == "markdown"]
+    for cell in prose:
+        text = _CODE.sub("", _source(cell))
+        for pattern, what in _ELSEWHERE.items():
+            if found := pattern.search(text):
+                yield f"{cell['id']} has {what}, {found[0]!r}: write a text and an address that work outside the book"
+    if template.stem not in LISTS:
+        yield from _lacking(prose, page)
+    numbers = numbers_of(template, page.parent)
+    for cell in prose:
+        for found in _GLUED.finditer(_source(cell)):
+            if found["key"] not in numbers:
+                yield f"{page.name} glues no {found['key']!r}: correct the key in {cell['id']}, or execute the page"
+            elif (right := format_number(numbers[found["key"]], found["format"])) != found["number"]:
+                yield (
+                    f"{cell['id']} says {found['number']} for {found['key']!r}, the page {right}: "
+                    "python -m xtcq_book renew writes it anew; then read the sentence again"
+                )
+
+
+def _lacking(prose: list[dict[str, Any]], page: Path) -> Iterator[str]:
+    """What every chapter has: a short answer without typed numbers, its parts, and exercises with solutions."""
+    short = [cell for cell in prose if "in-short" in cell["metadata"].get("tags", ())]
+    if len(short) != 1 or short[0] not in prose[1:2]:
+        yield "its second cell of prose is to be the one tagged in-short"
+    for cell in short:
+        plain = _GLUED.sub("", _source(cell))
+        if typed := _TYPED.findall(plain):
+            yield f"In short has typed numbers, {', '.join(typed)}: glue them (see xtcq_book.story)"
+        if any(line.lstrip("> ").startswith("<!--") for line in _source(cell).splitlines()):
+            yield "a line of In short begins with a glued number, which would begin a block: put a word before it"
+        profile = _profile(page)
+        if profile and f"`{profile}`" not in _source(cell):
+            yield f"In short does not name the scale of the page, `{profile}`: read it again"
+    text = "\n\n".join(map(_source, prose))
+    for heading in HEADINGS:
+        if not re.search(rf"^## {heading}", text, re.MULTILINE):
+            yield f"it has no heading «{heading}»"
+    if (count := text.count("<summary>Solution</summary>")) < 2:
+        yield f"it has {count} exercises with a hidden solution, expected two"
+
+
+def _profile(page: Path) -> str:
+    """The scale of a page that was executed on a grid of runs, else nothing."""
+    if not page.exists():
+        return ""
+    notebook = json.loads(page.read_text(encoding="utf-8"))
+    grid = any("grid" in cell["metadata"].get("tags", ()) for cell in notebook["cells"])
+    return notebook["metadata"].get("papermill", {}).get("parameters", {}).get("profile", "") if grid else ""
+
+
+def format_number(number: float, how: str) -> str:
+    """A number as prose prints it, with a real minus sign."""
+    return format(int(number) if how.endswith("d") else number, how).replace("-", "−")
+
+
+def renew(template: Path, numbers: Mapping[str, float]) -> int:
+    """Write the numbers of an executed page into the prose of its template; a key that it does not glue stays.
+
+    Args:
+        template: the clean notebook, changed in place.
+        numbers: of `numbers_of`.
+
+    Returns:
+        How many numbers changed.
+    """
+    notebook, changed = json.loads(template.read_text(encoding="utf-8")), 0
+
+    def write(found: re.Match[str]) -> str:
+        nonlocal changed
+        if found["key"] not in numbers:
+            return found[0]
+        right = format_number(numbers[found["key"]], found["format"])
+        changed += right != found["number"]
+        return f"<!--{found['key']}:{found['format']}-->{right}<!--/-->"
+
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _GLUED.sub(write, _source(cell)).splitlines(keepends=True)
+    if changed:
+        template.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return changed
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    return list(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"])

@@ -1,0 +1,51 @@
+"""The prose of a template as the book shows it: a template is also read in Jupyter and in Colab, which know no MyST."""
+
+import re
+
+from nbformat import NotebookNode
+
+
+def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> None:
+    """Turn what works everywhere into what the book can do more with, in place.
+
+    Links to pages of the repository become links between pages, the short answer of a chapter and its solutions
+    become boxes, and what stands between the question and the first result is folded.
+
+    Args:
+        notebook: a page of ``book/executed``.
+        address: the repository's, as its links have it.
+        branch: the one that they lead to.
+    """
+    folder = rf"{re.escape(address)}/blob/{re.escape(branch)}/(notebooks|book)"
+    page = re.compile(rf"\]\({folder}/([\w-]+)\.(ipynb|md)(#[\w-]+)?\)")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            tags = set(cell.metadata.get("tags", ()))
+            if any(words in cell.source for words in _PLUMBING):
+                cell.metadata.tags = ["remove-cell"]
+            elif "grid" in tags:
+                cell.metadata.tags = [*(tags - {"hide-input"}), "hide-cell"]
+            elif tags & {"parameters", "injected-parameters"}:
+                cell.metadata.tags = [*tags, "hide-input"]
+            continue
+        # The badge is a link around an image, which stays as it is.
+        cell.source = page.sub(_between_pages, cell.source)
+        cell.source = _DETAILS.sub(_dropdown, cell.source)
+        if "in-short" in cell.metadata.get("tags", ()):
+            text = re.sub(r"^> ?", "", cell.source, flags=re.MULTILINE).removeprefix("**In short.**").lstrip()
+            cell.source = f":::{{admonition}} In short\n:class: tip\n{text}\n:::"
+
+
+# The cell that installs in Colab, and the one that reads what papermill hands over.
+_PLUMBING = ('"google.colab" in sys.modules', "read_parameters(globals())")
+_DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\n(.*?)\n</details>", re.DOTALL)
+
+
+def _between_pages(found: re.Match[str]) -> str:
+    folder, name, kind, anchor = found.groups()
+    return f"]({'' if folder == 'notebooks' else '../'}{name}.{kind}{anchor or ''})"
+
+
+def _dropdown(found: re.Match[str]) -> str:
+    title, text = found.groups()
+    return f"::::{{admonition}} {title}\n:class: dropdown\n{text.strip()}\n::::"
