@@ -8,17 +8,18 @@ export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 
 export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help env test book html pdf lint check clean
+.PHONY: help env test book html pdf archive lint check clean
 
 help:
-	@echo "make env    the environment in .venv, with the versions of requirements.txt"
-	@echo "make test   the whole test suite"
-	@echo "make book   execute every notebook on the demo profile and render the book to _build/html"
-	@echo "make html   render the published edition from the committed notebooks, executing nothing"
-	@echo "make pdf    the rendered edition as one PDF, _build/book.pdf; needs Chromium"
-	@echo "make check  the gates on Records, notebooks and pages"
-	@echo "make lint   ruff, and mypy over the library"
-	@echo "make clean  remove everything that was built, except .venv"
+	@echo "make env      the environment in .venv, with the versions of requirements.txt"
+	@echo "make test     the whole test suite"
+	@echo "make book     execute every notebook on the demo profile and render the book to _build/html"
+	@echo "make html     render the published edition from the committed notebooks, executing nothing"
+	@echo "make pdf      the rendered edition as one PDF, _build/book.pdf; needs Chromium"
+	@echo "make archive  the rendered edition with its Records and tables as one file, an RO-Crate"
+	@echo "make check    the gates on Records, notebooks and pages"
+	@echo "make lint     ruff, and mypy over the library"
+	@echo "make clean    remove everything that was built, except .venv"
 
 env: $(ENV)
 
@@ -41,6 +42,9 @@ html: $(ENV)
 
 pdf: html
 	$(BIN)/python workflow/pdf.py
+
+archive: $(ENV)
+	$(BIN)/python workflow/archive.py
 
 lint: $(ENV)
 	$(BIN)/ruff check .

@@ -64,6 +64,16 @@ def test_minilm_is_the_published_model(published):
     assert len(tokenizer) == model.config.vocab_size == 30_522
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_the_demos_encoder_is_the_first_layers(published, pretrained, recwarn):
+    model, _ = load_encoder("minilm-l2", 2, pretrained=pretrained)
+    assert model.config.num_hidden_layers == len(model.bert.encoder.layer) == 2
+    assert not recwarn.list
+    stored = load_file(published / "model.safetensors")
+    same = [torch.equal(value, stored[key]) for key, value in model.bert.state_dict().items() if "weight" in key]
+    assert all(same) == pretrained
+
+
 def test_the_seed_gives_the_classifier(tiny):
     assert torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=1))
     assert not torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=2))
@@ -123,8 +133,8 @@ def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys)
 
 
 def test_names():
-    assert model_names() == ("minilm-l6", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
-    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, bert-base-uncased, tiny"):
+    assert model_names() == ("minilm-l6", "minilm-l2", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
+    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, minilm-l2, bert-base"):
         load_encoder("bert-large", 2)
     with pytest.raises(
         ValueError, match="num_labels is 0, expected an integer of at least 1; give the number of classes"

@@ -277,3 +277,26 @@ def test_texts_of_another_tokenizer_and_long_ones(word_tokenizer):
         warn_of_texts(many, word_tokenizer, 20)
     with pytest.warns(UserWarning, match="2 of 10 examples fill all 20 word pieces, and what is beyond is cut"):
         warn_of_texts(few * 8 + [[5] * 20] * 2, word_tokenizer, 20)
+
+
+@pytest.mark.parametrize("given", [None, "bert-base-uncased", "a tokenizer of another library"])
+def test_what_is_no_tokenizer(given, tiny_bert, word_task, word_tokenizer):
+    tokenizer = word_tokenizer.backend_tokenizer if given and "another" in given else given
+    with pytest.raises(ValueError, match=f"the tokenizer is a {type(tokenizer).__name__}, expected one of transf"):
+        check_training(tiny_bert(), None, tokenizer, word_task.spec)
+
+
+def test_a_tokenizer_that_ends_before_the_task_does(tiny_bert, word_task, word_tokenizer):
+    """Training would see more of a text than the packed model is given."""
+    word_tokenizer.model_max_length = word_task.spec.max_length
+    check_training(tiny_bert(), None, word_tokenizer, word_task.spec)
+    word_tokenizer.model_max_length -= 1
+    with pytest.raises(ValueError, match="ends at 15 word pieces, and task 'words' trains on up to 16: set tokenizer"):
+        check_training(tiny_bert(), None, word_tokenizer, word_task.spec)
+
+
+def test_what_quantize_is_given_instead(tiny_bert):
+    with pytest.raises(ValueError, match="given a BertForSequenceClassification and '1-1-8', expected a model and how"):
+        quantize(tiny_bert(), "1-1-8")
+    with pytest.raises(ValueError, match="quantize was given 'folder' and a QuantConfig, expected a model"):
+        quantize("folder", QuantConfig("1-1-8"))

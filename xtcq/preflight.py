@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,7 @@ BertForSequenceClassification or BertForQuestionAnswering
     # A pooler is no part of the configuration.
     options = {"add_pooling_layer": model.pooler is not None} if kind is BertModel else {}
     with torch.device("meta"):
-        built = dict(stock(model.config, **options).named_modules())
+        built = dict(stock(copy.deepcopy(model.config), **options).named_modules())
     found = dict(model.named_modules())
     ours = tuple(f"{name}." for name, module in found.items() if type(module).__module__.startswith("xtcq."))
     for name in dict.fromkeys((*built, *found)):
@@ -269,8 +270,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         config: of the model.
 
     Raises:
-        ValueError: it has numbers beyond the model's table of tokens, no padding token, or pads on the left, which
-            moves every word to another position.
+        ValueError: it is none of transformers, has numbers beyond the model's table of tokens, has no padding token, or
+            pads on the left, which moves every word to another position.
 
     >>> from tokenizers import Tokenizer, models
     >>> from transformers import BertConfig, PreTrainedTokenizerFast
@@ -281,6 +282,11 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         ...
     ValueError: the tokenizer numbers 'good' as 7, and the model's table of tokens ends at 4: ...
     """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ValueError(
+            f"the tokenizer is a {type(tokenizer).__name__}, expected one of transformers, such as "
+            "AutoTokenizer.from_pretrained gives; PreTrainedTokenizerFast(tokenizer_object=...) wraps one of tokenizers"
+        )
     token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if highest >= config.vocab_size:
         raise ValueError(
@@ -343,6 +349,11 @@ def check_training(
     if not torch.is_grad_enabled():
         raise ValueError("gradients are switched off here, so nothing would be learned: leave torch.no_grad() first")
     check_tokenizer(tokenizer, student.config)
+    if tokenizer.model_max_length < spec.max_length:
+        raise ValueError(
+            f"the tokenizer ends at {tokenizer.model_max_length} word pieces, and task {spec.name!r} trains on up to "
+            f"{spec.max_length}: set tokenizer.model_max_length = {spec.max_length}, which a packed model is asked by"
+        )
     for role, model in models.items():
         if spec.max_length > (positions := _positions(model.config)):
             raise ValueError(

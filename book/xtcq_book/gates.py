@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _GLUE = re.compile(
 # A table or a picture, and a link to a Record, in the HTML of an output.
 _DRAWN = re.compile(r"<table\b|<svg\b")
 _RECORD = re.compile(r'href="\.\./records/([^"]+)"')
+
+# The project on GitHub, in an address of its own or behind Colab's: owner/name.
+_ADDRESS = re.compile(r"github(?:\.com)?/([\w-]+/xtcq)\b")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def check_book(root: Path) -> list[Problem]:
     readers = [(f"book/records/{path.name}", partial(load_record, path)) for path in sorted(records.glob("*.json"))]
     problems += _unreadable([*readers, (f"book/records/{OLD_FOLDER}", partial(old_records, records))])
     problems += [problem for page in sorted(book.rglob("*.md")) for problem in _check_glue(root, page)]
+    problems += _check_address(root)
     if (book / "published").is_dir():
         with _published_of(root):
             problems += _check_papers(book / "claims.yaml")
@@ -143,6 +148,23 @@ def _check_notebook(root: Path, executed: Path) -> Iterator[Problem]:
     for experiment in notebook_grid(template, parameters):
         if not (root / "book" / "records" / f"{experiment.digest}.json").exists():
             yield Problem(name, f"the Record {experiment.digest} of «{experiment}» is missing. {again}")
+
+
+def _check_address(root: Path) -> Iterator[Problem]:
+    """The project's address stands in pyproject.toml; files that cannot read it from there must say the same."""
+    project = root / "pyproject.toml"
+    if not project.exists():
+        return
+    address = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    owner = address.removeprefix("https://github.com/")
+    files = [*root.glob("*.md"), *root.glob("*.yml"), *root.glob("*.cff"), *root.glob("notebooks/*.ipynb")]
+    files += [*root.glob("book/*.md"), *root.glob(".github/**/*.yml"), *root.glob("workflow/*.py")]
+    for path in sorted(files):
+        for found in sorted(set(_ADDRESS.findall(path.read_text(encoding="utf-8"))) - {owner}):
+            yield Problem(
+                str(path.relative_to(root)),
+                f"it says github.com/{found}, and pyproject.toml says {address}. Write the same in both",
+            )
 
 
 def _without_source(root: Path, code: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
+from xtcq_book import edition
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score, printed
@@ -56,7 +57,8 @@ def table(
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
         where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` and
-        ``paper ± seeds`` (where their rows are given), the sizes and the noise; and the ``Records`` of the row.
+        ``paper ± seeds`` (where their rows are given), the sizes and the noise; and the ``Records`` of the row. Where
+        some Records are the edition's and others the reader's, ``yours`` marks the rows with one of the latter.
 
     Raises:
         ValueError: if two runs with the same keys differ in more than their seed.
@@ -72,7 +74,8 @@ def table(
     columns = ["best", "± seeds", "seeds", "last", "minus teacher"] if (cells["seeds"] > 1).any() else []
     columns = columns or ["best", "last", "minus teacher"]
     columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
-    columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise + ["Records"]
+    columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise
+    columns += ["yours"] * (cells["yours"].nunique() > 1) + ["Records"]
     return cells.set_index(["task", *(["metric"] if further else []), *keys])[columns]
 
 
@@ -285,6 +288,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         primary = group["metric"].iloc[0]
         found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
         found |= {"name": experiment.task, "record": record}
+        found["yours"] = "yes" if any(map(edition.is_yours, group["record"])) else ""
         found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])
@@ -307,7 +311,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
                 )
             rows.append(row)
     numbers = ["best", "last", "± seeds", "minus teacher", "nominal MiB", "packed MiB", "standard error", "chance"]
-    known = ["task", *keys, "name", "record", "Records", "metric", "primary", "seeds"]
+    known = ["task", *keys, "name", "record", "Records", "yours", "metric", "primary", "seeds"]
     columns = list(dict.fromkeys([*known, *numbers, *places, *(f"row of {name}" for name in places)]))
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype(dict.fromkeys([*numbers, *places], float) | {"primary": bool, "seeds": int})

@@ -161,12 +161,12 @@ def test_a_page_drawn_from_what_is_there_may_miss_records(checkout):
     parameters = {"tasks": ["mrpc"], "train": False}
     change(
         checkout / "notebooks" / "chapter.ipynb",
-        lambda n: n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+        lambda n: n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
     )
     change(
         checkout / "book" / "executed" / "chapter.ipynb",
         lambda n: (
-            n["cells"][0].update(source="tasks: list = []\ntrain: bool = True"),
+            n["cells"][0].update(source="tasks: list[str] = []\ntrain: bool = True"),
             n["metadata"]["papermill"].update(parameters=parameters),
         ),
     )
@@ -215,3 +215,16 @@ def test_a_claim_without_a_source(papers, old, new, message):
 def test_a_missing_ledger(papers):
     (papers / "claims.yaml").unlink()
     assert "restore it from version control" in only(check_book(papers.parent))
+
+
+def test_the_address_stands_in_one_place(checkout):
+    project = '[project.urls]\nRepository = "https://github.com/us/xtcq"\n'
+    (checkout / "pyproject.toml").write_text(project)
+    (checkout / "README.md").write_text("See https://github.com/us/xtcq/issues and https://github.com/zhutmost/lsq-net.")
+    assert check_book(checkout) == []
+    badge = "https://colab.research.google.com/github/them/xtcq/blob/v1.0.0/notebooks/chapter.ipynb"
+    (checkout / "CONTRIBUTING.md").write_text(f"[Open]({badge})")
+    assert only(check_book(checkout)) == (
+        "CONTRIBUTING.md: it says github.com/them/xtcq, and pyproject.toml says https://github.com/us/xtcq. "
+        "Write the same in both."
+    )

@@ -175,7 +175,12 @@ def cut(content):
     return content[: len(content) // 2]
 
 
-@pytest.mark.parametrize("damage", [cut, lambda content: b"", lambda content: save({"x": torch.zeros(1)})])
+def flipped(content):
+    """One bit of a weight, which is a weight as well."""
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda content: b"", lambda content: save({"x": torch.zeros(1)})])
 def test_weights_that_are_damaged_are_named(taught, damage):
     file = taught / "runs" / TEACHER.digest / "student.safetensors"
     file.write_bytes(damage(file.read_bytes()))

@@ -24,7 +24,7 @@ def write_study(tmp_path):
             (tmp_path / folder).mkdir(exist_ok=True)
         cells = [
             {"source": source, "metadata": {"tags": [tag]}}
-            for tag, source in (("parameters", "seeds: list = []\n"), ("grid", grid))
+            for tag, source in (("parameters", "seeds: list[int] = []\n"), ("grid", grid))
         ]
         (tmp_path / "notebooks" / "one.ipynb").write_text(json.dumps({"cells": cells}))
         path = tmp_path / "workflow" / "study.json"

@@ -72,6 +72,7 @@ def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
         ({}, {"label": "label"}, "no column 'label': it has 'text', 'kind'"),
         ({}, {"columns": ["kind"]}, r"columns are \['kind'\] and the labels' is 'kind': give different"),
         ({}, {"columns": ["text", "text"]}, r"columns are \['text', 'text'\] .*: give different"),
+        ({}, {"columns": None}, "columns is None, expected a list of one text column"),
         ({}, {"columns": "text"}, "columns is 'text', expected a list of one text column"),
         ({}, {"columns": ["text", "kind", "text"]}, "expected a list of one text column, or of the two of a pair"),
         ({"text": ["w1", " "] * 20}, {}, r"row 2 has no text in 'text' \(' '\), 20 rows in all: leave them out"),

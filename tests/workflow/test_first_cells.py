@@ -11,7 +11,11 @@ from importlib import metadata
 from pathlib import Path
 
 import execute
+import first_cells
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
@@ -121,3 +125,21 @@ def test_parameters_are_explained_typed_and_read(notebook):
     declared = execute.papermill.inspect_notebook(str(notebook))
     assert len(declared) == len(lines) // 2
     execute.check_parameters(notebook, {name: ast.literal_eval(p["default"]) for name, p in declared.items()})
+
+
+def test_a_notebook_is_cut_off_after_its_grid():
+    for notebook in NOTEBOOKS:
+        cut = first_cells.first_cells(notebook).cells
+        tags = [cell.metadata.get("tags", ()) for cell in cut]
+        assert "google.colab" in cut[0].source and any("parameters" in of_cell for of_cell in tags)
+        assert "grid" in tags[-1] or cut[-1].source.splitlines()[-1].startswith("read_parameters(globals())")
+        assert not any("gather(" in cell.source for cell in cut)
+
+
+def test_first_cells_that_fail_are_named(tmp_path):
+    cells = [new_code_cell("rate: float = 1", metadata={"tags": ["parameters"]}), new_code_cell("1 / 0")]
+    notebook = new_notebook(cells=[*cells, new_code_cell("raise SystemExit('not run')")])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "broken.ipynb")
+    done = CliRunner().invoke(first_cells.app, [str(tmp_path / "broken.ipynb")])
+    assert done.exit_code == 1 and "broken.ipynb: ZeroDivisionError: division by zero" in done.output

@@ -47,10 +47,12 @@ def test_what_stands_before_the_first_result_is_folded():
     tagged = [["parameters"], ["injected-parameters"], ["grid", "hide-input"], ["method"]]
     first = new_code_cell('if "google.colab" in sys.modules:\n    pass')
     reading = new_code_cell("read_parameters(globals())", metadata={"tags": ["hide-input"]})
-    cells = shown(first, reading, *(new_code_cell("1", metadata={"tags": tags}) for tags in tagged))
+    runs = new_code_cell("students, teachers = gather(grid, train)", metadata={"tags": ["hide-input"]})
+    cells = shown(first, reading, runs, *(new_code_cell("1", metadata={"tags": tags}) for tags in tagged))
     assert [set(cell.metadata.tags) for cell in cells] == [
         {"remove-cell"},
         {"remove-cell"},
+        {"remove-input"},
         {"parameters", "hide-input"},
         {"injected-parameters", "hide-input"},
         {"grid", "hide-cell"},

@@ -122,11 +122,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         The same model.
 
     Raises:
-        ValueError: no encoder or several, not in float32, not as its configuration says, labels without names of their
-            own, a regression with several outputs, already quantized, a pattern that matches nothing, a module that is
-            no plain layer of torch (pruned, weight-normed, with an adapter, quantized elsewhere) or shares its weight
-            with another, a low-rank term of higher rank than its matrix, or nothing left to quantize. The model is
-            then as it was.
+        ValueError: no model or no QuantConfig, no encoder or several, not in float32, not as its configuration says,
+            labels without names of their own, a regression with several outputs, already quantized, a pattern that
+            matches nothing, a module that is no plain layer of torch (pruned, weight-normed, with an adapter, quantized
+            elsewhere) or shares its weight with another, a low-rank term of higher rank than its matrix, or nothing
+            left to quantize. The model is then as it was.
 
     Warns:
         UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
@@ -139,6 +139,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         >>> model.encoder.layer[0].output.dense.weight_quantizer
         BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
+    if not isinstance(model, nn.Module) or not isinstance(config, QuantConfig):
+        raise ValueError(
+            f"quantize was given {_brief(model)} and {_brief(config)}, expected a model and how to quantize it: "
+            'quantize(model, QuantConfig("1-1-8")), say'
+        )
     if converted := quantization_map(model):
         raise ValueError(
             f"{type(model).__name__} is already quantized ({next(iter(converted))}): start again from the "
@@ -456,6 +461,10 @@ def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
                 f"lora_rank is {rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a rank of at most "
                 f"{min(module.weight.shape)}; XTC uses 1 and 8"
             )
+
+
+def _brief(value: object) -> str:
+    return repr(value) if isinstance(value, str | Path) else f"a {type(value).__name__}"
 
 
 def _check_finite(name: str, parameter: torch.Tensor) -> None:

@@ -74,7 +74,7 @@ def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
     """
     new, known = [], []
     for record in read_archive(archive):
-        path = records_folder() / f"{record.digest}.json"
+        path = records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
         if path.exists():
             known.append(record)
         else:

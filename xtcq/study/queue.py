@@ -72,7 +72,7 @@ def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
         What is to be trained, in an order in which it can be.
     """
     found: dict[Experiment, None] = {}
-    done = {path.stem for path in records_folder().glob("*.json")}
+    done = {path.stem for synthetic in (False, True) for path in records_folder(synthetic).glob("*.json")}
     there = cache(is_trained)
 
     def add(experiment: Experiment) -> None:

@@ -140,14 +140,20 @@ def content_digest(fields: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def records_folder() -> Path:
+def records_folder(synthetic: bool = False) -> Path:
     """Where Records lie: ``XTCQ_RECORDS``, else ``book/records`` of the checkout around the working directory.
+
+    Args:
+        synthetic: of tasks that the project generates; those measure nothing that is published, and lie among the runs
+            unless ``XTCQ_RECORDS`` says where.
 
     Returns:
         The folder; ``records`` in the working directory outside a checkout. It need not exist yet.
     """
     if folder := os.environ.get("XTCQ_RECORDS"):
         return Path(folder)
+    if synthetic:
+        return runs_folder() / "records"
     root = find_checkout()
     return root / "book" / "records" if root else Path.cwd() / "records"
 
@@ -163,7 +169,7 @@ def runs_folder() -> Path:
 
 def record_path(experiment: Experiment) -> Path:
     """The file that holds, or will hold, the Record of an experiment."""
-    return records_folder() / f"{experiment.digest}.json"
+    return records_folder(experiment.spec.synthetic) / f"{experiment.digest}.json"
 
 
 def save_record(record: Record) -> Path:
@@ -172,7 +178,7 @@ def save_record(record: Record) -> Path:
     Raises:
         OSError: if it cannot be written; nothing half-written is left.
     """
-    path = records_folder() / f"{record.digest}.json"
+    path = records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
     write_atomically(path, record.to_json())
     return path
 

@@ -19,7 +19,7 @@ from xtcq.files import saving, whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
 from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, record_path, records_folder, save_record
+from xtcq.study.records import Record, load_record, record_path, save_record
 from xtcq.study.students import (
     build_student,
     is_trained,
@@ -94,8 +94,9 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
         return weights
     regime.check(experiment)
     with saving("nothing was trained"):  # before hours of training, not after them
-        records_folder().mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=records_folder()).close()
+        folder = record_path(experiment).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     weights.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(weights.parent.with_suffix(".lock"))
     try:
@@ -177,9 +178,9 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         pause=pause,
     )
     student.cpu()
-    keep_scores(experiment, {"best": result.best, "last": result.last})
     with whole_file(weights) as temporary:
         save_model(student, str(temporary))
+        keep_scores(experiment, {"best": result.best, "last": result.last}, temporary)
     record = Record(
         experiment=experiment,
         settings=experiment.settings,

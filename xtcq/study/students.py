@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import transformers
@@ -21,6 +22,7 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.records import load_record, record_path, runs_folder
 
 _SCORES = "scores.json"
+_DIGEST = "sha256"  # in that file: of the weights
 
 
 def weights_path(experiment: Experiment) -> Path:
@@ -38,9 +40,13 @@ def readable(weights: Path) -> Iterator[None]:
     """Say of a file of weights that cannot be read in this block which one it is, and how to have it again.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, or is not the file whose scores are beside it.
     """
     try:
+        with suppress(OSError, ValueError, AttributeError):  # scores that are damaged are named by scores_here
+            stated = json.loads(weights.with_name(_SCORES).read_text(encoding="utf-8")).get(_DIGEST)
+            if stated and stated != _sha256(weights):
+                raise RuntimeError("its SHA-256 is not the one that it was written with")
         yield
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
@@ -49,13 +55,24 @@ def readable(weights: Path) -> Iterator[None]:
         ) from error
 
 
-def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]]) -> None:
-    """Say beside the weights of an experiment, which are about to be written, what they score.
+def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]], weights: Path) -> None:
+    """Say beside the weights of an experiment what they score, and which file they are.
+
+    Args:
+        experiment: which one.
+        scores: metrics in per cent at ``"best"`` and ``"last"``.
+        weights: the file, before it has its name.
 
     Raises:
         OSError: it cannot be written.
     """
-    write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(scores))
+    facts = scores | {_DIGEST: _sha256(weights)}
+    write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(facts))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:

@@ -76,7 +76,7 @@ def own_task(
     >>> own_task(table, ["review"], "liked", num_labels=2).spec.rows
     {'train': 16, 'validation': 4}
     """
-    if not 1 <= len(columns) <= 2 or isinstance(columns, str):
+    if isinstance(columns, str) or not isinstance(columns, Sequence) or not 1 <= len(columns) <= 2:
         raise ValueError(f"columns is {columns!r}, expected a list of one text column, or of the two of a pair")
     check_integer("num_labels", num_labels, 1, remedy=": the number of classes, or 1 for regression")
     check_integer("max_length", max_length, 3 + len(columns) // 2, remedy=": [CLS], [SEP] and a piece of each text")

@@ -56,7 +56,7 @@ def records_of(profile: Profile) -> list[Record]:
         uniform = [r for r in records if r.experiment.width_source == "uniform" and r.experiment.model in models]
         return [r for r in uniform if task_spec(r.experiment.task).synthetic == synthetic]
 
-    new = (load_record(path) for path in sorted(records_folder().glob("*.json")))
+    new = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
     chosen = of_profile(new) or of_profile(old_records().values())
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))

@@ -97,7 +97,8 @@ def test_old_records_are_read_where_there_is_no_new_one(folders, monkeypatch, ti
 
 def test_records_of_another_scale_are_left_out(folders, timed, make_record):
     kept = [timed(1.0, task="sst2"), timed(1.0, task="qnli"), timed(1.0)]
-    for record in (*kept, make_record(1.0, task="demo-pairs"), make_record(1.0, model="bert-base-uncased")):
+    generated = make_record(1.0, task="demo-pairs", model="minilm-l2")
+    for record in (*kept, generated, make_record(1.0, model="bert-base-uncased")):
         save_record(record)
     found = cost.records_of(load_profile("mini"))
     # In the profile's order, and tasks that it does not have last.
