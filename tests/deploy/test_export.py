@@ -85,6 +85,17 @@ def test_every_input_quantizer_has_its_form_in_bytes(make, weights, frozen_bert,
     assert_equal(model, batch, weights)
 
 
+@pytest.mark.parametrize("weights", ["int8", "matmulnbits"])
+@pytest.mark.parametrize("precision", ["1-1-8", "1-1-4"])
+def test_tokens_of_zeros(precision, weights, frozen_bert, batch):
+    """Their scale is zero, and what they are multiplied with does not matter."""
+    model = frozen_bert(precision)
+    norm = model.bert.encoder.layer[0].attention.output.LayerNorm
+    with torch.no_grad():
+        norm.weight.zero_(), norm.bias.zero_()
+    assert_equal(model, batch, weights)
+
+
 @pytest.mark.parametrize(
     "wrong", [None, DynamicQuantizer(4), DynamicQuantizer(4, symmetric=False, granularity="token")], ids=str
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import pipeline
 
 from xtcq import PackedModelError, load_packed, save_packed
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
@@ -49,6 +50,14 @@ def test_predictions_are_those_of_the_packed_model(weights, pairs, batch_size, p
     frame = found.to_frame()
     assert list(frame) == ["prediction", "probability"] and frame["prediction"].tolist() == found.values
     np.testing.assert_allclose(frame["probability"], found.probabilities.max(1))
+
+
+def test_a_pipeline_of_transformers_takes_a_packed_model(packed, word_tokenizer):
+    folder = packed()
+    classify = pipeline("text-classification", model=load_packed(folder), tokenizer=word_tokenizer)
+    found, ours = classify(TEXTS), Runtime(folder, threads=1).predict(TEXTS)
+    assert [one["label"] for one in found] == ours.values
+    np.testing.assert_allclose([one["score"] for one in found], ours.probabilities.max(1), atol=3e-4)
 
 
 @pytest.mark.parametrize(("precision", "recipe"), [("2-2-8", "ternarybert"), ("2-4-4", "adaqat")])

@@ -27,6 +27,7 @@ def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
         "| accuracy | 91.2 |",
         "| low-rank term | rank 1 |",
         f"| nominal size, as the papers count | {model_size(model).nominal_mib:.2f} MiB |",
+        "| onnxruntime | `python -m xtcq predict`, or `python -m xtcq export . --to onnx` |",
         f"| size of the file | {(folder / 'packed.safetensors').stat().st_size / MIB:.2f} MiB",
     ):
         assert line in text, text

@@ -75,11 +75,12 @@ def dequantize(graph: Graph, x: QuantizedActivation) -> str:
 def _symmetric(
     graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
 ) -> QuantizedActivation:
-    # The greatest magnitude without a tensor of magnitudes.
-    low, high = _extremes(graph, x, tokens)
+    # Two operators, where both ends of the range would take four: with few tokens their number is what counts.
+    axes = () if tokens is None else (_LAST,)
+    greatest = graph("ReduceMax", graph("Abs", x), *axes, keepdims=int(tokens is not None))
     most = 2 ** (quantizer.bits - 1) - 1
     # The scale of a row of zeros is 0: whatever its codes are, they are multiplied by that.
-    scale = graph("Div", graph("Max", high, graph("Neg", low)), np.float32(most))
+    scale = graph("Div", greatest, np.float32(most))
     zero = np.uint8(128)
     return QuantizedActivation(_codes(graph, x, scale, zero, tokens), zero, scale, None, (-most, most), tokens)
 

@@ -91,6 +91,12 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
     body += [
         "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
         "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
+        "",
+        "| what | how | the same answers? |",
+        "| --- | --- | --- |",
+        "| transformers, `pipeline(task, model=model, tokenizer=tokenizer)` | `load_packed` | to the bit |",
+        "| onnxruntime | `python -m xtcq predict`, or `python -m xtcq export . --to onnx` | but for rounding |",
+        "| llama.cpp, binary or ternary weights alone | `python -m xtcq export . --to gguf` | no: other activations |",
     ]
     return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"
 

@@ -59,7 +59,7 @@ _SCALES = {
         grid_tasks=("demo-acceptability",),
         question_tasks=("demo-questions",),
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
-        budgets=MappingProxyType({"short": 80}),
+        budgets=MappingProxyType({"short": 60}),
         budget="short",
         learning_rates=(1e-4,),
         learning_rate=1e-4,
@@ -75,7 +75,7 @@ _SCALES = {
         width_granularity="network",
         width_learning_rate=2e-4,
         width_short=True,
-        evaluations=8,
+        evaluations=6,
         scale="the first two layers of MiniLM-L6 on synthetic tasks; says nothing about the papers",
     ),
     "mini": Profile(

@@ -17,11 +17,12 @@ from IPython.display import Markdown
 
 from xtcq.files import find_checkout
 from xtcq_book.plots import Drawing
-from xtcq_book.svg import INK, PALETTE, WIDTH
+from xtcq_book.svg import GREY, INK, PALETTE, WIDTH
 
 # What the page shows, in this order, and what each is about.
 EXPECTED = {
-    "inference-cpu": "answers of a packed BERT-base on a processor",
+    "inference-cpu": "answers of a packed MiniLM on a processor",
+    "inference_base-cpu": "answers at BERT-base's width on a processor",
     "training_peers-cpu": "training beside the peers",
     "quantizer_kernels-cpu": "quantizers alone, on a processor",
     "quantizer_kernels-cpu-compiled": "quantizers alone, compiled for a processor",
@@ -37,6 +38,8 @@ EXPECTED = {
     "adaqat_step-cpu": "what learned bit-widths add to a training step",
     "augmentation-cpu": "sentences that augmentation makes",
 }
+PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
+_ACROSS = 2  # panels
 _QUARTILES = ("lower quartile", "upper quartile")
 
 
@@ -51,9 +54,8 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    # Other weights in memory, named after a comma, are an option and not the default.
-    Target("inference-cpu", "^xtcq [^,]*$", "times as fast as PyTorch fp32", 3.0, "least"),
-    Target("inference-cpu", "^xtcq [^,]*$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
+    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
+    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
     Target("quantizer_kernels-cuda-compiled", "xtcq", "x bound", 2.0, "most"),
     # A step with XTC's quantizers, against one without any; the other recipes do more.
     Target("training_step-*[!d]", "xtc [^,]*$", "x KD", 1.15, "most"),
@@ -182,6 +184,126 @@ def _held(name: str, target: Target, compared: str, row: Mapping[str, float]) ->
     quartiles = {name: row.get(f"{name}, {other}", row.get(name)) for name in _QUARTILES}
     told = {"benchmark": name, "compared": compared, "ratio": row[target.column]}
     return told | quartiles | {"target": target.bound, "at": target.at}
+
+
+def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
+    """One column of all shapes that answers were timed for, side by side.
+
+    Args:
+        result: of ``benchmarks/inference.py``, whose batches are named as ``"bert-base, 1x8, 1 threads"``.
+        column: of its tables.
+
+    Returns:
+        By architecture and threads: one row a runtime, one column a shape.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for place, ways in result.data["batches"].items():
+        arch, shape, threads = place.split(", ")
+        values = {way: row[column] for way, row in ways.items()}
+        found.setdefault(f"{arch}, {threads}", {})[shape] = values
+    return {name: pd.DataFrame(table).rename_axis("runtime") for name, table in found.items()}
+
+
+def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
+    """Median milliseconds and MiB of the file, and in the last rows what products and weights take at least.
+
+    Args:
+        result: of ``benchmarks/inference.py``.
+
+    Returns:
+        As of ``by_shape``; the last column is ``file (MiB)``.
+    """
+    tables = by_shape(result, "ms (median)")
+    for name, sizes in by_shape(result, "file (MiB)").items():
+        arch, threads = name.split(", ")
+        table = tables[name]
+        for shape in table:
+            least = result.data["roofline"]["least ms"][f"{arch}, {shape}, {threads}"]
+            for kind, value in least.items():
+                table.loc[f"at least, {kind}", shape] = value
+        table["file (MiB)"] = sizes.max(axis=1)
+    return tables
+
+
+def few_bits(result: Result) -> Markdown:
+    """Where few bits win, and where they do not, in the figures of this run.
+
+    Args:
+        result: of ``benchmarks/inference.py``.
+    """
+    lines = []
+    for name, table in by_shape(result, f"times as fast as {INT8}").items():
+        ours, strongest = table.loc[OURS], table.loc[f"{INT8}, xtcq's graph"]
+        below = [shape for shape in table if ours[shape] < 1]
+        lines.append(
+            f"{name}: {OURS} is {ours.min():.2f} to {ours.max():.2f} times as fast as onnxruntime's own dynamic int8"
+            + (f" (slower at {', '.join(below)})" if below else "")
+            + f", and {(ours / strongest).min():.2f} to {(ours / strongest).max():.2f} times as fast as the same int8 "
+            "in xtcq's graph, which has one scale for a whole batch."
+        )
+    for name, table in by_shape(result, "ms (median)").items():
+        fastest = "; ".join(f"{table[shape].idxmin()} at {shape}" for shape in table)
+        lines.append(f"{name}: the fastest of all is {fastest}.")
+    for name, table in milliseconds(result).items():
+        two, one = table.loc["xtcq 2-2-8, matmulnbits"], table.loc["xtcq 2-2-8"]
+        timed = [shape for shape in two.index[:-1] if pd.notna(two[shape])]
+        better = [shape for shape in timed if two[shape] < one[shape]]
+        lines.append(
+            f"{name}: weights that stay two bits in memory are faster than bytes at {', '.join(better) or 'no shape'} "
+            f"of {', '.join(timed)}."
+        )
+        file = table["file (MiB)"]
+        lines.append(f"{name}: the file of {OURS} is {file[PYTORCH] / file[OURS]:.1f} times smaller than in fp32.")
+    for threads, peak in result.data["roofline"]["peak"].items():
+        crossing = peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]
+        lines.append(
+            f"{threads}: this processor multiplies {peak['int8 (GMAC/s)']:.0f} billion pairs of bytes a second and "
+            f"reads {peak['memory (GB/s)']:.1f} GB a second. Beyond {crossing:.0f} tokens a batch, multiplying takes "
+            "longer than reading a byte a weight, and fewer bits in memory cannot help."
+        )
+    return Markdown("\n".join(f"- {line}" for line in lines))
+
+
+def runtimes(result: Result) -> Drawing:
+    """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a panel a shape.
+
+    Args:
+        result: of ``benchmarks/inference.py``.
+
+    Returns:
+        The figure: medians, with lines from quartile to quartile.
+    """
+    column = f"times as fast as {INT8}"
+    middles, lows, highs = (
+        by_shape(result, name) for name in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
+    )
+    panels = [(name, shape) for name, table in middles.items() for shape in table]
+    ways = list(next(iter(middles.values())).index)
+    rows = -(-len(panels) // _ACROSS)
+    size = (WIDTH, (0.2 * len(ways) + 0.6) * rows + 0.3)
+    figure, grid = plt.subplots(
+        rows, _ACROSS, layout="constrained", figsize=size, squeeze=False, sharex=True, sharey=True
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, shape) in zip(grid.flat, panels, strict=False):
+        axes.set_title(f"{name}, {shape}", fontsize=8)
+        for place, way in enumerate(ways):
+            middle = middles[name][shape].get(way)
+            if pd.isna(middle):
+                continue
+            colour = PALETTE[0] if way.startswith("xtcq") else GREY
+            ends = [table[name].loc[way, shape] for table in (lows, highs)]
+            axes.plot(ends, [place, place], color=colour, linewidth=1)
+            axes.plot(middle, place, "o", color=colour, markersize=4)
+        axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(ways)), ways, fontsize=7)
+        axes.set_ylim(len(ways) - 0.5, -0.5)
+    grid[0, 0].set_xscale("log", base=2)
+    grid[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    figure.supxlabel(column, fontsize=8)
+    data = pd.concat(middles, names=["model"]).reset_index()
+    return Drawing(figure, data, f"benchmarks/results/{result.name}.json: {result.machine}.")
 
 
 def verdict(table: pd.DataFrame) -> Markdown:

@@ -35,7 +35,7 @@ PARTS = {
     "products of integers": ("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"),
     "products of floats": ("MatMul", "Gemm", "FusedMatMul"),
     "quantizing activations": (
-        "QuantizeLinear", "DynamicQuantizeLinear", "ReduceMin", "ReduceMax", "Max", "Neg", "Div", "Expand", "Shape",
+        "QuantizeLinear", "DynamicQuantizeLinear", "Abs", "ReduceMin", "ReduceMax", "Max", "Div", "Expand", "Shape",
     ),
     "attention": ("MultiHeadAttention", "Attention", "Softmax"),
     "LayerNorm": ("LayerNormalization", "SkipLayerNormalization"),

@@ -58,6 +58,30 @@ RESULTS = {
 }  # fmt: skip
 
 
+def timed(ms, ratio, size):
+    return {"ms (median)": ms, **way(1.0, ratio), "file (MiB)": size} | {"ms (median)": ms}
+
+
+INFERENCE = {
+    "device": "Processor 9",
+    "roofline": {
+        "peak": {"1 threads": {"int8 (GMAC/s)": 500.0, "memory (GB/s)": 10.0}},
+        "least ms": {f"small, {shape}, 1 threads": {"fp32": 4.0, "int8": 1.0} for shape in ("1x8", "1x128")},
+    },
+    "batches": {
+        f"small, {shape}, 1 threads": {
+            "PyTorch fp32": timed(10.0, 0.4, 80.0),
+            "onnxruntime dynamic int8": timed(4.0, 1.0, 20.0),
+            "onnxruntime dynamic int8, xtcq's graph": timed(3.0, 1.25, 20.0),
+            "xtcq 1-1-8": timed(ours, 4.0 / ours, 4.0),
+            "xtcq 2-2-8": timed(ours, 4.0 / ours, 5.0),
+        }
+        | ({"xtcq 2-2-8, matmulnbits": timed(3.0, 4 / 3, 5.0)} if shape == "1x8" else {})
+        for shape, ours in (("1x8", 5.0), ("1x128", 2.0))
+    },
+}
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name, data in RESULTS.items():
@@ -100,6 +124,23 @@ def test_tables_and_machine_of_any_result(folder):
     assert found["training_peers-cpu"].machine == "Processor 9, steps 30"
     assert [name for name, _ in found["training_peers-cpu"].tables()] == ["ways"]
     assert [name for name, _ in found["quantizer_kernels-cuda-compiled"].tables()] == ["shapes 2 x 3 functions"]
+
+
+def test_runtimes_side_by_side():
+    result = benchmarks.Result("inference-cpu", INFERENCE)
+    (table,) = benchmarks.milliseconds(result).values()
+    assert list(table) == ["1x8", "1x128", "file (MiB)"]
+    assert table.loc["xtcq 1-1-8"].tolist() == [5.0, 2.0, 4.0]
+    assert table.loc["at least, int8", ["1x8", "1x128"]].tolist() == [1.0, 1.0]
+    said = benchmarks.few_bits(result).data
+    assert "xtcq 1-1-8 is 0.80 to 2.00 times as fast as onnxruntime's own dynamic int8 (slower at 1x8)" in said
+    assert "0.64 to 1.60 times as fast as the same int8 in xtcq's graph" in said
+    assert "faster than bytes at 1x8 of 1x8." in said and "20.0 times smaller" in said
+    assert "Beyond 50 tokens" in said
+    assert "the fastest of all is onnxruntime dynamic int8, xtcq's graph at 1x8; xtcq 1-1-8 at 1x128." in said
+    drawing = benchmarks.runtimes(result)
+    assert [axes.get_title() for axes in drawing.figure.axes] == ["small, 1 threads, 1x8", "small, 1 threads, 1x128"]
+    assert len(drawing.data) == 6
 
 
 def test_what_is_missing_is_named(folder):
