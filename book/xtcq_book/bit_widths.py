@@ -26,12 +26,14 @@ from xtcq.study.records import Record, stored_in
 from xtcq.study.runs import trained_student
 from xtcq.tasks import encode, load_task
 from xtcq_book import interactive, labels, provenance
-from xtcq_book.interactive import COLOURS
+from xtcq_book.interactive import INK
 from xtcq_book.labels import MATRICES
 from xtcq_book.plots import Drawing, colours, csv_link, joined, nothing, panels
 
 SIDES = ["weights", "activations"]
 POOLER = "pooler"
+# Numbers and dashes on the light cells of a map, whatever the page.
+_DASHES = INK["light"]
 # How many decimals the columns of `explored` are worth.
 DIGITS = dict.fromkeys(["W", "A", "bits²", "reach"], 2) | {"frozen": 0, "oscillations": 0, "steps": 0, "η": "{:.3g}"}
 _EXPLORED = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach", "unlike the paper"]
@@ -175,15 +177,14 @@ def _map(cells: pd.DataFrame, title: str, least: int, most: int) -> alt.Chart:
     )
     scale = alt.Scale(domain=list(range(least, most + 1)), range=list(colours))
     rests = alt.datum["at rest"]
-    squares = base.mark_rect(aria=False, strokeWidth=1.5, stroke=COLOURS["grey"]).encode(
+    squares = base.mark_rect(aria=False, strokeWidth=2, stroke=_DASHES).encode(
         color=alt.Color("bits:O", scale=scale, legend=None),
         strokeDash=alt.condition(rests, alt.value([1, 0]), alt.value([3, 3])),
         strokeOpacity=alt.condition(rests, alt.value(0), alt.value(1)),
-        opacity=alt.condition(rests, alt.value(1), alt.value(0.55)),
     )
     dark = alt.datum.bits > (least + most) / 2
     return squares + base.mark_text(aria=False, fontSize=11).encode(
-        text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value("#1f2328"))
+        text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value(_DASHES))
     )
 
 

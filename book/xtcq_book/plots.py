@@ -373,8 +373,9 @@ def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence
     Raises:
         ValueError: if runs with the same labels differ in more than seed and learning rate.
     """
-    across, hue = ([names] if isinstance(names, str) else list(names) for names in (across, hue))
+    across, hue = (_varying(runs, [names] if isinstance(names, str) else list(names)) for names in (across, hue))
     of = ", ".join(hue)
+    rates = " Each at the best of its learning rates." if runs["learning rate"].nunique() > 1 else ""
     runs = runs.assign(row=ordered(joined(runs, *across)), **{of: ordered(joined(runs, *hue))})
     runs = tuned(runs)
     if runs.duplicated(["task", "row", of, "seed"]).any():
@@ -407,7 +408,13 @@ def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence
     for axes in grid.flat[len(tasks) :]:
         axes.set_visible(False)
     legend_below(figure, of)
-    return Drawing(figure, means[["task", *across, *hue, "best", "low", "high", "seeds"]], runs, _BANDS)
+    columns = dict.fromkeys(["task", *across, *hue, "learning rate", "best", "low", "high", "seeds"])
+    return Drawing(figure, means[list(columns)], runs, _BANDS + rates)
+
+
+def _varying(runs: pd.DataFrame, names: list[str]) -> list[str]:
+    """Columns that tell runs apart; the first one if none does."""
+    return [name for name in names if runs[name].nunique() > 1] or names[:1]
 
 
 def joined(frame: pd.DataFrame, *names: str) -> pd.Series:
