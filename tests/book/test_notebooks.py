@@ -27,6 +27,7 @@ SAID = {
     "cost": "none of these runs has a Record.",
     "errata": "disagree",  # nothing of it is measured
     "from-scratch": "",  # all of it is the method
+    "synthesis": "Nothing can be advised",
 }
 
 

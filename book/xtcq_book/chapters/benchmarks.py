@@ -17,7 +17,7 @@ from IPython.display import Markdown
 
 from xtcq.files import find_checkout
 from xtcq_book.plots import Drawing
-from xtcq_book.svg import GREY, INK, PALETTE, WIDTH
+from xtcq_book.svg import INK, PALETTE, WIDTH
 
 # What the page shows, in this order, and what each is about.
 EXPECTED = {
@@ -39,7 +39,6 @@ EXPECTED = {
     "augmentation-cpu": "sentences that augmentation makes",
 }
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
-_ACROSS = 2  # panels
 _QUARTILES = ("lower quartile", "upper quartile")
 
 
@@ -265,10 +264,10 @@ def few_bits(result: Result) -> Markdown:
 
 
 def runtimes(result: Result) -> Drawing:
-    """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a panel a shape.
+    """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
 
     Args:
-        result: of ``benchmarks/inference.py``.
+        result: of ``benchmarks/inference.py``, of one architecture and one number of threads.
 
     Returns:
         The figure: medians, with lines from quartile to quartile.
@@ -277,31 +276,22 @@ def runtimes(result: Result) -> Drawing:
     middles, lows, highs = (
         by_shape(result, name) for name in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
     )
-    panels = [(name, shape) for name, table in middles.items() for shape in table]
-    ways = list(next(iter(middles.values())).index)
-    rows = -(-len(panels) // _ACROSS)
-    size = (WIDTH, (0.2 * len(ways) + 0.6) * rows + 0.3)
-    figure, grid = plt.subplots(
-        rows, _ACROSS, layout="constrained", figsize=size, squeeze=False, sharex=True, sharey=True
-    )
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    for axes, (name, shape) in zip(grid.flat, panels, strict=False):
-        axes.set_title(f"{name}, {shape}", fontsize=8)
-        for place, way in enumerate(ways):
-            middle = middles[name][shape].get(way)
-            if pd.isna(middle):
-                continue
-            colour = PALETTE[0] if way.startswith("xtcq") else GREY
-            ends = [table[name].loc[way, shape] for table in (lows, highs)]
-            axes.plot(ends, [place, place], color=colour, linewidth=1)
-            axes.plot(middle, place, "o", color=colour, markersize=4)
-        axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(ways)), ways, fontsize=7)
-        axes.set_ylim(len(ways) - 0.5, -0.5)
-    grid[0, 0].set_xscale("log", base=2)
-    grid[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    figure.supxlabel(column, fontsize=8)
+    (name,) = middles
+    ways, shapes = list(middles[name].index), list(middles[name])
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(ways) + 0.9), layout="constrained")
+    for number, shape in enumerate(shapes):
+        places = [place + (number - (len(shapes) - 1) / 2) / 6 for place in range(len(ways))]
+        colour = PALETTE[number % len(PALETTE)]
+        axes.hlines(places, lows[name][shape], highs[name][shape], color=colour, linewidth=1)
+        axes.plot(middles[name][shape], places, "osD^"[number % 4], color=colour, markersize=4, label=shape)
+    axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(ways)), ways, fontsize=7)
+    axes.set_ylim(len(ways) - 0.5, -0.5)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel(column, fontsize=8)
+    axes.set_title(name, fontsize=8)
+    axes.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, -0.12), ncols=len(shapes))
     data = pd.concat(middles, names=["model"]).reset_index()
     return Drawing(figure, data, f"benchmarks/results/{result.name}.json: {result.machine}.")
 
