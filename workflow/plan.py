@@ -29,6 +29,12 @@ def write_plan(config: Mapping[str, Any], target: Path) -> None:
     from xtcq.study.queue import needs
     from xtcq.study.records import record_path, records_folder, runs_folder
 
+    left = _left(config)
+    made = {experiment.spec.synthetic for experiment in left}
+    if len(made) > 1:
+        raise ValueError(
+            "tasks that the project generates keep their Records elsewhere: give them a study of their own"
+        )
     runs = {
         experiment.digest: {
             "experiment": experiment.to_dict(),
@@ -36,9 +42,9 @@ def write_plan(config: Mapping[str, Any], target: Path) -> None:
             # Such a run is trained for its weights alone, which are not here; its Record stays.
             "recorded": record_path(experiment).exists(),
         }
-        for experiment in _left(config)
+        for experiment in left
     }
-    folders = {"records": _shown(records_folder()), "runs": _shown(runs_folder())}
+    folders = {"records": _shown(records_folder(synthetic=True in made)), "runs": _shown(runs_folder())}
     write_atomically(target, json.dumps({"plan": folders | {"left": runs}}))
 
 

@@ -21,7 +21,7 @@ from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_re
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 # These have no grid of their own, and say this where nothing is there.
 SAID = {
-    "benchmarks": "`inference-cpu.json`, answers of a packed BERT-base on a processor, is missing.",
+    "benchmarks": "`inference-cpu.json`, answers of a packed MiniLM on a processor, is missing.",
     "claims": "xtc-claims",
     "compress-your-own": "there is no packed student",
     "cost": "none of these runs has a Record.",
@@ -90,6 +90,7 @@ def page(shell, folders, monkeypatch, word_task):
     monkeypatch.setattr(tasks, "load_augmented_task", lambda *_: word_task)
     monkeypatch.setattr(encoder, "load_encoder", lambda *_: (None, None))
     monkeypatch.setattr(benchmarks, "results_folder", lambda: folders)
+    monkeypatch.delenv("XTCQ_DATA", raising=False)  # the predictions of a test's Records are those of no data
     # What is judged is on the page of claims.
     monkeypatch.setattr(claims_table, "chapter", lambda name: name)
 

@@ -73,7 +73,8 @@ def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
         assert run["needs"] == ([] if digest == teacher else [teacher]) and not run["recorded"]
         assert Experiment.from_dict(run["experiment"]).digest == digest
 
-    Path(f"book/records/{teacher}.json").write_text("a Record")
+    Path("runs/records").mkdir(parents=True)
+    Path(f"runs/records/{teacher}.json").write_text("a Record")
     assert {digest: run["recorded"] for digest, run in left().items()} == {
         teacher: True,
         students[0]: False,
@@ -82,7 +83,7 @@ def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
     Path(f"runs/{teacher}").mkdir(parents=True)
     Path(f"runs/{teacher}/student.safetensors").write_text("weights")
     assert list(left()) == students
-    Path(f"book/records/{teacher}.json").unlink()
+    Path(f"runs/records/{teacher}.json").unlink()
     assert list(left()) == [teacher, *students], "weights without a Record are of no use"
 
 
@@ -114,7 +115,7 @@ def test_what_has_its_record_is_not_made_again(repository, make_record):
     for digest in (teacher, students[0]):
         fields = json.loads(Path("plan.json").read_text())["plan"]["left"][digest]["experiment"]
         save_record(make_record(**fields))
-    before = {path: path.read_bytes() for path in Path("book/records").iterdir()}
+    before = {path: path.read_bytes() for path in Path("runs/records").iterdir()}
     assert [path.stem for path in before] in ([teacher, students[0]], [students[0], teacher])
 
     # A fresh clone: Records without weights or any memory of how they were made, and a student that needs its teacher.
@@ -124,11 +125,18 @@ def test_what_has_its_record_is_not_made_again(repository, make_record):
     assert {path: path.read_bytes() for path in before} == before
 
     # The Records are older than the weights, and the workflow is another one; with weights there is nothing to train.
-    Path("book/records", f"{students[1]}.json").unlink()
+    Path("runs/records", f"{students[1]}.json").unlink()
     Path("workflow/study.smk").write_text(Path("workflow/study.smk").read_text().replace("--processes", "--other"))
     assert list(left()) == [students[1]]
     snakemake()
     assert Path("trained").read_text().split() == [teacher, students[1], students[1]]
+
+
+def test_a_study_of_real_and_generated_tasks(repository):
+    mixed = [{"notebook": "kd-stages", "parameters": GRID | {"profile": name}} for name in ("demo", "mini")]
+    Path(STUDY).write_text(json.dumps(mixed))
+    with pytest.raises(ValueError, match="a study of their own"):
+        left()
 
 
 def test_two_studies_in_one_folder(repository):

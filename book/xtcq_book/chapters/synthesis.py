@@ -17,7 +17,8 @@ from xtcq_book.lead import RECIPE
 # A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
 _ENOUGH = 3
 # Columns of the benchmark of inference.
-_FASTER, _FIRST = "times as fast as ", "load and first prediction (s)"
+_FASTER, _FIRST = "times as fast as ", "processor (s)"
+_PEERS = ("PyTorch fp32", "onnxruntime dynamic int8")
 # What every recipe is called by.
 _TOLD = ("layers", "W-E-A", "plan")
 
@@ -190,19 +191,26 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     Returns:
         HTML: the machine, a line a size of batch, and the time to the first answer.
     """
-    if "inference-cpu" not in found:
+    results = [result for name, result in found.items() if name.startswith("inference")]
+    if not results:
         return "<p>How fast it is was not measured yet.</p>"
-    result, lines = found["inference-cpu"], []
-    for place, rows in result.tables():
-        if way not in rows.index:
-            continue
-        row = rows.loc[way]
-        ratios = [f"{row[name]:.2f} {name}" for name in rows if name.startswith(_FASTER) and not name.endswith(way)]
-        if ratios:
-            lines.append(f"{place}: {', '.join(ratios)}")
-        if _FIRST in row:
-            others = [name for name in rows.index if not name.startswith("xtcq")]
-            first = ", ".join(f"{rows.loc[name, _FIRST]:.2f} s in {name}" for name in others)
-            lines.append(f"from disk to the first answer: {row[_FIRST]:.2f} s, and {first}")
-    machine = f"{result.data.get('device', 'a processor')}, {result.data.get('threads', '?')} threads"
-    return _list(f"A packed model of BERT-base's shape ({machine}, medians; below 1 is slower):", lines)
+    peers = [f"{_FASTER}{peer}" for peer in _PEERS]
+    shapes: dict[str, list[str]] = {}
+    first = []
+    for place, rows in (pair for result in results for pair in result.tables()):
+        if way in rows.index and set(peers) <= set(rows):
+            model, shape, threads = place.removeprefix("batches ").split(", ")
+            ratios = " and ".join(f"{rows.loc[way, peer]:.2f}" for peer in peers)
+            shapes.setdefault(f"{model}, {threads.replace('1 threads', 'one thread')}", []).append(f"{shape} {ratios}")
+        elif _FIRST in rows:
+            own, other = (rows.loc[name, _FIRST] for name in ("xtcq", _PEERS[0]))
+            first.append(
+                f"{place.removeprefix('load ')}, from nothing to the first answer: {own:.2f} s of processor time, and "
+                f"{other:.2f} in {_PEERS[0]}"
+            )
+    lines = [f"{model}: {', '.join(told)}" for model, told in shapes.items()] + first
+    return _list(
+        f"How many times as fast as {' and as '.join(_PEERS)} a 1-bit model answers, by texts x tokens "
+        f"({results[0].data['device']}, medians; below 1 is slower):",
+        lines,
+    )

@@ -149,7 +149,7 @@ def test_two_tasks_are_shown_without_a_verdict(claim, make_study):
         judgement.best.points.effect == pytest.approx(1.1)
         and judgement.best.points.seeds[0] < 1.1 < judgement.best.points.seeds[1]
     )
-    html = show([judgement], name="x").to_html()
+    html = show([judgement], name="x").data
     assert "best +1.10 [" in html and "2 tasks of 3" in html and "MiniLM-L6, MRPC, SST-2, " in html
     assert "left out: 1" in html and "<li>rte: fewer than 2 seeds</li>" in html and "3 seeds a task" in html
     assert "same sign in 2 of 2 tasks" in html
@@ -421,5 +421,5 @@ def test_a_claim_in_words_has_no_numbers(claim):
 
 
 def test_a_claim_leads_to_its_chapter(claim):
-    html = show([judge(dataclasses.replace(claim, claim="a < b"), [])], name="x").to_html()
+    html = show([judge(dataclasses.replace(claim, claim="a < b"), [])], name="x").data
     assert '<a href="kd-stages.html">' in html and "a &lt; b" in html
