@@ -21,7 +21,7 @@ from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_re
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 # These have no grid of their own, and say this where nothing is there.
 SAID = {
-    "benchmarks": "`inference-cpu.json`, answers of a packed MiniLM on a processor, is missing.",
+    "benchmarks": "`inference-cpu.json`, answers of packed models on a processor, is missing.",
     "claims": "xtc-claims",
     "compress-your-own": "there is no packed student",
     "cost": "none of these runs has a Record.",

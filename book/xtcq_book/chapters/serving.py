@@ -312,7 +312,8 @@ def code_differences(model: PreTrainedModel, batches: Sequence[Batch]) -> pd.Dat
     Returns:
         One row a text, in the order of the batches: ``logits``, the greatest difference of logits; ``codes``, how many
         differ in the first quantized input that has any (0: none in all of them); ``levels``, by how many at most; and
-        ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in levels.
+        ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in
+        levels.
     """
     graph = build_graph(model)
     names = [node.output[0] for node in graph.graph.node if node.op_type == "QuantizeLinear"]

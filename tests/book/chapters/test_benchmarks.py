@@ -138,7 +138,7 @@ def test_runtimes_side_by_side():
     assert "faster than bytes at 1x8 of 1x8." in said and "20.0 times smaller" in said
     assert "Beyond 50 tokens" in said
     assert "the fastest of all is onnxruntime dynamic int8, xtcq's graph at 1x8; xtcq 1-1-8 at 1x128." in said
-    drawing = benchmarks.runtimes(result)
+    drawing = benchmarks.runtimes(result, "small, 1 threads")
     (axes,) = drawing.figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1x8", "1x128"]
     assert axes.lines[0].get_xdata()[3] == 0.8, "xtcq 1-1-8 at 1x8"
