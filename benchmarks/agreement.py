@@ -3,24 +3,28 @@
 Counts over whole development sets, for students whose weights are in the folder of runs: the same packed model in
 PyTorch and in xtcq's integers. Where codes of activations differ between the two, it says how far from a boundary
 between two levels their values lay. Of every task, also the labels of other ways to serve the first student's teacher
-are counted, against the same weights in PyTorch.
+are counted, against the same weights in PyTorch. If llama-cpp-python is installed, students of single texts are also
+asked there.
 
     python benchmarks/agreement.py 4b388425b16a744e 2600d103d9dab394 --json benchmarks/results/agreement-cpu.json
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 from machine import processor, write
 from runtimes import BASELINE, installed, runtimes_of, save_full
 
 from xtcq import freeze, load_packed, save_packed
+from xtcq.deploy.gguf_file import export_gguf
 from xtcq.deploy.runtime import Runtime
 from xtcq.study import load_student
 from xtcq.study.records import load_record, records_folder
@@ -28,6 +32,16 @@ from xtcq.tasks import encode, load_task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
 from xtcq_book.chapters import serving  # noqa: E402
+
+
+def in_llama(packed: Path, texts: pd.Series, labels: int) -> np.ndarray:
+    """Logits of llama.cpp, which reads the student as a GGUF file and has tokens and products of its own."""
+    import llama_cpp
+
+    path = export_gguf(packed, packed.with_suffix(".gguf"))
+    rank = llama_cpp.LLAMA_POOLING_TYPE_RANK
+    model = llama_cpp.Llama(str(path), embedding=True, pooling_type=rank, n_ctx=512, n_ubatch=512, verbose=False)
+    return np.array([model.embed(text)[:labels] for text in texts])
 
 
 def main(
@@ -57,6 +71,9 @@ def main(
                 "levels apart": int(codes["levels"].max()),
                 "levels from a boundary": float(codes["from boundary"].max()),
             }
+            if importlib.util.find_spec("llama_cpp") and len(task.spec.columns) == 1:
+                found = in_llama(packed, texts[task.spec.columns[0]], task.spec.num_labels)
+                result["students"][f"{told}, in llama.cpp"] = serving.agreement(found, here)
             if experiment.task not in result["labels"]:
                 teacher, _ = load_student(experiment.teacher)
                 save_full(teacher, tokenizer, Path(name) / "full")

@@ -143,6 +143,9 @@ def test_runtimes_side_by_side():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1x8", "1x128"]
     assert axes.lines[0].get_xdata()[3] == 0.8, "xtcq 1-1-8 at 1x8"
     assert len(drawing.data) == 6
+    products = benchmarks.Result("products-cpu", {"products": INFERENCE["batches"]})
+    (table,) = benchmarks.by_shape(products, "ms (median)", "products").values()
+    assert table.loc["xtcq 1-1-8"].tolist() == [5.0, 2.0]
 
 
 def test_what_is_missing_is_named(folder):
