@@ -227,7 +227,7 @@ def switched(frozen_bert):
         (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' own BertModel, "),
         (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
         (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
-        (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
+        (plain, "bf16", "rest is 'bf16', expected one of 'fp32', 'fp16'"),
         (changed("classifier.bias", float("nan")), "fp32", "^classifier: 'bias' holds NaN or infinity"),
         (
             changed("bert.pooler.dense.bias", 1e5),

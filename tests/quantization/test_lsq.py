@@ -211,7 +211,10 @@ def test_look_up_has_the_values_and_gradients_of_the_whole_table():
     [
         ({"bits": 9}, "bits is 9, expected an integer from 1 to 8"),
         ({"bits": 2.5}, "bits is 2.5"),
-        ({"bits": 4, "granularity": "token"}, "'token' is unknown to LSQQuantizer: use one of 'tensor', 'row'"),
+        (
+            {"bits": 4, "granularity": "token"},
+            "LSQQuantizer is 'token', expected one of 'tensor', 'row'",
+        ),
         ({"bits": 4, "granularity": "row"}, "rows is None with granularity 'row': give the number of rows"),
         ({"bits": 4, "rows": 3}, "rows is 3 with granularity 'tensor'"),
     ],

@@ -24,7 +24,7 @@ def test_it_cannot_be_changed():
     [
         (
             {"precision": "2-4-4", "recipe": "gptq"},
-            "recipe 'gptq' is unknown: use one of 'xtc', 'ternarybert', 'adaqat', 'binarybert'",
+            "recipe is 'gptq', expected one of 'xtc', 'ternarybert', 'adaqat', 'binarybert'",
         ),
         ({"precision": "2-4-4", "lora_rank": -1}, "lora_rank is -1, expected an integer of at least 0"),
         ({"precision": "2-4-4", "lora_rank": 1.0}, r"lora_rank is 1\.0, expected an integer"),

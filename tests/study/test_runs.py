@@ -290,3 +290,27 @@ def test_widths_that_are_given_are_trained_with_and_recorded(taught):
     assert plain.bitops - record.bitops == (64 - 14) * 4 * h**2 + (64 - 15) * h**2
     assert record.exploration is None and [e["step"] for e in record.history] == [e["step"] for e in plain.history]
     assert load_record(record_path(experiment)) == record
+
+
+def test_a_record_says_where_it_was_measured(monkeypatch):
+    found = runs._provenance()
+    assert set(found) == {"device", "versions", "commit"}
+    assert found["versions"]["torch"] == torch.__version__ and len(found["commit"]) == 40
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setenv("XTCQ_COMMIT", "a copy")
+
+    def missing(name):
+        raise runs.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(runs.metadata, "version", missing)
+    found = runs._provenance()
+    assert found["device"].startswith("CPU ") and found["device"].endswith(", 3 threads")
+    assert found["commit"] == "a copy" and found["versions"]["accelerate"] == "not installed"
+
+
+def test_processes_side_by_side_are_counted_by_who_started_them(monkeypatch):
+    monkeypatch.delenv("XTCQ_SIDE_BY_SIDE", raising=False)
+    assert runs.side_by_side() == 1
+    monkeypatch.setenv("XTCQ_SIDE_BY_SIDE", "4")
+    assert runs.side_by_side() == 4

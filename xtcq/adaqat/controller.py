@@ -264,12 +264,7 @@ def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], setti
 
 @contextmanager
 def narrowed(quantizers: Iterable[LSQQuantizer], rescaling: str) -> Iterator[None]:
-    """Take one bit from each quantizer for a while; its bits and its step are exactly as before at the end.
-
-    Args:
-        quantizers: of at least two bits each.
-        rescaling: what becomes of their step sizes, "keep" or "rescale".
-    """
+    """Take one bit from each quantizer, of two at least, for a while; then bits and step are as they were."""
     before = [(quantizer, quantizer.bits, quantizer.step.data) for quantizer in quantizers]
     try:
         for quantizer, bits, step in before:

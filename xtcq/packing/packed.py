@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.checks import check_choice
 from xtcq.files import whole_folder
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
@@ -40,7 +41,7 @@ from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
-# Attribute of a loaded model: the other files of its folder.
+# Attribute of a loaded model: the other files of its folder, where there are any: the tokenizer's.
 _BESIDE = "_xtcq__files_beside"
 REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -90,8 +91,7 @@ def save_packed(
         True
     """
     folder = Path(folder).absolute()
-    if rest not in REST_DTYPES:
-        raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
+    check_choice("rest", rest, REST_DTYPES)
     _check_model(model)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.config)
@@ -105,7 +105,7 @@ def save_packed(
             tokenizer.save_pretrained(temporary)
             _check_saved(tokenizer, temporary)
         else:
-            for name, data in _files_beside(model).items():
+            for name, data in getattr(model, _BESIDE, {}).items():
                 (temporary / name).write_bytes(data)
         manifest = Manifest(
             precision=str(settings.precision),
@@ -116,7 +116,7 @@ def save_packed(
             modules=quantization_map(model),
         )
         (temporary / MAP_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        has_tokenizer = tokenizer is not None or bool(_files_beside(model))
+        has_tokenizer = tokenizer is not None or hasattr(model, _BESIDE)
         file_bytes = manifest.files[WEIGHTS_FILE]["bytes"]
         text = render_card(card or ModelCard(), model, rest, file_bytes, has_tokenizer)
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
@@ -204,7 +204,8 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         ) from error
     model = skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
-    setattr(model, _BESIDE, {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)})
+    if beside := {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)}:
+        setattr(model, _BESIDE, beside)
     return model.eval()
 
 
@@ -222,11 +223,6 @@ def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
                 f"{folder / name} says auto_map, which asks for code of the folder to be run: do not use this model, "
                 "or pack it again with a tokenizer and a configuration of transformers' own"
             )
-
-
-def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
-    """The tokenizer's files by name, of a model that ``load_packed`` read; none of another."""
-    return getattr(model, _BESIDE, {})
 
 
 def _check_model(model: PreTrainedModel) -> None:

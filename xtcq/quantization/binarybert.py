@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from xtcq.checks import check_positive
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.quantizers import BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
 
@@ -144,12 +145,8 @@ class SplitLayer(QuantizedLayer):
 
 
 def _half(layer: nn.Linear | nn.Embedding, weight: nn.Parameter, granularity: str) -> QuantLinear | QuantEmbedding:
-    quantizer = BinaryQuantizer(granularity)
-    half: QuantLinear | QuantEmbedding
-    if isinstance(layer, nn.Embedding):
-        half = QuantEmbedding.from_float(layer, quantizer)
-    else:
-        half = QuantLinear.from_float(layer, quantizer)
+    kind: Any = QuantEmbedding if isinstance(layer, nn.Embedding) else QuantLinear
+    half = kind.from_float(layer, BinaryQuantizer(granularity))
     half.weight = weight
     return half
 
@@ -185,9 +182,7 @@ class LearnedClipQuantizer(DynamicQuantizer):
 
     def __init__(self, bits: int, symmetric: bool = True, initial: float = 2.5) -> None:
         super().__init__(bits, symmetric)
-        if not initial > 0:
-            raise ValueError(f"initial is {initial!r}, expected a positive bound")
-        self.bounds = nn.Parameter(torch.full((2,), float(initial)))
+        self.bounds = nn.Parameter(torch.full((2,), check_positive("initial", initial)))
 
     def _clipped(self, x: Tensor) -> Tensor:
         low, high = self.bounds.abs().to(x.dtype)

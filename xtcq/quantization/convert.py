@@ -18,11 +18,12 @@ from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from xtcq.checks import check_choice, check_integer
 from xtcq.preflight import check_float32, check_labels, check_model, problem_type, warn_late
 from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
-from xtcq.quantization.lsq import LSQQuantizer, check_rescaling
+from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import Quantizer
 from xtcq.quantization.recipes import QuantConfig
@@ -317,7 +318,7 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
         >>> get_widths(model)["pooler.dense"]
         (2, 6)
     """
-    check_rescaling(rescaling)
+    check_choice("rescaling", rescaling, RESCALING)
     linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))
     layers = {name: module for name, module in linears if not module.is_frozen}
     changes: list[tuple[LSQQuantizer, int]] = []
@@ -430,26 +431,18 @@ def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
         if isinstance(module, _SELF_ATTENTIONS):
             continue
         own = {key for key, _ in module.named_parameters(recurse=False)}
-        if "weight_orig" in own:
+        if own & {"weight_orig", "weight_g"} or parametrize.is_parametrized(module, "weight"):
             raise ValueError(
-                f"{name} has a pruned weight, which is computed at every call: make it permanent with "
-                f"torch.nn.utils.prune.remove(layer, 'weight') before quantize"
+                f"{name} has a weight that is computed at every call (pruned or weight-normed, say): make it plain "
+                "before quantize, with torch.nn.utils.prune.remove(layer, 'weight'), "
+                "parametrize.remove_parametrizations(layer, 'weight') or remove_weight_norm(layer)"
             )
-        if "weight_g" in own or parametrize.is_parametrized(module, "weight"):
+        if type(module) not in (nn.Linear, nn.Embedding) or type(module.weight.data) is not torch.Tensor:
+            kind, weight = type(module), type(getattr(module, "weight", None))
             raise ValueError(
-                f"{name} has a parametrized weight (weight_norm, say), which is computed at every call: make it plain "
-                "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer)"
-            )
-        if type(module) not in (nn.Linear, nn.Embedding):
-            kind = f"{type(module).__module__}.{type(module).__qualname__}"
-            raise ValueError(
-                f"{name} is a {kind}, expected torch's own Linear or Embedding: merge an adapter into the weight "
-                "before quantize, or leave the module out with exclude"
-            )
-        if type(module.weight.data) is not torch.Tensor:
-            raise ValueError(
-                f"the weight of {name} is a {type(module.weight.data).__name__}, which another library quantized or "
-                "distributed: start from the floating-point model, in plain tensors"
+                f"{name} is a {kind.__module__}.{kind.__qualname__} with a weight of type {weight.__name__}, expected "
+                "torch's own Linear or Embedding with a plain one: merge an adapter into the weight before quantize, "
+                "start from the model before another library quantized or distributed it, or leave it out with exclude"
             )
         if (first := seen.setdefault(id(module.weight), name)) != name:
             raise ValueError(
@@ -486,6 +479,5 @@ def _learned(what: str, quantizer: Quantizer | None, bits: int) -> LSQQuantizer:
             f"the {what} is quantized by {type(quantizer).__name__}, whose width is fixed at {quantizer.bits} bits: "
             "use recipe 'adaqat'"
         )
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-        raise ValueError(f"the {what} is given {bits!r} bits, expected an integer from 1 to 8")
+    check_integer(f"number of bits of the {what}", bits, 1, 8)
     return quantizer

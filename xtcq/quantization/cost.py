@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.convert import (
     TABLES,
     Encoder,
@@ -27,27 +27,19 @@ from xtcq.quantization.recipes import QuantConfig
 MIB = 2**20
 MB = 10**6
 REST_BYTES = {"fp32": 4, "fp16": 2}
-ARCHITECTURES: dict[str, dict[str, int]] = {
-    # bert-base-uncased: the defaults of BertConfig, written out.
-    "bert-base": {
-        "vocab_size": 30522,
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-    },
-    # all-MiniLM-L6-v2.
-    "minilm-l6": {
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-    },
+_BERT_BASE = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+}
+ARCHITECTURES = {
+    "bert-base": _BERT_BASE,  # bert-base-uncased
+    # all-MiniLM-L6-v2
+    "minilm-l6": _BERT_BASE | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
 }
 
 
@@ -83,8 +75,7 @@ def architecture(name: str, layers: int | None = None) -> BertModel:
         >>> sum(p.numel() for p in architecture("bert-base").parameters())
         109482240
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"architecture {name!r} is unknown: use one of {', '.join(map(repr, ARCHITECTURES))}")
+    check_choice("architecture", name, ARCHITECTURES)
     most = ARCHITECTURES[name]["num_hidden_layers"]
     layers = check_integer("layers", most if layers is None else layers, 1, most, remedy=f" for {name}")
     with torch.device("meta"):
@@ -122,8 +113,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
         >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
         '13.0 MiB as XTC counts, 17.3 MiB packed'
     """
-    if rest not in REST_BYTES:
-        raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
+    check_choice("rest", rest, REST_BYTES)
     config = quant_config(model)
     _, encoder = find_encoder(model)
     nominal = _nominal_bytes_xtc if config.scheme.counts_all_matrices else _nominal_bytes_mixed

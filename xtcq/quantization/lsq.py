@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.codes import BINARY_CODES, CodeFormat, compute_dtype, decode_, sign_codes
 from xtcq.quantization.quantizers import Quantizer
 
@@ -162,7 +162,7 @@ class LSQQuantizer(Quantizer):
         Raises:
             ValueError: bits out of range, or rescaling unknown.
         """
-        check_rescaling(rescaling)
+        check_choice("rescaling", rescaling, RESCALING)
         before = self._first_step(1.0)
         self.bits = bits
         if rescaling == "rescale" and self._ready:
@@ -213,7 +213,7 @@ class LSQQuantizer(Quantizer):
         Raises:
             ValueError: bits out of range, or rescaling unknown.
         """
-        check_rescaling(rescaling)
+        check_choice("rescaling", rescaling, RESCALING)
         own, before = self._bits, self._first_step(1.0)
         # Not by ``bits``: its buffer stays, and a saved state with it.
         self._bits = check_integer("bits", bits, 1, 8)
@@ -265,9 +265,3 @@ class LSQQuantizer(Quantizer):
             self.bits = int(state_dict[prefix + "width"])
         elif prefix + "width" in missing_keys:  # saved before widths were
             missing_keys.remove(prefix + "width")
-
-
-def check_rescaling(rescaling: str) -> None:
-    """Raise ValueError unless ``rescaling`` is one of ``RESCALING``."""
-    if rescaling not in RESCALING:
-        raise ValueError(f"rescaling is {rescaling!r}, expected one of {', '.join(map(repr, RESCALING))}")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.quantization.codes import (
     BINARY_CODES,
     TERNARY_CODES,
@@ -76,13 +76,9 @@ class Quantizer(nn.Module, ABC):
 
     def __init__(self, bits: int, granularity: str = "tensor", clip: float | None = None) -> None:
         super().__init__()
-        if granularity not in self.granularities:
-            raise ValueError(
-                f"granularity {granularity!r} is unknown to {type(self).__name__}: "
-                f"use one of {', '.join(map(repr, self.granularities))}"
-            )
-        if clip is not None and not clip > 0:
-            raise ValueError(f"clip is {clip!r}, expected a positive bound; use None to leave values unclipped")
+        check_choice(f"granularity of {type(self).__name__}", granularity, self.granularities)
+        if clip is not None:
+            check_positive("clip", clip, "; use None to leave values unclipped")
         self.bits = bits
         self.granularity = granularity
         self.clip = clip

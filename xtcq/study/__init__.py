@@ -1,10 +1,8 @@
 """The study: experiments, their Records, the scales they run at, and the papers they stand beside."""
 
 from xtcq.study.experiment import Experiment
-from xtcq.study.gathering import full_teachers, gather, stored
-from xtcq.study.grid import notebook_grid
 from xtcq.study.profiles import Profile
-from xtcq.study.queue import run_all
+from xtcq.study.queue import full_teachers, gather, run_all, stored
 from xtcq.study.records import (
     Record,
     RecordError,
@@ -17,6 +15,7 @@ from xtcq.study.records import (
 from xtcq.study.runs import run, trained_student
 from xtcq.study.scales import load_profile
 from xtcq.study.students import build_student, is_trained, load_student
+from xtcq.study.study import notebook_grid
 
 __all__ = [
     "Experiment",

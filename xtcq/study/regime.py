@@ -58,9 +58,6 @@ def search_length(widths: WidthSearch) -> tuple[float, int]:
     are at their start, then activations, in the worst case while all weights are at ``least``. Widths that move
     together need the longest of these, with all pressures at ``least``.
 
-    Args:
-        widths: at their start.
-
     Returns:
         Steps on the way down at a rate of 1 (at a lower rate so many times more), and steps of the oscillations that
         end in freezing, at any rate.
@@ -96,14 +93,10 @@ def exploration_steps(experiment: Experiment) -> int:
 
 
 def search_settings(experiment: Experiment) -> StudySettings:
-    """Return an experiment's settings with the learning rate and the reach that its search runs with.
+    """An experiment's settings with the learning rate and the reach that its search runs with.
 
-    Args:
-        experiment: that learns its widths by AdaQAT.
-
-    Returns:
-        The rate is the given one, or the smallest from the published code's 0.1 to 1 with which the planned steps are
-        enough; the reach is half of it.
+    The rate is the given one, or the smallest from the published code's 0.1 to 1 with which the planned steps are
+    enough; the reach is half of it.
     """
     settings = _adaqat(experiment)
     if settings.eta is None:
@@ -114,14 +107,9 @@ def search_settings(experiment: Experiment) -> StudySettings:
 
 
 def needed_steps(experiment: Experiment, **changes: Any) -> int:
-    """Exploration steps that an experiment's search needs, see ``search_length``.
+    """Exploration steps that an experiment's search needs, see ``search_length``, at its own rate or else 1.
 
-    Args:
-        experiment: that learns its widths by AdaQAT.
-        **changes: to its settings, such as another ``granularity`` or the rate that it runs with.
-
-    Returns:
-        Steps at the rate of the settings, or at 1 where they have none.
+    ``changes`` are made to its settings: another ``granularity``, or the rate that it runs with.
     """
     settings = replace(_adaqat(experiment), **changes)
     falling, settling = search_length(_widths(experiment, settings))
@@ -129,10 +117,7 @@ def needed_steps(experiment: Experiment, **changes: Any) -> int:
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse an experiment whose search has too few steps, before its teacher is trained.
-
-    Args:
-        experiment: any; one that learns no widths by AdaQAT passes, and one whose settings are ``short``.
+    """Refuse an experiment whose search has too few steps, before its teacher is trained, unless it is ``short``.
 
     Raises:
         ValueError: the steps are fewer than needed, or a width would freeze after fewer oscillations than the paper's;
@@ -168,13 +153,9 @@ def judged(experiment: Experiment, report: Mapping[str, Any]) -> dict[str, Any]:
     more than ten oscillations before a width freezes; and at the end all widths frozen, or all that are not updated
     twenty times or more in an exploration that was long enough to freeze them.
 
-    Args:
-        experiment: whose search it was.
-        report: of ``xtcq.adaqat.AdaQAT.report``.
-
     Returns:
-        The report with ``needed_steps``, at the rate of the search; ``in_regime``; and ``departures``, what it lacked,
-        in words, nothing if it lacked nothing.
+        The report of ``xtcq.adaqat.AdaQAT.report`` with ``needed_steps``, at the rate of the search; ``in_regime``; and
+        ``departures``, what it lacked, in words.
     """
     needed = needed_steps(experiment, eta=report["eta"])
     lacked = []
@@ -205,10 +186,7 @@ def finest(experiment: Experiment) -> Experiment:
 
 
 def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
-    """What the steps of each search are enough for.
-
-    Args:
-        experiments: those without AdaQAT are left out; several of one length and one kind of search are one row.
+    """What the steps of each search are enough for; several of one length and one kind of search are one row.
 
     Returns:
         Indexed by the number of ``exploration steps`` and the ``granularity``: how many ``widths`` that is, the steps
@@ -236,18 +214,9 @@ def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
 
 
 def explore(search: WidthSearch, needs: dict[tuple[str, int], int], steps: int, rise: float = RISE) -> WidthSearch:
-    """Run a search on a loss that is known: it rises by `rise` for every bit that a width lacks to what it needs.
+    """Run a search, in place, on a loss that is known: it rises by `rise` for every bit that a width lacks to its need.
 
     Widths that are not updated together take turns, since there are no tensors whose error could be compared.
-
-    Args:
-        search: at its beginning; changed in place.
-        needs: bits by coordinate.
-        steps: length of the exploration.
-        rise: of the loss, a bit.
-
-    Returns:
-        The search at its end.
     """
     for step in range(steps):
         if search.finished:
@@ -260,9 +229,6 @@ def explore(search: WidthSearch, needs: dict[tuple[str, int], int], steps: int, 
 
 def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
     """What the search of each experiment finds where the need is known, see `explore`.
-
-    Args:
-        experiments: as for `resolution`.
 
     Returns:
         Indexed as by `resolution`; one column for every planted need of 2, 3 and 4 bits of ``weights`` (with

@@ -56,16 +56,7 @@ def readable(weights: Path) -> Iterator[None]:
 
 
 def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]], weights: Path) -> None:
-    """Say beside the weights of an experiment what they score, and which file they are.
-
-    Args:
-        experiment: which one.
-        scores: metrics in per cent at ``"best"`` and ``"last"``.
-        weights: the file, before it has its name.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Say beside the weights of an experiment what they score at ``"best"`` and ``"last"``, and which file they are."""
     facts = scores | {_DIGEST: _sha256(weights)}
     write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(facts))
 
@@ -76,15 +67,10 @@ def _sha256(path: Path) -> str:
 
 
 def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
-    """What the weights of an experiment score that are on this machine.
+    """What the weights of an experiment on this machine score at ``"best"`` and ``"last"``, in per cent.
 
     Weights that are trained again leave the experiment's Record as it is, and on another machine they score otherwise.
-
-    Args:
-        experiment: with its Record.
-
-    Returns:
-        Metrics in per cent at ``"best"`` and ``"last"``; those of the Record where nothing else is known.
+    Where nothing else is known it is what the Record says.
 
     Raises:
         RecordError: the Record cannot be used.
@@ -107,9 +93,6 @@ def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the trained model of an experiment; its encoder's pre-trained weights are not needed.
-
-    Args:
-        experiment: which one.
 
     Returns:
         The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
@@ -141,7 +124,7 @@ def build_student(
     start: dict[str, Tensor] | None = None,
     pretrained: bool = True,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student before its training: the weights of its teacher or of the encoder, reduced, replaced, quantized.
+    """The student before its training, and its tokenizer: reduced, replaced, quantized.
 
     Args:
         experiment: which one.
@@ -149,9 +132,6 @@ def build_student(
         start: trained weights that it begins with instead.
         pretrained: whether the encoder's own weights are loaded. Without them, what is neither the teacher's nor of
             ``start`` is random: for weights that are loaded later.
-
-    Returns:
-        The model and its tokenizer.
 
     Raises:
         ValueError: the weights to begin with lack some of the student's, or a matrix cannot have the width that its

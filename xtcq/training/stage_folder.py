@@ -30,13 +30,9 @@ _SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
 
 def newest_intact_checkpoint(folder: Path) -> str | None:
-    """Find the checkpoint to go on from; a run that was killed while saving leaves one that is cut off.
+    """Find the checkpoint to go on from, if any; a run that was killed while saving leaves one that is cut off.
 
-    Args:
-        folder: where the stage's ``checkpoint-N`` folders lie.
-
-    Returns:
-        The newest one whose files are whole, or None. Each that is passed over is named in a warning.
+    Each that is passed over is named in a warning.
     """
     for checkpoint in sorted(_checkpoints(folder), key=_step, reverse=True):
         damage = _damage(checkpoint)
@@ -55,12 +51,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def seal(folder: Path, files: Iterable[Path]) -> None:
-    """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged.
-
-    Args:
-        folder: of a checkpoint or a stage.
-        files: inside it.
-    """
+    """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged."""
     write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): _sha256(path) for path in files}))
 
 
@@ -142,16 +133,13 @@ class Evaluation:
 
 
 def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn one finished stage's log into entries of the whole plan's history.
+    """Turn one finished stage's log into entries of the whole plan's history, see ``TrainingResult``.
 
     Args:
         folder: of the stage.
         index: position of the stage in the plan.
         stage: the stage.
         before: entries of the stages before it; steps, epochs and seconds go on from its end.
-
-    Returns:
-        Entries as ``TrainingResult.history`` describes them.
     """
     offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", *CLOCKS)}
     entries: dict[tuple[int, bool], dict[str, Any]] = {}
@@ -172,9 +160,6 @@ def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, 
 
 def _metrics(line: dict[str, Any]) -> dict[str, float]:
     """Metrics of one evaluation line; a second split's are told apart by its suffix, as in ``accuracy_mm``."""
-    result = {}
-    for name, value in line.items():
-        found = _METRIC.fullmatch(name)
-        if found and found[2] not in _SPEEDS:
-            result[found[2] + ("_mm" if found[1] == "_mismatched" else "")] = value
-    return result
+    found = ((_METRIC.fullmatch(name), value) for name, value in line.items())
+    kept = ((match, value) for match, value in found if match and match[2] not in _SPEEDS)
+    return {match[2] + "_mm" * (match[1] == "_mismatched"): value for match, value in kept}
