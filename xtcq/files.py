@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -20,6 +21,12 @@ def find_checkout() -> Path | None:
     """The project's checkout around the working directory, or None outside of one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "book" / "published").is_dir()), None)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def remember(teacher, word_task, word_tokenizer):
 @pytest.mark.parametrize("terms", [ALL, ("hidden", "attention"), ("attention",), ("logits",)])
 def test_the_loss_is_that_of_the_teacher(remember, teacher, tiny_bert, terms, limit):
     remembered, loss = remember(terms, limit=limit)
-    wanted = {"output_hidden_states": loss.needs_hidden_states, "output_attentions": loss.needs_attentions}
+    wanted = {"output_hidden_states": "hidden" in loss.terms, "output_attentions": "attention" in loss.terms}
     student = use_score_attention(tiny_bert()).train()
     output = student(**remember.batch, **wanted)
     with torch.no_grad():

@@ -9,22 +9,3 @@ from xtcq.adaqat.groups import begin, partition
 from xtcq.adaqat.replay import Replay
 from xtcq.adaqat.settings import GRANULARITIES, MOST_ETA, AdaQATSettings
 from xtcq.adaqat.widths import ACTIVATIONS, PUBLISHED_ETA, THRESHOLD, WEIGHTS, Width, WidthSearch, pressures
-
-__all__ = [
-    "ACTIVATIONS",
-    "GRANULARITIES",
-    "MOST_ETA",
-    "PUBLISHED_ETA",
-    "THRESHOLD",
-    "WEIGHTS",
-    "AdaQAT",
-    "AdaQATSettings",
-    "Replay",
-    "Width",
-    "WidthSearch",
-    "begin",
-    "narrowed",
-    "partition",
-    "pressures",
-    "reduction_error",
-]

@@ -199,13 +199,11 @@ class AdaQAT:
 
     def _ranked(self) -> list[Coordinate]:
         """Candidates that Equation 7 decides between."""
-        candidates = [] if self.widths.together or self.settings.order == "published" else self.widths.candidates()
-        return candidates if len(candidates) > 1 else []
+        return [] if self.widths.together or self.settings.order == "published" else self.widths.candidates()
 
     def _chosen(self) -> list[Coordinate]:
-        ranked = self._ranked()
+        ranked, candidates = self._ranked(), self.widths.candidates()
         if not ranked:
-            candidates = self.widths.candidates()
             return candidates if self.widths.together else candidates[:1]
         role = ranked[0][0]
         errors: dict[int, Tensor] = {}
@@ -300,9 +298,7 @@ def reduction_error(quantizer: LSQQuantizer, x: Tensor, rescaling: str) -> Tenso
     if quantizer.bits == 1:
         return torch.zeros((), device=x.device)
     if rescaling == "rescale" or (quantizer.bits == 2 and quantizer.signed):
-        values = quantizer(x)
-        with narrowed([quantizer], rescaling):
-            return F.mse_loss(quantizer(x), values)
+        return F.mse_loss(quantizer.forward_at(x, quantizer.bits - 1, rescaling), quantizer(x))
     # With the same step, the codes differ only where they exceed the narrower range.
     codes, step, _ = quantizer.encode(x)
     with narrowed([quantizer], rescaling):

@@ -101,21 +101,18 @@ class AdaQATSettings:
             raise ValueError(
                 f"least is {self.least} and most is {self.most}: no bit-width is in that range, swap the two"
             )
-        for name in ("lambda_weights", "lambda_activations", "eta"):
-            if getattr(self, name) is not None or name != "eta":
-                object.__setattr__(self, name, check_positive(name, getattr(self, name)))
+        for name in ("lambda_weights", "lambda_activations", "share", *["eta"] * (self.eta is not None)):
+            object.__setattr__(self, name, check_positive(name, getattr(self, name)))
         if self.eta is not None and self.eta > MOST_ETA:
             raise ValueError(
                 f"eta is {self.eta!r}, expected at most {MOST_ETA:g} (the published code has {PUBLISHED_ETA}): a "
                 "greater rate jumps over widths. Plan more steps, or fewer widths by a coarser granularity"
             )
-        share = check_positive("share", self.share)
-        if share >= 1:
+        if self.share >= 1:
             raise ValueError(
                 f"share is {self.share!r}: exploration cannot be as long as the whole training or longer, since "
                 "refinement follows it; expected a number between 0 and 1"
             )
-        object.__setattr__(self, "share", share)
         for name in ("paired", "ends", "short"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected True or False")
@@ -131,11 +128,7 @@ class AdaQATSettings:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Invert ``to_dict``.
-
-        Raises:
-            ValueError: a field that there is not, besides what the values themselves raise.
-        """
+        """Invert ``to_dict``; a field that there is not is a ValueError."""
         known = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(fields, dict) or set(fields) - set(known):
             given = sorted(fields) if isinstance(fields, dict) else fields

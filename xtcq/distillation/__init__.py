@@ -11,22 +11,3 @@ from xtcq.distillation.stages import (
     three_stage,
     two_stage,
 )
-
-__all__ = [
-    "PLANS",
-    "SELECTIONS",
-    "DistillationLoss",
-    "LayerMap",
-    "Stage",
-    "attention_loss",
-    "check_layers",
-    "explore_then_refine",
-    "finetune",
-    "hidden_loss",
-    "logit_loss",
-    "one_stage",
-    "reduce_layers",
-    "select_layers",
-    "three_stage",
-    "two_stage",
-]

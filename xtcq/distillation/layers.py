@@ -144,13 +144,6 @@ class LayerMap:
         ``compression/bert/util.py`` L206-209): attention of student layer ``i`` learns from teacher layer
         ``i k + k - 1``, hidden state ``i`` from ``i k``.
 
-        Args:
-            student_layers: number of layers of the student, at least 1.
-            teacher_layers: number of layers of the teacher, a multiple of ``student_layers``.
-
-        Returns:
-            The map.
-
         Raises:
             ValueError: if the teacher's depth is not a multiple of the student's.
         """
@@ -175,14 +168,8 @@ class LayerMap:
         For a student that keeps layer 0 the reference reads index -1, the teacher's *last* hidden state; here the
         embeddings then learn from the embeddings.
 
-        Args:
-            keep: 0-based teacher layers, strictly increasing.
-
-        Returns:
-            The map.
-
         Raises:
-            ValueError: if ``keep`` is empty, negative, repeated or unsorted.
+            ValueError: if ``keep``, 0-based layers, is empty, negative, repeated or unsorted.
         """
         keep = check_layers(keep)
         return cls(

@@ -185,16 +185,6 @@ class DistillationLoss(nn.Module):
             raise ValueError(f"distillation terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
         self.layer_map = layer_map
 
-    @property
-    def needs_hidden_states(self) -> bool:
-        """Whether both models must return their hidden states."""
-        return "hidden" in self.terms
-
-    @property
-    def needs_attentions(self) -> bool:
-        """Whether both models must return their attention scores."""
-        return "attention" in self.terms
-
     def check(self, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
         """Refuse a teacher that this student cannot imitate, by the two configurations.
 
@@ -219,7 +209,7 @@ class DistillationLoss(nn.Module):
                 )
         self.layer_map.check(student.num_hidden_layers, teacher.num_hidden_layers)
         for role, config in (("student", student), ("teacher", teacher)):
-            if self.needs_attentions and config._attn_implementation != ATTENTION_NAME:
+            if "attention" in self.terms and config._attn_implementation != ATTENTION_NAME:
                 raise ValueError(
                     f"the {role}'s attention function is {config._attn_implementation!r}, which hands out no scores: "
                     "call use_score_attention(model)"
@@ -247,9 +237,9 @@ class DistillationLoss(nn.Module):
                 loops over nothing would be silently zero.
         """
         parts, pairs = {}, self.layer_map
-        if self.needs_hidden_states:
+        if "hidden" in self.terms:
             parts["hidden"] = _over_layers("hidden_states", pairs.hidden, hidden_loss, student, teacher, mask)
-        if self.needs_attentions:
+        if "attention" in self.terms:
             parts["attention"] = _over_layers("attentions", pairs.attention, attention_loss, student, teacher, mask)
         if "logits" in self.terms:
             parts["logits"] = output_loss(student, teacher, mask, self.problem_type)

@@ -69,17 +69,10 @@ def score_attention(
     return torch.matmul(probabilities, value).transpose(1, 2).contiguous(), scores
 
 
-def register_attention() -> str:
-    """Register ``score_attention`` with transformers and return its name, "xtcq"; repeating it does no harm.
-
-    The mask is the additive one of eager attention.
-    """
-    AttentionInterface.register(ATTENTION_NAME, score_attention)
-    AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
-    return ATTENTION_NAME
-
-
-register_attention()  # a quantized model that is unpickled in another process imports this module, and no more
+# Here, and with the additive mask of eager attention: a quantized model that is unpickled in another process imports
+# this module, and no more.
+AttentionInterface.register(ATTENTION_NAME, score_attention)
+AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
 
 
 def check_score_attention(module: nn.Module, *_: object) -> None:
@@ -112,7 +105,7 @@ def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
     check_model(model)
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"{type(model).__name__} is no model of transformers: give the one that it holds")
-    model.set_attn_implementation(register_attention())
+    model.set_attn_implementation(ATTENTION_NAME)
     if model.config._attn_implementation != ATTENTION_NAME:
         raise ValueError(
             f"{type(model).__name__} keeps its own attention function {model.config._attn_implementation!r}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
@@ -61,14 +61,7 @@ class ModelSize:
 
 
 def architecture(name: str, layers: int | None = None) -> BertModel:
-    """Return an encoder with pooler on the meta device: shapes only, no memory, no download.
-
-    Args:
-        name: ``"bert-base"`` or ``"minilm-l6"``.
-        layers: number of encoder layers, if not all of them.
-
-    Raises:
-        ValueError: name unknown, or layers out of range.
+    """Return an encoder with pooler on the meta device, of some or all layers: shapes only, no memory, no download.
 
     Examples:
         >>> from xtcq.quantization import architecture
@@ -168,10 +161,7 @@ def cost_report(
         embeddings: "T-K-P" for ``Precision.parse``.
 
     Returns:
-        The keys ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
-
-    Raises:
-        ValueError: from any of the three.
+        ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
 
     Examples:
         >>> from xtcq import cost_report
@@ -180,13 +170,10 @@ def cost_report(
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
     model = quantize(architecture(arch, layers), config)
-    size = model_size(model)
-    return {
-        "nominal_mib": size.nominal_mib,
-        "packed_mib": size.packed_mib,
-        "embedding_mb": size.embedding_mb,
+    sizes = asdict(model_size(model))
+    return {name: sizes[name] for name in ("nominal_mib", "packed_mib", "embedding_mb")} | {
         "bitops": bitops(model),
-        "parameters": size.parameters,
+        "parameters": sizes["parameters"],
     }
 
 

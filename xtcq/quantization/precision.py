@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from xtcq.checks import check_integer
+
 FLOAT_BITS = 32
 
 
@@ -113,8 +115,5 @@ class Precision:
 
 
 def _check(name: str, bits: int, least: int) -> None:
-    if isinstance(bits, bool) or not isinstance(bits, int) or not (least <= bits <= 8 or bits == FLOAT_BITS):
-        raise ValueError(
-            f"{name} precision is {bits!r} bits, expected an integer from {least} to 8, or {FLOAT_BITS} to leave it "
-            "in floating point"
-        )
+    if type(bits) is not int or bits != FLOAT_BITS:
+        check_integer(f"{name} precision", bits, least, 8, remedy=f", or {FLOAT_BITS} to leave it in floating point")

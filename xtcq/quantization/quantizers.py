@@ -136,14 +136,7 @@ class BinaryQuantizer(Quantizer):
 
     Source: XTC appendix, footnote 6, and BinaryBERT ``transformer/utils_quant.py`` (``BwnQuantizer``). Both references
     use ``torch.sign``, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives
-    zeros.
-
-    Args:
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
-
-    Raises:
-        ValueError: granularity unknown, or clip not a positive number.
+    zeros. Arguments and errors are those of ``Quantizer``.
 
     Examples:
         >>> import torch
@@ -172,14 +165,7 @@ class TernaryQuantizer(Quantizer):
 
     Source: ternary weight networks as in DeepSpeed ``deepspeed/compression/utils.py`` (``TernaryQuantizer``) and
     TernaryBERT ``transformer/utils_quant.py`` (``TwnQuantizer``). Both give NaN for an all-zero group; here its scale
-    and its codes are 0.
-
-    Args:
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
-
-    Raises:
-        ValueError: granularity unknown, or clip not a positive number.
+    and its codes are 0. Arguments and errors are those of ``Quantizer``.
 
     Examples:
         >>> import torch
@@ -222,13 +208,8 @@ class DynamicQuantizer(Quantizer):
     (the references give NaN).
 
     Args:
-        bits: 2 to 8.
+        bits: 2 to 8; all other arguments and errors are those of ``Quantizer``.
         symmetric: which of the two formulas.
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
-
-    Raises:
-        ValueError: bits out of range, granularity unknown, or clip not positive.
 
     Examples:
         >>> import torch

@@ -16,26 +16,3 @@ from xtcq.study.runs import run, trained_student
 from xtcq.study.scales import load_profile
 from xtcq.study.students import build_student, is_trained, load_student
 from xtcq.study.study import notebook_grid
-
-__all__ = [
-    "Experiment",
-    "Profile",
-    "Record",
-    "RecordError",
-    "build_student",
-    "full_teachers",
-    "gather",
-    "is_trained",
-    "load_profile",
-    "load_record",
-    "load_student",
-    "notebook_grid",
-    "record_path",
-    "records_folder",
-    "run",
-    "run_all",
-    "runs_folder",
-    "save_record",
-    "stored",
-    "trained_student",
-]

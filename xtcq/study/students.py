@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import reduce_layers
 from xtcq.encoder import load_encoder
-from xtcq.files import write_atomically
+from xtcq.files import sha256, write_atomically
 from xtcq.quantization import quantize, set_widths
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import load_record, record_path, runs_folder
@@ -45,7 +44,7 @@ def readable(weights: Path) -> Iterator[None]:
     try:
         with suppress(OSError, ValueError, AttributeError):  # scores that are damaged are named by scores_here
             stated = json.loads(weights.with_name(_SCORES).read_text(encoding="utf-8")).get(_DIGEST)
-            if stated and stated != _sha256(weights):
+            if stated and stated != sha256(weights):
                 raise RuntimeError("its SHA-256 is not the one that it was written with")
         yield
     except (SafetensorError, RuntimeError) as error:
@@ -57,13 +56,8 @@ def readable(weights: Path) -> Iterator[None]:
 
 def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]], weights: Path) -> None:
     """Say beside the weights of an experiment what they score at ``"best"`` and ``"last"``, and which file they are."""
-    facts = scores | {_DIGEST: _sha256(weights)}
+    facts = scores | {_DIGEST: sha256(weights)}
     write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(facts))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_model
 
 from xtcq.distillation import Stage
-from xtcq.files import saving, write_atomically
+from xtcq.files import saving, sha256, write_atomically
 
 if TYPE_CHECKING:
     from xtcq.training.trainer import DistillationTrainer
@@ -52,23 +51,18 @@ def _step(checkpoint: Path) -> int:
 
 def seal(folder: Path, files: Iterable[Path]) -> None:
     """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged."""
-    write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): _sha256(path) for path in files}))
+    write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): sha256(path) for path in files}))
 
 
 def _damage(folder: Path) -> str | None:
     """What is wrong with the files that a folder's seal names, if anything is."""
     try:
         for name, stated in json.loads((folder / _SEAL).read_text()).items():
-            if _sha256(folder / name) != stated:
+            if sha256(folder / name) != stated:
                 return f"{name} was changed"
     except (OSError, ValueError, AttributeError) as error:
         return repr(error)
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predictions_path(folder: Path, step: int) -> Path:
