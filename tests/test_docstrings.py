@@ -8,7 +8,8 @@ import pytest
 
 import xtcq
 
-NAMES = [module.name for module in pkgutil.walk_packages(xtcq.__path__, "xtcq.") if not module.name.endswith("__main__")]
+MODULES = pkgutil.walk_packages(xtcq.__path__, "xtcq.")
+NAMES = [module.name for module in MODULES if not module.name.endswith("__main__")]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -254,10 +254,7 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
 
 @pytest.mark.parametrize(
     ("stated", "labels", "expected"),
-    [
-        ("multi_label_classification", 3, "multi_label_classification"),
-        (None, 1, "regression"),
-    ],
+    [("multi_label_classification", 3, "multi_label_classification"), (None, 1, "regression")],
 )
 def test_a_classifier_keeps_what_its_outputs_mean(tiny, published, tmp_path, stated, labels, expected):
     folder = tmp_path / "mine"

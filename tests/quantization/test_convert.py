@@ -84,11 +84,7 @@ def test_segment_and_position_tables_are_quantized_when_asked(tiny_bert):
         for name, entry in quantization_map(quantize(tiny_bert(), QuantConfig("2-8 4-3-2"))).items()
         if entry["kind"] == "embedding"
     }
-    assert tables == {
-        WORDS: 4,
-        "bert.embeddings.token_type_embeddings": 3,
-        "bert.embeddings.position_embeddings": 2,
-    }
+    assert tables == {WORDS: 4, "bert.embeddings.token_type_embeddings": 3, "bert.embeddings.position_embeddings": 2}
 
 
 def test_a_state_dict_of_the_floating_point_model_loads(tiny_bert, config):

@@ -3,15 +3,7 @@
 import pytest
 import torch
 
-from xtcq.quantization import (
-    QuantConfig,
-    architecture,
-    bitops,
-    cost_report,
-    freeze,
-    model_size,
-    quantize,
-)
+from xtcq.quantization import QuantConfig, architecture, bitops, cost_report, freeze, model_size, quantize
 
 MIB = 2**20
 

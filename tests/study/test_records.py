@@ -76,10 +76,7 @@ def test_a_number_changed_by_hand(folders, make_record):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"best": {"accuracy": 99.0, "f1": 99.0}},
-            "best is .*99.0.*, and the best evaluation .* scores 80.0",
-        ),
+        ({"best": {"accuracy": 99.0, "f1": 99.0}}, "best is .*99.0.*, and the best evaluation .* scores 80.0"),
         ({"last": {"accuracy": 79.0, "f1": 79.0}}, "last is .*79.0.*, and the history ends with"),
         ({"best": {}}, "best is {}, expected accuracy, f1 in per cent"),
         ({"best": {"accuracy": "80", "f1": 80.0}}, "best is .*'80'.*, expected accuracy, f1 in per cent"),

@@ -20,23 +20,8 @@ from xtcq.distillation import (
 )
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
-from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder, train
+from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder
 from xtcq.training import plan as training
-
-
-@pytest.fixture
-def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
-    """Train a tiny student for two epochs (24 steps) in a folder of the test."""
-
-    def run(stages, student=None, folder="run", **changes):
-        student = tiny_bert() if student is None else student
-        given = {name: changes.pop(name) for name in ("teacher", "layer_map", "pause") if name in changes}
-        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4}
-        settings = TrainSettings(**options | changes)
-        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, settings, **given)
-        return student, result
-
-    return run
 
 
 @pytest.fixture

@@ -20,14 +20,7 @@ from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
 from xtcq.packing.skeleton import skeleton
-from xtcq.preflight import (
-    check_integer_graph,
-    check_labels,
-    check_model,
-    check_packable,
-    check_tokenizer,
-    problem_type,
-)
+from xtcq.preflight import check_integer_graph, check_labels, check_model, check_packable, check_tokenizer, problem_type
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
@@ -136,17 +129,6 @@ def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrai
             back as it is.
         FileExistsError: the folder holds something else than a packed model.
         PermissionError: it cannot be written.
-
-    Examples:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from xtcq.packing import check_packing
-        >>> from xtcq.quantization import architecture
-        >>> _ = Path(folder := tempfile.mkdtemp(), "notes.txt").write_text("mine")
-        >>> check_packing(architecture("minilm-l6"), folder)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        FileExistsError: /... exists and notes.txt in it belongs to no packed model: give another folder, or remove it
     """
     folder = Path(folder).absolute()
     check_integer_graph(model.config)

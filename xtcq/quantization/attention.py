@@ -46,15 +46,6 @@ def score_attention(
 
     Returns:
         Output [batch, queries, heads, head size] and scores q.k^T * scaling [batch, heads, queries, keys].
-
-    Examples:
-        >>> import torch
-        >>> from xtcq.quantization import score_attention
-        >>> q = torch.ones(1, 1, 2, 4)
-        >>> output, scores = score_attention(torch.nn.Module(), q, q, q, attention_mask=None)
-        >>> scores
-        tensor([[[[2., 2.],
-                  [2., 2.]]]])
     """
     quantizers = getattr(module, "operand_quantizers", {})
     operands = {"query": query, "key": key, "value": value}

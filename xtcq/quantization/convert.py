@@ -235,13 +235,6 @@ def quantization_map(model: nn.Module) -> dict[str, dict[str, Any]]:
         ``input`` (settings of the quantizer, or None) and ``lora_rank`` for a linear layer, ``weight`` for an
         embedding, ``operands`` for an attention module, ``input`` for a module that was split in two, whose halves have
         entries of their own.
-
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture, quantization_map
-        >>> entries = quantization_map(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
-        >>> entries["embeddings.word_embeddings"]["weight"]["granularity"]
-        'row'
     """
     entries: dict[str, dict[str, Any]] = {}
     for name, module in model.named_modules():

@@ -93,8 +93,7 @@ class LSQQuantizer(Quantizer):
     ``max(|step|, smallest normal)``: positive whatever the optimizer does.
 
     ``bits`` may be changed between calls; the step stays, and ``change_bits`` can let it follow. The buffer ``width``
-    holds ``bits`` too, so that loading a state dict restores the bit-width; one that lacks it leaves the bit-width as
-    it is.
+    holds ``bits`` too, so that loading a state dict restores the bit-width.
 
     Args:
         bits: 1 to 8.
@@ -249,19 +248,9 @@ class LSQQuantizer(Quantizer):
         gradient_scale = 1 / math.sqrt(elements / self.step.numel() * high)
         return LearnedStep.apply(x, self._positive(step, x.dtype), low, high, self._binary, gradient_scale)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        *args: Any,
-    ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *args)
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
         if prefix + "initialized" in state_dict:
             self._ready = bool(state_dict[prefix + "initialized"])
         if prefix + "width" in state_dict:
             self.bits = int(state_dict[prefix + "width"])
-        elif prefix + "width" in missing_keys:  # saved before widths were
-            missing_keys.remove(prefix + "width")

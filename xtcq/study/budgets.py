@@ -64,10 +64,6 @@ def paper_passes(task: str, budget: str, reduced: bool = False) -> float:
     An epoch over augmented sentences counts as many passes as they made the set larger (Table C.1). XTC trains no
     questions; they get the budgets of its tasks without augmentation. A full-precision student with fewer layers, one
     that is ``reduced``, has ``REDUCED_EPOCHS``.
-
-    >>> from xtcq.study.budgets import paper_passes
-    >>> paper_passes("mnli", "C"), paper_passes("mnli", "C", reduced=True), round(paper_passes("rte", "A"), 2)
-    (18.0, 36.0, 58.58)
     """
     if reduced and budget == NAMES[-1] and task in REDUCED_EPOCHS:
         return REDUCED_EPOCHS[task]

@@ -18,14 +18,7 @@ from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets, consistency
 from xtcq.tasks import TaskSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
-from xtcq.training.settings import (
-    ADAM_EPSILON,
-    MAX_GRAD_NORM,
-    METHOD,
-    WARMUP,
-    WEIGHT_DECAY,
-    stage_steps,
-)
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY, stage_steps
 
 AUGMENTATIONS = ("none", *SOURCES)
 # What a reader calls the widths that AdaQAT learns, by granularity.

@@ -36,16 +36,9 @@ class Record:
         experiment: what was run.
         settings: what else decided the result, see ``Experiment.settings``.
         method: number of the training code's arithmetic, see ``xtcq.training.settings``.
-        best: metrics in per cent of the best evaluation of the whole plan (of a run that learned bit-widths, after they
-            were fixed), chosen on the development set.
-        last: metrics in per cent at the end of training.
-        predictions: at ``"best"`` and ``"last"``, by evaluation split: one hexadecimal digit an example (its class),
-            a list of numbers, or a list of answers; see ``xtcq.tasks.EncodedDataset.predicted``.
-        history: points over time, see ``xtcq.training.TrainingResult``.
+        best, last, predictions, history, train_seconds, wall_seconds: see ``xtcq.training.TrainingResult``.
         size: ``parameters``, ``nominal_mib``, ``packed_mib``, ``embedding_mb`` of the trained model.
         bitops: sum over the quantized matrices of weight bits x activation bits x weights, per token.
-        train_seconds: training steps alone.
-        wall_seconds: from the first batch to the last evaluation, checkpoints between them included.
         device: name of the accelerator or of the processor.
         compute: number format of matrix products, ``"fp32"`` or ``"bf16"``; a property of the run, like the device.
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
@@ -54,8 +47,7 @@ class Record:
         data: digest of the task's data, see ``xtcq.tasks.data_digest``.
         exploration: what a run found that learned bit-widths: the report of ``xtcq.AdaQAT``, and as ``average`` the
             mean of Nw * Na over all weights. None for other runs.
-        micro_batch: examples that went through at a time where a batch did not fit into memory, see
-            ``xtcq.training.TrainingResult``; it is only written there.
+        micro_batch: as for ``TrainingResult``; it is only written where it is a number.
         teacher_scores: metrics at ``"best"`` and ``"last"`` of the teacher that it learned from, where that one's
             weights were trained again, on another machine say, and score otherwise than the teacher's Record says. It
             is only written there.

@@ -136,9 +136,7 @@ def check(experiment: Experiment) -> None:
     count = 2 * len(start_widths(experiment, settings).sizes)
     raise ValueError(
         f"{count} widths of granularity {settings.granularity!r} need {needed} exploration steps, and {steps} are "
-        "planned: "
-        + (f"choose granularity {fit}, or " if fit else "")
-        + f"explore at least {needed} steps; {asked}"
+        "planned: " + (f"choose granularity {fit}, or " if fit else "") + f"explore at least {needed} steps; {asked}"
     )
 
 

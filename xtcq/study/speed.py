@@ -30,12 +30,10 @@ class Estimate:
     """What is left of a study.
 
     Attributes:
-        runs: without a Record, teachers to be trained again for their weights included.
-        steps: their optimizer steps.
+        runs, steps: without a Record, teachers to be trained again for their weights included.
         hours: for all processes together. Steps are timed alone, launched one by one, on texts of median length;
             evaluations, and what processes take from each other, come on top.
-        bytes: that their weights need in the folder of runs.
-        free: bytes that are free there.
+        bytes, free: that their weights need in the folder of runs, and that are free there.
     """
 
     runs: int

@@ -40,11 +40,6 @@ class TrainSettings:
 
     Raises:
         ValueError: a number is not positive, or the format is unknown.
-
-    Example:
-        >>> from xtcq.training import TrainSettings
-        >>> TrainSettings(learning_rate=1e-4, batch_size=32, seed=42).evaluations
-        10
     """
 
     learning_rate: float
@@ -79,11 +74,6 @@ def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
 
     Raises:
         ValueError: the plan is so short that a stage has no step.
-
-    >>> from xtcq.distillation import one_stage, three_stage
-    >>> from xtcq.training.settings import stage_steps
-    >>> stage_steps(one_stage(1.0), 1000), stage_steps(three_stage(1.0), 1000)
-    ([1000], [333, 334, 333])
     """
     ends, passed = [0], 0.0
     for stage in stages:
@@ -103,9 +93,5 @@ def evaluation_steps(total: int, evaluations: int) -> list[int]:
 
     They know nothing of stages, so that two plans of one length are evaluated equally often and at the same steps, and
     the best of either is a maximum over as many values. A plan of fewer steps has fewer of them.
-
-    >>> from xtcq.training.settings import evaluation_steps
-    >>> evaluation_steps(1000, 6)
-    [167, 333, 500, 667, 833, 1000]
     """
     return sorted({max(1, round(total * i / evaluations)) for i in range(1, evaluations + 1)})

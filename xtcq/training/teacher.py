@@ -73,10 +73,6 @@ def renumbering(labels: ArrayLike, answers: ArrayLike, classes: int) -> list[int
 
     Returns:
         The label that each answer stands for; None where the numbering is the best or no other is clearly better.
-
-    >>> from xtcq.training.teacher import renumbering
-    >>> renumbering([0, 0, 1, 1, 2, 2] * 5, [2, 2, 1, 1, 0, 0] * 5, 3)
-    [2, 1, 0]
     """
     labels, answers = np.asarray(labels), np.asarray(answers)
     confusion = np.zeros((classes, classes), int)
