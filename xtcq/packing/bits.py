@@ -96,16 +96,15 @@ def pack_codes(codes: Tensor, code_format: CodeFormat) -> Tensor:
     Raises:
         ValueError: a code that the format does not have.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import TernaryQuantizer
-        >>> from xtcq.packing.bits import pack_codes, unpack_codes
-        >>> trits = TernaryQuantizer().code_format
-        >>> packed = pack_codes(torch.tensor([1, 0, -1, 0, 1, -1, 1], dtype=torch.int8), trits)
-        >>> packed
-        tensor([194,   6], dtype=torch.uint8)
-        >>> unpack_codes(packed, trits, 7)
-        tensor([ 1,  0, -1,  0,  1, -1,  1], dtype=torch.int8)
+    >>> import torch
+    >>> from xtcq import TernaryQuantizer
+    >>> from xtcq.packing.bits import pack_codes, unpack_codes
+    >>> trits = TernaryQuantizer().code_format
+    >>> packed = pack_codes(torch.tensor([1, 0, -1, 0, 1, -1, 1], dtype=torch.int8), trits)
+    >>> packed
+    tensor([194,   6], dtype=torch.uint8)
+    >>> unpack_codes(packed, trits, 7)
+    tensor([ 1,  0, -1,  0,  1, -1,  1], dtype=torch.int8)
     """
     values, least, stride = codes.cpu().numpy(), code_format.least, code_format.stride
     # Bytes wrap around, so that int8 and uint8 codes take the same path.

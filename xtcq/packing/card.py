@@ -32,10 +32,9 @@ class ModelCard:
         base_model: the pre-trained encoder, as its repository on the Hugging Face hub.
         licence: identifier in the hub's list, such as "apache-2.0".
 
-    Examples:
-        >>> from xtcq import ModelCard
-        >>> ModelCard(task="SST-2", metrics={"accuracy": 91.3}, licence="apache-2.0").task
-        'SST-2'
+    >>> from xtcq import ModelCard
+    >>> ModelCard(task="SST-2", metrics={"accuracy": 91.3}, licence="apache-2.0").task
+    'SST-2'
     """
 
     task: str | None = None

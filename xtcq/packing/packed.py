@@ -71,17 +71,16 @@ def save_packed(
         FileExistsError: the folder holds something else.
         OSError: it cannot be written.
 
-    Examples:
-        >>> import tempfile
-        >>> import torch
-        >>> from transformers import BertConfig, BertModel
-        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
-        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-        >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
-        >>> loaded = load_packed(save_packed(model, tempfile.mkdtemp()))
-        >>> ids = torch.tensor([[2, 7, 3]])
-        >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
-        True
+    >>> import tempfile
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
+    >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
+    >>> loaded = load_packed(save_packed(model, tempfile.mkdtemp()))
+    >>> ids = torch.tensor([[2, 7, 3]])
+    >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
+    True
     """
     folder = Path(folder).absolute()
     check_choice("rest", rest, REST_DTYPES)
@@ -163,12 +162,11 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         FileNotFoundError: the folder, its map or a file that the map lists is missing.
         PackedModelError: a file is truncated, changed, of another version or format, or the files do not fit together.
 
-    Examples:
-        >>> from xtcq import load_packed
-        >>> load_packed("/nowhere")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        FileNotFoundError: /nowhere has no quantization_map.json, so it holds no packed model: ...
+    >>> from xtcq import load_packed
+    >>> load_packed("/nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: /nowhere has no quantization_map.json, so it holds no packed model: ...
     """
     folder = Path(folder).absolute()
     manifest = Manifest.read(folder)

@@ -87,11 +87,10 @@ def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
         ValueError: it is wrapped, or no model of transformers, or transformers does not let it change its attention
             function.
 
-    Examples:
-        >>> from xtcq import use_score_attention
-        >>> from xtcq.quantization import architecture
-        >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
-        'xtcq'
+    >>> from xtcq import use_score_attention
+    >>> from xtcq.quantization import architecture
+    >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
+    'xtcq'
     """
     check_model(model)
     if not isinstance(model, PreTrainedModel):

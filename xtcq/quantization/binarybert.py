@@ -37,13 +37,12 @@ def split_ternary(weight: Tensor, granularity: str = "tensor") -> tuple[Tensor, 
     Returns:
         The two latent halves, in ``weight``'s dtype.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer, TernaryQuantizer, split_ternary
-        >>> w, binary = torch.randn(6, 50), BinaryQuantizer()
-        >>> first, second = split_ternary(w)
-        >>> torch.allclose(binary(first) + binary(second), TernaryQuantizer()(w), atol=1e-6)
-        True
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer, TernaryQuantizer, split_ternary
+    >>> w, binary = torch.randn(6, 50), BinaryQuantizer()
+    >>> first, second = split_ternary(w)
+    >>> torch.allclose(binary(first) + binary(second), TernaryQuantizer()(w), atol=1e-6)
+    True
     """
     w = weight.double()
     codes, alpha, _ = TernaryQuantizer(granularity).encode(w)
@@ -72,12 +71,11 @@ class SplitLayer(QuantizedLayer):
         second: linear layer without, or the other half.
         input_quantizer: of a linear layer's input [..., in]; None for a table.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import SplitLayer
-        >>> layer = SplitLayer.from_float(torch.nn.Linear(16, 4))
-        >>> layer.bits, layer.numel, layer(torch.ones(2, 16)).shape
-        (1, 128, torch.Size([2, 4]))
+    >>> import torch
+    >>> from xtcq import SplitLayer
+    >>> layer = SplitLayer.from_float(torch.nn.Linear(16, 4))
+    >>> layer.bits, layer.numel, layer(torch.ones(2, 16)).shape
+    (1, 128, torch.Size([2, 4]))
     """
 
     kind = "split"
@@ -169,13 +167,12 @@ class LearnedClipQuantizer(DynamicQuantizer):
     Raises:
         ValueError: bits out of range, or initial not positive.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import LearnedClipQuantizer
-        >>> quantizer = LearnedClipQuantizer(8, initial=1.0)
-        >>> quantizer(torch.tensor([0.0, 1.0, 30.0])).sum().backward()
-        >>> quantizer.bounds.grad  # of the two values at 1 and above, one is clipped
-        tensor([-0., 1.])
+    >>> import torch
+    >>> from xtcq import LearnedClipQuantizer
+    >>> quantizer = LearnedClipQuantizer(8, initial=1.0)
+    >>> quantizer(torch.tensor([0.0, 1.0, 30.0])).sum().backward()
+    >>> quantizer.bounds.grad  # of the two values at 1 and above, one is clipped
+    tensor([-0., 1.])
     """
 
     name = "learned-clip"

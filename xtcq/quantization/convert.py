@@ -118,12 +118,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
             is called, that it does not keep what was quantized.
 
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture
-        >>> model = quantize(architecture("minilm-l6"), QuantConfig("1-1-8"))
-        >>> model.encoder.layer[0].output.dense.weight_quantizer
-        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
+    >>> from xtcq import QuantConfig, quantize
+    >>> from xtcq.quantization import architecture
+    >>> model = quantize(architecture("minilm-l6"), QuantConfig("1-1-8"))
+    >>> model.encoder.layer[0].output.dense.weight_quantizer
+    BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
     if not isinstance(model, nn.Module) or not isinstance(config, QuantConfig):
         raise ValueError(
@@ -191,12 +190,11 @@ def freeze(model: Model) -> Model:
         ValueError: the model was not quantized or is frozen already, modules or its attention function were changed
             since, or a parameter holds NaN or infinity; the message names the module.
 
-    Examples:
-        >>> from xtcq import QuantConfig, freeze, quantize
-        >>> from xtcq.quantization import architecture
-        >>> model = freeze(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
-        >>> model.encoder.layer[0].output.dense.codes.dtype
-        torch.int8
+    >>> from xtcq import QuantConfig, freeze, quantize
+    >>> from xtcq.quantization import architecture
+    >>> model = freeze(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
+    >>> model.encoder.layer[0].output.dense.codes.dtype
+    torch.int8
     """
     layers = quantized_layers(model)
     if frozen := [name for name, layer in layers.items() if layer.is_frozen]:
@@ -253,11 +251,10 @@ def get_widths(model: nn.Module) -> Widths:
         Module name to (bits of the weight, bits of the input), in the order of the model; 32 is floating point. The
         halves of a split layer are named by themselves, and leave their input to the layer.
 
-    Examples:
-        >>> from xtcq import QuantConfig, get_widths, quantize
-        >>> from xtcq.quantization import architecture
-        >>> get_widths(quantize(architecture("minilm-l6"), QuantConfig("2-4-8", "adaqat")))["pooler.dense"]
-        (2, 8)
+    >>> from xtcq import QuantConfig, get_widths, quantize
+    >>> from xtcq.quantization import architecture
+    >>> get_widths(quantize(architecture("minilm-l6"), QuantConfig("2-4-8", "adaqat")))["pooler.dense"]
+    (2, 8)
     """
     return {
         name: (module.bits, module.input_bits)
@@ -283,13 +280,12 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
         ValueError: rescaling unknown, a name that is no fake-quantized linear layer, a width out of range, one that its
             quantizer does not learn, or one between floating point and quantized.
 
-    Examples:
-        >>> from xtcq import QuantConfig, get_widths, quantize, set_widths
-        >>> from xtcq.quantization import architecture
-        >>> model = quantize(architecture("minilm-l6"), QuantConfig("4-4-4", "adaqat"))
-        >>> set_widths(model, {"pooler.dense": (2, 6)})
-        >>> get_widths(model)["pooler.dense"]
-        (2, 6)
+    >>> from xtcq import QuantConfig, get_widths, quantize, set_widths
+    >>> from xtcq.quantization import architecture
+    >>> model = quantize(architecture("minilm-l6"), QuantConfig("4-4-4", "adaqat"))
+    >>> set_widths(model, {"pooler.dense": (2, 6)})
+    >>> get_widths(model)["pooler.dense"]
+    (2, 6)
     """
     check_choice("rescaling", rescaling, RESCALING)
     linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))

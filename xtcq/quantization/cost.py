@@ -63,10 +63,9 @@ class ModelSize:
 def architecture(name: str, layers: int | None = None) -> BertModel:
     """Return an encoder with pooler on the meta device, of some or all layers: shapes only, no memory, no download.
 
-    Examples:
-        >>> from xtcq.quantization import architecture
-        >>> sum(p.numel() for p in architecture("bert-base").parameters())
-        109482240
+    >>> from xtcq.quantization import architecture
+    >>> sum(p.numel() for p in architecture("bert-base").parameters())
+    109482240
     """
     check_choice("architecture", name, ARCHITECTURES)
     most = ARCHITECTURES[name]["num_hidden_layers"]
@@ -99,12 +98,11 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     Raises:
         ValueError: no BertModel in the model, or rest unknown.
 
-    Examples:
-        >>> from xtcq import QuantConfig, model_size, quantize
-        >>> from xtcq.quantization import architecture
-        >>> size = model_size(quantize(architecture("bert-base"), QuantConfig("1-1-8")))
-        >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
-        '13.0 MiB as XTC counts, 17.3 MiB packed'
+    >>> from xtcq import QuantConfig, model_size, quantize
+    >>> from xtcq.quantization import architecture
+    >>> size = model_size(quantize(architecture("bert-base"), QuantConfig("1-1-8")))
+    >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
+    '13.0 MiB as XTC counts, 17.3 MiB packed'
     """
     check_choice("rest", rest, REST_BYTES)
     config = quant_config(model)
@@ -127,11 +125,10 @@ def bitops(model: nn.Module) -> int:
     of BERT-base, pooler included; with recipe ``xtc`` the pooler is not part of it). Bit-widths are the integers that
     the quantizers hold, so a fractional width counts rounded up.
 
-    Examples:
-        >>> from xtcq import QuantConfig, bitops, quantize
-        >>> from xtcq.quantization import architecture
-        >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
-        0.68419584
+    >>> from xtcq import QuantConfig, bitops, quantize
+    >>> from xtcq.quantization import architecture
+    >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
+    0.68419584
     """
     config = quant_config(model)
     # With ``include``, layers outside the recipe may be quantized too. Tables multiply nothing: their input has 0 bits.
@@ -163,10 +160,9 @@ def cost_report(
     Returns:
         ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
 
-    Examples:
-        >>> from xtcq import cost_report
-        >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
-        11.92
+    >>> from xtcq import cost_report
+    >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
+    11.92
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
     model = quantize(architecture(arch, layers), config)

@@ -104,14 +104,13 @@ class LSQQuantizer(Quantizer):
     Raises:
         ValueError: bits out of range, granularity unknown, or rows missing or not wanted.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import LSQQuantizer
-        >>> quantizer = LSQQuantizer(2)
-        >>> quantizer(torch.tensor([0.5, -1.0, 2.5, 0.0]))  # the first step is 2 mean|v| = 2
-        tensor([0., -0., 2., 0.], grad_fn=<LearnedStepBackward>)
-        >>> quantizer.quantize(torch.tensor([0.5, -1.2, 2.5, -9.0])).codes
-        tensor([ 0, -1,  1, -2], dtype=torch.int8)
+    >>> import torch
+    >>> from xtcq import LSQQuantizer
+    >>> quantizer = LSQQuantizer(2)
+    >>> quantizer(torch.tensor([0.5, -1.0, 2.5, 0.0]))  # the first step is 2 mean|v| = 2
+    tensor([0., -0., 2., 0.], grad_fn=<LearnedStepBackward>)
+    >>> quantizer.quantize(torch.tensor([0.5, -1.2, 2.5, -9.0])).codes
+    tensor([ 0, -1,  1, -2], dtype=torch.int8)
     """
 
     name = "lsq"

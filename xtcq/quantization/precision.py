@@ -24,10 +24,9 @@ class Precision:
     Raises:
         ValueError: a bit-width out of range, or embeddings that are not three.
 
-    Examples:
-        >>> from xtcq import Precision
-        >>> Precision(weights=2, embeddings=(4, 32, 4), activations=8).token
-        4
+    >>> from xtcq import Precision
+    >>> Precision(weights=2, embeddings=(4, 32, 4), activations=8).token
+    4
     """
 
     weights: int
@@ -73,12 +72,11 @@ class Precision:
         Raises:
             ValueError: the text is none of these, a bit-width is out of range, or E and T disagree.
 
-        Examples:
-            >>> from xtcq import Precision
-            >>> Precision.parse("2-4-4")
-            Precision(weights=2, embeddings=(4, 32, 32), activations=4)
-            >>> str(Precision.parse("2-4", embeddings="4-32-4"))
-            '2-4 4-32-4'
+        >>> from xtcq import Precision
+        >>> Precision.parse("2-4-4")
+        Precision(weights=2, embeddings=(4, 32, 32), activations=4)
+        >>> str(Precision.parse("2-4", embeddings="4-32-4"))
+        '2-4 4-32-4'
         """
         shown = text if embeddings is None else f"{text} {embeddings}"
         match = re.fullmatch(r"\s*(\d+(?:-\d+){1,2})(?:\s+(\d+-\d+-\d+))?\s*", shown, flags=re.ASCII)

@@ -63,12 +63,11 @@ class Quantizer(nn.Module, ABC):
     Raises:
         ValueError: granularity unknown, or clip not a positive number.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer
-        >>> quantizer, w = BinaryQuantizer("row"), torch.randn(4, 8)
-        >>> torch.equal(quantizer(w), quantizer.quantize(w).dequantize())
-        True
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer
+    >>> quantizer, w = BinaryQuantizer("row"), torch.randn(4, 8)
+    >>> torch.equal(quantizer(w), quantizer.quantize(w).dequantize())
+    True
     """
 
     name: str
@@ -138,11 +137,10 @@ class BinaryQuantizer(Quantizer):
     use ``torch.sign``, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives
     zeros. Arguments and errors are those of ``Quantizer``.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer
-        >>> BinaryQuantizer()(torch.tensor([0.5, -1.5, 1.0, 0.0]))
-        tensor([ 0.7500, -0.7500,  0.7500,  0.7500])
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer
+    >>> BinaryQuantizer()(torch.tensor([0.5, -1.5, 1.0, 0.0]))
+    tensor([ 0.7500, -0.7500,  0.7500,  0.7500])
     """
 
     name = "binary"
@@ -167,11 +165,10 @@ class TernaryQuantizer(Quantizer):
     TernaryBERT ``transformer/utils_quant.py`` (``TwnQuantizer``). Both give NaN for an all-zero group; here its scale
     and its codes are 0. Arguments and errors are those of ``Quantizer``.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import TernaryQuantizer
-        >>> TernaryQuantizer()(torch.tensor([0.1, -1.0, 2.0, 0.5]))
-        tensor([ 0.0000, -1.5000,  1.5000,  0.0000])
+    >>> import torch
+    >>> from xtcq import TernaryQuantizer
+    >>> TernaryQuantizer()(torch.tensor([0.1, -1.0, 2.0, 0.5]))
+    tensor([ 0.0000, -1.5000,  1.5000,  0.0000])
     """
 
     name = "ternary"
@@ -211,15 +208,14 @@ class DynamicQuantizer(Quantizer):
         bits: 2 to 8; all other arguments and errors are those of ``Quantizer``.
         symmetric: which of the two formulas.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import DynamicQuantizer
-        >>> quantized = DynamicQuantizer(8, granularity="token").quantize(torch.tensor([[1.0, -2.0], [0.0, 0.5]]))
-        >>> quantized.codes
-        tensor([[  64, -127],
-                [   0,  127]], dtype=torch.int8)
-        >>> quantized.scale.shape
-        torch.Size([2, 1])
+    >>> import torch
+    >>> from xtcq import DynamicQuantizer
+    >>> quantized = DynamicQuantizer(8, granularity="token").quantize(torch.tensor([[1.0, -2.0], [0.0, 0.5]]))
+    >>> quantized.codes
+    tensor([[  64, -127],
+            [   0,  127]], dtype=torch.int8)
+    >>> quantized.scale.shape
+    torch.Size([2, 1])
     """
 
     name = "dynamic"

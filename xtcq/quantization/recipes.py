@@ -58,10 +58,9 @@ class Recipe:
             (XTC), instead of what stays in floating point at 32 bits (TernaryBERT, AdaQAT-BERT).
         source: where the choices come from.
 
-    Examples:
-        >>> from xtcq.quantization import RECIPES
-        >>> RECIPES["xtc"].weight(1, 768)
-        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
+    >>> from xtcq.quantization import RECIPES
+    >>> RECIPES["xtc"].weight(1, 768)
+    BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
 
     name: str
@@ -143,10 +142,9 @@ class QuantConfig:
         ValueError: precision not understood, recipe unknown, rank negative, without quantized weights or beside split
             ones, or one bit asked of a recipe that has none.
 
-    Examples:
-        >>> from xtcq import QuantConfig
-        >>> QuantConfig("1-1-8", lora_rank=1).precision
-        Precision(weights=1, embeddings=(1, 32, 32), activations=8)
+    >>> from xtcq import QuantConfig
+    >>> QuantConfig("1-1-8", lora_rank=1).precision
+    Precision(weights=1, embeddings=(1, 32, 32), activations=8)
     """
 
     precision: Precision
