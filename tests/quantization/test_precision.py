@@ -18,7 +18,7 @@ from xtcq.quantization import Precision
 def test_parse(text, embeddings, expected):
     precision = Precision.parse(text, embeddings)
     assert (precision.weights, precision.embeddings, precision.activations) == expected
-    assert (precision.token, precision.segment, precision.position) == expected[1]
+    assert precision.token == expected[1][0]
 
 
 @pytest.mark.parametrize("text", ["2-4-4", "1-1-8", "32-32-32", "2-4 4-32-4", "8-8 2-2-2", "2-4 4-4-32"])

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xtcq.adaqat.groups import ENDS, begin, held, partition
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.settings import AdaQATSettings
+from xtcq.adaqat.settings import ENDS, AdaQATSettings, begin, held, partition
 from xtcq.adaqat.widths import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
 from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths

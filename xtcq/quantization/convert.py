@@ -36,11 +36,8 @@ LAYER_LINEARS = (
     "intermediate.dense",
     "output.dense",
 )
-TABLES = {
-    "embeddings.word_embeddings": "token",
-    "embeddings.token_type_embeddings": "segment",
-    "embeddings.position_embeddings": "position",
-}
+# In the order of ``Precision.embeddings``.
+TABLES = ("embeddings.word_embeddings", "embeddings.token_type_embeddings", "embeddings.position_embeddings")
 
 # Encoders of the same layers, by the same names; only what stands before and after them differs.
 Encoder = BertModel | RobertaModel | ElectraModel
@@ -139,7 +136,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
     problem_type(encoder.config)
     check_float32(model)
     precision = config.precision
-    tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
+    tables = {_join(prefix, name): bits for name, bits in zip(TABLES, precision.embeddings, strict=True)}
     second = {_join(prefix, f"encoder.layer.{i}.output.dense") for i in range(len(encoder.encoder.layer))}
     chosen = _choose(model, [*recipe_linears(model, config), *tables], config, include, exclude)
     _check_modules(model, chosen, config.lora_rank)
