@@ -16,11 +16,12 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.checks import check_choice
 from xtcq.files import whole_folder
+from xtcq.outputs import problem_type
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
 from xtcq.packing.skeleton import skeleton
-from xtcq.preflight import check_integer_graph, check_labels, check_model, check_packable, check_tokenizer, problem_type
+from xtcq.preflight import check_integer_graph, check_labels, check_model, check_packable, check_tokenizer
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
