@@ -39,8 +39,8 @@ def in_llama(packed: Path, texts: pd.Series, labels: int) -> np.ndarray:
     import llama_cpp
 
     path = export_gguf(packed, packed.with_suffix(".gguf"))
-    rank = llama_cpp.LLAMA_POOLING_TYPE_RANK
-    model = llama_cpp.Llama(str(path), embedding=True, pooling_type=rank, n_ctx=512, n_ubatch=512, verbose=False)
+    asked = {"pooling_type": llama_cpp.LLAMA_POOLING_TYPE_RANK, "n_threads": 1, "n_threads_batch": 1}
+    model = llama_cpp.Llama(str(path), embedding=True, n_ctx=512, n_ubatch=512, verbose=False, **asked)
     return np.array([model.embed(text)[:labels] for text in texts])
 
 
@@ -49,7 +49,7 @@ def main(
     output: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
 ) -> None:
     """Print how many labels differ, and where the first difference of every text lies."""
-    result = {"device": processor(), **installed(), "students": {}, "labels": {}}
+    result = {"device": processor(), **installed(), "Records": " and ".join(digests), "students": {}, "labels": {}}
     for digest in digests:
         experiment = load_record(records_folder() / f"{digest}.json").experiment
         model, tokenizer = load_student(experiment)
@@ -64,7 +64,7 @@ def main(
             served = serving.answer(Runtime(packed, threads=1).logits, examples, tokenizer)
             codes = serving.code_differences(student, batches)
             same = codes["codes"] == 0
-            told = f"{experiment.task} {experiment.precision}, seed {experiment.seed}, {digest}"
+            told = f"{experiment.task} {experiment.precision}, seed {experiment.seed}"
             result["students"][told] = serving.agreement(served, here) | {
                 "same codes": int(same.sum()),
                 "maximum with same codes": float(codes["logits"][same].max()),

@@ -42,7 +42,7 @@ def installed() -> dict[str, object]:
     packages = ["torch", "transformers", "onnxruntime", *sorted(there)]
     names = {"auto_round_kernel": "auto-round-lib"}
     return {
-        "not installed": ", ".join(sorted(set(OPTIONAL) - there)),
+        "not installed": ", ".join(sorted(set(OPTIONAL) - there)) or None,
         "versions": {names.get(name, name): importlib.metadata.version(names.get(name, name)) for name in packages},
     }
 

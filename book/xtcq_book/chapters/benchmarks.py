@@ -296,7 +296,7 @@ def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(column, fontsize=8)
     axes.set_title(name, fontsize=8)
-    axes.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, -0.12), ncols=len(shapes))
+    figure.legend(fontsize=7, loc="outside lower right", ncols=min(len(shapes), 3))
     data = middles[name].reset_index()
     return Drawing(figure, data, f"benchmarks/results/{result.name}.json: {result.machine}.")
 

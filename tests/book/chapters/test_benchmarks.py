@@ -140,7 +140,7 @@ def test_runtimes_side_by_side():
     assert "the fastest of all is onnxruntime dynamic int8, xtcq's graph at 1x8; xtcq 1-1-8 at 1x128." in said
     drawing = benchmarks.runtimes(result, "small, 1 threads")
     (axes,) = drawing.figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1x8", "1x128"]
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["1x8", "1x128"]
     assert axes.lines[0].get_xdata()[3] == 0.8, "xtcq 1-1-8 at 1x8"
     assert len(drawing.data) == 6
     products = benchmarks.Result("products-cpu", {"products": INFERENCE["batches"]})
