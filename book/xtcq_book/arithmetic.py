@@ -15,18 +15,6 @@ from xtcq_book import published
 MIB = 2**20
 MB = 10**6
 
-# The nine numbers that XTC's "Avg." is the mean of, found from its tables; "Avg. w/o CoLA" leaves out the first.
-NINE = (
-    "CoLA Mcc",
-    "MNLI-m Acc",
-    "MNLI-mm Acc",
-    "MRPC Acc",
-    "QNLI Acc",
-    "QQP Acc",
-    "RTE Acc",
-    "SST-2 Acc",
-    "STS-B Pear",
-)
 # These two tables drop trailing zeros ("91" stands for 91.00), so a column's precision is that of its longest cell.
 _ZEROS_DROPPED = ("xtc-c16", "xtc-c17")
 # Accuracies over few examples: XTC prints the number of examples (Table C.1), so the right answers can be counted.

@@ -21,10 +21,10 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
-from xtcq_book import edition
+from xtcq_book import arithmetic, edition
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
-from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score, printed
+from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score
 from xtcq_book.provenance import Source, links, records_of, under
 
 Place = Callable[[Experiment], Row]
@@ -340,7 +340,8 @@ def _over_tasks(
             row[name] = glue_average(numbers)
         for name in papers if whole else ():
             if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
-                row[name] = printed(place[0]).get((place[1], "Avg."), row[name])
+                found = arithmetic.table(place[0])
+                row[name] = found.value(place[1], "Avg.") if found.has(place[1], "Avg.") else row[name]
         row["Records"] = tuple(records_of(chain.from_iterable(group["Records"])))
         rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
     return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else []), "Records"])
