@@ -14,9 +14,6 @@ from xtcq.study import Record
 def is_yours(record: Record) -> bool:
     """Whether a Record was made by whoever runs the page, and not by the edition.
 
-    Args:
-        record: any.
-
     Returns:
         Whether version control does not know it. False where that cannot be told: outside a clone, and where
         ``XTCQ_RECORDS`` names the folder, as it does while an edition is made.

@@ -18,9 +18,6 @@ def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Rec
     Args:
         lines: its entries.
         otherwise: what is said where there is none.
-
-    Returns:
-        An object that a notebook renders.
     """
     return Markdown("\n".join(f"- {line}" for line in lines) or otherwise)
 
@@ -70,9 +67,6 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown:
 
 def earlier(records: list[Record]) -> Markdown:
     """Mark results of the earlier edition, whose students were short and were scored by another rule.
-
-    Args:
-        records: all Records that a page draws from.
 
     Returns:
         One line, nothing if no Record is old.

@@ -62,9 +62,6 @@ def line(source: Source) -> str:
 
     Args:
         source: runs of ``xtcq_book.frame.to_frame`` or Records; or a sentence, where there is no run behind it.
-
-    Returns:
-        HTML.
     """
     records = records_of(source)
     if not records:

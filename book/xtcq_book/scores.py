@@ -205,9 +205,6 @@ def tuned(runs: pd.DataFrame, rates: Sequence[float] | None = None) -> pd.DataFr
 def teachers(runs: pd.DataFrame) -> pd.DataFrame:
     """Teachers beside XTC's, one row for each metric of a task.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``, of teachers.
-
     Returns:
         Columns ``best``, ``last`` and ``paper``; for the primary metric what ``chance`` gives, whether the task is
         ``usable`` (the teacher is better than chance; no student is judged on another), and whether the score was still
@@ -239,9 +236,6 @@ def show(
         precision: decimals of its numbers.
         digits: other decimals, or a format such as ``"{:.3g}"``, by column.
         source: of a table without that column, see ``xtcq_book.provenance``.
-
-    Returns:
-        An object that a notebook renders.
 
     Raises:
         ValueError: a table that does not say where it comes from.

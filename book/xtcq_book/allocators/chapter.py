@@ -215,9 +215,6 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     The score of uniform widths at another method's BitOPs is read from the straight line between its neighbours, seed
     by seed; where the BitOPs lie outside the curve, the run is left out.
 
-    Args:
-        frame: of `to_frame`.
-
     Returns:
         Indexed by task and method; in points, ``at the budget`` and ``at the BitOPs``, each with the ``mean`` of the
         ``runs`` that could be compared, and the ``least`` and the ``most`` of them.
@@ -245,9 +242,6 @@ def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
         frame: of `table`.
         caption: what stands above it; names the scale.
         source: where its numbers come from, see ``xtcq_book.provenance``.
-
-    Returns:
-        An object that a notebook renders.
     """
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
     digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")

@@ -31,9 +31,6 @@ def cheapest(costs: Mapping[str, Costs], space: SearchSpace, budget: float) -> W
         space: matrices and range.
         budget: mean bits squared per weight.
 
-    Returns:
-        Widths.
-
     Raises:
         ValueError: the budget is below what the narrowest widths cost, or a cost is not a finite number.
         RuntimeError: the solver gives up.

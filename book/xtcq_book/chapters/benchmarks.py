@@ -1,4 +1,8 @@
-"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets."""
+"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets.
+
+Everywhere here ``found`` are the results of `read`, and ``table`` is that of `comparisons`; what is drawn and said of one
+``result`` needs one of ``benchmarks/inference.py``.
+"""
 
 from __future__ import annotations
 
@@ -147,9 +151,6 @@ def missing(found: dict[str, Result]) -> Markdown:
 def comparisons(found: dict[str, Result]) -> pd.DataFrame:
     """Every ratio that has a target.
 
-    Args:
-        found: of `read`.
-
     Returns:
         Indexed by ``benchmark`` (its file) and ``compared``: ``ratio`` (median), its quartiles where there
         are any, ``target``, ``at`` (``"least"`` or ``"most"``) and ``met``.
@@ -206,9 +207,6 @@ def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
 def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
     """Median milliseconds and MiB of the file, and in the last rows what products and weights take at least.
 
-    Args:
-        result: of ``benchmarks/inference.py``.
-
     Returns:
         As of ``by_shape``; the last column is ``file (MiB)``.
     """
@@ -225,11 +223,7 @@ def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
 
 
 def few_bits(result: Result) -> Markdown:
-    """Where few bits win, and where they do not, in the figures of this run.
-
-    Args:
-        result: of ``benchmarks/inference.py``.
-    """
+    """Where few bits win, and where they do not, in the figures of this run."""
     lines = []
     for name, table in by_shape(result, f"times as fast as {INT8}").items():
         ours, strongest = table.loc[OURS], table.loc[f"{INT8}, xtcq's graph"]
@@ -265,9 +259,6 @@ def few_bits(result: Result) -> Markdown:
 
 def runtimes(result: Result) -> Drawing:
     """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
-
-    Args:
-        result: of ``benchmarks/inference.py``, of one architecture and one number of threads.
 
     Returns:
         The figure: medians, with lines from quartile to quartile.
@@ -307,14 +298,7 @@ def verdict(table: pd.DataFrame) -> Markdown:
 
 
 def against_targets(table: pd.DataFrame) -> Drawing:
-    """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed.
-
-    Args:
-        table: of `comparisons`.
-
-    Returns:
-        The figure.
-    """
+    """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed."""
     names = [fill(f"{benchmark}: {compared}", 34) for benchmark, compared in table.index]
     colours = dict(zip(table.index.unique(0), cycle(PALETTE), strict=False))
     figure, axes = plt.subplots(layout="constrained", figsize=(WIDTH, 0.4 * len(table) + 0.8))

@@ -1,4 +1,7 @@
-"""What a small model costs: device time, compared only where it can be, and bytes, printed and packed."""
+"""What a small model costs: device time, compared only where it can be, and bytes, printed and packed.
+
+Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`, and ``sizes`` those of `printed_sizes`.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +68,6 @@ def records_of(profile: Profile) -> list[Record]:
 def totals(runs: pd.DataFrame) -> pd.DataFrame:
     """Device hours by group of comparable times and by task.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-
     Returns:
         ``runs``, ``steps``, ``hours`` of training steps, and ``% of wall time``: their share of the time from the first
         batch to the last evaluation, over the runs that did not lose count of it.
@@ -82,9 +82,6 @@ def totals(runs: pd.DataFrame) -> pd.DataFrame:
 
 def spread(runs: pd.DataFrame) -> pd.DataFrame:
     """How far apart the times of runs are whose steps should cost the same: what else a machine did.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         One row a group of comparable times: ``configurations`` with several runs, which differ in rate, seed or length
@@ -101,9 +98,6 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 
     Both runs of a pair have the same device and company, task, length, learning rate and seed, and everything else of
     the configuration. Several runs that are equal in all of that count as one, with the geometric mean of their times.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times``
@@ -132,8 +126,7 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
     """What students lose over the minutes that they trained, one point a run and one panel for comparable times.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``; those without a Record of their teacher are left out.
+    Students without a Record of their teacher are left out.
 
     Returns:
         The figure: colours are weights, embeddings and activations, marks are plans.
@@ -155,9 +148,6 @@ def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
 @or_nothing
 def score_over_size(runs: pd.DataFrame) -> Drawing:
     """Best development score over packed size, one point a run: colours are plans, marks are weights and layers.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         The figure. The axis is logarithmic, and a line joins the runs that no smaller or equally small one beats.
@@ -232,9 +222,6 @@ def _rule(row: dict[str, Any], one_bit: float | None, full: float) -> str:
 def rules(sizes: pd.DataFrame) -> pd.DataFrame:
     """How many printed sizes follow which rule, and how far a file on disk is from them.
 
-    Args:
-        sizes: of `printed_sizes`.
-
     Returns:
         Indexed by ``rule``: ``sizes``, the farthest ``printed - nominal`` in MiB, and the least and the most that the
         packed file takes as a multiple of the printed size.
@@ -249,9 +236,6 @@ def lora_readings(sizes: pd.DataFrame) -> pd.DataFrame:
     """How many printed sizes and ratios of models with LoRA each reading of a LoRA weight's bytes gives.
 
     ``cost_report`` counts by the last one, which gives the most.
-
-    Args:
-        sizes: of `printed_sizes`.
 
     Returns:
         Indexed by ``a LoRA weight takes``: ``sizes`` and ``ratios`` that are the computed value rounded to one decimal,
@@ -301,9 +285,6 @@ def embedding_tables() -> pd.DataFrame:
 
 def students(runs: pd.DataFrame) -> pd.DataFrame:
     """Our models, one row for each size and length of training: the best of their plans and learning rates.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         Indexed by ``task``, ``layers``, ``W-E-A``, ``recipe``, ``LoRA rank`` and ``steps``: ``nominal MiB``,

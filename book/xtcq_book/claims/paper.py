@@ -266,9 +266,6 @@ def _bounds(metric: str, one: float, two: float) -> dict[str, object]:
 def by_metric(found: pd.DataFrame) -> pd.DataFrame:
     """Count the words of `differences` by metric.
 
-    Args:
-        found: what `differences` returns.
-
     Returns:
         Indexed by metric, fewest examples first: ``examples``, ``differences``, the median ``size`` in points, the two
         bounds (medians), and how many differences are ``beyond``, ``open`` and ``within``.

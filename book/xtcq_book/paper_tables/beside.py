@@ -110,9 +110,6 @@ def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | 
         profile: of the page.
         *tables: names.
         tasks: as for `table`.
-
-    Returns:
-        An object that a notebook renders.
     """
     if profile.name != PAPER.name:
         return Markdown("")

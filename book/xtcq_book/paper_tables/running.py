@@ -19,9 +19,6 @@ def run_checked(runs: Sequence[Experiment], jobs: int = 1) -> list[Record]:
         runs: which ones.
         jobs: processes side by side on one device.
 
-    Returns:
-        Their Records.
-
     Raises:
         FileNotFoundError: data, an encoder, or the masked language model or word vectors that sentences are added with
             cannot be found; the message says what to get and where to put it.
