@@ -19,7 +19,7 @@ from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 from xtcq_book import scores
 from xtcq_book.allocators import choices
-from xtcq_book.allocators.space import SearchSpace, uniform
+from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
 from xtcq_book.provenance import Source
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
@@ -132,7 +132,7 @@ def _scale(profile: Profile, methods: Sequence[str], budgets: Sequence[float], f
 
 def _asks(budget: float) -> bool:
     """Whether a budget leaves a choice: where all widths are the narrowest there is none."""
-    return budget > SearchSpace({"": 1}).least ** 2
+    return budget > LEAST**2
 
 
 def _row(profile: Profile, task: str, method: str, budget: float, seed: int) -> dict[str, Any] | None:

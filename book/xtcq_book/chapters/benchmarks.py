@@ -1,7 +1,7 @@
 """Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets.
 
-Everywhere here ``found`` are the results of `read`, and ``table`` is that of `comparisons`; what is drawn and said of one
-``result`` needs one of ``benchmarks/inference.py``.
+Everywhere here ``found`` are the results of `read`, ``table`` is that of `comparisons`, and a single ``result`` is one
+of ``benchmarks/inference.py``.
 """
 
 from __future__ import annotations
