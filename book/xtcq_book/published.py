@@ -20,6 +20,7 @@ XTC = "XTC"
 ADAQAT = "AdaQAT-BERT"
 COLUMNS = ("row", "metric", "value")
 ERRATA_COLUMNS = ("table", "row", "metric", "printed", "recomputed", "rule", "cause")
+REPEAT_COLUMNS = ("table", "row", "other_table", "other_row", "metrics")
 DEPARTURE_COLUMNS = ("topic", "paper_says", "code_does", "repository", "commit", "file", "lines")
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -120,6 +121,19 @@ def errata() -> pd.DataFrame:
         FileNotFoundError: the file is missing.
     """
     return _frame("errata", ERRATA_COLUMNS)
+
+
+def repeats() -> pd.DataFrame:
+    """Rows that a paper prints again in another table: the same runs, so the same digits.
+
+    ``metrics`` are those to compare, or ``all`` that both rows print. Left out are the tasks that have added sentences
+    in Table C.2 and not in C.4, and averages that were taken before a table's other rounding.
+
+    Raises:
+        ValueError: malformed file.
+        FileNotFoundError: the file is missing.
+    """
+    return _frame("repeats", REPEAT_COLUMNS)
 
 
 def departures() -> pd.DataFrame:
