@@ -9,7 +9,8 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
     """Turn what works everywhere into what the book can do more with, in place.
 
     Links to pages of the repository become links between pages, the short answer of a chapter and its solutions
-    become boxes, and what stands between the question and the first result is folded.
+    become boxes. Results come first: code that only prepares or draws is folded, and the parameters, which a reader of
+    the book cannot change, stand where a row is run again.
 
     Args:
         notebook: a page of ``book/executed``.
@@ -21,13 +22,13 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
     for cell in notebook.cells:
         if cell.cell_type == "code":
             tags = set(cell.metadata.get("tags", ()))
-            if any(words in cell.source for words in _PLUMBING):
+            if "hide-input" in tags and not tags & _SETTING and not cell.outputs:
                 cell.metadata.tags = ["remove-cell"]
             elif "grid" in tags:
                 cell.metadata.tags = [*(tags - {"hide-input"}), "hide-cell"]
             elif "gather(grid" in cell.source:
                 cell.metadata.tags = ["remove-input"]
-            elif tags & {"parameters", "injected-parameters"}:
+            elif tags & _SETTING:
                 cell.metadata.tags = [*tags, "hide-input"]
             continue
         # The badge is a link around an image, which stays as it is.
@@ -36,10 +37,23 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
         if "in-short" in cell.metadata.get("tags", ()):
             text = re.sub(r"^> ?", "", cell.source, flags=re.MULTILINE).removeprefix("**In short.**").lstrip()
             cell.source = f":::{{admonition}} In short\n:class: tip\n{text}\n:::"
+    _parameters_later(notebook.cells)
 
 
-# The cell that installs in Colab, and the one that reads what papermill hands over.
-_PLUMBING = ('"google.colab" in sys.modules', "read_parameters(globals())")
+def _parameters_later(cells: list[NotebookNode]) -> None:
+    first = next((i for i, cell in enumerate(cells) if cell.source.startswith("## Parameters")), None)
+    if first is None:
+        return
+    last = max((i for i, cell in enumerate(cells) if _SETTING & set(cell.metadata.get("tags", ()))), default=first)
+    moved = cells[first : last + 1]
+    del cells[first : last + 1]
+    place = next((i for i, cell in enumerate(cells) if re.match(_AGAIN, cell.source)), len(cells))
+    cells[place:place] = moved
+
+
+_SETTING = {"parameters", "injected-parameters", "grid"}
+# Where a page says how to run it again.
+_AGAIN = "## (Rerun one row|Run them again)"
 _DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\n(.*?)\n</details>", re.DOTALL)
 
 

@@ -1,5 +1,5 @@
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from prose import for_the_book
 
 ADDRESS = "https://github.com/a/b"
@@ -45,16 +45,32 @@ def test_a_solution_becomes_a_box_that_opens():
 
 def test_what_stands_before_the_first_result_is_folded():
     tagged = [["parameters"], ["injected-parameters"], ["grid", "hide-input"], ["method"]]
-    first = new_code_cell('if "google.colab" in sys.modules:\n    pass')
-    reading = new_code_cell("read_parameters(globals())", metadata={"tags": ["hide-input"]})
-    runs = new_code_cell("students, teachers = gather(grid, train)", metadata={"tags": ["hide-input"]})
-    cells = shown(first, reading, runs, *(new_code_cell("1", metadata={"tags": tags}) for tags in tagged))
+    said = [new_output("stream", text="All cells were run.")]
+    runs = new_code_cell("runs = gather(grid, train)", metadata={"tags": ["hide-input"]}, outputs=said)
+    cells = shown(runs, *(new_code_cell("1", metadata={"tags": tags}) for tags in tagged))
     assert [set(cell.metadata.tags) for cell in cells] == [
-        {"remove-cell"},
-        {"remove-cell"},
         {"remove-input"},
         {"parameters", "hide-input"},
         {"injected-parameters", "hide-input"},
         {"grid", "hide-cell"},
         {"method"},
     ]
+
+
+def test_the_parameters_stand_where_a_row_is_run_again():
+    parameters = new_code_cell("profile: str = 'demo'", metadata={"tags": ["parameters"]})
+    grid = new_code_cell("grid = []", metadata={"tags": ["grid", "hide-input"]})
+    texts = ["# A", "## Parameters and grid\n\nWhat they are.", "## Result", "## Rerun one row", "## Exercises"]
+    title, heading, result, again, exercises = map(new_markdown_cell, texts)
+    found = shown(title, heading, parameters, grid, result, again, exercises)
+    assert found == [title, result, heading, parameters, grid, again, exercises]
+    # A page that only lists what others measured has them at its end.
+    assert shown(title, heading, parameters, result) == [title, result, heading, parameters]
+
+
+def test_folded_code_without_a_result_is_not_shown():
+    drawn = new_code_cell("show(table)", outputs=[new_output("stream", text="3")])
+    silent = new_code_cell("table = 3")
+    for cell in (drawn, silent):
+        cell.metadata.tags = ["hide-input"]
+    assert [cell.metadata.tags for cell in shown(drawn, silent)] == [["hide-input"], ["remove-cell"]]

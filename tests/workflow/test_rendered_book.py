@@ -5,13 +5,9 @@ other combinations as well. What takes longest, the contrast of every text, is m
 the light on the sample.
 """
 
-import functools
-import http.server
 import json
 import os
 import re
-import shutil
-import threading
 from pathlib import Path
 
 import browser_engine
@@ -20,7 +16,6 @@ import render
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREEN, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SAMPLE = ("index", "try-it", "quantizers", "references", "kd-stages", "claims", "errata", "search")
 # Bytes as they lie on the disk, without MathJax. A host that compresses sends a quarter of that.
@@ -28,15 +23,12 @@ HEAVIEST = 1_500_000
 MOST_ROWS = 20
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
-if CHROMIUM is None:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """The folder of the published edition, rendered once for all processes that test side by side."""
+def html(browser, tmp_path_factory):
+    """The folder of the published edition, rendered once for all processes that test side by side, if they can look."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -52,27 +44,10 @@ def html(tmp_path_factory):
     return repository / "_build" / "html"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
-def served(html):
+def served(html, serve):
     """The address under which the book is served."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = engine.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
+    return serve(html).address
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 """The page "Try it" in a headless Chromium: what it loads, what it answers, and how it fails."""
 
-import functools
-import http.server
 import json
-import os
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import browser_engine
@@ -14,29 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "book" / "_static" / "try-it"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 if not (PAGE / "models.json").is_file():
     pytest.skip("no model is committed for the page", allow_module_level=True)
-if CHROMIUM is None:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Sends files as they are; `server.encodes` makes it say of .gz files that they are encoded, as some hosts do."""
-
-    def end_headers(self):
-        if self.server.encodes and self.path.endswith(".gz"):
-            self.send_header("Content-Encoding", "gzip")
-        super().end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
+def book(browser, serve, tmp_path_factory):
     """A folder like that of the rendered book, the page and its static files, and the server that sends it."""
     folder = tmp_path_factory.mktemp("book")
     shutil.copytree(PAGE, folder / "_static" / "try-it")
@@ -49,21 +29,9 @@ def book(tmp_path_factory):
     (folder / "book" / "try-it.html").write_text(
         f"<!doctype html><title>t</title>{(PAGE / 'app.html').read_text(encoding='utf-8')}", encoding="utf-8"
     )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    server.folder, server.encodes = folder, False
-    server.page = f"http://127.0.0.1:{server.server_port}/book/try-it.html"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = engine.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
+    server = serve(folder)
+    server.folder, server.page = folder, f"{server.address}book/try-it.html"
+    return server
 
 
 @pytest.fixture
