@@ -21,11 +21,11 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
-from xtcq_book import arithmetic, edition
+from xtcq_book import arithmetic
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score
-from xtcq_book.provenance import Source, links, records_of, under
+from xtcq_book.provenance import Source, is_yours, links, records_of, under
 
 Place = Callable[[Experiment], Row]
 
@@ -282,7 +282,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         primary = group["metric"].iloc[0]
         found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
         found |= {"name": experiment.task, "record": record}
-        found["yours"] = "yes" if any(map(edition.is_yours, group["record"])) else ""
+        found["yours"] = "yes" if any(map(is_yours, group["record"])) else ""
         found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])

@@ -6,7 +6,7 @@ Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`, and ``sizes`` t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.stats import t
 
 from xtcq.quantization import cost_report
 from xtcq.study.profiles import Profile
-from xtcq.study.records import Record, load_record, old_records, records_folder
+from xtcq.study.records import Record, load_record, records_folder
 from xtcq.tasks import task_spec
 from xtcq_book import published
 from xtcq_book.arithmetic import MIB, table, xtc_model
@@ -48,19 +48,15 @@ def records_of(profile: Profile) -> list[Record]:
         profile: the scale.
 
     Returns:
-        Records in the order of their tasks. Where there is none, those of schema 1: whoever shows them says so.
+        Records in the order of their tasks.
 
     Raises:
         RecordError: if a stored Record cannot be used.
     """
     models, synthetic = (profile.model, *profile.small_encoders), task_spec(profile.tasks[0]).synthetic
-
-    def of_profile(records: Iterable[Record]) -> list[Record]:
-        uniform = [r for r in records if r.experiment.width_source == "uniform" and r.experiment.model in models]
-        return [r for r in uniform if task_spec(r.experiment.task).synthetic == synthetic]
-
-    new = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
-    chosen = of_profile(new) or of_profile(old_records().values())
+    every = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
+    chosen = [r for r in every if r.experiment.width_source == "uniform" and r.experiment.model in models]
+    chosen = [r for r in chosen if task_spec(r.experiment.task).synthetic == synthetic]
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
