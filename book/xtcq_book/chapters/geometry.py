@@ -63,9 +63,7 @@ def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
     * ``untrained`` is :math:`\lVert Q(W_0) - W_0 \rVert`, what rounding does before any training;
     * ``flipped`` is the share of weights whose sign is another one, in per cent: a code that is unlike its start.
 
-    Args:
-        counterpart: the full-precision model; holds one BertModel.
-        student: the quantized model with as many layers; holds one BertModel. Low-rank terms are not counted.
+    Either model holds one BertModel; low-rank terms are not counted.
 
     Returns:
         One row a matrix: ``layer`` (from 1, and 0 for the word embedding), ``matrix``, ``norm`` of the full-precision
@@ -93,9 +91,7 @@ def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
 def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
     """How the latent and the binary weights are distributed, the encoder's matrices and the word embedding apart.
 
-    Args:
-        student: the quantized model; holds one BertModel.
-        edges: of the bins, ascending. Weights outside count in no bin, and in the total all the same.
+    Weights outside of the ascending ``edges`` count in no bin, and in the total all the same.
 
     Returns:
         One row a bin: ``part`` (``"matrices"`` or ``"word embedding"``), ``weights`` (``"latent"`` or ``"binary"``),

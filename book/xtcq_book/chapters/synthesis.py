@@ -83,12 +83,7 @@ def staircase(lost: pd.DataFrame) -> pd.DataFrame:
 
 
 def advice(steps: pd.DataFrame, scale: str) -> str:
-    """The steps of a `staircase` in words, with the scale that they were measured at.
-
-    Args:
-        steps: of `staircase`.
-        scale: encoder, tasks, steps and seeds, of ``xtcq_book.lead.scale_of``.
-    """
+    """The steps of a `staircase` in words, with the scale that they were measured at."""
     if steps.empty:
         return "<p>Nothing can be advised: no student of this scale has a Record.</p>"
     shared = ", ".join(tasks_of(steps))
@@ -110,16 +105,7 @@ def _list(head: str, lines: Iterable[str]) -> str:
 
 
 def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:
-    """What a file takes, trained or not.
-
-    Args:
-        architecture: as for ``xtcq.cost_report``.
-        depths: layers.
-        precisions: W-E-A.
-
-    Returns:
-        MiB of the packed file, one row a precision and one column a depth.
-    """
+    """What a file takes, trained or not: MiB, one row a W-E-A and one column a number of layers."""
     files = {
         f"{depth} layers": {p: cost_report(architecture, p, layers=depth)["packed_mib"] for p in precisions}
         for depth in depths
@@ -171,10 +157,6 @@ def _how(verdict: str) -> str:
 
 def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
-
-    Args:
-        found: of ``xtcq_book.chapters.benchmarks.read``.
-        way: the row of the model.
 
     Returns:
         HTML: the machine, a line a size of batch, and the time to the first answer.
