@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_integer
 from xtcq.distillation import reduce_layers
-from xtcq.preflight import CLASSES, REGRESSION, problem_type
+from xtcq.outputs import CLASSES, REGRESSION, problem_type
 from xtcq.pretrained import WEIGHTS, encoder_depth, encoder_files, model_names
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and

@@ -52,6 +52,7 @@ def test_fine_tuning_learns_and_ends_with_its_best_weights(fit, word_task, word_
     with torch.no_grad():
         predicted = student(**batch).logits.argmax(-1).numpy()
     assert math.isclose(100 * (predicted == frame["label"]).mean(), result.best["accuracy"])
+    assert student.config.num_texts == 1
 
 
 @pytest.mark.parametrize("plan", [one_stage, two_stage, three_stage])
@@ -313,6 +314,12 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert
         assert ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), rel=1e-3)
     for ours, theirs in zip(students[1].parameters(), students[0].parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_checkpoint_batches_are_whole_again(fit, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/parts").write_text("4")  # of a run that was stopped before its first checkpoint, say
+    assert fit(finetune(1))[1].micro_batch is None and not (tmp_path / "run/parts").exists()
 
 
 def test_parts_of_a_loss_are_means_over_the_parts_of_a_batch(fit, teacher, tiny_bert, little_memory):

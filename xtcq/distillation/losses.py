@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 
 from xtcq.checks import check_choice
 from xtcq.distillation.layers import LayerMap
-from xtcq.preflight import CLASSES, MULTI_LABEL, REGRESSION, problem_type
+from xtcq.outputs import CLASSES, MULTI_LABEL, REGRESSION, problem_type
 from xtcq.quantization import ATTENTION_NAME, compute_dtype
 
 # What a student can learn from its teacher.
@@ -97,7 +97,7 @@ def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None
     Args:
         student: ``[batch, classes]``.
         teacher: same shape.
-        problem_type: what the logits mean, by transformers' names; ``xtcq.preflight.problem_type(model.config)`` reads
+        problem_type: what the logits mean, by transformers' names; ``xtcq.outputs.problem_type(model.config)`` reads
             it from a model.
 
     Returns:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.files import whole_folder
+from xtcq.outputs import problem_type
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
@@ -25,7 +26,6 @@ from xtcq.preflight import (
     check_model,
     check_packable,
     check_tokenizer,
-    problem_type,
 )
 from xtcq.quantization import (
     CodeFormat,

@@ -18,7 +18,8 @@ from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from xtcq.preflight import check_float32, check_labels, check_model, problem_type, warn_late
+from xtcq.outputs import problem_type
+from xtcq.preflight import check_float32, check_labels, check_model, warn_late
 from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear

@@ -20,6 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from xtcq.study import provenance, regime
 from xtcq.study.experiment import Experiment
+from xtcq.study.inputs import check_inputs
 from xtcq.study.records import Record, records_folder
 from xtcq.study.runs import make, run
 from xtcq.study.students import is_trained
@@ -44,6 +45,7 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
 
     Raises:
         ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
+        FileNotFoundError: likewise, if something that a run reads is missing, see ``xtcq.study.inputs``.
         RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
             each failure.
     """
@@ -51,6 +53,7 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
     missing = with_needed(experiments)
     for experiment in missing:
         regime.check(experiment)
+    check_inputs(missing)
     ends = work_through(lambda: experiments, jobs)
     if failures := [text for status, text in ends.values() if status != DONE]:
         raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures))

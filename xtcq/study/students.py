@@ -177,4 +177,5 @@ def build_student(
             learned = {name: value for name, value in start.items() if not name.endswith(".width")}
             model.load_state_dict(learned, strict=False)
         set_widths(model, experiment.allocation or {})
+    model.config.num_texts = len(spec.columns)
     return model, tokenizer

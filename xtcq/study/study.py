@@ -19,6 +19,7 @@ from xtcq.files import find_checkout
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.grid import notebook_grid
+from xtcq.study.inputs import check_inputs
 from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, needs, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
 from xtcq.study.value import by_value
@@ -152,6 +153,7 @@ def run_study(
 
     Raises:
         RuntimeError: another study works in the same folder of runs.
+        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``; nothing was trained then.
         ValueError: the time is not in the future.
     """
     if not minutes > 0:
@@ -197,5 +199,6 @@ def run_study(
         say(f"{minute:.1f} min  {status}  {what}; left {len(left)} runs, {sum(e.steps for e in left):,} steps")
 
     with held:
+        check_inputs(study.left())
         work_through(study.by_value, jobs or idle_jobs, may_start=in_time, deadline=deadline, ended=ended)
     return counts | {"left": len(study.left())}
