@@ -14,9 +14,9 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 
 from xtcq.pretrained import encoder_depth
+from xtcq.study import Profile
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile
 from xtcq_book import labels
 from xtcq_book.paper_tables import cells
 from xtcq_book.paper_tables.rows import PAPER

@@ -4,8 +4,7 @@ import pytest
 from typer.testing import CliRunner
 from xtcq_book.__main__ import app
 from xtcq_book.paper_tables import cells, estimate, experiments
-
-from xtcq.study.budgets import ASSUMPTIONS
+from xtcq_book.paper_tables.rows import ASSUMPTIONS
 
 
 def invoke(*arguments):

@@ -126,19 +126,17 @@ def train(
         The result. Of several GPUs it was computed on the first; ``CUDA_VISIBLE_DEVICES`` says which that is.
 
     Raises:
-        ValueError: if student, teacher, tokenizer and task do not fit, see ``xtcq.training.preflight``; if a stage
-            distils and there is no teacher, or the teacher does not fit the student; if a stage explores and there are
-            no settings for it or no stage after it; if the student cannot explore; if a stage is too short
-            for one step; if there are several processes; if there is no example; if ``folder`` holds another training.
+        ValueError: if student, teacher, tokenizer, task, stages and settings do not fit one another, see
+            ``xtcq.training.preflight``; if a stage is too short for one step; if there are several processes; if there
+            is no example; if ``folder`` holds another training.
         FloatingPointError: if the loss is no longer finite.
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
 
     Warns:
-        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
-            ``xtcq.training.teacher``.
-        UserWarning: much of the texts of such a task is unknown to the tokenizer, or is cut.
+        TeacherWarning, UserWarning: of a task that is not one of ``xtcq.tasks.TASKS``, the teacher does not know it, or
+            much of its texts is unknown to the tokenizer or is cut.
     """
     folder = Path(folder)
     _check(stages, task, folder, settings)
@@ -251,13 +249,7 @@ def _unchanged_unless_done(student: PreTrainedModel) -> Iterator[dict[str, Any]]
 def distillation_loss(
     stage: Stage, student: PreTrainedModel, teacher: PreTrainedModel | None, layer_map: LayerMap | None = None
 ) -> DistillationLoss:
-    """The loss of a stage that distils.
-
-    Args:
-        stage: names its terms.
-        student: the model to train.
-        teacher: the model to imitate.
-        layer_map: the pairs of layers; the uniform map if left out.
+    """The loss of a stage that distils, over a layer map, the uniform one if left out.
 
     Raises:
         ValueError: there is no teacher, or it does not fit the student.
