@@ -27,7 +27,7 @@ from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
-from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
+from xtcq.training.callbacks import StageCallback
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.preflight import check_training, warn_of_texts
@@ -160,7 +160,7 @@ def train(
             loss, finished = losses[index], is_finished(stage_folder)
             while not finished:
                 arguments = training_arguments(stage, settings, steps, stage_folder, parts, index)
-                # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
+                # Evaluations and checkpoints are asked for by StageCallback; this only says what a best one is.
                 arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
                 here = {step - begins for step in due if begins < step <= begins + steps}
                 trainer = DistillationTrainer(
@@ -173,7 +173,7 @@ def train(
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
                     data_collator=DataCollatorWithPadding(tokenizer),
-                    callbacks=[PlannedEvaluations(here), ProgressLine(stage), PauseWhen(pause)],
+                    callbacks=[StageCallback(stage.name, here, pause)],
                 )
                 trainer.remove_callback(PrinterCallback)
                 if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
