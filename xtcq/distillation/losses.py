@@ -193,8 +193,8 @@ class DistillationLoss(nn.Module):
                 one of the two hands out none; or the logits of the two do not mean what this loss takes them for.
         """
         for name in ("vocab_size", "type_vocab_size"):
-            ours, theirs = getattr(student, name), getattr(teacher, name)
-            if ours != theirs:
+            ours, theirs = getattr(student, name, None), getattr(teacher, name, None)  # not all have types
+            if None not in (ours, theirs) and ours != theirs:
                 raise ValueError(
                     f"the teacher has {name}={theirs} and the student {name}={ours}, and both read the same tokens: "
                     "take a teacher with the student's vocabulary, such as the model that the student was made of"

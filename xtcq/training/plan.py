@@ -25,12 +25,12 @@ from transformers import (
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
-from xtcq.tasks import TASKS, QuestionSpec, Task, encode
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode, task_spec
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import StageCallback
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
-from xtcq.training.preflight import check_training, warn_of_texts
+from xtcq.training.preflight import check_task, check_training, warn_of_texts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 from xtcq.training.stage_folder import (
@@ -131,12 +131,15 @@ def train(
     """
     folder = Path(folder)
     _check(stages, task, folder, settings)
+    # The official ones are known, and so are their teachers.
+    own = task.spec.name not in TASKS or task.spec != task_spec(task.spec.name)
+    if own:
+        check_task(task)
     check_training(student, teacher, tokenizer, task.spec)
     losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
     for index in range(len(stages)):
         claim(folder / f"stage-{index}", facts)
-    own = task.spec.name not in TASKS  # the official ones are known, and so are their teachers
     if teacher is not None and own and any(losses):
         check_teacher(teacher, task, tokenizer)
     keep_freed_memory()

@@ -23,9 +23,6 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record], students: lis
         frame: of ``allocators.to_frame``.
         teachers: Records of the tasks' full-precision teachers, see ``plots.references``.
         students: Records behind the frame.
-
-    Returns:
-        The figure.
     """
     tasks = list(frame["task"].unique())
     columns = min(2, len(tasks))

@@ -1,4 +1,8 @@
-"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets."""
+"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets.
+
+Everywhere here ``found`` are the results of `read`, ``table`` is that of `comparisons`, and a single ``result`` is one
+of ``benchmarks/inference.py``.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +23,8 @@ from xtcq.files import find_checkout
 from xtcq_book.plots import Drawing
 from xtcq_book.svg import INK, PALETTE, WIDTH
 
-# What the page shows, in this order, and what each is about.
-EXPECTED = {
-    "inference-cpu": "answers of a packed MiniLM on a processor",
-    "inference_base-cpu": "answers at BERT-base's width on a processor",
-    "training_peers-cpu": "training beside the peers",
-    "quantizer_kernels-cpu": "quantizers alone, on a processor",
-    "quantizer_kernels-cpu-compiled": "quantizers alone, compiled for a processor",
-    "quantizer_kernels-cuda": "quantizers alone, on a GPU",
-    "quantizer_kernels-cuda-compiled": "quantizers alone, compiled for a GPU",
-    "training_step-cpu": "what quantization adds to a training step",
-    "training_step-cpu-compiled": "the same, compiled for a processor",
-    "training_step-cpu-amx": "the same in fp32 and in bf16, on a processor with AMX",
-    "training_step-cuda": "the same on a GPU, where every kernel is launched by itself",
-    "training_step-cuda-compiled": "the same, compiled for a GPU",
-    "step_parts-cpu": "where the time of a training step goes",
-    "side_by_side-cuda": "training steps a second of many processes on one GPU",
-    "adaqat_step-cpu": "what learned bit-widths add to a training step",
-    "augmentation-cpu": "sentences that augmentation makes",
-}
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
+_SAME_GRAPH = f"{INT8}, xtcq's graph"
 _QUARTILES = ("lower quartile", "upper quartile")
 
 
@@ -118,37 +104,25 @@ def results_folder() -> Path:
 
 
 def read(folder: Path) -> dict[str, Result]:
-    """Read what there is of `EXPECTED`, in its order.
+    """Read the files that there are, by name.
 
     Raises:
         BenchmarkError: a file that is no JSON object.
     """
     found = {}
-    for name in EXPECTED:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            continue
+    for path in sorted(folder.glob("*.json")):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise BenchmarkError(f"{path} is no JSON ({error}): run its script again") from error
         if not isinstance(data, dict):
             raise BenchmarkError(f"{path} holds no JSON object: run its script again")
-        found[name] = Result(name, data)
+        found[path.stem] = Result(path.stem, data)
     return found
-
-
-def missing(found: dict[str, Result]) -> Markdown:
-    """Name the results that are not there."""
-    lines = [f"- `{name}.json`, {about}, is missing." for name, about in EXPECTED.items() if name not in found]
-    return Markdown("\n".join(lines) or "All results are there.")
 
 
 def comparisons(found: dict[str, Result]) -> pd.DataFrame:
     """Every ratio that has a target.
-
-    Args:
-        found: of `read`.
 
     Returns:
         Indexed by ``benchmark`` (its file) and ``compared``: ``ratio`` (median), its quartiles where there
@@ -206,9 +180,6 @@ def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
 def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
     """Median milliseconds and MiB of the file, and in the last rows what products and weights take at least.
 
-    Args:
-        result: of ``benchmarks/inference.py``.
-
     Returns:
         As of ``by_shape``; the last column is ``file (MiB)``.
     """
@@ -224,50 +195,32 @@ def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def few_bits(result: Result) -> Markdown:
-    """Where few bits win, and where they do not, in the figures of this run.
+def few_bits(result: Result) -> pd.DataFrame:
+    """Where few bits win, one row an architecture and number of threads.
 
-    Args:
-        result: of ``benchmarks/inference.py``.
+    Returns:
+        The least and the most over the shapes of how many times as fast as onnxruntime's own dynamic int8, and as the
+        same int8 in xtcq's graph; how many ``times smaller`` than fp32 the file is; and ``tokens`` of a batch beyond
+        which multiplying takes longer than reading a byte a weight.
     """
-    lines = []
+    rows, sizes = {}, by_shape(result, "file (MiB)")
     for name, table in by_shape(result, f"times as fast as {INT8}").items():
-        ours, strongest = table.loc[OURS], table.loc[f"{INT8}, xtcq's graph"]
-        below = [shape for shape in table if ours[shape] < 1]
-        lines.append(
-            f"{name}: {OURS} is {ours.min():.2f} to {ours.max():.2f} times as fast as onnxruntime's own dynamic int8"
-            + (f" (slower at {', '.join(below)})" if below else "")
-            + f", and {(ours / strongest).min():.2f} to {(ours / strongest).max():.2f} times as fast as the same int8 "
-            "in xtcq's graph, which has one scale for a whole batch."
-        )
-    for name, table in by_shape(result, "ms (median)").items():
-        fastest = "; ".join(f"{table[shape].idxmin()} at {shape}" for shape in table)
-        lines.append(f"{name}: the fastest of all is {fastest}.")
-    for name, table in milliseconds(result).items():
-        two, one = table.loc["xtcq 2-2-8, matmulnbits"], table.loc["xtcq 2-2-8"]
-        timed = [shape for shape in two.index[:-1] if pd.notna(two[shape])]
-        better = [shape for shape in timed if two[shape] < one[shape]]
-        lines.append(
-            f"{name}: weights that stay two bits in memory are faster than bytes at {', '.join(better) or 'no shape'} "
-            f"of {', '.join(timed)}."
-        )
-        file = table["file (MiB)"]
-        lines.append(f"{name}: the file of {OURS} is {file[PYTORCH] / file[OURS]:.1f} times smaller than in fp32.")
-    for threads, peak in result.data["roofline"]["peak"].items():
-        crossing = peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]
-        lines.append(
-            f"{threads}: this processor multiplies {peak['int8 (GMAC/s)']:.0f} billion pairs of bytes a second and "
-            f"reads {peak['memory (GB/s)']:.1f} GB a second. Beyond {crossing:.0f} tokens a batch, multiplying takes "
-            "longer than reading a byte a weight, and fewer bits in memory cannot help."
-        )
-    return Markdown("\n".join(f"- {line}" for line in lines))
+        file, peak = sizes[name].max(axis=1), result.data["roofline"]["peak"][name.rpartition(", ")[2]]
+        rows[name] = {
+            f"{end} × {what}": ratio.agg(how)
+            for what, ratio in (
+                ("int8", table.loc[OURS]),
+                ("int8 in xtcq's graph", table.loc[OURS] / table.loc[_SAME_GRAPH]),
+            )
+            for end, how in (("least", "min"), ("most", "max"))
+        }
+        rows[name] |= {"times smaller": file[PYTORCH] / file[OURS]}
+        rows[name] |= {"tokens": peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def runtimes(result: Result) -> Drawing:
     """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
-
-    Args:
-        result: of ``benchmarks/inference.py``, of one architecture and one number of threads.
 
     Returns:
         The figure: medians, with lines from quartile to quartile.
@@ -307,14 +260,7 @@ def verdict(table: pd.DataFrame) -> Markdown:
 
 
 def against_targets(table: pd.DataFrame) -> Drawing:
-    """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed.
-
-    Args:
-        table: of `comparisons`.
-
-    Returns:
-        The figure.
-    """
+    """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed."""
     names = [fill(f"{benchmark}: {compared}", 34) for benchmark, compared in table.index]
     colours = dict(zip(table.index.unique(0), cycle(PALETTE), strict=False))
     figure, axes = plt.subplots(layout="constrained", figsize=(WIDTH, 0.4 * len(table) + 0.8))

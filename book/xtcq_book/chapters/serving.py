@@ -1,4 +1,9 @@
-"""A packed student beside other backends for the same classifier on a processor: bytes, seconds, operators, answers."""
+"""A packed student beside other backends for the same classifier on a processor: bytes, seconds, operators, answers.
+
+Everywhere here ``backends`` are those of `make_backends`, ``batches`` those of `make_batches`, and ``seconds`` those of
+`in_turns`; ``packed`` is the student's folder and ``full`` the teacher's. ``threads`` are onnxruntime's, all physical
+cores by default; PyTorch takes its own setting.
+"""
 
 from __future__ import annotations
 
@@ -79,11 +84,7 @@ def make_backends(
     onnxruntime's tool quantizes the graph that xtcq makes of the teacher, with the same fused operators and without
     what a classifier does not read, so this peer is as strong as it can be.
 
-    Args:
-        teacher: the full-precision classifier, of the student's shape.
-        packed: the student's folder.
-        scratch: a folder; gets the graphs ``fp32.onnx``, ``int8.onnx`` and ``xtcq.onnx``.
-        threads: of onnxruntime; all physical cores by default. PyTorch takes its own setting.
+    The teacher has the student's shape; the graphs ``fp32.onnx``, ``int8.onnx`` and ``xtcq.onnx`` go into ``scratch``.
 
     Returns:
         Name to a function from a batch to logits [rows, labels].
@@ -160,11 +161,6 @@ def answer(backend: Backend, data: EncodedDataset, tokenizer: PreTrainedTokenize
 def in_turns(backends: Mapping[str, Backend], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
     """Time every backend on every batch; they take turns, round by round, so that a drift of the machine hits all.
 
-    Args:
-        backends: of `make_backends`.
-        batches: of `make_batches`.
-        rounds: over all batches.
-
     Returns:
         Seconds, one row a round and batch, one column a backend; and ``rows`` of the batch.
     """
@@ -188,24 +184,13 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def ratios(seconds: pd.DataFrame, other: str) -> pd.DataFrame:
-    """How many times as fast as another backend each one was, batch by batch.
-
-    Args:
-        seconds: of `in_turns`.
-        other: name of the backend that the others are held against.
-
-    Returns:
-        One row a round and batch, one column a backend.
-    """
+    """How many times as fast as another backend each one was: one row a round and batch, one column a backend."""
     times = seconds.drop(columns="rows")
     return (1 / times).mul(times[other], axis=0).rename_axis(columns="backend")
 
 
 def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
     """Latency, throughput and speed in comparison, one row a backend.
-
-    Args:
-        seconds: of `in_turns`.
 
     Returns:
         ``ms`` of a batch and ``texts/s``, medians over rounds and batches, and the median of how many times as fast as
@@ -223,14 +208,7 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full: Path, rest: str) -> pd.DataFrame:
-    """Bytes of the two models: as the paper counts, as predicted, and as files.
-
-    Args:
-        teacher: in floating point.
-        student: quantized, frozen or not.
-        packed: the student's folder.
-        full: the teacher's, as `save_pretrained` writes it.
-        rest: "fp32" or "fp16", as the student was packed.
+    """Bytes of the two models: as the paper counts, as predicted, and as files; ``rest`` is how the student was packed.
 
     Returns:
         ``nominal``, ``predicted`` and ``file`` in MiB, ``file / predicted`` and ``times smaller`` than the teacher's
@@ -247,15 +225,7 @@ def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full
 
 
 def first_predictions(full: Path, packed: Path, text: str, pair: str | None, repeats: int = 3) -> pd.Series:
-    """Seconds from a folder on disk, which the system has read before, to the first prediction (medians).
-
-    Args:
-        full: the teacher's folder, with a tokenizer.
-        packed: the student's.
-        text: what is classified.
-        pair: its second text, for a task of pairs.
-        repeats: how often each is loaded, in turns.
-    """
+    """Seconds from a folder on disk, which the system has read before, to the first prediction (medians of repeats)."""
 
     def baseline() -> None:
         tokenizer = AutoTokenizer.from_pretrained(full)
@@ -272,16 +242,12 @@ def first_predictions(full: Path, packed: Path, text: str, pair: str | None, rep
 
 
 def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """How near the logits of two computations of one classifier come.
-
-    Args:
-        found: [rows, labels]; with a single label, which is a regression, none can differ.
-        expected: of the same shape.
+    """How near the logits [rows, labels] of two computations of one classifier come.
 
     Returns:
         ``rows``, ``other label`` (rows whose most probable label differs), ``widest margin`` (the greatest distance
         between the two highest expected logits of such a row, 0 without one), and the median, the 99th percentile
-        and the maximum of the differences of logits.
+        and the maximum of the differences of logits. With a single label, a regression, no label can differ.
     """
     differences = np.abs(found - expected)
     other = found.argmax(1) != expected.argmax(1)
@@ -298,12 +264,7 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
 
 
 def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
-    """Where the time of an ONNX graph goes, by onnxruntime's own profiler.
-
-    Args:
-        graphs: ONNX files by name.
-        batches: run once each, after a round that is not counted.
-        threads: of onnxruntime; all physical cores by default.
+    """Where the time of ONNX graphs goes, by onnxruntime's own profiler, in a second round over the batches.
 
     Returns:
         Milliseconds of a batch on average: one row a graph, one column a part of `PARTS`, and `OTHER`.
