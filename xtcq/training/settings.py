@@ -68,14 +68,10 @@ class TrainSettings:
 
 
 def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
-    """Optimizer steps of every stage, at least one each.
+    """Optimizer steps of every stage, at least one each, of a plan whose passes take ``epoch_steps``.
 
     The ends of stages are rounded to steps, not their lengths: plans of equal length have equally many steps, however
     many stages share them.
-
-    Args:
-        stages: the plan, in passes over the training set.
-        epoch_steps: optimizer steps of one pass.
 
     Raises:
         ValueError: the plan is so short that a stage has no step.
