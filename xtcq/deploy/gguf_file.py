@@ -164,7 +164,7 @@ def _tensors(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
             yield name, module, "bias"
 
 
-def _add_tensor(writer: GGUFWriter, name: str, module: nn.Module, attribute: str) -> None:
+def _add_tensor(writer: GGUFWriter, name: str, module: Any, attribute: str) -> None:
     packed = attribute == "weight" and isinstance(module, QuantizedLayer) and module.is_frozen
     # llama.cpp adds the first row of segments, and looks positions up, in floating point.
     if packed and name not in ("position_embd.weight", "token_types.weight"):
