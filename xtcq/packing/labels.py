@@ -18,14 +18,7 @@ from xtcq.packing.packed import load_packed
 
 
 def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
-    """Rename the labels of a packed classifier; its weights, and all other files, stay to the bit.
-
-    Args:
-        folder: what ``save_packed`` wrote.
-        names: a name for each label, in their order.
-
-    Returns:
-        The names that there were.
+    """Rename the labels of a packed classifier, in order, and return those that there were; the rest stays to the bit.
 
     Raises:
         FileNotFoundError: the folder holds no packed model.

@@ -162,12 +162,12 @@ def check_task(task: Task) -> None:
     >>> import pandas as pd
     >>> from xtcq.tasks import Task, TaskSpec
     >>> from xtcq.training.preflight import check_task
-    >>> table = pd.DataFrame({"text": ["good", None], "label": [1, 0]})
+    >>> table = pd.DataFrame({"text": ["good", 7], "label": [1, 0]})
     >>> spec = TaskSpec("mine", "Mine", ("text",), 2, 16, 2, ("accuracy",), {"train": 2, "validation": 2})
     >>> check_task(Task(spec, table, {"validation": table}))
     Traceback (most recent call last):
         ...
-    ValueError: 'train' of task 'mine': row 2 has None in 'text', expected a text
+    ValueError: 'train' of task 'mine': row 2 has 7 in 'text', expected a text
     """
     spec = task.spec
     if isinstance(spec, QuestionSpec):
