@@ -23,7 +23,7 @@ def test_claims_as_json_and_as_a_table(tmp_path, monkeypatch):
     result = invoke("claims", "--json")
     claims = json.loads(result.stdout)
     assert result.exit_code == 0 and len(claims) >= 25
-    keys = {"id", "verdict", "verdict_best", "verdict_last", "points", "lift", "tasks", "steps", "gated", "paper_verdict"}
+    keys = {"verdict", "verdict_best", "verdict_last", "points", "lift", "tasks", "steps", "gated", "paper_verdict"}
     assert all(keys <= set(claim) for claim in claims)
     computed = {"reproduced", "contradicted"}
     assert {claim["verdict"] for claim in claims} - computed == {"not run", "cannot be tested here"}
