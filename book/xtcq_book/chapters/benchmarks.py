@@ -39,8 +39,8 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
-    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
+    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
+    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
     Target("quantizer_kernels-cuda-compiled", "xtcq", "x bound", 2.0, "most"),
     # A step with XTC's quantizers, against one without any; the other recipes do more.
     Target("training_step-*[!d]", "xtc [^,]*$", "x KD", 1.15, "most"),
@@ -159,18 +159,20 @@ def _held(name: str, target: Target, compared: str, row: Mapping[str, float]) ->
     return told | quartiles | {"target": target.bound, "at": target.at}
 
 
-def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
-    """One column of all shapes that answers were timed for, side by side.
+def by_shape(result: Result, column: str, part: str = "batches") -> dict[str, pd.DataFrame]:
+    """One column of all shapes that were timed, side by side.
 
     Args:
-        result: of ``benchmarks/inference.py``, whose batches are named as ``"bert-base, 1x8, 1 threads"``.
+        result: of ``benchmarks/inference.py`` or ``benchmarks/products.py``, whose tables are named as
+            ``"bert-base, 1x8, 1 threads"``.
         column: of its tables.
+        part: ``"batches"`` or ``"products"``.
 
     Returns:
         By architecture and threads: one row a runtime, one column a shape.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for place, ways in result.data["batches"].items():
+    for place, ways in result.data[part].items():
         arch, shape, threads = place.split(", ")
         values = {way: row[column] for way, row in ways.items()}
         found.setdefault(f"{arch}, {threads}", {})[shape] = values
@@ -219,7 +221,7 @@ def few_bits(result: Result) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def runtimes(result: Result) -> Drawing:
+def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
     """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
 
     Returns:
@@ -227,16 +229,15 @@ def runtimes(result: Result) -> Drawing:
     """
     column = f"times as fast as {INT8}"
     middles, lows, highs = (
-        by_shape(result, name) for name in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
+        by_shape(result, one, part) for one in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
     )
-    (name,) = middles
     ways, shapes = list(middles[name].index), list(middles[name])
     figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(ways) + 0.9), layout="constrained")
     for number, shape in enumerate(shapes):
-        places = [place + (number - (len(shapes) - 1) / 2) / 6 for place in range(len(ways))]
+        places = [place + (number - (len(shapes) - 1) / 2) / (len(shapes) + 2) for place in range(len(ways))]
         colour = PALETTE[number % len(PALETTE)]
         axes.hlines(places, lows[name][shape], highs[name][shape], color=colour, linewidth=1)
-        axes.plot(middles[name][shape], places, "osD^"[number % 4], color=colour, markersize=4, label=shape)
+        axes.plot(middles[name][shape], places, "osD^vP"[number % 6], color=colour, markersize=4, label=shape)
     axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(ways)), ways, fontsize=7)
     axes.set_ylim(len(ways) - 0.5, -0.5)
@@ -244,8 +245,8 @@ def runtimes(result: Result) -> Drawing:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(column, fontsize=8)
     axes.set_title(name, fontsize=8)
-    axes.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, -0.12), ncols=len(shapes))
-    data = pd.concat(middles, names=["model"]).reset_index()
+    figure.legend(fontsize=7, loc="outside lower right", ncols=min(len(shapes), 3))
+    data = middles[name].reset_index()
     return Drawing(figure, data, f"benchmarks/results/{result.name}.json: {result.machine}.")
 
 

@@ -17,17 +17,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import torch
+from onnx import TensorProto
 from onnxruntime.quantization import quantize_dynamic
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from xtcq.deploy.export import INPUTS, export_onnx
+from xtcq.deploy.export import INPUTS, build_graph, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
-from xtcq.quantization import QuantizedLayer, model_size
+from xtcq.quantization import QuantizedLayer, QuantizedTensor, QuantLinear, model_size, quantized_layers
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -256,6 +258,58 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
         "99th percentile": float(np.quantile(differences, 0.99)),
         "maximum": float(differences.max()),
     }
+
+
+def code_differences(model: PreTrainedModel, batches: Sequence[Batch]) -> pd.DataFrame:
+    """Where the integers of a graph first leave those of the frozen model that it was made of.
+
+    Two orders of adding give sums that differ in their last bits. Such a difference moves a code only if the sum lies
+    on the boundary between two levels; whatever comes after that code differs for its sake.
+
+    Args:
+        model: frozen, with every linear layer's input quantized symmetrically, one scale a token (recipe "xtc").
+        batches: of `make_batches`.
+
+    Returns:
+        One row a text, in the order of the batches: ``logits``, the greatest difference of logits; ``codes``, how many
+        differ in the first quantized input that has any (0: none in all of them); ``levels``, by how many at most; and
+        ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in
+        levels.
+    """
+    graph = build_graph(model)
+    names = [node.output[0] for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in names)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), session_options(1), ["CPUExecutionProvider"])
+    inputs: list[tuple[torch.Tensor, QuantizedTensor]] = []
+
+    def keep(layer: QuantLinear, given: tuple[torch.Tensor]) -> None:
+        if not inputs or inputs[-1][0] is not given[0]:  # query, key and value share theirs
+            inputs.append((given[0], layer.input_quantizer.quantize(given[0])))
+
+    layers = [one for one in quantized_layers(model).values() if getattr(one, "input_quantizer", None)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    found = []
+    for batch in batches:
+        inputs.clear()
+        expected = pytorch(model)(batch)
+        logits, *codes = session.run(["logits", *names], dict(batch))
+        # The last layer's query takes a text's first token alone, and its codes are among those of the key.
+        del codes[-5]
+        rows = pd.DataFrame({"logits": np.abs(logits - expected).max(1), "codes": 0, "levels": 0, "from boundary": 0.0})
+        for (x, there), here in zip(inputs, codes, strict=True):
+            place = (x / there.scale).numpy()[:, : here.shape[1]]
+            there, here = there.codes.numpy()[:, : here.shape[1]].astype(int), here.astype(int) - 128
+            other = (here != there) & (batch["attention_mask"][:, : here.shape[1], None] == 1)
+            for row in np.flatnonzero(other.any((1, 2)) & (rows["codes"] == 0)):
+                at = row, other[row]
+                middle = (here[at] + there[at]) / 2
+                far = np.abs(place[at] - middle).max()
+                rows.loc[row, ["codes", "levels"]] = other[row].sum(), np.abs(here[at] - there[at]).max()
+                rows.loc[row, "from boundary"] = far
+        found.append(rows)
+    for hook in hooks:
+        hook.remove()
+    return pd.concat(found, ignore_index=True)
 
 
 def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:

@@ -161,7 +161,7 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     Returns:
         HTML: the machine, a line a size of batch, and the time to the first answer.
     """
-    results = [result for name, result in found.items() if name.startswith("inference")]
+    results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
     if not results:
         return "<p>How fast it is was not measured yet.</p>"
     peers = [f"{_FASTER}{peer}" for peer in _PEERS]

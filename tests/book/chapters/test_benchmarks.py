@@ -137,11 +137,14 @@ def test_runtimes_side_by_side():
         "least × int8": 0.8, "most × int8": 2.0, "least × int8 in xtcq's graph": 0.64,
         "most × int8 in xtcq's graph": 1.6, "times smaller": 20.0, "tokens": 50.0,
     })  # fmt: skip
-    drawing = benchmarks.runtimes(result)
+    drawing = benchmarks.runtimes(result, "small, 1 threads")
     (axes,) = drawing.figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1x8", "1x128"]
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["1x8", "1x128"]
     assert axes.lines[0].get_xdata()[3] == 0.8, "xtcq 1-1-8 at 1x8"
     assert len(drawing.data) == 6
+    products = benchmarks.Result("products-cpu", {"products": INFERENCE["batches"]})
+    (table,) = benchmarks.by_shape(products, "ms (median)", "products").values()
+    assert table.loc["xtcq 1-1-8"].tolist() == [5.0, 2.0]
 
 
 def test_damaged_results(folder):

@@ -95,8 +95,8 @@ def test_speed_names_the_peers_and_the_machine():
     }
     batches = {"tiny, 1x8, 1 threads": ways, "tiny, 2x4, 1 threads": ways}
     load = {"tiny": {"PyTorch fp32": {"processor (s)": 0.2}, "xtcq": {"processor (s)": 0.5}}}
-    result = benchmarks.Result("inference-cpu", {"device": "A chip", "batches": batches, "load": load})
-    text = synthesis.speed({"inference-cpu": result})
+    data = {"inference-cpu": {"device": "A chip", "batches": batches}, "first_answer-cpu": {"load": load}}
+    text = synthesis.speed({name: benchmarks.Result(name, one) for name, one in data.items()})
     assert "(A chip, medians" in text and "tiny, one thread: 1x8 5.00 and 0.90, 2x4 5.00 and 0.90<" in text
     assert "0.50 s of processor time, and 0.20 in PyTorch fp32" in text
     assert "not measured" in synthesis.speed({})
