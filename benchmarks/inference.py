@@ -22,7 +22,7 @@ import typer
 from machine import processor, write
 from runtimes import BASELINE, COMPILED, PEER, TWO_BITS, config_of, installed, random_models, runtimes_of
 from transformers import BertConfig
-from turns import Clock, clock_of, in_turns, ratios
+from turns import Clock, clock_of, clock_said, in_turns, ratios
 
 LARGE = 1024  # tokens of a batch
 FEW = 16  # tokens, beyond which weights of two bits in memory are far behind
@@ -81,8 +81,7 @@ def main(
     output: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
 ) -> None:
     """Print milliseconds and ratios to fp32 PyTorch and to onnxruntime's dynamic int8."""
-    clock_said = "the processor's time on one thread, the wall's on more" if cpu_time else "the wall's"
-    result = {"device": processor(), "rounds": rounds, "clock": clock_said, **installed()}
+    result = {"device": processor(), "rounds": rounds, "clock": clock_said(cpu_time), **installed()}
     result |= {"roofline": {"peak": {}, "least ms": {}}, "batches": {}}
     torch._inductor.config.cpp.dynamic_threads = True  # compiled once for all numbers of threads
     with tempfile.TemporaryDirectory() as name:

@@ -25,7 +25,7 @@ from machine import processor, write
 from onnxruntime.quantization import quantize_dynamic
 from runtimes import PEER, config_of, installed
 from torch import Tensor, nn
-from turns import clock_of, in_turns, ratios
+from turns import clock_of, clock_said, in_turns, ratios
 
 from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
@@ -119,7 +119,14 @@ def main(
     engines: dict[str, Linear] = {"oneDNN, bytes": in_onednn}
     if importlib.util.find_spec("auto_round_kernel"):
         engines["ARK, two bits"] = in_ark
-    result = {"device": processor(), "rounds": rounds, **installed(), "products": {}, "exact": {}}
+    result = {
+        "device": processor(),
+        "rounds": rounds,
+        "clock": clock_said(cpu_time),
+        **installed(),
+        "products": {},
+        "exact": {},
+    }
     for count in threads:
         torch.set_num_threads(count)
         ways = {

@@ -16,6 +16,11 @@ def clock_of(threads: int, cpu_time: bool) -> Clock:
     return time.process_time if cpu_time and threads == 1 else time.perf_counter
 
 
+def clock_said(cpu_time: bool) -> str:
+    """What ``clock_of`` measures, in words."""
+    return "the processor's time on one thread, the wall's on more" if cpu_time else "the wall's"
+
+
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, clock: Clock, warm: bool = True) -> pd.DataFrame:
     """Seconds of every way, one row a round.
 
