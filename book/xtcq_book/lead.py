@@ -21,7 +21,7 @@ from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.frame import to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
 from xtcq_book.labels import ENCODERS, as_text
-from xtcq_book.plots import joined
+from xtcq_book.panels import joined
 from xtcq_book.scores import PAPER_TEACHER, tuned
 
 # Where its files lie.
