@@ -94,7 +94,7 @@ def test_a_head_for_questions(tiny):
 
 
 def test_impossible_heads(tiny):
-    with pytest.raises(ValueError, match="head is 'tagger'; give one of 'classifier', 'questions'"):
+    with pytest.raises(ValueError, match="head is 'tagger', expected one of 'classifier', 'questions'"):
         load_encoder(str(tiny), 2, "tagger")
     with pytest.raises(ValueError, match="num_labels is 3; a head for questions has 2"):
         load_encoder(str(tiny), 3, "questions")
@@ -254,10 +254,7 @@ def test_a_classifier_of_ones_own(tiny, published, tmp_path):
 
 @pytest.mark.parametrize(
     ("stated", "labels", "expected"),
-    [
-        ("multi_label_classification", 3, "multi_label_classification"),
-        (None, 1, "regression"),
-    ],
+    [("multi_label_classification", 3, "multi_label_classification"), (None, 1, "regression")],
 )
 def test_a_classifier_keeps_what_its_outputs_mean(tiny, published, tmp_path, stated, labels, expected):
     folder = tmp_path / "mine"

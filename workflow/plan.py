@@ -48,6 +48,19 @@ def write_plan(config: Mapping[str, Any], target: Path) -> None:
     write_atomically(target, json.dumps({"plan": folders | {"left": runs}}))
 
 
+def check_plan(path: Path) -> None:
+    """Refuse a plan, as ``write_plan`` made it, of which any run lacks what it reads.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``xtcq.study.inputs.check_inputs``.
+    """
+    from xtcq.study import Experiment
+    from xtcq.study.inputs import check_inputs
+
+    runs = json.loads(path.read_text(encoding="utf-8"))["plan"]["left"].values()
+    check_inputs(Experiment.from_dict(run["experiment"]) for run in runs)
+
+
 def _left(config: Mapping[str, Any]) -> Sequence[Experiment]:
     if "study" in config and "table" in config:
         raise ValueError("both a study and a table are given: give one of them")

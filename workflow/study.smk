@@ -1,7 +1,7 @@
 """A job for every run that is left of a study, or of a table of the papers, whichever --config names."""
 
 from filelock import FileLock, Timeout
-from plan import write_plan
+from plan import check_plan, write_plan
 
 # What the machine that starts the study has of these, its jobs have too.
 settings = ("DATA", "MODELS", "VECTORS", "CACHE", "COMPUTE", "COMMIT")
@@ -59,6 +59,12 @@ command = (
 
 
 onstart:
+    # Machines that do not share these files may have what runs read where this one has not.
+    if workflow.storage_settings.shared_fs_usage:
+        try:
+            check_plan(Path("_build/study.json"))
+        except (ValueError, OSError) as error:
+            raise WorkflowError(str(error)) from None
     # Another study in the same folder would write a Record that a job here takes away to make it again.
     Path(runs).mkdir(parents=True, exist_ok=True)
     study_lock = FileLock(Path(runs, "study.lock"))

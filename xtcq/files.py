@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -13,11 +14,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
+
 
 def find_checkout() -> Path | None:
     """The project's checkout around the working directory, or None outside of one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "book" / "published").is_dir()), None)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -59,9 +68,6 @@ def whole_file(target: Path) -> Iterator[Path]:
 
     An earlier file at `target` stays whole until then, and stays if anything fails. The folder is made if needed.
 
-    Args:
-        target: the file to write.
-
     Raises:
         OSError: if it cannot be written (a full disk, say); the message names the target.
     """
@@ -79,17 +85,10 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder``, and rename it to ``folder`` if the block succeeds.
+    """Yield an empty folder beside ``folder``, and rename it to ``folder`` if the block succeeds, as `whole_file`.
 
-    An earlier folder of that name stays whole until then, and stays if anything fails. A symbolic link stays too: what
-    it leads to is written.
-
-    Args:
-        folder: where the files shall be.
-        check: called first; raises if what lies at ``folder`` must not be replaced.
-
-    Raises:
-        OSError: a file cannot be written (a full disk, say); the message names the folder.
+    A symbolic link stays: what it leads to is written. ``check`` is called first, and raises if what lies at ``folder``
+    must not be replaced.
     """
     check()
     folder = folder.resolve()
@@ -139,14 +138,11 @@ def temporary_prefix(target: Path) -> str:
 
     What a killed process left there is removed, and what its `whole_folder` had moved aside is moved back. A process
     of another computer may be alive, so its files stay.
-
-    Args:
-        target: what is about to be written; its folder exists.
     """
     ours = f".{target.name}.{socket.gethostname()}-"
     for left in target.parent.iterdir():
         writer = left.name.removeprefix(ours).partition(".")[0]
-        if not left.name.startswith(ours) or not writer.isdigit() or _is_alive(int(writer)):
+        if not left.name.startswith(ours) or not writer.isdigit() or psutil.pid_exists(int(writer)):
             continue
         if left.suffix == ".old" and not target.exists():
             left.rename(target)
@@ -157,28 +153,8 @@ def temporary_prefix(target: Path) -> str:
     return f"{ours}{os.getpid()}."
 
 
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":
-        return True  # os.kill would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True
-
-
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name in the same folder, then rename it.
-
-    Args:
-        path: the file to write; its folder is made if needed.
-        text: the content, written as UTF-8.
-
-    Raises:
-        OSError: if the text cannot be written (a full disk); an earlier file at ``path`` is then still whole.
-    """
+    """Write a text file in UTF-8, as `whole_file` does; it is on the disk at the end."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

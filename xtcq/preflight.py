@@ -1,11 +1,11 @@
-"""What cannot go through is said before work is spent on it: models, tokenizers and tasks that a later step refuses."""
+"""What cannot go through is said before work is spent on it: models and tokenizers that a later step refuses."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,59 +18,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from xtcq.checks import check_choice
-
-if TYPE_CHECKING:  # tasks load pandas, which nobody needs for a quantizer
-    from xtcq.tasks import TaskSpec
-
-CLASSES = "single_label_classification"
-MULTI_LABEL = "multi_label_classification"
-REGRESSION = "regression"
-
-_MUCH = 0.1
+from xtcq.outputs import check_names
 
 # Ends of the names of transformers' classes that have the head of a task, see ``TaskSpec.head``.
-_HEADS = {"classifier": "ForSequenceClassification", "questions": "ForQuestionAnswering"}
+HEADS = {"classifier": "ForSequenceClassification", "questions": "ForQuestionAnswering"}
 
 PACKABLE: tuple[type[PreTrainedModel], ...] = (BertModel, BertForSequenceClassification, BertForQuestionAnswering)
-
-
-def problem_type(config: PretrainedConfig) -> str:
-    """Return what the outputs of a sequence classifier mean, by transformers' names.
-
-    A configuration that does not say it means classes, or a regression where it has one label, as in transformers'
-    ``BertForSequenceClassification``.
-
-    Args:
-        config: of the model, with ``problem_type`` and ``num_labels``.
-
-    Returns:
-        ``"single_label_classification"`` (softmax), ``"multi_label_classification"`` (a sigmoid each) or
-        ``"regression"`` (one number).
-
-    Raises:
-        ValueError: the kind is unknown, a regression has several outputs, or there is a single class to choose from.
-
-    >>> from transformers import BertConfig
-    >>> from xtcq.preflight import problem_type
-    >>> problem_type(BertConfig(num_labels=1)), problem_type(BertConfig(num_labels=3))
-    ('regression', 'single_label_classification')
-    """
-    stated, labels = getattr(config, "problem_type", None), int(config.num_labels or 0)
-    if stated is None:
-        return REGRESSION if labels == 1 else CLASSES
-    check_choice("problem_type of the configuration", stated, (CLASSES, MULTI_LABEL, REGRESSION))
-    if stated == REGRESSION and labels > 1:
-        raise ValueError(
-            f"the configuration has problem_type 'regression' with {labels} outputs, expected one: xtcq compresses "
-            "regressions of a single number, so give each output a model of its own"
-        )
-    if stated == CLASSES and labels == 1:
-        raise ValueError(
-            "the configuration has problem_type 'single_label_classification' with 1 label, which is always the "
-            "answer: set config.problem_type to 'regression', or to 'multi_label_classification' for a yes or no"
-        )
-    return stated
 
 
 def check_float32(model: nn.Module) -> None:
@@ -164,7 +117,7 @@ BertForSequenceClassification or BertForQuestionAnswering
     if kind not in PACKABLE:
         known = [one.__name__ for one in PACKABLE]
         raise ValueError(
-            f"{_named(model)} cannot be packed: use transformers' own {', '.join(known[:-1])} or {known[-1]}"
+            f"{named(model)} cannot be packed: use transformers' own {', '.join(known[:-1])} or {known[-1]}"
         )
     stock: Any = kind
     # A pooler is no part of the configuration.
@@ -193,7 +146,8 @@ def _said(module: nn.Module | None) -> str:
     return "nothing" if module is None else f"{type(module).__name__}({module.extra_repr()})"
 
 
-def _named(model: nn.Module) -> str:
+def named(model: nn.Module) -> str:
+    """The class of a model, with its module."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
@@ -219,34 +173,21 @@ def check_integer_graph(config: Any) -> None:
 
 
 def check_labels(model: nn.Module, remedy: str = "correct it") -> None:
-    """Refuse names of labels that do not tell the outputs of a classifier apart.
+    """Refuse names of labels that do not tell the outputs of a classifier apart; of other models there are none.
 
     Args:
-        model: of any kind; only classifiers have such names.
+        model: of any kind.
         remedy: the end of the message.
 
     Raises:
-        ValueError: there are more or fewer names than outputs, their numbers are not 0, 1, ..., or two are equal.
-
-    >>> from transformers import BertConfig, BertForSequenceClassification
-    >>> from xtcq.preflight import check_labels
-    >>> config = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1)
-    >>> config.id2label = {0: "good", 1: "good"}
-    >>> check_labels(BertForSequenceClassification(config))
-    Traceback (most recent call last):
-        ...
-    ValueError: config.id2label is {0: 'good', 1: 'good'}, expected a name of its own for each of 0 to 1: correct it
+        ValueError: see ``xtcq.outputs.check_names``.
     """
-    if not type(model).__name__.endswith(_HEADS["classifier"]):
-        return
-    config: Any = model.config
-    names: dict[Any, Any] = dict(config.id2label or {})
-    # The number of labels is that of the names, so a replaced head is named by the number of its outputs.
-    outputs = getattr(getattr(model, "classifier", None), "out_features", len(names))
-    if set(names) != set(range(outputs)) or len({str(name) for name in names.values()}) < outputs:
-        raise ValueError(
-            f"config.id2label is {names!r}, expected a name of its own for each of 0 to {outputs - 1}: {remedy}"
-        )
+    if type(model).__name__.endswith(HEADS["classifier"]):
+        config: Any = model.config
+        names = dict(config.id2label or {})
+        # The number of labels is that of the names, so a replaced head is named by the number of its outputs.
+        outputs = getattr(getattr(model, "classifier", None), "out_features", len(names))
+        check_names("config.id2label", names, outputs, remedy)
 
 
 def warn_late(model: nn.Module) -> None:
@@ -303,154 +244,14 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         )
 
 
-def check_training(
-    student: PreTrainedModel,
-    teacher: PreTrainedModel | None,
-    tokenizer: PreTrainedTokenizerBase,
-    spec: TaskSpec,
-) -> None:
-    """Refuse a training that cannot run to its end, or whose result would mean something else.
+def reads_pairs(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> bool:
+    """Whether a model has a row for the type of a second text: RoBERTa has none, and BERT's tokenizer marks it as 1.
 
-    What teacher and student must have in common is checked by ``DistillationLoss.check``.
-
-    Args:
-        student: the model to train.
-        teacher: the model to imitate, if there is one.
-        tokenizer: of both.
-        spec: of the task.
-
-    Raises:
-        ValueError: a model is not what its configuration says, see ``check_model``, does not name its labels, is not in
-            float32, has no values or some that are not finite, or has another head than the task; the student is
-            frozen or has nothing to learn; the tokenizer does not fit; examples are longer than what a model reads; the
-            student's outputs are not those of the task; or the teacher shares parameters with it, or orders its classes
-            otherwise.
+    >>> from transformers import AutoTokenizer, BertConfig
+    >>> from xtcq.preflight import reads_pairs
+    >>> from xtcq.pretrained import encoder_files
+    >>> reads_pairs(AutoTokenizer.from_pretrained(encoder_files("minilm-l6")), BertConfig(type_vocab_size=1))
+    False
     """
-    models: dict[str, Any] = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
-    for role, model in models.items():
-        check_model(model, role)
-        check_labels(model)
-        _check_whole(model, role)
-        if _other_head(model, spec.head):
-            raise ValueError(
-                f"the {role} is a {type(model).__name__}, and task {spec.name!r} needs one of transformers' "
-                f"...{_HEADS[spec.head]}: give the {role} the head of the task"
-            )
-    if any(getattr(module, "is_frozen", False) for module in student.modules()):
-        raise ValueError(
-            f"{type(student).__name__} is frozen: its weights are integers, which do not learn. Train the student as "
-            "quantize returns it, and freeze it afterwards"
-        )
-    if not any(parameter.requires_grad for parameter in student.parameters()):
-        raise ValueError(
-            f"no parameter of {type(student).__name__} requires a gradient, so nothing would be learned: call "
-            "student.requires_grad_(True)"
-        )
-    if not torch.is_grad_enabled():
-        raise ValueError("gradients are switched off here, so nothing would be learned: leave torch.no_grad() first")
-    check_tokenizer(tokenizer, student.config)
-    if tokenizer.model_max_length < spec.max_length:
-        raise ValueError(
-            f"the tokenizer ends at {tokenizer.model_max_length} word pieces, and task {spec.name!r} trains on up to "
-            f"{spec.max_length}: set tokenizer.model_max_length = {spec.max_length}, which a packed model is asked by"
-        )
-    for role, model in models.items():
-        if spec.max_length > (positions := _positions(model.config)):
-            raise ValueError(
-                f"task {spec.name!r} has examples of up to {spec.max_length} word pieces and the {role} reads "
-                f"{positions}: give the task max_length={positions} or less"
-            )
-    if spec.head == "classifier":
-        ours = problem_type(student.config), student.config.num_labels
-        task = (REGRESSION if spec.num_labels == 1 else CLASSES), spec.num_labels
-        if ours != task:
-            raise ValueError(
-                f"the student has problem_type {ours[0]!r} with {ours[1]} labels and task {spec.name!r} "
-                f"{task[0]!r} with {task[1]}: give a model of the task's kind"
-                + ", or train with DistillationLoss in a loop of your own"
-                * (ours[0] == MULTI_LABEL)
-            )
-    if teacher is not None:
-        _check_apart(student, teacher)
-
-
-def _other_head(model: nn.Module, head: str) -> bool:
-    """Whether a class of transformers' own has another head than a task; what others' classes have is not known."""
-    return type(model).__module__.startswith("transformers.") and not type(model).__name__.endswith(_HEADS[head])
-
-
-def _check_whole(model: nn.Module, role: str) -> None:
-    """Refuse weights that nothing can be computed with."""
-    if not isinstance(model, PreTrainedModel):
-        raise ValueError(f"the {role} is a {_named(model)}, expected a model of transformers")
-    check_float32(model)
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise ValueError(
-                f"{name} of the {role} is on the meta device and has no values: load the weights, or build the model "
-                "outside torch.device('meta')"
-            )
-        if not torch.isfinite(parameter).all():
-            raise ValueError(f"{name} of the {role} holds NaN or infinity: go back to an earlier checkpoint of it")
-
-
-def _check_apart(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Refuse a teacher that would learn with its student, or that names its classes in another order."""
-    ours, theirs = ({id(p): name for name, p in model.named_parameters()} for model in (student, teacher))
-    if shared := ours.keys() & theirs.keys():
-        raise ValueError(
-            f"student and teacher share {len(shared)} parameters, {ours[min(shared, key=[*ours].index)]} first, so the "
-            "teacher would change with its student: make the student of a copy, which reduce_layers(teacher, "
-            f"range({teacher.config.num_hidden_layers})) gives"
-        )
-    names: list[Any] = [dict(model.config.id2label or {}) for model in (student, teacher)]
-    if names[0] != names[1] and {*names[0].values()} == {*names[1].values()}:
-        raise ValueError(
-            f"the student's classes are {names[0]} and the teacher's {names[1]}, and logits are compared by number: "
-            "give both the same order, as a student that is made of its teacher has it"
-        )
-
-
-def warn_of_texts(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Warn of texts of which a model sees little: another tokenizer's, or longer than what is kept of them.
-
-    Args:
-        rows: encoded examples.
-        tokenizer: that encoded them.
-        max_length: word pieces kept of an example.
-
-    Warns:
-        UserWarning: more than a tenth of the word pieces are unknown, or of the examples as long as can be.
-
-    >>> import warnings
-    >>> from tokenizers import Tokenizer, models
-    >>> from transformers import PreTrainedTokenizerFast
-    >>> from xtcq.preflight import warn_of_texts
-    >>> level = Tokenizer(models.WordLevel({"[UNK]": 0, "good": 1}, unk_token="[UNK]"))
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     warn_of_texts([[0, 1], [1]], PreTrainedTokenizerFast(tokenizer_object=level, unk_token="[UNK]"), 8)
-    >>> str(caught[0].message).partition(":")[0]
-    'of 3 word pieces 33 % are unknown to the tokenizer'
-    """
-    pieces = [piece for row in rows for piece in row]
-    unknown = pieces.count(tokenizer.unk_token_id) / len(pieces)
-    if tokenizer.unk_token_id is not None and unknown > _MUCH:
-        warnings.warn(
-            f"of {len(pieces):,} word pieces {unknown:.0%} are unknown to the tokenizer: ".replace("%", " %")
-            + "give the one that the model was trained with; it may write words in capitals otherwise, or know another "
-            "language",
-            stacklevel=3,
-        )
-    cut = sum(len(row) >= max_length for row in rows)
-    if cut > _MUCH * len(rows):
-        warnings.warn(
-            f"{cut:,} of {len(rows):,} examples fill all {max_length} word pieces, and what is beyond is cut: raise "
-            "max_length, as far as the model reads",
-            stacklevel=3,
-        )
-
-
-def _positions(config: Any) -> int:
-    """Word pieces that a model reads at most: RoBERTa numbers them from the one after its padding token's number."""
-    return config.max_position_embeddings - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
+    types = tokenizer("a", "b", return_token_type_ids=True)["token_type_ids"]
+    return max(types) < config.type_vocab_size

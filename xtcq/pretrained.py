@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from xtcq.files import sha256
 from xtcq.hub import reading_hub
 
 WEIGHTS = "model.safetensors"
@@ -134,5 +134,4 @@ def _check_digest(path: Path, name: str, published: Published) -> None:
 @functools.cache
 def _sha256(path: Path, size: int, modified: int) -> str:
     # Size and time are part of the cache's key, so that a replaced file is read again.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)

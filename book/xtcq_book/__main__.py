@@ -91,7 +91,8 @@ def table(
     shares: Annotated[tuple[float, float], typer.Option(help="of the card's peaks in bf16 and fp32")] = (0.3, 0.7),
 ) -> None:
     """A table of the papers, row by row: the experiments of BERT-base behind it, and what they take."""
-    from xtcq_book.paper_tables import cells, experiments, listing, running
+    from xtcq.study import run_all
+    from xtcq_book.paper_tables import cells, experiments, listing
 
     if estimate + dry_run + run > 1:
         raise ValueError("--estimate, --dry-run and --run exclude one another: give one of them")
@@ -108,7 +109,7 @@ def table(
             raise ValueError("there is nothing to run: " + ("; ".join(reasons) or "these cells follow from no runs"))
         typer.echo("".join(f"not run: {reason}\n" for reason in reasons), nl=False)
     if run:
-        records = running.run_checked(experiments(found), jobs)
+        records = run_all(experiments(found), jobs)
         typer.echo(f"{len(records)} runs have Records")
         return
     lines = listing.bill(found, card, shares) if estimate else (listing.to_train if dry_run else listing.rows)(found)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from IPython.display import Markdown
 
+from xtcq.study import full_teachers
 from xtcq.study.experiment import Experiment
-from xtcq.study.gathering import full_teachers
 from xtcq.study.records import OLD_SCHEMA, Record
 from xtcq.study.students import is_trained
 

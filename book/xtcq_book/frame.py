@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from xtcq.quantization import Precision
+from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile
 from xtcq.study.records import Record, as_taught
 from xtcq.tasks import chance_level, standard_error, task_spec
 from xtcq_book import paper_rows

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xtcq.study.grid import notebook_grid
+from xtcq.study import notebook_grid
 from xtcq.study.records import OLD_FOLDER, load_record, old_records
 from xtcq_book import published, readme, story
 from xtcq_book.claims.ledger import load_claims

@@ -11,9 +11,7 @@ import altair as alt
 import pandas as pd
 
 from xtcq.quantization import Precision
-from xtcq.study import load_profile
-from xtcq.study.gathering import full_teachers, stored
-from xtcq.study.profiles import Profile
+from xtcq.study import Profile, full_teachers, load_profile, stored
 from xtcq.study.records import Record, load_record, records_folder
 from xtcq.tasks import task_spec
 from xtcq_book.arithmetic import MB, MIB, NINE, table

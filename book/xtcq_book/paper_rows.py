@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from xtcq.distillation import SELECTIONS
 from xtcq.pretrained import encoder_depth
+from xtcq.study import Profile
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile
 from xtcq_book import labels
 from xtcq_book.labels import as_text
 

@@ -3,9 +3,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 from xtcq_book.__main__ import app
-from xtcq_book.paper_tables import cells, estimate, experiments, running
-
-from xtcq.study.budgets import ASSUMPTIONS
+from xtcq_book.paper_tables import cells, estimate, experiments
+from xtcq_book.paper_tables.rows import ASSUMPTIONS
 
 
 def invoke(*arguments):
@@ -78,7 +77,7 @@ def test_what_a_table_takes_and_what_it_would_train(folders):
 
 def test_a_table_is_run_without_the_rows_that_cannot_be(folders, monkeypatch):
     asked = []
-    monkeypatch.setattr(running, "run_checked", lambda runs, jobs: asked.append((list(runs), jobs)) or list(runs))
+    monkeypatch.setattr("xtcq.study.run_all", lambda runs, jobs: asked.append((list(runs), jobs)) or list(runs))
     result = invoke("table", "adaqat-t3", "--run", "--jobs", 2)
     assert asked == [(experiments(cells("adaqat-t3")), 2)] and "16 runs have Records" in result.stdout
     assert "not run: BinaryBERT | 1-1-4: quoted by" in result.stdout and "not run: TernaryBERT" not in result.stdout

@@ -15,7 +15,7 @@ from xtcq import save_packed
 from xtcq.__main__ import app
 from xtcq.deploy.predict import predict_file
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
-from xtcq.tasks.reading import open_table
+from xtcq.tasks.tables import open_table
 
 
 @pytest.fixture

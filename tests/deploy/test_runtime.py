@@ -7,6 +7,8 @@ import torch
 from transformers import pipeline
 
 from xtcq import PackedModelError, load_packed, save_packed
+from xtcq.deploy.answer import predict_text
+from xtcq.deploy.predict import predict_file
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
 from xtcq.packing import packed as packed_module
 
@@ -138,6 +140,10 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
         ({"texts": ["w1"], "pairs": [""]}, r"pairs\[0\] is '', expected a text"),
         ({"texts": ["w1", "w2"], "pairs": ["w1"]}, "there are 2 texts and 1 pairs: give one pair to every text"),
         ({"texts": []}, "there are no texts"),
+        ({"texts": pd.DataFrame({"text": ["w1"]})}, "expected a sequence of texts, found a DataFrame: give a list"),
+        ({"texts": {"w1": 0}}, "expected a sequence of texts, found a dict"),
+        ({"texts": {"w1", "w2"}}, "expected a sequence of texts, found a set"),
+        ({"texts": ["w1"], "pairs": pd.DataFrame({"w2": [1]})}, "expected a sequence of texts, found a DataFrame"),
         ({"texts": "w1"}, r"expected a sequence of texts, found one: write \[text\]"),
         ({"texts": ["w1"], "batch_size": 0}, "batch_size is 0, expected at least 1"),
     ],
@@ -145,6 +151,30 @@ def test_long_texts_are_cut_with_a_warning(packed, word_tokenizer):
 def test_bad_input(arguments, message, packed):
     with pytest.raises(ValueError, match=message):
         Runtime(packed(), threads=1).predict(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("facts", "given", "message"),
+    [
+        ({"num_texts": 1}, 2, "the model reads single texts, and pairs were given: leave out the second texts"),
+        ({"type_vocab_size": 1}, 2, "the model reads single texts"),
+        ({"num_texts": 2}, 1, "reads pairs of texts, and one text was given: give the second by pairs, --pair or --p"),
+    ],
+)
+def test_texts_of_another_number_than_a_model_was_trained_on(
+    facts, given, message, frozen_bert, word_tokenizer, tmp_path
+):
+    runtime = Runtime(save_packed(frozen_bert(**facts), tmp_path / "m", tokenizer=word_tokenizer), threads=1)
+    table = pd.DataFrame({"a": ["w1"], "b": ["w2"]})
+    columns = {1: ("a",), 2: ("a", "b")}
+    for verb in (
+        lambda number: runtime.predict(*(["w1"], ["w2"])[:number]),
+        lambda number: predict_text(runtime, "w1", (None, "w2")[number - 1], True),
+        lambda number: predict_file(runtime, table, tmp_path / "out.csv", *columns[number]),
+    ):
+        verb(3 - given)
+        with pytest.raises(ValueError, match=message):
+            verb(given)
 
 
 def test_a_part_of_a_series_is_taken_by_position(packed):

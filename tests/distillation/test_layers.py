@@ -28,9 +28,9 @@ def test_skip_lists_are_always_valid(depth):
 
 
 def test_unknown_selection_and_depth():
-    with pytest.raises(ValueError, match="'middle' is unknown: use one of skip, top, bottom"):
+    with pytest.raises(ValueError, match="layer selection is 'middle', expected one of 'skip', 'top', 'bottom'"):
         select_layers("middle", 12, 6)
-    with pytest.raises(ValueError, match="ask for 1 to 12"):
+    with pytest.raises(ValueError, match="depth of the student is 13, expected an integer from 1 to 12"):
         select_layers("skip", 12, 13)
 
 

@@ -6,7 +6,7 @@ from transformers.utils import ModelOutput
 
 from xtcq.distillation import DistillationLoss, LayerMap, attention_loss, hidden_loss, logit_loss
 from xtcq.distillation.losses import position_loss
-from xtcq.preflight import CLASSES, MULTI_LABEL, REGRESSION
+from xtcq.outputs import CLASSES, MULTI_LABEL, REGRESSION
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 
 

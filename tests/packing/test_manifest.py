@@ -135,70 +135,91 @@ def test_a_folder_that_holds_no_packed_model(tmp_path):
         load_packed(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
-def test_a_map_that_leaves_a_file_unchecked(packed, name):
-    files = Manifest.read(packed).files
-    del files[name]
-    sign(packed, files=files)
-    with pytest.raises(PackedModelError, match=f"does not list {name}"):
-        load_packed(packed)
+CONFIGS = [
+    ({"hidden_size": 40}, r"codes of shape .* and torch.uint8, expected \("),
+    ({"num_hidden_layers": 1}, "'bert.encoder.layer.1.attention.self.query' matches none"),
+    ({"num_hidden_layers": 3}, "lacks 'bert.encoder.layer.2.attention.output.LayerNorm.bias'"),
+    ({"id2label": {"0": "a", "1": "b"}}, r"classifier.weight of shape \(3, 36\) and torch.float32, expected \(2, 36\)"),
+    ({"architectures": ["BertForMaskedLM"]}, r"does not describe one of BertModel, .*KeyError\('BertForMaskedLM'"),
+    ({"architectures": []}, "does not describe one of BertModel"),
+    ({"architectures": ["BertModel"]}, "'bert.embeddings.word_embeddings' matches none"),
+    ({"num_attention_heads": 5}, "does not describe one of BertModel, .*multiple of the number of attention"),
+    ({"num_attention_heads": 0}, "does not describe one of BertModel"),
+]
+MODULES = [
+    (
+        QUERY,
+        {"weight": {"quantizer": "nf4", "bits": 1}},
+        f"says weight .*nf4.* of module '{QUERY}', where recipe 'xtc'",
+    ),
+    (QUERY, {"weight": {"quantizer": "ternary", "bits": 2}}, f"the weight of {QUERY} .*BinaryQuantizer.* at 1 bits"),
+    (QUERY, {"weight": None}, f"the weight of {QUERY} is quantized by BinaryQuantizer"),
+    (QUERY, {"input": {"quantizer": "dynamic", "bits": 99}}, f"the input of {QUERY} .*DynamicQuantizer.* at 8 bits"),
+    (QUERY, {"input": {"quantizer": "lsq", "bits": 8}}, f"says input .*lsq.* of module '{QUERY}', .*'dynamic'"),
+    (QUERY, {"lora_rank": 2}, f"says lora_rank 2 of module '{QUERY}', where recipe 'xtc' at 1-1-8 has 0"),
+    (QUERY, {"kind": "embedding"}, f"says kind 'embedding' of module '{QUERY}', where .* has 'linear'"),
+    (QUERY, {"frozen": False}, f"says frozen False of module '{QUERY}'"),
+    (QUERY, {"wings": 2}, "says wings 2 of"),
+    ("bert.pooler.dense", {"kind": "linear"}, "the weight of bert.pooler.dense is quantized by BinaryQuantizer"),
+    ("bert.encoder.layer.7", {"kind": "linear"}, "'bert.encoder.layer.7' matches none"),
+]
+MAPS = [
+    ({"precision": "9-9-9"}, "9"),
+    ({"recipe": "gptq"}, "gptq"),
+    ({"rest": "fp8"}, "fp8"),
+    ({"rest": "fp16"}, "float16"),
+]
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"hidden_size": 40}, r"codes of shape .* and torch.uint8, expected \("),
-        ({"num_hidden_layers": 1}, "'bert.encoder.layer.1.attention.self.query' matches none"),
-        ({"num_hidden_layers": 3}, "lacks 'bert.encoder.layer.2.attention.output.LayerNorm.bias'"),
-        (
-            {"id2label": {"0": "a", "1": "b"}},
-            r"classifier.weight of shape \(3, 36\) and torch.float32, expected \(2, 36\)",
-        ),
-        ({"architectures": ["BertForMaskedLM"]}, r"does not describe one of BertModel, .*KeyError\('BertForMaskedLM'"),
-        ({"architectures": []}, "does not describe one of BertModel"),
-        ({"architectures": ["BertModel"]}, "'bert.embeddings.word_embeddings' matches none"),
-        ({"num_attention_heads": 5}, "does not describe one of BertModel, .*multiple of the number of attention"),
-        ({"num_attention_heads": 0}, "does not describe one of BertModel"),
-    ],
-)
-def test_a_configuration_that_does_not_fit(packed, fields, message):
-    change_config(packed, **fields)
+def bias(tensors):
+    return tensors["classifier.bias"]
+
+
+TENSORS = [
+    (lambda t: t.pop("classifier.bias"), "lacks 'classifier.bias'"),
+    (lambda t: t.update(extra=torch.zeros(1)), "holds, beyond what the model has, 'extra'"),
+    (lambda t: bias(t).fill_(float("nan")), "classifier.bias: it holds NaN or infinity"),
+    (
+        lambda t: t.update({"classifier.bias": bias(t).double()}),
+        "classifier.bias of shape .* and torch.float64, expected .* and torch.float32",
+    ),
+    (
+        lambda t: t.update({f"{QUERY}.codes": t[f"{QUERY}.codes"][:-1]}),
+        r"query.codes of shape \(161,\) and torch.uint8, expected \(162,\)",
+    ),
+]
+CHANGES = [
+    *((lambda folder, fields=fields: change_config(folder, **fields), message) for fields, message in CONFIGS),
+    *((lambda folder, c=(name, fields): change_module(folder, c[0], **c[1]), said) for name, fields, said in MODULES),
+    *((lambda folder, fields=fields: sign(folder, **fields), message) for fields, message in MAPS),
+    *((lambda folder, change=change: change_tensors(folder, change), message) for change, message in TENSORS),
+    *((lambda folder, name=name: leave_out(folder, "files", name), f"not list {name}") for name in (WEIGHTS, CONFIG)),
+    (lambda folder: leave_out(folder, "modules", QUERY), f"beyond what the model has, '{QUERY}.codes'"),
+    (
+        lambda folder: sign_text(folder, json.loads((folder / MAP).read_text()) | {"comment": "new"}),
+        "does not hold the fields of version 1 .*comment",
+    ),
+]
+
+
+def leave_out(folder, field, name):
+    left = getattr(Manifest.read(folder), field)
+    del left[name]
+    sign(folder, **{field: left})
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_what_does_not_fit_together(packed, change, message):
+    change(packed)
     with pytest.raises(PackedModelError, match=message):
         load_packed(packed)
 
 
-@pytest.mark.parametrize(
-    ("name", "fields", "message"),
-    [
-        (
-            QUERY,
-            {"weight": {"quantizer": "nf4", "bits": 1}},
-            f"says weight .*nf4.* of module '{QUERY}', where recipe 'xtc'",
-        ),
-        (
-            QUERY,
-            {"weight": {"quantizer": "ternary", "bits": 2}},
-            f"the weight of {QUERY} .*BinaryQuantizer.* at 1 bits",
-        ),
-        (QUERY, {"weight": None}, f"the weight of {QUERY} is quantized by BinaryQuantizer"),
-        (
-            QUERY,
-            {"input": {"quantizer": "dynamic", "bits": 99}},
-            f"the input of {QUERY} .*DynamicQuantizer.* at 8 bits",
-        ),
-        (QUERY, {"input": {"quantizer": "lsq", "bits": 8}}, f"says input .*lsq.* of module '{QUERY}', .*'dynamic'"),
-        (QUERY, {"lora_rank": 2}, f"says lora_rank 2 of module '{QUERY}', where recipe 'xtc' at 1-1-8 has 0"),
-        (QUERY, {"kind": "embedding"}, f"says kind 'embedding' of module '{QUERY}', where .* has 'linear'"),
-        (QUERY, {"frozen": False}, f"says frozen False of module '{QUERY}'"),
-        (QUERY, {"wings": 2}, "says wings 2 of"),
-        ("bert.pooler.dense", {"kind": "linear"}, "the weight of bert.pooler.dense is quantized by BinaryQuantizer"),
-        ("bert.encoder.layer.7", {"kind": "linear"}, "'bert.encoder.layer.7' matches none"),
-    ],
-)
-def test_a_map_that_does_not_fit(packed, name, fields, message):
-    change_module(packed, name, **fields)
-    with pytest.raises(PackedModelError, match=message):
-        load_packed(packed)
+def test_bytes_that_no_trits_make(frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert("2-2-8"), tmp_path / "m")
+    change_tensors(folder, lambda tensors: tensors[f"{QUERY}.codes"].fill_(255))
+    with pytest.raises(PackedModelError, match="query.codes: byte 255 is not made of five trits"):
+        load_packed(folder)
 
 
 def test_code_of_the_folder_is_never_asked_for(packed):
@@ -224,35 +245,6 @@ def test_a_tokenizer_that_is_added_later(frozen_bert, word_tokenizer, tmp_path):
     word_tokenizer.save_pretrained(folder)
     with pytest.raises(PackedModelError, match="tokenizer.json is not listed in quantization_map.json.*remove it, or"):
         load_packed(folder)
-
-
-def test_a_map_that_leaves_a_module_out(packed):
-    modules = Manifest.read(packed).modules
-    del modules[QUERY]
-    sign(packed, modules=modules)
-    with pytest.raises(PackedModelError, match=f"beyond what the model has, '{QUERY}.codes'"):
-        load_packed(packed)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"precision": "9-9-9"}, "9"),
-        ({"recipe": "gptq"}, "gptq"),
-        ({"rest": "fp8"}, "fp8"),
-        ({"rest": "fp16"}, "float16"),
-    ],
-)
-def test_values_of_the_map_that_are_unknown(packed, fields, message):
-    sign(packed, **fields)
-    with pytest.raises(PackedModelError, match=message):
-        load_packed(packed)
-
-
-def test_fields_of_the_map_that_are_unknown(packed):
-    sign_text(packed, json.loads((packed / MAP).read_text()) | {"comment": "new"})
-    with pytest.raises(PackedModelError, match="does not hold the fields of version 1 .*comment"):
-        load_packed(packed)
 
 
 @settings(max_examples=60, deadline=5000, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -285,49 +277,6 @@ def test_a_size_that_the_weights_do_not_have_is_refused_before_a_model_is_built(
     change_config(packed, **{field: 10**8 * 2})
     with pytest.raises(PackedModelError, match=f"{field}.* is [0-9]*0, expected an integer from 1 to"):
         load_packed(packed)
-
-
-def drop(tensors):
-    del tensors["classifier.bias"]
-
-
-def add(tensors):
-    tensors["extra"] = torch.zeros(1)
-
-
-def spoil(tensors):
-    tensors["classifier.bias"][0] = float("nan")
-
-
-def widen(tensors):
-    tensors["classifier.bias"] = tensors["classifier.bias"].double()
-
-
-def shorten(tensors):
-    tensors[f"{QUERY}.codes"] = tensors[f"{QUERY}.codes"][:-1]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (drop, "lacks 'classifier.bias'"),
-        (add, "holds, beyond what the model has, 'extra'"),
-        (spoil, "classifier.bias: it holds NaN or infinity"),
-        (widen, "classifier.bias of shape .* and torch.float64, expected .* and torch.float32"),
-        (shorten, r"query.codes of shape \(161,\) and torch.uint8, expected \(162,\)"),
-    ],
-)
-def test_tensors_that_do_not_fit(packed, change, message):
-    change_tensors(packed, change)
-    with pytest.raises(PackedModelError, match=message):
-        load_packed(packed)
-
-
-def test_bytes_that_no_trits_make(frozen_bert, tmp_path):
-    folder = save_packed(frozen_bert("2-2-8"), tmp_path / "m")
-    change_tensors(folder, lambda tensors: tensors[f"{QUERY}.codes"].fill_(255))
-    with pytest.raises(PackedModelError, match="query.codes: byte 255 is not made of five trits"):
-        load_packed(folder)
 
 
 def test_the_card_may_be_edited_and_files_added(packed):

@@ -12,15 +12,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequ
 from xtcq import files, load_packed, save_packed
 from xtcq.packing import PackedModelError, check_packing, rename_labels
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE
-from xtcq.quantization import (
-    ARCHITECTURES,
-    QuantConfig,
-    bitops,
-    freeze,
-    model_size,
-    quantization_map,
-    quantize,
-)
+from xtcq.quantization import ARCHITECTURES, QuantConfig, bitops, freeze, model_size, quantization_map, quantize
 
 MIB = 2**20
 WEIGHTS = "packed.safetensors"
@@ -227,13 +219,9 @@ def switched(frozen_bert):
         (other_class, "fp32", "BertForMaskedLM cannot be packed: use transformers' own BertModel, "),
         (untried_step, "fp32", r"query.input_quantizer has no step size yet, .* run the model once"),
         (half_model, "fp32", "holds torch.float16, expected torch.float32: call model.float"),
-        (plain, "bf16", "rest is 'bf16', expected 'fp32' or 'fp16'"),
+        (plain, "bf16", "rest is 'bf16', expected one of 'fp32', 'fp16'"),
         (changed("classifier.bias", float("nan")), "fp32", "^classifier: 'bias' holds NaN or infinity"),
-        (
-            changed("bert.pooler.dense.bias", 1e5),
-            "fp16",
-            "dense: 'bias' holds 100000, and fp16 ends at 65504: use",
-        ),
+        (changed("bert.pooler.dense.bias", 1e5), "fp16", "dense: 'bias' holds 100000, and fp16 ends at 65504: use"),
         (
             changed("bert.encoder.layer.0.output.dense.codes", 0),
             "fp32",
@@ -264,16 +252,10 @@ def changed_later(name, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            added_token,
-            r"numbers 'brandx' as 101, and the model's table of tokens ends at 100: call model.resize",
-        ),
+        (added_token, r"numbers 'brandx' as 101, and the model's table of tokens ends at 100: call model.resize"),
         (changed_later("pad_token", None), "the tokenizer has no padding token"),
         (changed_later("padding_side", "left"), "the tokenizer pads on the left, where"),
-        (
-            changed_later("truncation_side", "left"),
-            "has truncation_side 'left', and 'right' when it is read back",
-        ),
+        (changed_later("truncation_side", "left"), "has truncation_side 'left', and 'right' when it is read back"),
     ],
 )
 def test_tokenizers_that_do_not_fit_are_refused(change, message, frozen_bert, word_tokenizer, tmp_path):

@@ -147,7 +147,7 @@ def test_state_survives_a_checkpoint_and_short_types():
     ("arguments", "message"),
     [
         ({"bits": 1}, "expected an integer from 2 to 8"),
-        ({"bits": 8, "initial": 0.0}, "initial is 0.0, expected a positive bound"),
+        ({"bits": 8, "initial": 0.0}, "initial is 0.0, expected a positive number"),
     ],
 )
 def test_impossible_settings(arguments, message):

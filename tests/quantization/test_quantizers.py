@@ -174,9 +174,9 @@ def test_row_wise_look_up_touches_only_the_rows_asked_for():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: BinaryQuantizer("channel"), r"'channel' is unknown to BinaryQuantizer: use one of 'tensor', 'row'"),
-        (lambda: TernaryQuantizer(clip=0.0), r"clip is 0\.0, expected a positive bound; use None"),
-        (lambda: TernaryQuantizer(clip=math.nan), r"clip is nan, expected a positive bound"),
+        (lambda: BinaryQuantizer("channel"), "granularity of BinaryQuantizer is 'channel', expected one of"),
+        (lambda: TernaryQuantizer(clip=0.0), r"clip is 0\.0, expected a positive number; use None"),
+        (lambda: TernaryQuantizer(clip=math.nan), r"clip is nan, expected a positive number"),
     ],
 )
 def test_errors(build, message):

@@ -2,47 +2,11 @@ import dataclasses
 
 import pytest
 
-from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQATSettings, Width, WidthSearch, begin
+from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQATSettings, Width, WidthSearch
 from xtcq.quantization import QuantConfig, QuantLinear, get_widths, quantize
 from xtcq.study import load_profile, regime
 
 MINI, PAPER, DEMO, SKETCH = map(load_profile, ("mini", "paper", "demo", "sketch"))
-PRESETS = {
-    "mini": MINI.learned("mrpc"),
-    "mini, two widths": MINI.learned("sst2", budget="short", granularity="network"),
-    "mini, half the pressure": MINI.learned("rte", 0.5),
-    "mini, twice the pressure": MINI.learned("rte", 2.0),
-    "mini, questions": MINI.learned("squad-articles"),
-    "mini, by kind": MINI.learned("mrpc", budget=MINI.width_long_budget),
-    "mini, by block": MINI.learned("mrpc", budget=MINI.width_long_budget, granularity="block"),
-    "mini, by kind, the code's order": MINI.learned("sst2", budget=MINI.width_long_budget, order="published"),
-    "paper, two widths": PAPER.learned("mnli", granularity="network"),
-}
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_finds_a_planted_need_of_2_3_and_4_bits(name):
-    regime.check(PRESETS[name])
-    found = regime.planted([PRESETS[name]]).iloc[0]
-    assert found.tolist() == [2.0, 3.0, 4.0, 2.0, 3.0, 4.0, True]
-
-
-@pytest.mark.parametrize("rise", [0.2, 0.5, 3.0])
-def test_matrices_of_bert_base_that_need_2_3_and_4_bits_are_told_apart(rise):
-    experiment = PAPER.learned("rte")
-    steps = regime.exploration_steps(experiment)
-    search = begin(regime.search_settings(experiment), *regime.student_layers(experiment))
-    needs = {(role, i): 2 + (i + shift) % 3 for shift, role in enumerate((WEIGHTS, ACTIVATIONS)) for i in range(73)}
-    regime.explore(search, needs, steps, rise)
-    assert search.finished and {one: search[one].bits for one in needs} == needs
-
-
-def test_a_search_that_is_too_short_does_not_find_it_and_says_so():
-    experiment = MINI.learned("mrpc", granularity="layer", short=True)
-    regime.check(experiment)
-    found = regime.planted([experiment]).iloc[0]
-    assert not found["in regime", ""]
-    assert found[WEIGHTS, "needs 2"] > 2 and found[ACTIVATIONS, "needs 2"] == 4.0
 
 
 def test_the_layers_are_those_of_the_model(tiny_bert):
@@ -84,20 +48,6 @@ def test_a_search_without_the_steps_is_refused_before_anything_is_trained():
         regime.check(SKETCH.learned("mrpc"))
     regime.check(MINI.student("mrpc"))
     regime.check(DEMO.learned("demo-pairs"))
-
-
-def test_what_the_steps_can_resolve():
-    grid = [MINI.learned("mrpc"), MINI.learned("sst2"), SKETCH.learned("mrpc"), MINI.student("mrpc")]
-    frame = regime.resolution([*grid, MINI.learned("mrpc", budget="widths")])
-    assert frame.index.tolist() == [(1000, "network"), (173, "layer"), (3600, "kind")]
-    assert frame["needs"].tolist() == [387, 18537, 3507] and frame["finest"].tolist() == ["network", "none", "kind"]
-    assert frame["widths"].tolist() == [2, 74, 14]
-    assert frame["updates a width"].tolist() == [1000, pytest.approx(173 / 74), pytest.approx(3600 / 14)]
-
-
-def test_a_grid_without_a_search_has_nothing_to_resolve():
-    for grid in ([], [MINI.student("mrpc")]):
-        assert regime.resolution(grid).empty and regime.planted(grid).empty
 
 
 def learned(granularity="layer", profile=PAPER, **settings):

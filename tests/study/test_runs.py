@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -20,17 +21,15 @@ STUDENT = Experiment(
 )
 
 
-def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings):
+def test_a_run_trains_its_teacher_and_is_stored(small_world, trainings, word_task, word_tokenizer):
     record = run(STUDENT)
     assert trainings == [TEACHER.digest, STUDENT.digest]
     assert record == load_record(record_path(STUDENT))
     assert record.best["accuracy"] == max(e["metrics"]["accuracy"] for e in record.history if "metrics" in e)
     assert record.bitops == 8 * 2 * 12 * 32 * 32  # 8 x 1 bits, 2 layers of 12 h^2 weights
     assert record.train_seconds <= record.wall_seconds
-
-
-def test_predictions_are_those_of_the_student(taught, word_task, word_tokenizer):
-    record = run(STUDENT)
+    assert record.teacher_scores is None and '"teacher_scores"' not in record_path(STUDENT).read_text()
+    # Predictions are those of the student.
     frame = word_task.evaluation["validation"]
     batch = word_tokenizer(frame["sentence"].tolist(), padding=True, return_tensors="pt")
     with torch.no_grad():
@@ -38,11 +37,7 @@ def test_predictions_are_those_of_the_student(taught, word_task, word_tokenizer)
     assert record.predictions["best"] == {"validation": "".join(map(str, predicted.tolist()))}
     right = sum(int(digit) == label for digit, label in zip(record.predictions["last"]["validation"], frame["label"]))
     assert record.last["accuracy"] == pytest.approx(100 * right / len(frame))
-
-
-def test_a_run_is_trained_once_record_and_weights_are_there(small_world):
-    assert not students.is_trained(TEACHER)
-    run(TEACHER)
+    # A run is trained once both its Record and its weights are there.
     assert students.is_trained(TEACHER)
     record_path(TEACHER).unlink()
     assert not students.is_trained(TEACHER)
@@ -109,20 +104,14 @@ def test_checkpoints_that_a_killed_run_left_are_dropped(small_world, trainings, 
     assert not (folder / "stage-0").exists() and trainings == [TEACHER.digest]
 
 
-def test_checkpoints_of_weights_that_are_made_again_stay(small_world):
-    run(TEACHER)
-    folder = small_world / "runs" / TEACHER.digest
-    (folder / "student.safetensors").unlink()
-    (folder / "stage-0").mkdir()
-    run(TEACHER)
-    assert (folder / "stage-0").exists()
-
-
 def test_published_record_stays_when_only_the_weights_are_made_again(small_world, trainings):
     record = run(TEACHER)
     before = record_path(TEACHER).read_bytes()
     (small_world / "runs" / TEACHER.digest / "student.safetensors").unlink()
-    assert run(TEACHER) == record and trainings == [TEACHER.digest]
+    stage = small_world / "runs" / TEACHER.digest / "stage-0"
+    stage.mkdir()  # checkpoints of weights that are made again stay
+    assert run(TEACHER) == record and trainings == [TEACHER.digest] and stage.exists()
+    shutil.rmtree(stage)
     with pytest.raises(FileNotFoundError, match=f"{TEACHER.digest}.*student.safetensors is missing: .*run --weights"):
         load_student(TEACHER)
     trained_student(TEACHER)
@@ -147,11 +136,6 @@ def test_a_student_says_what_the_teacher_scores_that_it_learned_from(taught, mon
     assert record_path(TEACHER).read_bytes() == published
     assert f"train again: {TEACHER} ({TEACHER.digest}) has its Record, and its weights are not here" in caplog.text
     assert f"({TEACHER.digest}): the new weights score accuracy=37.5 f1=12.5, and its Record says" in caplog.text
-
-
-def test_a_student_of_the_teacher_of_the_record_says_nothing(taught):
-    record = run(STUDENT)
-    assert record.teacher_scores is None and '"teacher_scores"' not in record_path(STUDENT).read_text()
 
 
 def test_weights_that_learned_nothing_teach_nobody_whatever_the_record_says(taught, monkeypatch, word_task):
@@ -290,3 +274,27 @@ def test_widths_that_are_given_are_trained_with_and_recorded(taught):
     assert plain.bitops - record.bitops == (64 - 14) * 4 * h**2 + (64 - 15) * h**2
     assert record.exploration is None and [e["step"] for e in record.history] == [e["step"] for e in plain.history]
     assert load_record(record_path(experiment)) == record
+
+
+def test_a_record_says_where_it_was_measured(monkeypatch):
+    found = runs._provenance()
+    assert set(found) == {"device", "versions", "commit"}
+    assert found["versions"]["torch"] == torch.__version__ and len(found["commit"]) == 40
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setenv("XTCQ_COMMIT", "a copy")
+
+    def missing(name):
+        raise runs.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(runs.metadata, "version", missing)
+    found = runs._provenance()
+    assert found["device"].startswith("CPU ") and found["device"].endswith(", 3 threads")
+    assert found["commit"] == "a copy" and found["versions"]["accelerate"] == "not installed"
+
+
+def test_processes_side_by_side_are_counted_by_who_started_them(monkeypatch):
+    monkeypatch.delenv("XTCQ_SIDE_BY_SIDE", raising=False)
+    assert runs.side_by_side() == 1
+    monkeypatch.setenv("XTCQ_SIDE_BY_SIDE", "4")
+    assert runs.side_by_side() == 4

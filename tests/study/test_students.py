@@ -49,4 +49,5 @@ def test_a_student_that_answers_questions(
     record = run(student)
     assert set(record.best) == {"f1", "exact_match"}
     assert record.bitops == 2 * 8 * 12 * 32 * 32  # one layer: no pooler
-    assert load_student(student)[0].config.num_hidden_layers == 1
+    config = load_student(student)[0].config
+    assert config.num_hidden_layers == 1 and config.num_texts == 2

@@ -146,7 +146,10 @@ def test_a_data_set_that_orders_its_classes_otherwise():
             r"max_length is 2, expected an integer of at least 3: \[CLS\], \[SEP\] and a piece of each",
         ),
         ({"batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
-        ({"labels": ["bad", "good"]}, r"labels is \['bad', 'good'\], expected names by their classes, such as model"),
+        (
+            {"labels": ["bad", "good"]},
+            r"labels is \['bad', 'good'\], expected a name of its own for each of 0 to 1: give model",
+        ),
     ],
 )
 def test_settings_that_leave_nothing_to_learn(options, message):

@@ -16,21 +16,16 @@ QUICK = AdaQATSettings(lambda_weights=10.0, lambda_activations=10.0, granularity
 
 
 @pytest.fixture
-def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
-    """Explore and refine a tiny student, 12 steps an epoch, in a folder of the test."""
+def fit(fit, tiny_bert):
+    """Explore and refine a tiny student."""
 
-    def run(settings=SETTINGS, epochs=2, refine=finetune, student=None, folder="run", explores=True, **changes):
+    def run(settings=SETTINGS, epochs=2, refine=finetune, student=None, explores=True, **changes):
         if student is None:
             student = quantize(tiny_bert(layers=1), QuantConfig("4-4-4", "adaqat"))
         stages = explore_then_refine(refine, epochs, settings.share)
-        given = {name: changes.pop(name) for name in ("teacher",) if name in changes}
-        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4, "adaqat": settings}
-        if not explores:
-            stages = [replace(stage, explores=False) for stage in stages]
-            options["adaqat"] = None
-        made = TrainSettings(**options | changes)
-        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, made, **given)
-        return student, result
+        if explores:
+            return fit(stages, student, adaqat=settings, **changes)
+        return fit([replace(stage, explores=False) for stage in stages], student, **changes)
 
     return run
 

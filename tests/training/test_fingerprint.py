@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tokenizers import normalizers
 from transformers import BertConfig, BertForSequenceClassification
 
 from xtcq.distillation import LayerMap, finetune, one_stage, two_stage
@@ -36,6 +37,18 @@ def shifted(model, by=1e-3):
     return model
 
 
+def cutting_on_the_left(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.truncation_side = "left"
+    return tokenizer
+
+
+def lowercasing(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -47,6 +60,8 @@ def shifted(model, by=1e-3):
         (lambda a: {"task": replace(a["task"], spec=replace(a["task"].spec, max_length=6))}, "task.max_length was 16"),
         (lambda a: {"student": shifted(a["student"])}, "student.weights at the beginning are others"),
         (lambda a: {"teacher": shifted(a["teacher"])}, "teacher.weights at the beginning are others"),
+        (lambda a: {"tokenizer": cutting_on_the_left(a["tokenizer"])}, "tokenizer was"),
+        (lambda a: {"tokenizer": lowercasing(a["tokenizer"])}, "tokenizer was"),
         (lambda a: {"layer_map": LayerMap.kept((1, 3))}, "layer map was null and is given"),
         (lambda a: {"teacher": None, "stages": finetune(1)}, "teacher was a BertForSequenceClassification and is null"),
     ],
@@ -59,6 +74,14 @@ def test_a_folder_of_another_training_is_refused(arguments, change, named):
     with pytest.raises(ValueError, match=f"stage-0 holds a stage of another training: .*{named}.*another folder, or"):
         train(**again)
     torch.testing.assert_close(again["student"].state_dict(), before, rtol=0, atol=0)
+
+
+def test_of_many_differences_four_are_named(arguments):
+    train(**arguments())
+    settings = {"learning_rate": 1e-4, "batch_size": 4, "seed": 4, "evaluations": 1}
+    for others, more in ((settings, "1. Give another"), (settings | {"compute": "bf16"}, "and 1 more. Give another")):
+        with pytest.raises(ValueError, match=f"stage of another training: (settings.[^;]*; ){{3}}settings.[^;]*{more}"):
+            train(**arguments(settings=TrainSettings(**others)))
 
 
 def test_another_precision_is_refused_while_a_run_is_under_way(arguments, tiny_bert):

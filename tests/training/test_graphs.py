@@ -3,13 +3,13 @@ import torch
 
 from xtcq.distillation import finetune, three_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
-from xtcq.training import TrainSettings, graphs, train
+from xtcq.training import graphs
 
 needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 
 
 @pytest.fixture
-def both(tiny_bert, word_task, word_tokenizer, tmp_path, monkeypatch):
+def both(fit, tiny_bert, monkeypatch):
     """Train the same student with graphs and without; return both students and results."""
 
     def run(stages, quantization=None, teacher=None, **changes):
@@ -19,10 +19,7 @@ def both(tiny_bert, word_task, word_tokenizer, tmp_path, monkeypatch):
             student = tiny_bert()
             if quantization:
                 use_score_attention(quantize(student, quantization))
-            settings = TrainSettings(**{"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4} | changes)
-            folder = tmp_path / graphs_on
-            result = train(student, stages, word_task, word_tokenizer, folder, settings, teacher=teacher)
-            found.append((student, result))
+            found.append(fit(stages, student, graphs_on, teacher=teacher, **changes))
         return found
 
     return run

@@ -9,26 +9,19 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from xtcq.distillation import DistillationLoss, LayerMap, finetune, one_stage, three_stage, two_stage
+from xtcq.distillation import (
+    DistillationLoss,
+    LayerMap,
+    explore_then_refine,
+    finetune,
+    one_stage,
+    three_stage,
+    two_stage,
+)
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
-from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder, train
+from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder
 from xtcq.training import plan as training
-
-
-@pytest.fixture
-def fit(tiny_bert, word_task, word_tokenizer, tmp_path):
-    """Train a tiny student for two epochs (24 steps) in a folder of the test."""
-
-    def run(stages, student=None, folder="run", **changes):
-        student = tiny_bert() if student is None else student
-        given = {name: changes.pop(name) for name in ("teacher", "layer_map", "pause") if name in changes}
-        options = {"learning_rate": 1e-3, "batch_size": 8, "seed": 3, "evaluations": 4}
-        settings = TrainSettings(**options | changes)
-        result = train(student, stages, word_task, word_tokenizer, tmp_path / folder, settings, **given)
-        return student, result
-
-    return run
 
 
 @pytest.fixture
@@ -52,6 +45,7 @@ def test_fine_tuning_learns_and_ends_with_its_best_weights(fit, word_task, word_
     with torch.no_grad():
         predicted = student(**batch).logits.argmax(-1).numpy()
     assert math.isclose(100 * (predicted == frame["label"]).mean(), result.best["accuracy"])
+    assert student.config.num_texts == 1
 
 
 @pytest.mark.parametrize("plan", [one_stage, two_stage, three_stage])
@@ -315,6 +309,12 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(fit, teacher, tiny_bert
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_without_a_checkpoint_batches_are_whole_again(fit, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/parts").write_text("4")  # of a run that was stopped before its first checkpoint, say
+    assert fit(finetune(1))[1].micro_batch is None and not (tmp_path / "run/parts").exists()
+
+
 def test_parts_of_a_loss_are_means_over_the_parts_of_a_batch(fit, teacher, tiny_bert, little_memory):
     _, whole = fit(one_stage(1), student=student_of(tiny_bert()), teacher=teacher, folder="whole")
     little_memory(4)
@@ -345,3 +345,13 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(fit, tiny_
     for teacher, name, value, own in others:
         with pytest.raises(ValueError, match=f"teacher has {name}={value} and the student {name}={own}"):
             fit(one_stage(1), student=student_of(tiny_bert()), teacher=use_score_attention(teacher))
+
+
+def test_a_stage_is_trained_by_xtcs_settings(tmp_path):
+    settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3, compute="bf16")
+    (first, _), explore = two_stage(2), explore_then_refine(finetune, 2)[0]
+    made = training._arguments(first, settings, 100, tmp_path, 2, 1)
+    assert (made.weight_decay, made.adam_epsilon, made.max_grad_norm, made.get_warmup_steps(100)) == (0.01, 1e-6, 1, 10)
+    assert (made.learning_rate, made.lr_scheduler_type, made.max_steps, made.seed) == (2.5e-3, "linear", 100, 4)
+    assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.logging_steps) == (4, 2, 2)
+    assert made.bf16 and not training._arguments(explore, settings, 100, tmp_path, 1, 0).bf16

@@ -6,18 +6,15 @@ from transformers import DataCollatorWithPadding
 from xtcq.distillation import finetune, one_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 from xtcq.tasks import encode
-from xtcq.training import TrainSettings, train
 
 
 @pytest.fixture
-def fit(tiny_bert, question_task, word_tokenizer, tmp_path):
-    """Train a tiny student on questions in a folder of the test."""
+def fit(fit, tiny_bert, question_task):
+    """Train a tiny student on questions."""
 
     def run(stages, student=None, evaluations=2, **changes):
         student = tiny_bert(head="questions") if student is None else student
-        settings = TrainSettings(learning_rate=5e-3, batch_size=8, seed=3, evaluations=evaluations)
-        result = train(student, stages, question_task, word_tokenizer, tmp_path, settings, **changes)
-        return student, result
+        return fit(stages, student, task=question_task, learning_rate=5e-3, evaluations=evaluations, **changes)
 
     return run
 

@@ -5,7 +5,6 @@ from transformers import DataCollatorWithPadding
 from xtcq.distillation import DistillationLoss, LayerMap, one_stage, two_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 from xtcq.tasks import encode
-from xtcq.training import TrainSettings, train
 from xtcq.training import plan as training
 from xtcq.training.remembered import RememberedTeacher
 
@@ -40,7 +39,7 @@ def remember(teacher, word_task, word_tokenizer):
 @pytest.mark.parametrize("terms", [ALL, ("hidden", "attention"), ("attention",), ("logits",)])
 def test_the_loss_is_that_of_the_teacher(remember, teacher, tiny_bert, terms, limit):
     remembered, loss = remember(terms, limit=limit)
-    wanted = {"output_hidden_states": loss.needs_hidden_states, "output_attentions": loss.needs_attentions}
+    wanted = {"output_hidden_states": "hidden" in loss.terms, "output_attentions": "attention" in loss.terms}
     student = use_score_attention(tiny_bert()).train()
     output = student(**remember.batch, **wanted)
     with torch.no_grad():
@@ -80,11 +79,9 @@ def test_what_exceeds_the_limit_passes_every_time(remember, teacher):
 
 
 @pytest.fixture
-def fit(teacher, tiny_bert, word_task, word_tokenizer, tmp_path):
+def fit(fit, teacher, tiny_bert):
     def run(plan, folder):
-        student = use_score_attention(quantize(tiny_bert(), QuantConfig("2-2-8")))
-        settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3, evaluations=4)
-        return student, train(student, plan, word_task, word_tokenizer, tmp_path / folder, settings, teacher=teacher)
+        return fit(plan, use_score_attention(quantize(tiny_bert(), QuantConfig("2-2-8"))), folder, teacher=teacher)
 
     return run
 

@@ -22,8 +22,7 @@ def test_a_plan_that_is_too_short():
 
 
 @pytest.mark.parametrize(
-    ("total", "evaluations", "steps"),
-    [(12, 4, [3, 6, 9, 12]), (10, 3, [3, 7, 10]), (2, 5, [1, 2]), (1000, 1, [1000])],
+    ("total", "evaluations", "steps"), [(12, 4, [3, 6, 9, 12]), (10, 3, [3, 7, 10]), (2, 5, [1, 2]), (1000, 1, [1000])]
 )
 def test_evaluations_are_even_and_end_the_plan(total, evaluations, steps):
     assert evaluation_steps(total, evaluations) == steps

@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from xtcq.study import Experiment
 from xtcq.study.records import save_record
-from xtcq.study.study import read_study
+from xtcq.study.study import read_study, run_study
+from xtcq.tasks.glue import GLUE_SPECS
 
 ROOT = Path(__file__).parents[2]
 STUDY = "workflow/demo.json"
@@ -54,6 +55,7 @@ def left(**config):
     Path("workflow/plan.py").write_text(
         "import shutil\ndef write_plan(config, target):\n    target.parent.mkdir(exist_ok=True)\n"
         "    shutil.copy('plan.json', target)\n"
+        "def check_plan(path):\n    pass\n"
     )
     return json.loads(Path("plan.json").read_text())["plan"]["left"]
 
@@ -137,6 +139,18 @@ def test_a_study_of_real_and_generated_tasks(repository):
     Path(STUDY).write_text(json.dumps(mixed))
     with pytest.raises(ValueError, match="a study of their own"):
         left()
+
+
+def test_data_that_are_missing_are_missed_before_the_first_job(repository, monkeypatch):
+    Path(STUDY).write_text(json.dumps([{"notebook": "kd-stages", "parameters": GRID | {"profile": "mini"}}]))
+    for task in GLUE_SPECS:
+        Path("data/glue", task).mkdir(parents=True)
+    monkeypatch.setenv("XTCQ_DATA", "data")
+    with pytest.raises(FileNotFoundError, match="train.parquet is missing: task") as refused:
+        run_study(read_study(Path(STUDY)), jobs=1)
+    ran = snakemake(check=False)
+    assert ran.returncode != 0 and str(refused.value) in ran.stderr
+    assert not Path("trained").exists()
 
 
 def test_two_studies_in_one_folder(repository):

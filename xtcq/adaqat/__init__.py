@@ -1,30 +1,11 @@
 """Bit-widths that learn: AdaQAT for BERT.
 
-``widths`` is the arithmetic of fractional widths, ``groups`` says which layers share them, ``replay`` is a forward pass
-that begins where something changed, and ``controller`` puts all that beside a training step.
+``widths`` is the arithmetic of fractional widths, ``settings`` says how they are learned and which layers share them,
+``replay`` is a forward pass that begins where something changed, and ``controller`` puts all that beside a training
+step.
 """
 
 from xtcq.adaqat.controller import AdaQAT, narrowed, reduction_error
-from xtcq.adaqat.groups import begin, partition
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.settings import GRANULARITIES, MOST_ETA, AdaQATSettings
+from xtcq.adaqat.settings import GRANULARITIES, MOST_ETA, AdaQATSettings, begin, partition
 from xtcq.adaqat.widths import ACTIVATIONS, PUBLISHED_ETA, THRESHOLD, WEIGHTS, Width, WidthSearch, pressures
-
-__all__ = [
-    "ACTIVATIONS",
-    "GRANULARITIES",
-    "MOST_ETA",
-    "PUBLISHED_ETA",
-    "THRESHOLD",
-    "WEIGHTS",
-    "AdaQAT",
-    "AdaQATSettings",
-    "Replay",
-    "Width",
-    "WidthSearch",
-    "begin",
-    "narrowed",
-    "partition",
-    "pressures",
-    "reduction_error",
-]

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xtcq.adaqat.groups import ENDS, begin, held, partition
 from xtcq.adaqat.replay import Replay
-from xtcq.adaqat.settings import AdaQATSettings
+from xtcq.adaqat.settings import ENDS, AdaQATSettings, begin, held, partition
 from xtcq.adaqat.widths import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
 from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
@@ -199,13 +198,11 @@ class AdaQAT:
 
     def _ranked(self) -> list[Coordinate]:
         """Candidates that Equation 7 decides between."""
-        candidates = [] if self.widths.together or self.settings.order == "published" else self.widths.candidates()
-        return candidates if len(candidates) > 1 else []
+        return [] if self.widths.together or self.settings.order == "published" else self.widths.candidates()
 
     def _chosen(self) -> list[Coordinate]:
-        ranked = self._ranked()
+        ranked, candidates = self._ranked(), self.widths.candidates()
         if not ranked:
-            candidates = self.widths.candidates()
             return candidates if self.widths.together else candidates[:1]
         role = ranked[0][0]
         errors: dict[int, Tensor] = {}
@@ -264,12 +261,7 @@ def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], setti
 
 @contextmanager
 def narrowed(quantizers: Iterable[LSQQuantizer], rescaling: str) -> Iterator[None]:
-    """Take one bit from each quantizer for a while; its bits and its step are exactly as before at the end.
-
-    Args:
-        quantizers: of at least two bits each.
-        rescaling: what becomes of their step sizes, "keep" or "rescale".
-    """
+    """Take one bit from each quantizer, of two at least, for a while; then bits and step are as they were."""
     before = [(quantizer, quantizer.bits, quantizer.step.data) for quantizer in quantizers]
     try:
         for quantizer, bits, step in before:
@@ -305,9 +297,7 @@ def reduction_error(quantizer: LSQQuantizer, x: Tensor, rescaling: str) -> Tenso
     if quantizer.bits == 1:
         return torch.zeros((), device=x.device)
     if rescaling == "rescale" or (quantizer.bits == 2 and quantizer.signed):
-        values = quantizer(x)
-        with narrowed([quantizer], rescaling):
-            return F.mse_loss(quantizer(x), values)
+        return F.mse_loss(quantizer.forward_at(x, quantizer.bits - 1, rescaling), quantizer(x))
     # With the same step, the codes differ only where they exceed the narrower range.
     codes, step, _ = quantizer.encode(x)
     with narrowed([quantizer], rescaling):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -49,13 +49,11 @@ class Replay:
     def recording(self) -> Iterator[None]:
         """Remember the pass that runs inside, and forget the one before."""
         self.forget()
-        handles = [layer.register_forward_pre_hook(self._enter) for layer in self.layers]
-        handles.append(self.layers[-1].register_forward_hook(self._leave))
-        try:
+        with ExitStack() as stack:
+            for layer in self.layers:
+                stack.callback(layer.register_forward_pre_hook(self._enter).remove)
+            stack.callback(self.layers[-1].register_forward_hook(self._leave).remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @contextmanager
     def from_layer(self, start: int) -> Iterator[None]:
@@ -70,15 +68,13 @@ class Replay:
         if len(self._points) <= len(self.layers):
             raise RuntimeError("no forward pass was remembered: run the model inside recording() first")
         hidden, random = self._points[start]
-        before = _random_state(hidden.device)
         with ExitStack() as stack:
+            stack.callback(_set_random_state, hidden.device, _random_state(hidden.device))
             for module in (self.embeddings, *self.layers[:start]):
-                stack.enter_context(_answering(module, hidden))
+                module.forward = lambda *args, **kwargs: hidden
+                stack.callback(delattr, module, "forward")
             _set_random_state(hidden.device, random)
-            try:
-                yield
-            finally:
-                _set_random_state(hidden.device, before)
+            yield
 
     def forget(self) -> None:
         """Free what was remembered."""
@@ -89,20 +85,6 @@ class Replay:
 
     def _leave(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._points.append((output.detach(), _random_state(output.device)))
-
-
-@contextmanager
-def _answering(module: nn.Module, answer: Tensor) -> Iterator[None]:
-    """Make ``module`` return ``answer`` without computing anything."""
-    module.forward = _constant(answer)
-    try:
-        yield
-    finally:
-        del module.forward
-
-
-def _constant(answer: Tensor) -> Callable[..., Tensor]:
-    return lambda *args, **kwargs: answer
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

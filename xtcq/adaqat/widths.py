@@ -93,7 +93,7 @@ class Width:
 
 
 def pressures(other: Sequence[float], sizes: Sequence[int], kind: str) -> list[float]:
-    """Derivative of the hardware loss by the width of every group of layers.
+    """Derivative of the hardware loss by the width of every group of layers, in the order of ``sizes``.
 
     A group is pressed as hard as one layer is in a search layer by layer, however many layers it has: the width of the
     whole network is the case of one group (Equation 3).
@@ -103,9 +103,6 @@ def pressures(other: Sequence[float], sizes: Sequence[int], kind: str) -> list[f
         sizes: number of weights of every group.
         kind: "mean": the mean of ``other``, whatever the group. "bitops": ``other * size`` of the group, scaled to the
             same mean over the groups.
-
-    Returns:
-        One number a group.
 
     >>> from xtcq.adaqat import pressures
     >>> pressures([4, 2], [10, 30], "mean"), pressures([4, 2], [10, 30], "bitops")
@@ -137,12 +134,7 @@ class WidthSearch:
         activations: the same for the inputs.
         sizes: number of weights of each group.
         penalties: factor lambda of the hardware loss, by role. 0 is allowed and means no pressure.
-        eta: learning rate of the widths.
-        least: lowest bit-width.
-        most: highest bit-width.
-        oscillations: threshold for freezing.
-        counts: what one oscillation is, see ``AdaQATSettings``.
-        pressure: see ``pressures``.
+        eta, least, most, oscillations, counts, pressure: see ``AdaQATSettings``.
         reach: the most that one step may move a width, in bits; the paper has no bound.
         together: both roles are updated in every step, instead of all weights before the first activation.
         step: updates made so far.

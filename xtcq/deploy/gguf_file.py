@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from xtcq.files import whole_file
+from xtcq.outputs import CLASSES, problem_type
 from xtcq.packing import load_packed
 from xtcq.packing.bits import pack_bits
-from xtcq.preflight import CLASSES, check_integer_graph, problem_type
+from xtcq.preflight import check_integer_graph
 from xtcq.quantization import QuantizedLayer, SplitLayer
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from xtcq.checks import check_choice
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, probability_columns
 from xtcq.files import saving, whole_file
-from xtcq.tasks.reading import BLOCK_ROWS, ON_EMPTY, Table, check_columns, open_table, rows_with_text, warn_of_empty
+from xtcq.tasks.tables import BLOCK_ROWS, Table, open_table
+from xtcq.tasks.texts import ON_EMPTY, check_columns, rows_with_text, warn_of_empty
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -46,7 +47,7 @@ def predict_file(
     Args:
         runtime: the model.
         source: a data frame, a data set, a Parquet file, or a text file with a header, see
-            ``xtcq.tasks.reading.open_table``.
+            ``xtcq.tasks.tables.open_table``.
         target: what to write, ``.csv`` (in UTF-8) or ``.parquet``; an earlier file is replaced.
         column: name of the column with the texts.
         pair_column: name of the column with the second texts, if the model was trained on pairs.
@@ -80,6 +81,7 @@ def predict_file(
     if len(set(columns)) < len(columns):
         raise ValueError(f"the texts and the second texts are both in {column!r}: give another pair column")
     check_choice("on_empty", on_empty, ON_EMPTY)
+    runtime.check_texts(len(columns))
     added = _added(runtime)
     total, empty = _check(source, columns, added, target, encoding, on_empty)
     rows = cut = 0

@@ -32,6 +32,7 @@ class Prepared:
         tokenizer: as ``tokenizers.Tokenizer.from_str`` reads it.
         names: of the labels; empty for regression.
         multi_label: whether a row may have any number of labels.
+        num_texts: of a row, 1 or 2; None where the model does not say it.
         max_length: word pieces that it reads.
         truncation_side: where a longer text loses what is too much.
         pad_token_id: what shorter rows of a batch are filled with.
@@ -42,6 +43,7 @@ class Prepared:
     tokenizer: str
     names: tuple[str, ...]
     multi_label: bool
+    num_texts: int | None
     max_length: int
     truncation_side: str
     pad_token_id: int

@@ -7,10 +7,12 @@ from typing import Any
 
 from transformers import AutoTokenizer, BertForSequenceClassification
 
+from xtcq.checks import check_choice
 from xtcq.deploy.export import build_graph
 from xtcq.deploy.prepared import Prepared
+from xtcq.outputs import MULTI_LABEL, REGRESSION, problem_type
 from xtcq.packing import load_packed
-from xtcq.preflight import MULTI_LABEL, REGRESSION, check_labels, check_tokenizer, problem_type
+from xtcq.preflight import check_labels, check_tokenizer, reads_pairs
 
 
 def make(folder: Path, weights: str, digest: str) -> Prepared:
@@ -28,6 +30,7 @@ def make(folder: Path, weights: str, digest: str) -> Prepared:
     kind = problem_type(config)
     # A label may be a number: it is shown as text.
     names = () if kind == REGRESSION else tuple(str(config.id2label[i]) for i in range(config.num_labels))
+    known = check_choice("num_texts of the configuration", getattr(config, "num_texts", None), (None, 1, 2))
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -36,6 +39,7 @@ def make(folder: Path, weights: str, digest: str) -> Prepared:
         tokenizer=backend.to_str(),
         names=names,
         multi_label=kind == MULTI_LABEL,
+        num_texts=known if reads_pairs(tokenizer, config) else 1,
         max_length=min(config.max_position_embeddings, tokenizer.model_max_length),
         truncation_side=tokenizer.truncation_side,
         pad_token_id=tokenizer.pad_token_id,

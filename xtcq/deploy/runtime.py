@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,7 @@ class Runtime:
 
     Attributes:
         names: of the labels; empty for regression.
+        num_texts: of a row, 1 or 2; None where the model does not say it, and both are answered.
         max_length: word pieces that it reads.
         digest: of the packed model and of the graph that was made of it: with another one, it may be another model.
 
@@ -110,7 +111,7 @@ class Runtime:
     def __init__(self, folder: str | Path, weights: str = "int8", threads: int | None = None) -> None:
         """Load and compile, see ``xtcq.deploy.prepared.prepare``; the arguments are described above."""
         prepared = prepare(folder, weights)
-        self.names, self.multi_label = prepared.names, prepared.multi_label
+        self.names, self.multi_label, self.num_texts = prepared.names, prepared.multi_label, prepared.num_texts
         self.max_length, self.digest = prepared.max_length, prepared.digest
         self._fill = {"input_ids": prepared.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         self._tokenizer = Tokenizer.from_str(prepared.tokenizer)
@@ -129,6 +130,20 @@ class Runtime:
         """
         return self.session.run(["logits"], {name: np.asarray(inputs[name], np.int64) for name in INPUTS})[0]
 
+    def check_texts(self, given: int) -> None:
+        """Refuse pairs for a model of single texts, and single texts for one of pairs.
+
+        Raises:
+            ValueError: there are other than ``num_texts`` to a row.
+        """
+        if self.num_texts not in (None, given):
+            raise ValueError(
+                "the model reads single texts, and pairs were given: leave out the second texts"
+                if given == 2
+                else "the model reads pairs of texts, and one text was given: give the second by pairs, --pair or "
+                "--pair-column"
+            )
+
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 32) -> Predictions:
         """Classify texts, or pairs of texts.
 
@@ -141,14 +156,20 @@ class Runtime:
             batch_size: rows that are run together.
 
         Raises:
-            ValueError: no texts, a text that is empty or no text, as many pairs as texts are not there, or batch_size
-                below 1.
+            ValueError: no sequence, no texts, a text that is empty or no text, as many pairs as texts are not there,
+                pairs for a model of single texts or none for one of pairs, or batch_size below 1.
 
         Warns:
             TruncationWarning: rows are longer than ``max_length`` word pieces; what is beyond is cut, as in training.
         """
-        if isinstance(texts, str) or isinstance(pairs, str):
-            raise ValueError("expected a sequence of texts, found one: write [text]")
+        for column in (texts, pairs):
+            if isinstance(column, str):
+                raise ValueError("expected a sequence of texts, found one: write [text]")
+            # A list of a table or a dictionary is one of its names, and a set has no order.
+            if isinstance(column, Mapping | Set | Iterator) or hasattr(column, "columns"):
+                found = type(column).__name__
+                raise ValueError(f"expected a sequence of texts, found a {found}: give a list, or one column")
+        self.check_texts(1 if pairs is None else 2)
         if len(texts) == 0:
             raise ValueError("there are no texts: give at least one")
         if pairs is not None and len(pairs) != len(texts):

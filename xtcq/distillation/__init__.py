@@ -2,31 +2,4 @@
 
 from xtcq.distillation.layers import SELECTIONS, LayerMap, check_layers, reduce_layers, select_layers
 from xtcq.distillation.losses import DistillationLoss, attention_loss, hidden_loss, logit_loss
-from xtcq.distillation.stages import (
-    PLANS,
-    Stage,
-    explore_then_refine,
-    finetune,
-    one_stage,
-    three_stage,
-    two_stage,
-)
-
-__all__ = [
-    "PLANS",
-    "SELECTIONS",
-    "DistillationLoss",
-    "LayerMap",
-    "Stage",
-    "attention_loss",
-    "check_layers",
-    "explore_then_refine",
-    "finetune",
-    "hidden_loss",
-    "logit_loss",
-    "one_stage",
-    "reduce_layers",
-    "select_layers",
-    "three_stage",
-    "two_stage",
-]
+from xtcq.distillation.stages import PLANS, Stage, explore_then_refine, finetune, one_stage, three_stage, two_stage

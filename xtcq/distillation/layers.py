@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization import find_encoder
 
 SELECTIONS = ("skip", "top", "bottom")
@@ -36,34 +37,23 @@ def select_layers(selection: str, teacher_layers: int, student_layers: int) -> t
     >>> select_layers("skip", 12, 5)
     (2, 4, 6, 8, 10)
     """
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(
-            f"a student of {student_layers} layers cannot be cut from {teacher_layers}: ask for 1 to {teacher_layers}."
-        )
+    check_choice("layer selection", selection, SELECTIONS)
+    check_integer("depth of the student", student_layers, 1, teacher_layers, ", since it is cut from its teacher")
     if selection == "top":
         return tuple(range(teacher_layers - student_layers, teacher_layers))
     if selection == "bottom":
         return tuple(range(student_layers))
-    if selection == "skip":
-        if 2 * student_layers > teacher_layers:
-            # XTC keeps half of the layers at most; its rule would take them one after another here, and skip the top.
-            return tuple((i + 1) * teacher_layers // student_layers - 1 for i in range(student_layers))
-        stride = teacher_layers // student_layers
-        # Layers that do not divide evenly are left out in equal parts at both ends.
-        offset = (teacher_layers - stride * student_layers) // 2
-        return tuple((i + 1) * stride - 1 + offset for i in range(student_layers))
-    raise ValueError(f"layer selection {selection!r} is unknown: use one of {', '.join(SELECTIONS)}.")
+    if 2 * student_layers > teacher_layers:
+        # XTC keeps half of the layers at most; its rule would take them one after another here, and skip the top.
+        return tuple((i + 1) * teacher_layers // student_layers - 1 for i in range(student_layers))
+    stride = teacher_layers // student_layers
+    # Layers that do not divide evenly are left out in equal parts at both ends.
+    offset = (teacher_layers - stride * student_layers) // 2
+    return tuple((i + 1) * stride - 1 + offset for i in range(student_layers))
 
 
 def check_layers(keep: Sequence[int], depth: int | None = None) -> tuple[int, ...]:
-    """Refuse layers that a model does not have, or that are not in order.
-
-    Args:
-        keep: 0-based layers.
-        depth: number of layers of the model that they are taken from, if that is known already.
-
-    Returns:
-        The layers as a tuple.
+    """Return 0-based layers as a tuple; refuse those that a model, of ``depth`` layers if that is known, does not have.
 
     Raises:
         ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist.
@@ -154,13 +144,6 @@ class LayerMap:
         ``compression/bert/util.py`` L206-209): attention of student layer ``i`` learns from teacher layer
         ``i k + k - 1``, hidden state ``i`` from ``i k``.
 
-        Args:
-            student_layers: number of layers of the student, at least 1.
-            teacher_layers: number of layers of the teacher, a multiple of ``student_layers``.
-
-        Returns:
-            The map.
-
         Raises:
             ValueError: if the teacher's depth is not a multiple of the student's.
         """
@@ -185,14 +168,8 @@ class LayerMap:
         For a student that keeps layer 0 the reference reads index -1, the teacher's *last* hidden state; here the
         embeddings then learn from the embeddings.
 
-        Args:
-            keep: 0-based teacher layers, strictly increasing.
-
-        Returns:
-            The map.
-
         Raises:
-            ValueError: if ``keep`` is empty, negative, repeated or unsorted.
+            ValueError: if ``keep``, 0-based layers, is empty, negative, repeated or unsorted.
         """
         keep = check_layers(keep)
         return cls(

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 
 from xtcq.checks import check_choice
 from xtcq.distillation.layers import LayerMap
-from xtcq.preflight import CLASSES, MULTI_LABEL, REGRESSION, problem_type
+from xtcq.outputs import CLASSES, MULTI_LABEL, REGRESSION, problem_type
 from xtcq.quantization import ATTENTION_NAME, compute_dtype
 
 # What a student can learn from its teacher.
@@ -97,7 +97,7 @@ def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None
     Args:
         student: ``[batch, classes]``.
         teacher: same shape.
-        problem_type: what the logits mean, by transformers' names; ``xtcq.preflight.problem_type(model.config)`` reads
+        problem_type: what the logits mean, by transformers' names; ``xtcq.outputs.problem_type(model.config)`` reads
             it from a model.
 
     Returns:
@@ -125,7 +125,7 @@ def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None
 
 
 def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Soft cross-entropy of the student's distribution over positions to the teacher's.
+    """Soft cross-entropy of the student's distribution over positions to the teacher's, of real tokens alone.
 
     The logit term of question answering, for the start or the end of an answer. AdaQAT-BERT's public code takes the
     softmax over padding too and divides by the number of positions (cgernigon/AdaQAT ``quant_task_squad.py``).
@@ -133,7 +133,7 @@ def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Args:
         student: ``[batch, tokens]``.
         teacher: same shape.
-        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding, which has no part in either distribution.
+        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
 
     Returns:
         A scalar, the mean over the batch.
@@ -147,17 +147,7 @@ def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def output_loss(student: ModelOutput, teacher: ModelOutput, mask: Tensor, problem_type: str | None = None) -> Tensor:
-    """Logit term of whatever head the two models have.
-
-    Args:
-        student: output with ``logits``, or with ``start_logits`` and ``end_logits``.
-        teacher: the same.
-        mask: ``[batch, tokens]``, 1 for a real token.
-        problem_type: as in ``logit_loss``.
-
-    Returns:
-        ``logit_loss``; for question answering the mean of start and end, as in the loss on labels.
-    """
+    """Logit term of whatever head two outputs have: of start and end positions the mean, as in the loss on labels."""
     if "start_logits" not in student:
         return logit_loss(student["logits"], teacher["logits"], problem_type)
     sides = [position_loss(student[name], teacher[name], mask) for name in ("start_logits", "end_logits")]
@@ -195,22 +185,8 @@ class DistillationLoss(nn.Module):
             raise ValueError(f"distillation terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
         self.layer_map = layer_map
 
-    @property
-    def needs_hidden_states(self) -> bool:
-        """Whether both models must return their hidden states."""
-        return "hidden" in self.terms
-
-    @property
-    def needs_attentions(self) -> bool:
-        """Whether both models must return their attention scores."""
-        return "attention" in self.terms
-
     def check(self, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
-        """Refuse a teacher that this student cannot imitate.
-
-        Args:
-            student: configuration of the student.
-            teacher: configuration of the teacher.
+        """Refuse a teacher that this student cannot imitate, by the two configurations.
 
         Raises:
             ValueError: naming the sizes that differ, or the pair of layers that does not exist; scores are compared and
@@ -233,7 +209,7 @@ class DistillationLoss(nn.Module):
                 )
         self.layer_map.check(student.num_hidden_layers, teacher.num_hidden_layers)
         for role, config in (("student", student), ("teacher", teacher)):
-            if self.needs_attentions and config._attn_implementation != ATTENTION_NAME:
+            if "attention" in self.terms and config._attn_implementation != ATTENTION_NAME:
                 raise ValueError(
                     f"the {role}'s attention function is {config._attn_implementation!r}, which hands out no scores: "
                     "call use_score_attention(model)"
@@ -260,33 +236,29 @@ class DistillationLoss(nn.Module):
             ValueError: if hidden states or attentions are missing or empty; ``sdpa`` returns none, and a loss that
                 loops over nothing would be silently zero.
         """
-        parts = {}
-        if self.needs_hidden_states:
-            parts["hidden"] = self._over_layers(
-                "hidden_states", self.layer_map.hidden, hidden_loss, student, teacher, mask
-            )
-        if self.needs_attentions:
-            parts["attention"] = self._over_layers(
-                "attentions", self.layer_map.attention, attention_loss, student, teacher, mask
-            )
+        parts, pairs = {}, self.layer_map
+        if "hidden" in self.terms:
+            parts["hidden"] = _over_layers("hidden_states", pairs.hidden, hidden_loss, student, teacher, mask)
+        if "attention" in self.terms:
+            parts["attention"] = _over_layers("attentions", pairs.attention, attention_loss, student, teacher, mask)
         if "logits" in self.terms:
             parts["logits"] = output_loss(student, teacher, mask, self.problem_type)
         return reduce(torch.add, parts.values()), {name: value.detach() for name, value in parts.items()}
 
-    @staticmethod
-    def _over_layers(
-        field: str,
-        pairs: Iterable[tuple[int, int]],
-        loss: Callable[[Tensor, Tensor, Tensor], Tensor],
-        student: ModelOutput,
-        teacher: ModelOutput,
-        mask: Tensor,
-    ) -> Tensor:
-        for role, output in (("student", student), ("teacher", teacher)):
-            if not getattr(output, field, None):
-                raise ValueError(
-                    f"the {role} returned no {field}. Call it with output_{field}=True, and with the attention "
-                    f"implementation that returns scores: xtcq.quantization.use_score_attention(model)."
-                )
-        ours, theirs = getattr(student, field), getattr(teacher, field)
-        return torch.stack([loss(ours[s], theirs[t].detach(), mask) for s, t in pairs]).sum()
+
+def _over_layers(
+    field: str,
+    pairs: Iterable[tuple[int, int]],
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+    student: ModelOutput,
+    teacher: ModelOutput,
+    mask: Tensor,
+) -> Tensor:
+    for role, output in (("student", student), ("teacher", teacher)):
+        if not getattr(output, field, None):
+            raise ValueError(
+                f"the {role} returned no {field}. Call it with output_{field}=True, and with the attention "
+                f"implementation that returns scores: xtcq.quantization.use_score_attention(model)."
+            )
+    ours, theirs = getattr(student, field), getattr(teacher, field)
+    return torch.stack([loss(ours[s], theirs[t].detach(), mask) for s, t in pairs]).sum()

@@ -35,11 +35,7 @@ class Stage:
     explores: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse impossible values.
-
-        Raises:
-            ValueError: naming the field, its value and what was expected.
-        """
+        """Refuse impossible values, each by its name."""
         if not self.terms or set(self.terms).difference(_LABELS, TERMS):
             raise ValueError(
                 f"stage {self.name!r}: terms {list(self.terms)} must be one or more of {', '.join(_LABELS + TERMS)}."
@@ -73,13 +69,7 @@ def finetune(epochs: float) -> list[Stage]:
 
 
 def one_stage(epochs: float) -> list[Stage]:
-    """1S-KD: hidden states, attention and logits together from the start to the end.
-
-    Args:
-        epochs: length of the whole plan.
-
-    Returns:
-        One stage.
+    """1S-KD: hidden states, attention and logits together from the start to the end, in one stage.
 
     >>> from xtcq import one_stage
     >>> one_stage(18)[0].terms
@@ -94,12 +84,6 @@ def two_stage(epochs: float) -> list[Stage]:
     XTC compares its plans at one training cost; how that cost is shared among the stages is not printed in the
     appendix. Here the stages share the epochs equally.
 
-    Args:
-        epochs: length of the whole plan.
-
-    Returns:
-        Two stages of ``epochs / 2``.
-
     >>> from xtcq import two_stage
     >>> [(stage.name, stage.epochs, stage.lr_factor) for stage in two_stage(18)]
     [('hidden+attention', 9.0, 2.5), ('logits', 9.0, 1.0)]
@@ -111,13 +95,7 @@ def two_stage(epochs: float) -> list[Stage]:
 
 
 def three_stage(epochs: float) -> list[Stage]:
-    """3S-KD: 2S-KD with a transition in the middle that uses all three terms.
-
-    Args:
-        epochs: length of the whole plan.
-
-    Returns:
-        Three stages of ``epochs / 3``; only the first has the factor 2.5 on the learning rate.
+    """3S-KD: 2S-KD with a transition in the middle that uses all three terms, three stages of equal length.
 
     >>> from xtcq import three_stage
     >>> [stage.name for stage in three_stage(18)]
@@ -141,9 +119,6 @@ def explore_then_refine(refine: Callable[[float], list[Stage]], epochs: float, s
         refine: plan of the second phase; ``one_stage`` is AdaQAT-BERT's, Equations 8 to 10.
         epochs: length of both phases together.
         share: part of it that exploration may use; the rest is the refinement's.
-
-    Returns:
-        The stage ``explore`` and those of the refinement.
 
     >>> from xtcq import explore_then_refine, one_stage
     >>> [(stage.name, stage.epochs) for stage in explore_then_refine(one_stage, 6, share=0.25)]

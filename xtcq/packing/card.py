@@ -32,10 +32,9 @@ class ModelCard:
         base_model: the pre-trained encoder, as its repository on the Hugging Face hub.
         licence: identifier in the hub's list, such as "apache-2.0".
 
-    Examples:
-        >>> from xtcq import ModelCard
-        >>> ModelCard(task="SST-2", metrics={"accuracy": 91.3}, licence="apache-2.0").task
-        'SST-2'
+    >>> from xtcq import ModelCard
+    >>> ModelCard(task="SST-2", metrics={"accuracy": 91.3}, licence="apache-2.0").task
+    'SST-2'
     """
 
     task: str | None = None
@@ -47,7 +46,7 @@ class ModelCard:
 
 
 def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
-    """Write the card.
+    """Write the card: Markdown with the hub's YAML header.
 
     Args:
         card: what the model cannot say itself.
@@ -55,9 +54,6 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
         rest: "fp32" or "fp16", as in ``save_packed``.
         file_bytes: size of the packed file.
         has_tokenizer: whether the folder holds one.
-
-    Returns:
-        Markdown with the hub's YAML header.
     """
     config, size = quant_config(model), model_size(model, rest)
     precision, pipeline = _precision(model), _PIPELINES[type(model).__name__]
@@ -74,14 +70,14 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
         "encoder": card.base_model,
         "licence": card.licence,
         "precision": f"{precision} (bits of weights, embeddings and activations), recipe `{config.recipe}`",
-        "low-rank term": f"rank {config.lora_rank}" if config.lora_rank else None,
+        "low-rank term": f"rank {config.lora_rank}" if config.lora_rank else "none",
         "encoder layers": model.config.num_hidden_layers,
         "parameters": f"{size.parameters:,}",
         "size in 32-bit floating point": f"{4 * size.parameters / MIB:.2f} MiB",
         "nominal size, as the papers count": f"{size.nominal_mib:.2f} MiB",
         "size of the file": f"{file_bytes / MIB:.2f} MiB (scales and unquantized parameters in {rest})",
     }
-    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value or 'not stated'} |" for name, value in _shown(facts))]
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value or 'not stated'} |" for name, value in facts.items())]
     if card.metrics:
         lines += ["", f"Scores in per cent ({card.evaluated_on or 'data not stated'}):", "", "| metric | score |"]
         lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
@@ -111,10 +107,6 @@ def _precision(model: nn.Module) -> str:
     if precision.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):
         return f"{weights}-{precision.token}-{activations}"
     return f"{weights}-{activations} {'-'.join(map(str, precision.embeddings))}"
-
-
-def _shown(facts: Mapping[str, object]) -> list[tuple[str, object]]:
-    return [(name, value) for name, value in facts.items() if name != "low-rank term" or value]
 
 
 def _usage(has_tokenizer: bool, pipeline: str) -> list[str]:

@@ -31,18 +31,6 @@ def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
         PackedModelError: it is damaged; see ``load_packed``.
         ValueError: it is no classifier, or there are not as many different names as it has labels.
         OSError: it cannot be written, and stays as it was.
-
-    Examples:
-        >>> import tempfile
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
-        >>> from xtcq.packing import rename_labels
-        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-        >>> model = freeze(quantize(BertForSequenceClassification(config).eval(), QuantConfig("1-1-8")))
-        >>> rename_labels(save_packed(model, folder := tempfile.mkdtemp()), ["bad", "good"])
-        ['LABEL_0', 'LABEL_1']
-        >>> load_packed(folder).config.id2label
-        {0: 'bad', 1: 'good'}
     """
     folder = Path(folder).absolute()
     model = load_packed(folder)

@@ -89,11 +89,7 @@ class Manifest:
         return manifest
 
     def _check_types(self) -> None:
-        """Refuse values that are not of the kind that their names promise.
-
-        Raises:
-            TypeError: naming the first one.
-        """
+        """Refuse values that are not of the kind that their names promise, by a TypeError that names the first one."""
         for name in ("precision", "recipe", "rest"):
             _check_type(name, getattr(self, name), str)
         _check_type("lora_rank", self.lora_rank, int)

@@ -14,19 +14,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.checks import check_choice
 from xtcq.files import whole_folder
+from xtcq.outputs import problem_type
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
 from xtcq.packing.skeleton import skeleton
-from xtcq.preflight import (
-    check_integer_graph,
-    check_labels,
-    check_model,
-    check_packable,
-    check_tokenizer,
-    problem_type,
-)
+from xtcq.preflight import check_integer_graph, check_labels, check_model, check_packable, check_tokenizer
 from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
@@ -40,7 +35,7 @@ from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
-# Attribute of a loaded model: the other files of its folder.
+# Attribute of a loaded model: the other files of its folder, where there are any: the tokenizer's.
 _BESIDE = "_xtcq__files_beside"
 REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -77,21 +72,19 @@ def save_packed(
         FileExistsError: the folder holds something else.
         OSError: it cannot be written.
 
-    Examples:
-        >>> import tempfile
-        >>> import torch
-        >>> from transformers import BertConfig, BertModel
-        >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
-        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-        >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
-        >>> loaded = load_packed(save_packed(model, tempfile.mkdtemp()))
-        >>> ids = torch.tensor([[2, 7, 3]])
-        >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
-        True
+    >>> import tempfile
+    >>> import torch
+    >>> from transformers import BertConfig, BertModel
+    >>> from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
+    >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    >>> model = freeze(quantize(BertModel(config).eval(), QuantConfig("1-1-8")))
+    >>> loaded = load_packed(save_packed(model, tempfile.mkdtemp()))
+    >>> ids = torch.tensor([[2, 7, 3]])
+    >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
+    True
     """
     folder = Path(folder).absolute()
-    if rest not in REST_DTYPES:
-        raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
+    check_choice("rest", rest, REST_DTYPES)
     _check_model(model)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.config)
@@ -105,7 +98,7 @@ def save_packed(
             tokenizer.save_pretrained(temporary)
             _check_saved(tokenizer, temporary)
         else:
-            for name, data in _files_beside(model).items():
+            for name, data in getattr(model, _BESIDE, {}).items():
                 (temporary / name).write_bytes(data)
         manifest = Manifest(
             precision=str(settings.precision),
@@ -116,7 +109,7 @@ def save_packed(
             modules=quantization_map(model),
         )
         (temporary / MAP_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        has_tokenizer = tokenizer is not None or bool(_files_beside(model))
+        has_tokenizer = tokenizer is not None or hasattr(model, _BESIDE)
         file_bytes = manifest.files[WEIGHTS_FILE]["bytes"]
         text = render_card(card or ModelCard(), model, rest, file_bytes, has_tokenizer)
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
@@ -136,17 +129,6 @@ def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrai
             back as it is.
         FileExistsError: the folder holds something else than a packed model.
         PermissionError: it cannot be written.
-
-    Examples:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from xtcq.packing import check_packing
-        >>> from xtcq.quantization import architecture
-        >>> _ = Path(folder := tempfile.mkdtemp(), "notes.txt").write_text("mine")
-        >>> check_packing(architecture("minilm-l6"), folder)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        FileExistsError: /... exists and notes.txt in it belongs to no packed model: give another folder, or remove it
     """
     folder = Path(folder).absolute()
     check_integer_graph(model.config)
@@ -181,12 +163,11 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         FileNotFoundError: the folder, its map or a file that the map lists is missing.
         PackedModelError: a file is truncated, changed, of another version or format, or the files do not fit together.
 
-    Examples:
-        >>> from xtcq import load_packed
-        >>> load_packed("/nowhere")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        FileNotFoundError: /nowhere has no quantization_map.json, so it holds no packed model: ...
+    >>> from xtcq import load_packed
+    >>> load_packed("/nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: /nowhere has no quantization_map.json, so it holds no packed model: ...
     """
     folder = Path(folder).absolute()
     manifest = Manifest.read(folder)
@@ -204,7 +185,8 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
         ) from error
     model = skeleton(content[CONFIG_FILE], manifest, tensors)
     model.load_state_dict(_state(model, tensors, REST_DTYPES[manifest.rest]), assign=True)
-    setattr(model, _BESIDE, {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)})
+    if beside := {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)}:
+        setattr(model, _BESIDE, beside)
     return model.eval()
 
 
@@ -222,11 +204,6 @@ def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:
                 f"{folder / name} says auto_map, which asks for code of the folder to be run: do not use this model, "
                 "or pack it again with a tokenizer and a configuration of transformers' own"
             )
-
-
-def _files_beside(model: PreTrainedModel) -> dict[str, bytes]:
-    """The tokenizer's files by name, of a model that ``load_packed`` read; none of another."""
-    return getattr(model, _BESIDE, {})
 
 
 def _check_model(model: PreTrainedModel) -> None:

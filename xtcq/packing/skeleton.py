@@ -71,11 +71,7 @@ def skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -
 
 
 def _check_size(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a configuration of a larger model than a file can hold, before any memory is asked for.
-
-    Raises:
-        ValueError: naming the value and what there is.
-    """
+    """Refuse, by a ValueError, a larger model than a file can hold, before any memory is asked for."""
     most = 8 * sum(tensor.nbytes for tensor in tensors.values())  # one bit each
     sizes = ("vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size")
     found = {name: fields.get(name, 1) for name in (*sizes, "num_hidden_layers", "num_attention_heads", "num_labels")}

@@ -1,6 +1,6 @@
 """Quantizers, the layers that carry them, and what they cost."""
 
-from xtcq.quantization.attention import ATTENTION_NAME, register_attention, score_attention, use_score_attention
+from xtcq.quantization.attention import ATTENTION_NAME, score_attention, use_score_attention
 from xtcq.quantization.binarybert import LearnedClipQuantizer, SplitLayer, split_ternary
 from xtcq.quantization.codes import CodeFormat, QuantizedTensor, compute_dtype
 from xtcq.quantization.convert import (
@@ -20,55 +20,5 @@ from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitop
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import Precision
-from xtcq.quantization.quantizers import (
-    LEARNED_SCALES,
-    BinaryQuantizer,
-    DynamicQuantizer,
-    Quantizer,
-    TernaryQuantizer,
-)
+from xtcq.quantization.quantizers import LEARNED_SCALES, BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
 from xtcq.quantization.recipes import RECIPES, QuantConfig, Recipe
-
-__all__ = [
-    "ARCHITECTURES",
-    "ATTENTION_NAME",
-    "LAYER_LINEARS",
-    "LEARNED_SCALES",
-    "RECIPES",
-    "RESCALING",
-    "BinaryQuantizer",
-    "CodeFormat",
-    "DynamicQuantizer",
-    "LSQQuantizer",
-    "LearnedClipQuantizer",
-    "ModelSize",
-    "Precision",
-    "QuantConfig",
-    "QuantEmbedding",
-    "QuantLinear",
-    "QuantizedLayer",
-    "QuantizedTensor",
-    "Quantizer",
-    "Recipe",
-    "SplitLayer",
-    "TernaryQuantizer",
-    "Widths",
-    "architecture",
-    "bitops",
-    "check_unchanged",
-    "compute_dtype",
-    "cost_report",
-    "find_encoder",
-    "freeze",
-    "get_widths",
-    "model_size",
-    "quant_config",
-    "quantization_map",
-    "quantize",
-    "quantized_layers",
-    "register_attention",
-    "score_attention",
-    "set_widths",
-    "split_ternary",
-    "use_score_attention",
-]

@@ -46,15 +46,6 @@ def score_attention(
 
     Returns:
         Output [batch, queries, heads, head size] and scores q.k^T * scaling [batch, heads, queries, keys].
-
-    Examples:
-        >>> import torch
-        >>> from xtcq.quantization import score_attention
-        >>> q = torch.ones(1, 1, 2, 4)
-        >>> output, scores = score_attention(torch.nn.Module(), q, q, q, attention_mask=None)
-        >>> scores
-        tensor([[[[2., 2.],
-                  [2., 2.]]]])
     """
     quantizers = getattr(module, "operand_quantizers", {})
     operands = {"query": query, "key": key, "value": value}
@@ -69,17 +60,10 @@ def score_attention(
     return torch.matmul(probabilities, value).transpose(1, 2).contiguous(), scores
 
 
-def register_attention() -> str:
-    """Register ``score_attention`` with transformers and return its name, "xtcq"; repeating it does no harm.
-
-    The mask is the additive one of eager attention.
-    """
-    AttentionInterface.register(ATTENTION_NAME, score_attention)
-    AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
-    return ATTENTION_NAME
-
-
-register_attention()  # a quantized model that is unpickled in another process imports this module, and no more
+# Here, and with the additive mask of eager attention: a quantized model that is unpickled in another process imports
+# this module, and no more.
+AttentionInterface.register(ATTENTION_NAME, score_attention)
+AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
 
 
 def check_score_attention(module: nn.Module, *_: object) -> None:
@@ -103,16 +87,15 @@ def use_score_attention(model: PreTrainedModel) -> PreTrainedModel:
         ValueError: it is wrapped, or no model of transformers, or transformers does not let it change its attention
             function.
 
-    Examples:
-        >>> from xtcq import use_score_attention
-        >>> from xtcq.quantization import architecture
-        >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
-        'xtcq'
+    >>> from xtcq import use_score_attention
+    >>> from xtcq.quantization import architecture
+    >>> use_score_attention(architecture("minilm-l6")).config._attn_implementation
+    'xtcq'
     """
     check_model(model)
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"{type(model).__name__} is no model of transformers: give the one that it holds")
-    model.set_attn_implementation(register_attention())
+    model.set_attn_implementation(ATTENTION_NAME)
     if model.config._attn_implementation != ATTENTION_NAME:
         raise ValueError(
             f"{type(model).__name__} keeps its own attention function {model.config._attn_implementation!r}: "

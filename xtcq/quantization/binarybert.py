@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from xtcq.checks import check_positive
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.quantizers import BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
 
@@ -36,13 +37,12 @@ def split_ternary(weight: Tensor, granularity: str = "tensor") -> tuple[Tensor, 
     Returns:
         The two latent halves, in ``weight``'s dtype.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer, TernaryQuantizer, split_ternary
-        >>> w, binary = torch.randn(6, 50), BinaryQuantizer()
-        >>> first, second = split_ternary(w)
-        >>> torch.allclose(binary(first) + binary(second), TernaryQuantizer()(w), atol=1e-6)
-        True
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer, TernaryQuantizer, split_ternary
+    >>> w, binary = torch.randn(6, 50), BinaryQuantizer()
+    >>> first, second = split_ternary(w)
+    >>> torch.allclose(binary(first) + binary(second), TernaryQuantizer()(w), atol=1e-6)
+    True
     """
     w = weight.double()
     codes, alpha, _ = TernaryQuantizer(granularity).encode(w)
@@ -71,12 +71,11 @@ class SplitLayer(QuantizedLayer):
         second: linear layer without, or the other half.
         input_quantizer: of a linear layer's input [..., in]; None for a table.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import SplitLayer
-        >>> layer = SplitLayer.from_float(torch.nn.Linear(16, 4))
-        >>> layer.bits, layer.numel, layer(torch.ones(2, 16)).shape
-        (1, 128, torch.Size([2, 4]))
+    >>> import torch
+    >>> from xtcq import SplitLayer
+    >>> layer = SplitLayer.from_float(torch.nn.Linear(16, 4))
+    >>> layer.bits, layer.numel, layer(torch.ones(2, 16)).shape
+    (1, 128, torch.Size([2, 4]))
     """
 
     kind = "split"
@@ -144,12 +143,8 @@ class SplitLayer(QuantizedLayer):
 
 
 def _half(layer: nn.Linear | nn.Embedding, weight: nn.Parameter, granularity: str) -> QuantLinear | QuantEmbedding:
-    quantizer = BinaryQuantizer(granularity)
-    half: QuantLinear | QuantEmbedding
-    if isinstance(layer, nn.Embedding):
-        half = QuantEmbedding.from_float(layer, quantizer)
-    else:
-        half = QuantLinear.from_float(layer, quantizer)
+    kind: Any = QuantEmbedding if isinstance(layer, nn.Embedding) else QuantLinear
+    half = kind.from_float(layer, BinaryQuantizer(granularity))
     half.weight = weight
     return half
 
@@ -172,22 +167,19 @@ class LearnedClipQuantizer(DynamicQuantizer):
     Raises:
         ValueError: bits out of range, or initial not positive.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import LearnedClipQuantizer
-        >>> quantizer = LearnedClipQuantizer(8, initial=1.0)
-        >>> quantizer(torch.tensor([0.0, 1.0, 30.0])).sum().backward()
-        >>> quantizer.bounds.grad  # of the two values at 1 and above, one is clipped
-        tensor([-0., 1.])
+    >>> import torch
+    >>> from xtcq import LearnedClipQuantizer
+    >>> quantizer = LearnedClipQuantizer(8, initial=1.0)
+    >>> quantizer(torch.tensor([0.0, 1.0, 30.0])).sum().backward()
+    >>> quantizer.bounds.grad  # of the two values at 1 and above, one is clipped
+    tensor([-0., 1.])
     """
 
     name = "learned-clip"
 
     def __init__(self, bits: int, symmetric: bool = True, initial: float = 2.5) -> None:
         super().__init__(bits, symmetric)
-        if not initial > 0:
-            raise ValueError(f"initial is {initial!r}, expected a positive bound")
-        self.bounds = nn.Parameter(torch.full((2,), float(initial)))
+        self.bounds = nn.Parameter(torch.full((2,), check_positive("initial", initial)))
 
     def _clipped(self, x: Tensor) -> Tensor:
         low, high = self.bounds.abs().to(x.dtype)

@@ -41,11 +41,10 @@ class QuantizedTensor:
         zero_point: real number of ``scale``'s shape that is subtracted from the codes, or None where it is zero.
         dtype: dtype that ``dequantize`` returns.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import QuantizedTensor
-        >>> QuantizedTensor(torch.tensor([-1, 1, 0], dtype=torch.int8), torch.tensor(0.5)).dequantize()
-        tensor([-0.5000,  0.5000,  0.0000])
+    >>> import torch
+    >>> from xtcq import QuantizedTensor
+    >>> QuantizedTensor(torch.tensor([-1, 1, 0], dtype=torch.int8), torch.tensor(0.5)).dequantize()
+    tensor([-0.5000,  0.5000,  0.0000])
     """
 
     codes: Tensor
@@ -70,12 +69,11 @@ class CodeFormat:
         stride: distance of neighbouring codes; 2 for one bit, whose codes are -1 and +1.
         ternary: digits are packed five to a byte instead of bit by bit.
 
-    Examples:
-        >>> from xtcq import LSQQuantizer, TernaryQuantizer
-        >>> TernaryQuantizer().code_format.packed_bytes(1000)
-        200
-        >>> LSQQuantizer(3).code_format
-        CodeFormat(bits=3, least=-4, stride=1, ternary=False)
+    >>> from xtcq import LSQQuantizer, TernaryQuantizer
+    >>> TernaryQuantizer().code_format.packed_bytes(1000)
+    200
+    >>> LSQQuantizer(3).code_format
+    CodeFormat(bits=3, least=-4, stride=1, ternary=False)
     """
 
     bits: int

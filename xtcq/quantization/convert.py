@@ -18,11 +18,13 @@ from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from xtcq.preflight import check_float32, check_labels, check_model, problem_type, warn_late
+from xtcq.checks import check_choice, check_integer
+from xtcq.outputs import problem_type
+from xtcq.preflight import check_float32, check_labels, check_model, warn_late
 from xtcq.quantization.attention import OPERANDS, check_score_attention, use_score_attention
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
-from xtcq.quantization.lsq import LSQQuantizer, check_rescaling
+from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import Quantizer
 from xtcq.quantization.recipes import QuantConfig
@@ -35,11 +37,8 @@ LAYER_LINEARS = (
     "intermediate.dense",
     "output.dense",
 )
-TABLES = {
-    "embeddings.word_embeddings": "token",
-    "embeddings.token_type_embeddings": "segment",
-    "embeddings.position_embeddings": "position",
-}
+# In the order of ``Precision.embeddings``.
+TABLES = ("embeddings.word_embeddings", "embeddings.token_type_embeddings", "embeddings.position_embeddings")
 
 # Encoders of the same layers, by the same names; only what stands before and after them differs.
 Encoder = BertModel | RobertaModel | ElectraModel
@@ -75,27 +74,12 @@ def recipe_linears(model: nn.Module, config: QuantConfig) -> dict[str, nn.Module
 
 
 def quant_config(model: nn.Module) -> QuantConfig:
-    """Return how ``model`` was quantized; 32 bits everywhere for a model that was not.
-
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture, quant_config
-        >>> quant_config(quantize(architecture("minilm-l6"), QuantConfig("2-2-8", "ternarybert"))).recipe
-        'ternarybert'
-    """
+    """Return how ``model`` was quantized; 32 bits everywhere for a model that was not."""
     return getattr(model, "quant_config", QuantConfig(Precision.parse("32-32-32")))
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
-    """Return the quantized layers of ``model`` by name, fake-quantized or frozen; of split ones the whole alone.
-
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture, quantized_layers
-        >>> layers = quantized_layers(quantize(architecture("bert-base"), QuantConfig("2-2-8")))
-        >>> len(layers), layers["encoder.layer.0.output.dense"].packed_bytes
-        (73, 471860)
-    """
+    """Return the quantized layers of ``model`` by name, fake-quantized or frozen; of split ones the whole alone."""
     found: dict[str, QuantizedLayer] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedLayer) and name.rpartition(".")[0] not in found:
@@ -132,12 +116,11 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
         UserWarning: the model can be trained, and not be packed or run as integers; and later, when ``save_pretrained``
             is called, that it does not keep what was quantized.
 
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture
-        >>> model = quantize(architecture("minilm-l6"), QuantConfig("1-1-8"))
-        >>> model.encoder.layer[0].output.dense.weight_quantizer
-        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
+    >>> from xtcq import QuantConfig, quantize
+    >>> from xtcq.quantization import architecture
+    >>> model = quantize(architecture("minilm-l6"), QuantConfig("1-1-8"))
+    >>> model.encoder.layer[0].output.dense.weight_quantizer
+    BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
     if not isinstance(model, nn.Module) or not isinstance(config, QuantConfig):
         raise ValueError(
@@ -154,7 +137,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
     problem_type(encoder.config)
     check_float32(model)
     precision = config.precision
-    tables = {_join(prefix, name): getattr(precision, field) for name, field in TABLES.items()}
+    tables = {_join(prefix, name): bits for name, bits in zip(TABLES, precision.embeddings, strict=True)}
     second = {_join(prefix, f"encoder.layer.{i}.output.dense") for i in range(len(encoder.encoder.layer))}
     chosen = _choose(model, [*recipe_linears(model, config), *tables], config, include, exclude)
     _check_modules(model, chosen, config.lora_rank)
@@ -171,7 +154,7 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             layers[name] = _quantized_table(module, config, tables.get(name, precision.token))
     layers = {name: layer for name, layer in layers.items() if layer is not model.get_submodule(name)}
     operands = {name: quantizers for name, quantizers in operands.items() if quantizers}
-    if not (layers or operands) and {precision.weights, *precision.embeddings, precision.activations} != {FLOAT_BITS}:
+    if not (layers or operands) and precision != Precision.parse("32-32-32"):
         raise ValueError(
             f"precision '{precision}' with recipe {config.recipe!r} quantizes nothing of {type(model).__name__}: "
             "include and exclude leave no module that has fewer than 32 bits"
@@ -205,12 +188,11 @@ def freeze(model: Model) -> Model:
         ValueError: the model was not quantized or is frozen already, modules or its attention function were changed
             since, or a parameter holds NaN or infinity; the message names the module.
 
-    Examples:
-        >>> from xtcq import QuantConfig, freeze, quantize
-        >>> from xtcq.quantization import architecture
-        >>> model = freeze(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
-        >>> model.encoder.layer[0].output.dense.codes.dtype
-        torch.int8
+    >>> from xtcq import QuantConfig, freeze, quantize
+    >>> from xtcq.quantization import architecture
+    >>> model = freeze(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
+    >>> model.encoder.layer[0].output.dense.codes.dtype
+    torch.int8
     """
     layers = quantized_layers(model)
     if frozen := [name for name, layer in layers.items() if layer.is_frozen]:
@@ -230,11 +212,6 @@ def check_unchanged(model: nn.Module) -> None:
 
     Raises:
         ValueError: a module was replaced, or the attention function was changed where operands are quantized.
-
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture, check_unchanged
-        >>> check_unchanged(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
     """
     if lost := sorted(set(getattr(model, "quantized_modules", ())) - quantization_map(model).keys()):
         raise ValueError(
@@ -254,13 +231,6 @@ def quantization_map(model: nn.Module) -> dict[str, dict[str, Any]]:
         ``input`` (settings of the quantizer, or None) and ``lora_rank`` for a linear layer, ``weight`` for an
         embedding, ``operands`` for an attention module, ``input`` for a module that was split in two, whose halves have
         entries of their own.
-
-    Examples:
-        >>> from xtcq import QuantConfig, quantize
-        >>> from xtcq.quantization import architecture, quantization_map
-        >>> entries = quantization_map(quantize(architecture("minilm-l6"), QuantConfig("1-1-8")))
-        >>> entries["embeddings.word_embeddings"]["weight"]["granularity"]
-        'row'
     """
     entries: dict[str, dict[str, Any]] = {}
     for name, module in model.named_modules():
@@ -279,11 +249,10 @@ def get_widths(model: nn.Module) -> Widths:
         Module name to (bits of the weight, bits of the input), in the order of the model; 32 is floating point. The
         halves of a split layer are named by themselves, and leave their input to the layer.
 
-    Examples:
-        >>> from xtcq import QuantConfig, get_widths, quantize
-        >>> from xtcq.quantization import architecture
-        >>> get_widths(quantize(architecture("minilm-l6"), QuantConfig("2-4-8", "adaqat")))["pooler.dense"]
-        (2, 8)
+    >>> from xtcq import QuantConfig, get_widths, quantize
+    >>> from xtcq.quantization import architecture
+    >>> get_widths(quantize(architecture("minilm-l6"), QuantConfig("2-4-8", "adaqat")))["pooler.dense"]
+    (2, 8)
     """
     return {
         name: (module.bits, module.input_bits)
@@ -309,15 +278,14 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
         ValueError: rescaling unknown, a name that is no fake-quantized linear layer, a width out of range, one that its
             quantizer does not learn, or one between floating point and quantized.
 
-    Examples:
-        >>> from xtcq import QuantConfig, get_widths, quantize, set_widths
-        >>> from xtcq.quantization import architecture
-        >>> model = quantize(architecture("minilm-l6"), QuantConfig("4-4-4", "adaqat"))
-        >>> set_widths(model, {"pooler.dense": (2, 6)})
-        >>> get_widths(model)["pooler.dense"]
-        (2, 6)
+    >>> from xtcq import QuantConfig, get_widths, quantize, set_widths
+    >>> from xtcq.quantization import architecture
+    >>> model = quantize(architecture("minilm-l6"), QuantConfig("4-4-4", "adaqat"))
+    >>> set_widths(model, {"pooler.dense": (2, 6)})
+    >>> get_widths(model)["pooler.dense"]
+    (2, 6)
     """
-    check_rescaling(rescaling)
+    check_choice("rescaling", rescaling, RESCALING)
     linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))
     layers = {name: module for name, module in linears if not module.is_frozen}
     changes: list[tuple[LSQQuantizer, int]] = []
@@ -430,26 +398,18 @@ def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
         if isinstance(module, _SELF_ATTENTIONS):
             continue
         own = {key for key, _ in module.named_parameters(recurse=False)}
-        if "weight_orig" in own:
+        if own & {"weight_orig", "weight_g"} or parametrize.is_parametrized(module, "weight"):
             raise ValueError(
-                f"{name} has a pruned weight, which is computed at every call: make it permanent with "
-                f"torch.nn.utils.prune.remove(layer, 'weight') before quantize"
+                f"{name} has a weight that is computed at every call (pruned or weight-normed, say): make it plain "
+                "before quantize, with torch.nn.utils.prune.remove(layer, 'weight'), "
+                "parametrize.remove_parametrizations(layer, 'weight') or remove_weight_norm(layer)"
             )
-        if "weight_g" in own or parametrize.is_parametrized(module, "weight"):
+        if type(module) not in (nn.Linear, nn.Embedding) or type(module.weight.data) is not torch.Tensor:
+            kind, weight = type(module), type(getattr(module, "weight", None))
             raise ValueError(
-                f"{name} has a parametrized weight (weight_norm, say), which is computed at every call: make it plain "
-                "with torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer)"
-            )
-        if type(module) not in (nn.Linear, nn.Embedding):
-            kind = f"{type(module).__module__}.{type(module).__qualname__}"
-            raise ValueError(
-                f"{name} is a {kind}, expected torch's own Linear or Embedding: merge an adapter into the weight "
-                "before quantize, or leave the module out with exclude"
-            )
-        if type(module.weight.data) is not torch.Tensor:
-            raise ValueError(
-                f"the weight of {name} is a {type(module.weight.data).__name__}, which another library quantized or "
-                "distributed: start from the floating-point model, in plain tensors"
+                f"{name} is a {kind.__module__}.{kind.__qualname__} with a weight of type {weight.__name__}, expected "
+                "torch's own Linear or Embedding with a plain one: merge an adapter into the weight before quantize, "
+                "start from the model before another library quantized or distributed it, or leave it out with exclude"
             )
         if (first := seen.setdefault(id(module.weight), name)) != name:
             raise ValueError(
@@ -486,6 +446,5 @@ def _learned(what: str, quantizer: Quantizer | None, bits: int) -> LSQQuantizer:
             f"the {what} is quantized by {type(quantizer).__name__}, whose width is fixed at {quantizer.bits} bits: "
             "use recipe 'adaqat'"
         )
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-        raise ValueError(f"the {what} is given {bits!r} bits, expected an integer from 1 to 8")
+    check_integer(f"number of bits of the {what}", bits, 1, 8)
     return quantizer

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.convert import (
     TABLES,
     Encoder,
@@ -27,27 +27,19 @@ from xtcq.quantization.recipes import QuantConfig
 MIB = 2**20
 MB = 10**6
 REST_BYTES = {"fp32": 4, "fp16": 2}
-ARCHITECTURES: dict[str, dict[str, int]] = {
-    # bert-base-uncased: the defaults of BertConfig, written out.
-    "bert-base": {
-        "vocab_size": 30522,
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-    },
-    # all-MiniLM-L6-v2.
-    "minilm-l6": {
-        "vocab_size": 30522,
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-    },
+_BERT_BASE = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+}
+ARCHITECTURES = {
+    "bert-base": _BERT_BASE,  # bert-base-uncased
+    # all-MiniLM-L6-v2
+    "minilm-l6": _BERT_BASE | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
 }
 
 
@@ -69,22 +61,13 @@ class ModelSize:
 
 
 def architecture(name: str, layers: int | None = None) -> BertModel:
-    """Return an encoder with pooler on the meta device: shapes only, no memory, no download.
+    """Return an encoder with pooler on the meta device, of some or all layers: shapes only, no memory, no download.
 
-    Args:
-        name: ``"bert-base"`` or ``"minilm-l6"``.
-        layers: number of encoder layers, if not all of them.
-
-    Raises:
-        ValueError: name unknown, or layers out of range.
-
-    Examples:
-        >>> from xtcq.quantization import architecture
-        >>> sum(p.numel() for p in architecture("bert-base").parameters())
-        109482240
+    >>> from xtcq.quantization import architecture
+    >>> sum(p.numel() for p in architecture("bert-base").parameters())
+    109482240
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"architecture {name!r} is unknown: use one of {', '.join(map(repr, ARCHITECTURES))}")
+    check_choice("architecture", name, ARCHITECTURES)
     most = ARCHITECTURES[name]["num_hidden_layers"]
     layers = check_integer("layers", most if layers is None else layers, 1, most, remedy=f" for {name}")
     with torch.device("meta"):
@@ -115,15 +98,13 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     Raises:
         ValueError: no BertModel in the model, or rest unknown.
 
-    Examples:
-        >>> from xtcq import QuantConfig, model_size, quantize
-        >>> from xtcq.quantization import architecture
-        >>> size = model_size(quantize(architecture("bert-base"), QuantConfig("1-1-8")))
-        >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
-        '13.0 MiB as XTC counts, 17.3 MiB packed'
+    >>> from xtcq import QuantConfig, model_size, quantize
+    >>> from xtcq.quantization import architecture
+    >>> size = model_size(quantize(architecture("bert-base"), QuantConfig("1-1-8")))
+    >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
+    '13.0 MiB as XTC counts, 17.3 MiB packed'
     """
-    if rest not in REST_BYTES:
-        raise ValueError(f"rest is {rest!r}, expected 'fp32' or 'fp16'")
+    check_choice("rest", rest, REST_BYTES)
     config = quant_config(model)
     _, encoder = find_encoder(model)
     nominal = _nominal_bytes_xtc if config.scheme.counts_all_matrices else _nominal_bytes_mixed
@@ -144,11 +125,10 @@ def bitops(model: nn.Module) -> int:
     of BERT-base, pooler included; with recipe ``xtc`` the pooler is not part of it). Bit-widths are the integers that
     the quantizers hold, so a fractional width counts rounded up.
 
-    Examples:
-        >>> from xtcq import QuantConfig, bitops, quantize
-        >>> from xtcq.quantization import architecture
-        >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
-        0.68419584
+    >>> from xtcq import QuantConfig, bitops, quantize
+    >>> from xtcq.quantization import architecture
+    >>> bitops(quantize(architecture("bert-base"), QuantConfig("2-4-4", "adaqat"))) / 1e9
+    0.68419584
     """
     config = quant_config(model)
     # With ``include``, layers outside the recipe may be quantized too. Tables multiply nothing: their input has 0 bits.
@@ -178,25 +158,18 @@ def cost_report(
         embeddings: "T-K-P" for ``Precision.parse``.
 
     Returns:
-        The keys ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
+        ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
 
-    Raises:
-        ValueError: from any of the three.
-
-    Examples:
-        >>> from xtcq import cost_report
-        >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
-        11.92
+    >>> from xtcq import cost_report
+    >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
+    11.92
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
     model = quantize(architecture(arch, layers), config)
-    size = model_size(model)
-    return {
-        "nominal_mib": size.nominal_mib,
-        "packed_mib": size.packed_mib,
-        "embedding_mb": size.embedding_mb,
+    sizes = asdict(model_size(model))
+    return {name: sizes[name] for name in ("nominal_mib", "packed_mib", "embedding_mb")} | {
         "bitops": bitops(model),
-        "parameters": size.parameters,
+        "parameters": sizes["parameters"],
     }
 
 

@@ -138,16 +138,15 @@ class QuantLinear(QuantizedLayer, nn.Linear):
         device: as in ``nn.Linear``.
         dtype: as in ``nn.Linear``.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer, DynamicQuantizer, QuantLinear
-        >>> layer = QuantLinear(8, 3, weight_quantizer=BinaryQuantizer(), input_quantizer=DynamicQuantizer(8))
-        >>> layer.bits, layer.input_bits, layer.packed_bytes
-        (1, 8, 3)
-        >>> x = torch.randn(5, 8)
-        >>> y = layer(x)
-        >>> torch.equal(layer.freeze()(x), y), layer.codes.dtype
-        (True, torch.int8)
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer, DynamicQuantizer, QuantLinear
+    >>> layer = QuantLinear(8, 3, weight_quantizer=BinaryQuantizer(), input_quantizer=DynamicQuantizer(8))
+    >>> layer.bits, layer.input_bits, layer.packed_bytes
+    (1, 8, 3)
+    >>> x = torch.randn(5, 8)
+    >>> y = layer(x)
+    >>> torch.equal(layer.freeze()(x), y), layer.codes.dtype
+    (True, torch.int8)
     """
 
     kind = "linear"
@@ -234,12 +233,11 @@ class QuantEmbedding(QuantizedLayer, nn.Embedding):  # type: ignore[misc]  # whi
         device: as in ``nn.Embedding``.
         dtype: as in ``nn.Embedding``.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import QuantEmbedding, TernaryQuantizer
-        >>> table = QuantEmbedding(10, 8, weight_quantizer=TernaryQuantizer("row"))
-        >>> table(torch.tensor([[3, 3, 7]])).shape, table.scales
-        (torch.Size([1, 3, 8]), 10)
+    >>> import torch
+    >>> from xtcq import QuantEmbedding, TernaryQuantizer
+    >>> table = QuantEmbedding(10, 8, weight_quantizer=TernaryQuantizer("row"))
+    >>> table(torch.tensor([[3, 3, 7]])).shape, table.scales
+    (torch.Size([1, 3, 8]), 10)
     """
 
     kind = "embedding"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.codes import BINARY_CODES, CodeFormat, compute_dtype, decode_, sign_codes
 from xtcq.quantization.quantizers import Quantizer
 
@@ -93,8 +93,7 @@ class LSQQuantizer(Quantizer):
     ``max(|step|, smallest normal)``: positive whatever the optimizer does.
 
     ``bits`` may be changed between calls; the step stays, and ``change_bits`` can let it follow. The buffer ``width``
-    holds ``bits`` too, so that loading a state dict restores the bit-width; one that lacks it leaves the bit-width as
-    it is.
+    holds ``bits`` too, so that loading a state dict restores the bit-width.
 
     Args:
         bits: 1 to 8.
@@ -105,14 +104,13 @@ class LSQQuantizer(Quantizer):
     Raises:
         ValueError: bits out of range, granularity unknown, or rows missing or not wanted.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import LSQQuantizer
-        >>> quantizer = LSQQuantizer(2)
-        >>> quantizer(torch.tensor([0.5, -1.0, 2.5, 0.0]))  # the first step is 2 mean|v| = 2
-        tensor([0., -0., 2., 0.], grad_fn=<LearnedStepBackward>)
-        >>> quantizer.quantize(torch.tensor([0.5, -1.2, 2.5, -9.0])).codes
-        tensor([ 0, -1,  1, -2], dtype=torch.int8)
+    >>> import torch
+    >>> from xtcq import LSQQuantizer
+    >>> quantizer = LSQQuantizer(2)
+    >>> quantizer(torch.tensor([0.5, -1.0, 2.5, 0.0]))  # the first step is 2 mean|v| = 2
+    tensor([0., -0., 2., 0.], grad_fn=<LearnedStepBackward>)
+    >>> quantizer.quantize(torch.tensor([0.5, -1.2, 2.5, -9.0])).codes
+    tensor([ 0, -1,  1, -2], dtype=torch.int8)
     """
 
     name = "lsq"
@@ -162,7 +160,7 @@ class LSQQuantizer(Quantizer):
         Raises:
             ValueError: bits out of range, or rescaling unknown.
         """
-        check_rescaling(rescaling)
+        check_choice("rescaling", rescaling, RESCALING)
         before = self._first_step(1.0)
         self.bits = bits
         if rescaling == "rescale" and self._ready:
@@ -213,7 +211,7 @@ class LSQQuantizer(Quantizer):
         Raises:
             ValueError: bits out of range, or rescaling unknown.
         """
-        check_rescaling(rescaling)
+        check_choice("rescaling", rescaling, RESCALING)
         own, before = self._bits, self._first_step(1.0)
         # Not by ``bits``: its buffer stays, and a saved state with it.
         self._bits = check_integer("bits", bits, 1, 8)
@@ -249,25 +247,9 @@ class LSQQuantizer(Quantizer):
         gradient_scale = 1 / math.sqrt(elements / self.step.numel() * high)
         return LearnedStep.apply(x, self._positive(step, x.dtype), low, high, self._binary, gradient_scale)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        *args: Any,
-    ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *args)
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
         if prefix + "initialized" in state_dict:
             self._ready = bool(state_dict[prefix + "initialized"])
         if prefix + "width" in state_dict:
             self.bits = int(state_dict[prefix + "width"])
-        elif prefix + "width" in missing_keys:  # saved before widths were
-            missing_keys.remove(prefix + "width")
-
-
-def check_rescaling(rescaling: str) -> None:
-    """Raise ValueError unless ``rescaling`` is one of ``RESCALING``."""
-    if rescaling not in RESCALING:
-        raise ValueError(f"rescaling is {rescaling!r}, expected one of {', '.join(map(repr, RESCALING))}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+
+from xtcq.checks import check_integer
 
 FLOAT_BITS = 32
 
@@ -22,10 +24,9 @@ class Precision:
     Raises:
         ValueError: a bit-width out of range, or embeddings that are not three.
 
-    Examples:
-        >>> from xtcq import Precision
-        >>> Precision(weights=2, embeddings=(4, 32, 4), activations=8).token
-        4
+    >>> from xtcq import Precision
+    >>> Precision(weights=2, embeddings=(4, 32, 4), activations=8).token
+    4
     """
 
     weights: int
@@ -49,16 +50,6 @@ class Precision:
         """Bits of the token embedding."""
         return self.embeddings[0]
 
-    @property
-    def segment(self) -> int:
-        """Bits of the segment (token-type) embedding."""
-        return self.embeddings[1]
-
-    @property
-    def position(self) -> int:
-        """Bits of the position embedding."""
-        return self.embeddings[2]
-
     @classmethod
     def parse(cls, text: str, embeddings: str | None = None) -> Self:
         """Read a notation.
@@ -71,39 +62,33 @@ class Precision:
         Raises:
             ValueError: the text is none of these, a bit-width is out of range, or E and T disagree.
 
-        Examples:
-            >>> from xtcq import Precision
-            >>> Precision.parse("2-4-4")
-            Precision(weights=2, embeddings=(4, 32, 32), activations=4)
-            >>> str(Precision.parse("2-4", embeddings="4-32-4"))
-            '2-4 4-32-4'
+        >>> from xtcq import Precision
+        >>> Precision.parse("2-4-4")
+        Precision(weights=2, embeddings=(4, 32, 32), activations=4)
+        >>> str(Precision.parse("2-4", embeddings="4-32-4"))
+        '2-4 4-32-4'
         """
         shown = text if embeddings is None else f"{text} {embeddings}"
-        match = re.fullmatch(r"\s*(\d+(?:-\d+){1,2})(?:\s+(\d+-\d+-\d+))?\s*", shown, flags=re.ASCII)
+        match = re.fullmatch(r"\s*(\d+)-(\d+)(?:-(\d+))?(?:\s+(\d+)-(\d+)-(\d+))?\s*", shown, flags=re.ASCII)
         if match is None:
             raise ValueError(
                 f"precision {shown!r} is not understood: write W-E-A such as '2-4-4' (weights, token embedding, "
                 "activations), or W-A with T-K-P such as '2-4 4-32-4' (token, segment, position embedding)"
             )
-        first = [int(bits) for bits in match[1].split("-")]
-        tables: tuple[int, int, int] | None = None
-        if match[2]:
-            token, segment, position = map(int, match[2].split("-"))
-            tables = token, segment, position
-        if len(first) == 3:
-            weights, token, activations = first
-            if tables is not None and tables[0] != token:
-                raise ValueError(
-                    f"precision {shown!r} gives the token embedding {token} bits and {tables[0]} bits: "
-                    f"write W-A with T-K-P, '{weights}-{activations} {match[2]}'"
-                )
-            return cls(weights, tables or (token, FLOAT_BITS, FLOAT_BITS), activations)
-        if tables is None:
+        numbers: list[Any] = [group and int(group) for group in match.groups()]
+        weights, second, third, *given = numbers
+        if third is None and given[0] is None:
             raise ValueError(
                 f"precision {shown!r} does not say how embeddings are stored: write W-E-A such as "
-                f"'{first[0]}-{first[0]}-{first[1]}', or add T-K-P such as '{match[1]} 4-32-4'"
+                f"'{weights}-{weights}-{second}', or add T-K-P such as '{weights}-{second} 4-32-4'"
             )
-        return cls(first[0], tables, first[1])
+        tables: Any = (second, FLOAT_BITS, FLOAT_BITS) if given[0] is None else tuple(given)
+        if third is not None and tables[0] != second:
+            raise ValueError(
+                f"precision {shown!r} gives the token embedding {second} bits and {tables[0]} bits: "
+                f"write W-A with T-K-P, '{weights}-{third} {'-'.join(map(str, tables))}'"
+            )
+        return cls(weights, tables, second if third is None else third)
 
     def __str__(self) -> str:
         """Return the shortest notation that ``parse`` reads back."""
@@ -113,8 +98,5 @@ class Precision:
 
 
 def _check(name: str, bits: int, least: int) -> None:
-    if isinstance(bits, bool) or not isinstance(bits, int) or not (least <= bits <= 8 or bits == FLOAT_BITS):
-        raise ValueError(
-            f"{name} precision is {bits!r} bits, expected an integer from {least} to 8, or {FLOAT_BITS} to leave it "
-            "in floating point"
-        )
+    if type(bits) is not int or bits != FLOAT_BITS:
+        check_integer(f"{name} precision", bits, least, 8, remedy=f", or {FLOAT_BITS} to leave it in floating point")

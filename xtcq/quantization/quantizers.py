@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.quantization.codes import (
     BINARY_CODES,
     TERNARY_CODES,
@@ -63,12 +63,11 @@ class Quantizer(nn.Module, ABC):
     Raises:
         ValueError: granularity unknown, or clip not a positive number.
 
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer
-        >>> quantizer, w = BinaryQuantizer("row"), torch.randn(4, 8)
-        >>> torch.equal(quantizer(w), quantizer.quantize(w).dequantize())
-        True
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer
+    >>> quantizer, w = BinaryQuantizer("row"), torch.randn(4, 8)
+    >>> torch.equal(quantizer(w), quantizer.quantize(w).dequantize())
+    True
     """
 
     name: str
@@ -76,13 +75,9 @@ class Quantizer(nn.Module, ABC):
 
     def __init__(self, bits: int, granularity: str = "tensor", clip: float | None = None) -> None:
         super().__init__()
-        if granularity not in self.granularities:
-            raise ValueError(
-                f"granularity {granularity!r} is unknown to {type(self).__name__}: "
-                f"use one of {', '.join(map(repr, self.granularities))}"
-            )
-        if clip is not None and not clip > 0:
-            raise ValueError(f"clip is {clip!r}, expected a positive bound; use None to leave values unclipped")
+        check_choice(f"granularity of {type(self).__name__}", granularity, self.granularities)
+        if clip is not None:
+            check_positive("clip", clip, "; use None to leave values unclipped")
         self.bits = bits
         self.granularity = granularity
         self.clip = clip
@@ -140,20 +135,12 @@ class BinaryQuantizer(Quantizer):
 
     Source: XTC appendix, footnote 6, and BinaryBERT ``transformer/utils_quant.py`` (``BwnQuantizer``). Both references
     use ``torch.sign``, which keeps zeros as a third value; here both zeros become +scale. An all-zero group gives
-    zeros.
+    zeros. Arguments and errors are those of ``Quantizer``.
 
-    Args:
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
-
-    Raises:
-        ValueError: granularity unknown, or clip not a positive number.
-
-    Examples:
-        >>> import torch
-        >>> from xtcq import BinaryQuantizer
-        >>> BinaryQuantizer()(torch.tensor([0.5, -1.5, 1.0, 0.0]))
-        tensor([ 0.7500, -0.7500,  0.7500,  0.7500])
+    >>> import torch
+    >>> from xtcq import BinaryQuantizer
+    >>> BinaryQuantizer()(torch.tensor([0.5, -1.5, 1.0, 0.0]))
+    tensor([ 0.7500, -0.7500,  0.7500,  0.7500])
     """
 
     name = "binary"
@@ -176,20 +163,12 @@ class TernaryQuantizer(Quantizer):
 
     Source: ternary weight networks as in DeepSpeed ``deepspeed/compression/utils.py`` (``TernaryQuantizer``) and
     TernaryBERT ``transformer/utils_quant.py`` (``TwnQuantizer``). Both give NaN for an all-zero group; here its scale
-    and its codes are 0.
+    and its codes are 0. Arguments and errors are those of ``Quantizer``.
 
-    Args:
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
-
-    Raises:
-        ValueError: granularity unknown, or clip not a positive number.
-
-    Examples:
-        >>> import torch
-        >>> from xtcq import TernaryQuantizer
-        >>> TernaryQuantizer()(torch.tensor([0.1, -1.0, 2.0, 0.5]))
-        tensor([ 0.0000, -1.5000,  1.5000,  0.0000])
+    >>> import torch
+    >>> from xtcq import TernaryQuantizer
+    >>> TernaryQuantizer()(torch.tensor([0.1, -1.0, 2.0, 0.5]))
+    tensor([ 0.0000, -1.5000,  1.5000,  0.0000])
     """
 
     name = "ternary"
@@ -226,23 +205,17 @@ class DynamicQuantizer(Quantizer):
     (the references give NaN).
 
     Args:
-        bits: 2 to 8.
+        bits: 2 to 8; all other arguments and errors are those of ``Quantizer``.
         symmetric: which of the two formulas.
-        granularity: as in ``Quantizer``.
-        clip: as in ``Quantizer``.
 
-    Raises:
-        ValueError: bits out of range, granularity unknown, or clip not positive.
-
-    Examples:
-        >>> import torch
-        >>> from xtcq import DynamicQuantizer
-        >>> quantized = DynamicQuantizer(8, granularity="token").quantize(torch.tensor([[1.0, -2.0], [0.0, 0.5]]))
-        >>> quantized.codes
-        tensor([[  64, -127],
-                [   0,  127]], dtype=torch.int8)
-        >>> quantized.scale.shape
-        torch.Size([2, 1])
+    >>> import torch
+    >>> from xtcq import DynamicQuantizer
+    >>> quantized = DynamicQuantizer(8, granularity="token").quantize(torch.tensor([[1.0, -2.0], [0.0, 0.5]]))
+    >>> quantized.codes
+    tensor([[  64, -127],
+            [   0,  127]], dtype=torch.int8)
+    >>> quantized.scale.shape
+    torch.Size([2, 1])
     """
 
     name = "dynamic"

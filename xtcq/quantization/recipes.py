@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from xtcq.checks import check_integer
+from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.binarybert import LearnedClipQuantizer
 from xtcq.quantization.lsq import LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
@@ -17,15 +17,7 @@ ActivationFactory = Callable[[int], Quantizer]
 
 
 def closed_form_weights(granularity: str, clip: float | None = None) -> WeightFactory:
-    """Return a factory of quantizers by closed formula: binary, ternary, and dynamic from 3 bits on.
-
-    Args:
-        granularity: ``"tensor"`` or ``"row"``.
-        clip: as in ``Quantizer``.
-
-    Returns:
-        A function of the bits and the number of rows.
-    """
+    """Return a factory of quantizers by closed formula, from bits and rows: binary, ternary, dynamic from 3 bits on."""
 
     def build(bits: int, rows: int) -> Quantizer:
         if bits == 1:
@@ -66,10 +58,9 @@ class Recipe:
             (XTC), instead of what stays in floating point at 32 bits (TernaryBERT, AdaQAT-BERT).
         source: where the choices come from.
 
-    Examples:
-        >>> from xtcq.quantization import RECIPES
-        >>> RECIPES["xtc"].weight(1, 768)
-        BinaryQuantizer(bits=1, granularity=tensor, clip=None)
+    >>> from xtcq.quantization import RECIPES
+    >>> RECIPES["xtc"].weight(1, 768)
+    BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
 
     name: str
@@ -151,10 +142,9 @@ class QuantConfig:
         ValueError: precision not understood, recipe unknown, rank negative, without quantized weights or beside split
             ones, or one bit asked of a recipe that has none.
 
-    Examples:
-        >>> from xtcq import QuantConfig
-        >>> QuantConfig("1-1-8", lora_rank=1).precision
-        Precision(weights=1, embeddings=(1, 32, 32), activations=8)
+    >>> from xtcq import QuantConfig
+    >>> QuantConfig("1-1-8", lora_rank=1).precision
+    Precision(weights=1, embeddings=(1, 32, 32), activations=8)
     """
 
     precision: Precision
@@ -167,8 +157,7 @@ class QuantConfig:
             object.__setattr__(self, "precision", Precision.parse(self.precision))
         if not isinstance(self.precision, Precision):
             raise ValueError(f"precision is {self.precision!r}, expected a Precision or a string such as '2-4-4'")
-        if self.recipe not in RECIPES:
-            raise ValueError(f"recipe {self.recipe!r} is unknown: use one of {', '.join(map(repr, RECIPES))}")
+        check_choice("recipe", self.recipe, RECIPES)
         check_integer("lora_rank", self.lora_rank, 0, remedy="; 0 means no low-rank term")
         if self.lora_rank and self.precision.weights == FLOAT_BITS:
             raise ValueError(

@@ -8,19 +8,12 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from xtcq.files import whole_file, write_atomically
-from xtcq.study.records import Record, RecordError, load_record, records_folder
+from xtcq.files import whole_file
+from xtcq.study.records import Record, RecordError, load_record, records_folder, save_record
 
 
 def export_records(records: Iterable[Record], archive: Path) -> int:
-    """Write Records into a zip archive, under a temporary name that is then renamed.
-
-    Args:
-        records: any.
-        archive: the file to write.
-
-    Returns:
-        Their number.
+    """Write Records into a zip archive, under a temporary name that is then renamed, and return their number.
 
     Raises:
         OSError: if it cannot be written; an earlier file is then still whole.
@@ -32,39 +25,29 @@ def export_records(records: Iterable[Record], archive: Path) -> int:
 
 
 def read_archive(archive: Path) -> list[Record]:
-    """Read and check the Records of an archive.
-
-    Args:
-        archive: that `export_records` wrote.
-
-    Returns:
-        All of them, in their order there.
+    """Read and check the Records of an archive that `export_records` wrote.
 
     Raises:
         RecordError: if the archive is damaged or cut off, holds something else than Records, or one that does not match
             its digests or is of another schema.
         FileNotFoundError: if there is no such file.
     """
-    try:
-        with zipfile.ZipFile(archive) as file, tempfile.TemporaryDirectory() as folder:
-            names = file.namelist()
-            if wrong := [name for name in names if name != Path(name).name or not name.endswith(".json")]:
-                raise RecordError(f"{archive} holds {wrong[0]!r}, which is no Record: export it again")
-            paths = [Path(file.extract(name, folder)) for name in names]
-            try:
-                return [load_record(path) for path in paths]
-            except RecordError as error:
-                found = str(error).replace(f"{folder}/", f"{archive}: ").partition(" Delete ")[0]
-                raise RecordError(f"{found} Export it again where it was made.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise RecordError(f"{archive} is damaged or cut off ({error}): copy or export it again") from error
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(archive) as file:
+                names = file.namelist()
+                if wrong := [name for name in names if name != Path(name).name or not name.endswith(".json")]:
+                    raise RecordError(f"{archive} holds {wrong[0]!r}, which is no Record.")
+                return [load_record(Path(file.extract(name, folder))) for name in names]
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise RecordError(f"{archive} is damaged or cut off ({error}): copy or export it again") from error
+        except RecordError as error:
+            found = str(error).replace(f"{folder}/", f"{archive}: ").partition(" Delete ")[0]
+            raise RecordError(f"{found} Export it again where it was made.") from error
 
 
 def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
     """Add the Records of an archive to those that are here; all are checked before the first is written.
-
-    Args:
-        archive: that `export_records` wrote.
 
     Returns:
         Those that are new, and those that were here already and stay as they were, be they equal or not.
@@ -78,6 +61,6 @@ def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
         if path.exists():
             known.append(record)
         else:
-            write_atomically(path, record.to_json())
+            save_record(record)
             new.append(record)
     return new, known

@@ -17,7 +17,7 @@ NAMES = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Budget:
-    """Epochs that XTC trains a task for; of which tasks they were found in a text, ``ASSUMPTIONS`` says.
+    """Epochs that XTC trains a task for; only those of MNLI and QQP were found in a text.
 
     Attributes:
         epochs: for budgets A, B and C, over the set that is trained on.
@@ -57,76 +57,28 @@ EVALUATION = MappingProxyType(
     | {"mrpc": 200, "rte": 100}
 )
 
-# What the papers leave open, or say in a text that was not available, and what stands in its place here. The tables of
-# the book name these beside each of their rows.
-ASSUMPTIONS = MappingProxyType(
-    {
-        "budgets": "XTC's budgets A and B, and C of all tasks but MNLI and QQP, are recalled, not verified",
-        "teacher": "fine-tuned for 3 epochs, as TernaryBERT's authors advise, at 2e-5; neither paper says how",
-        "vectors": "added sentences take GloVe's 42B vectors; TinyBERT's script names no file, and XTC none of its own",
-        "plain": "without added sentences a student trains for as many steps as with them",
-        "reduced": "full-precision students with fewer layers have Budget C, with 36 epochs of MNLI and QQP",
-        "start": "a quantized student of fewer layers begins with the full-precision one of Table C.5 at 1e-4",
-        "rate": "the rate is 2e-5, which Table C.13 prints for its neighbours and no row of Table C.11 contradicts",
-        "quoted": "TernaryBERT's recipe and 3 epochs on the TinyBERT6 of Table C.5 at 1e-4; XTC quotes this row",
-        "widths": "160,000 steps: 120,000 to explore, which 146 widths need at the published rate of 0.1, and 40,000 "
-        "to refine; uniform widths have as many in all. AdaQAT-BERT names no length",
-        "encoders": "TinyBERT6 and MiniLM6 are huawei-noah/TinyBERT_General_6L_768D and "
-        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base of the hub; XTC names no files, and these were not tried",
-        "ternarybert": "the settings of TernaryBERT's public script, without added sentences; AdaQAT-BERT names none",
-    }
-)
-
 
 def paper_passes(task: str, budget: str, reduced: bool = False) -> float:
-    """Length of one of XTC's budgets.
+    """Length of one of XTC's budgets, in passes over the unaugmented training set.
 
-    Args:
-        task: name of a task. XTC trains no questions; they get the budgets of its tasks without augmentation.
-        budget: ``"A"``, ``"B"`` or ``"C"``.
-        reduced: for a full-precision student with fewer layers, see ``REDUCED_EPOCHS``.
-
-    Returns:
-        Passes over the unaugmented training set: epochs times the growth by augmentation that Table C.1 prints.
-
-    Example:
-        >>> from xtcq.study.budgets import paper_passes
-        >>> paper_passes("mnli", "C"), paper_passes("mnli", "C", reduced=True), round(paper_passes("rte", "A"), 2)
-        (18.0, 36.0, 58.58)
+    An epoch over augmented sentences counts as many passes as they made the set larger (Table C.1). XTC trains no
+    questions; they get the budgets of its tasks without augmentation. A full-precision student with fewer layers, one
+    that is ``reduced``, has ``REDUCED_EPOCHS``.
     """
     if reduced and budget == NAMES[-1] and task in REDUCED_EPOCHS:
         return REDUCED_EPOCHS[task]
     own = BUDGETS.get(task, _PLAIN)
-    return own.epochs[NAMES.index(budget)] * (_growth(task) if own.augmented else 1.0)
+    rows = task_spec(task).rows["train"]
+    growth = AUGMENTED_ROWS.get(task, rows) / rows if own.augmented else 1.0
+    return own.epochs[NAMES.index(budget)] * growth
 
 
 def own_name(task: str, passes: float) -> str | None:
-    """The budget of XTC that a length is for a task: only this is the paper's scale.
-
-    Args:
-        task: name of any task.
-        passes: over the unaugmented training set.
-
-    Returns:
-        ``"A"``, ``"B"`` or ``"C"``; None for any other length.
-    """
+    """The budget of XTC that a length is for a task, None for any other length: only this is the paper's scale."""
     lengths = {name: (paper_passes(task, name), paper_passes(task, name, reduced=True)) for name in NAMES}
     return next((name for name in NAMES if passes in lengths[name]), None)
 
 
 def name_of(task: str, passes: float) -> str | None:
-    """The budget that a length is called after.
-
-    Args:
-        task: name of any task.
-        passes: over the unaugmented training set.
-
-    Returns:
-        That of `own_name`, else that of the tasks which XTC does not augment; None for another length.
-    """
+    """The budget that a length is called after: that of `own_name`, else of the tasks that XTC does not augment."""
     return own_name(task, passes) or next((name for name in NAMES if passes == PASSES[name]), None)
-
-
-def _growth(task: str) -> float:
-    """Sentences with augmentation over sentences without, from Table C.1."""
-    return AUGMENTED_ROWS.get(task, task_spec(task).rows["train"]) / task_spec(task).rows["train"]

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 
 def check(experiment: Experiment) -> None:
-    """Hold the fields of an experiment, each of which is possible by itself, against each other.
-
-    Args:
-        experiment: whose own fields are valid.
+    """Hold the fields of an experiment, each of which is valid by itself, against each other.
 
     Raises:
         ValueError: naming the two fields that contradict each other, and what to change.

@@ -18,14 +18,7 @@ from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets, consistency
 from xtcq.tasks import TaskSpec, task_spec
 from xtcq.tasks.augmentation import SOURCES
-from xtcq.training.settings import (
-    ADAM_EPSILON,
-    MAX_GRAD_NORM,
-    METHOD,
-    WARMUP,
-    WEIGHT_DECAY,
-    stage_steps,
-)
+from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, METHOD, WARMUP, WEIGHT_DECAY, stage_steps
 
 AUGMENTATIONS = ("none", *SOURCES)
 # What a reader calls the widths that AdaQAT learns, by granularity.
@@ -202,13 +195,7 @@ class Experiment:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Experiment:
-        """Build an experiment from parsed JSON.
-
-        Args:
-            fields: as ``to_dict`` gives them; ``teacher``, ``start`` and ``adaqat`` may be nested.
-
-        Returns:
-            The experiment.
+        """Invert ``to_dict``; fields at their default may be left out.
 
         Raises:
             ValueError: for an unknown or missing field, besides what the values themselves raise.
@@ -220,8 +207,6 @@ class Experiment:
             raise ValueError(
                 f"an experiment has the fields {sorted(known)}, of which {sorted(required)} are needed; got {given}."
             )
-        if isinstance(fields.get("layers"), list):
-            fields = fields | {"layers": tuple(fields["layers"])}
         return cls(**fields)
 
     @property
@@ -273,15 +258,12 @@ def _digest(experiment: Experiment, settings: tuple[tuple[str, Any], ...], metho
 
 
 def identity(fields: dict[str, Any], settings: dict[str, Any] | None, method: int | None) -> str:
-    """Name of a run by everything that decides its result.
+    """Name of a run by everything that decides its result: 16 hexadecimal digits of the SHA-256 of its canonical JSON.
 
     Args:
         fields: as ``Experiment.to_dict`` gives them.
         settings: as ``Experiment.settings``; None for a Record of before, like the method.
         method: ``xtcq.training.settings.METHOD`` of the code that ran it.
-
-    Returns:
-        The first 16 hexadecimal digits of the SHA-256 of their canonical JSON.
     """
     content = {"experiment": fields, "settings": settings, "method": method}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

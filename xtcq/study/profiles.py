@@ -85,13 +85,7 @@ class Profile:
     def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
         """The experiment that fine-tunes the full-precision teacher of a task, at the rate that its sweep found best.
 
-        Args:
-            task: name of the task.
-            seed: of the classifier, dropout and batches.
-            **fields: fields of ``Experiment`` that shall differ.
-
-        Returns:
-            The experiment.
+        ``fields`` are those of ``Experiment`` that shall differ.
         """
         fixed: dict[str, Any] = {
             "task": task,
@@ -109,14 +103,7 @@ class Profile:
         return [self.teacher(task, seed, learning_rate=rate) for rate in rates]
 
     def epochs(self, task: str, budget: str) -> float:
-        """Length of a plan.
-
-        Args:
-            task: name of the task.
-            budget: a key of ``budgets``.
-
-        Returns:
-            Passes over the training set.
+        """Length of a plan in passes over the training set, by a key of ``budgets``.
 
         Raises:
             ValueError: for an unknown budget.
@@ -144,13 +131,9 @@ class Profile:
             task: name of the task.
             **fields: fields of ``Experiment``; those left out take the profile's values. ``budget`` names the epochs.
 
-        Returns:
-            The experiment.
-
         Raises:
             ValueError: for an unknown budget, besides what ``Experiment`` raises.
         """
-        fields = dict(fields)
         fixed: dict[str, Any] = {
             "task": task,
             "model": self.model,
@@ -167,14 +150,8 @@ class Profile:
         Args:
             task: name of the task.
             depth: number of layers.
-            selection: see ``xtcq.distillation.select_layers``.
+            selection: see ``xtcq.distillation.select_layers``, whose errors this one's are too.
             **fields: as for `student`.
-
-        Returns:
-            The experiment.
-
-        Raises:
-            ValueError: for an unknown selection or an impossible depth, besides what `student` raises.
         """
         layers = select_layers(selection, encoder_depth(self.model), depth)
         fixed: dict[str, Any] = {"layers": layers, "stages": "one-stage", "learning_rate": self.reduced_learning_rate}
@@ -184,18 +161,6 @@ class Profile:
         """A quantized student with some of its teacher's layers, which begins where `reduced` ended.
 
         XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15).
-
-        Args:
-            task: name of the task.
-            depth: number of layers.
-            precision: W-E-A notation.
-            **fields: as for `student`.
-
-        Returns:
-            The experiment.
-
-        Raises:
-            ValueError: as for `reduced`.
         """
         start = self.reduced(task, depth)
         fixed: dict[str, Any] = {"precision": precision, "start": start, "learning_rate": self.learning_rate}
@@ -212,12 +177,6 @@ class Profile:
             task: name of the task.
             pressure: multiplies both of the paper's lambdas.
             **fields: as for `student`, and those of ``AdaQATSettings``.
-
-        Returns:
-            The experiment.
-
-        Raises:
-            ValueError: as for `student`, and from ``AdaQATSettings``.
         """
         known = {field.name for field in dataclasses.fields(AdaQATSettings)}
         paper = AdaQATSettings()
@@ -228,7 +187,7 @@ class Profile:
             "share": self.width_share,
             "short": self.width_short,
             "granularity": self.width_granularity or paper.granularity,
-        } | {name: value for name, value in fields.items() if name in known}
+        } | {name: fields[name] for name in fields.keys() & known}
         fixed: dict[str, Any] = {
             "recipe": "adaqat",
             "precision": "4-4-4",
@@ -236,7 +195,7 @@ class Profile:
             "budget": self.width_budget,
             "adaqat": AdaQATSettings(**settings),
         }
-        made = self.student(task, **fixed | {name: value for name, value in fields.items() if name not in known})
+        made = self.student(task, **fixed | {name: fields[name] for name in fields.keys() - known})
         return made if self.width_granularity or "granularity" in fields else regime.finest(made)
 
 

@@ -18,10 +18,11 @@ from functools import cache
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
 
-from xtcq.study import provenance, regime
+from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, records_folder
-from xtcq.study.runs import make, run
+from xtcq.study.inputs import check_inputs
+from xtcq.study.records import Record, load_record, old_records, record_path, records_folder
+from xtcq.study.runs import make, run, side_by_side
 from xtcq.study.students import is_trained
 from xtcq.training import Paused
 
@@ -44,17 +45,60 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
 
     Raises:
         ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
-        RuntimeError: if some runs failed; those that need none of them are finished and stored, and the message names
-            each failure.
+        FileNotFoundError: likewise, if something that a run reads is missing, see ``xtcq.study.inputs``.
+        RuntimeError: if some runs failed, naming each; those that need none of them are finished and stored.
     """
     experiments = list(experiments)
     missing = with_needed(experiments)
     for experiment in missing:
         regime.check(experiment)
+    check_inputs(missing)
     ends = work_through(lambda: experiments, jobs)
     if failures := [text for status, text in ends.values() if status != DONE]:
         raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures))
     return [run(experiment) for experiment in experiments]
+
+
+def stored(experiments: Iterable[Experiment]) -> list[Record]:
+    """The Records that exist, in the order of the experiments; nothing is trained.
+
+    Where there is only one of schema 1 it is that: whoever shows it says so.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+    """
+    found = (load_record(path) if (path := record_path(e)).exists() else old_records().get(e) for e in experiments)
+    return [record for record in found if record is not None]
+
+
+def gather(experiments: Iterable[Experiment], train: bool, jobs: int = 1) -> tuple[list[Record], list[Record]]:
+    """What a page is drawn from: the Records of its grid, in its order, and those of `full_teachers`.
+
+    Args:
+        experiments: the grid.
+        train: train what has no Record, teachers included. Otherwise what is not there is left out.
+        jobs: as for `run_all`.
+
+    Raises:
+        RecordError, RuntimeError: as for `stored` and `run_all`.
+    """
+    grid = list(experiments)
+    teachers = full_teachers(grid)
+    if not train:
+        return stored(grid), stored(teachers)
+    found = run_all([*grid, *teachers], jobs)
+    return found[: len(grid)], found[len(grid) :]
+
+
+def full_teachers(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """The experiments that fine-tune the full-precision models at the end of each chain of teachers, once each."""
+    found = []
+    for experiment in experiments:
+        while experiment.teacher is not None:
+            experiment = experiment.teacher
+            if experiment.teacher is None:
+                found.append(experiment)
+    return list(dict.fromkeys(found))
 
 
 def needs(experiment: Experiment) -> list[Experiment]:
@@ -63,14 +107,7 @@ def needs(experiment: Experiment) -> list[Experiment]:
 
 
 def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """Experiments without a Record, once each, and before each the runs that it needs and that are not here whole.
-
-    Args:
-        experiments: in any order.
-
-    Returns:
-        What is to be trained, in an order in which it can be.
-    """
+    """Experiments without a Record, once each, and before each the runs that it needs and that are not here whole."""
     found: dict[Experiment, None] = {}
     done = {path.stem for synthetic in (False, True) for path in records_folder(synthetic).glob("*.json")}
     there = cache(is_trained)
@@ -181,14 +218,14 @@ _at_work = threading.Event()
 def _begin() -> None:
     """Make a new process end when its parent is gone."""
     global _parent
-    _parent = os.getppid()
-    threading.Thread(target=_end_with, args=(_parent,), daemon=True).start()
+    _parent = parent = os.getppid()
 
+    def end_with_it() -> None:
+        while _at_work.is_set() or os.getppid() == parent:
+            time.sleep(1)
+        os._exit(0)
 
-def _end_with(parent: int) -> None:
-    while _at_work.is_set() or os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 @contextmanager
@@ -219,7 +256,7 @@ def _attempt(experiment: Experiment, workers: int, deadline: float) -> tuple[str
             make(
                 experiment,
                 lambda: time.time() > deadline or _parent not in (None, os.getppid()),
-                workers * provenance.side_by_side(),
+                workers * side_by_side(),
             )
         except Paused as pause:
             return PAUSED, f"{experiment} ({experiment.digest}): {pause}"

@@ -20,8 +20,6 @@ from xtcq.training.number_format import FORMATS
 SCHEMA = 2
 # Records of before: scored by another rule, without predictions. They are drawn, marked, until new ones replace them.
 OLD_SCHEMA, OLD_FOLDER = 1, "schema-1"
-
-
 # Only written where there is something to say: the others keep their content, byte by byte.
 _OPTIONAL = ("micro_batch", "teacher_scores")
 
@@ -38,16 +36,9 @@ class Record:
         experiment: what was run.
         settings: what else decided the result, see ``Experiment.settings``.
         method: number of the training code's arithmetic, see ``xtcq.training.settings``.
-        best: metrics in per cent of the best evaluation of the whole plan (of a run that learned bit-widths, after they
-            were fixed), chosen on the development set.
-        last: metrics in per cent at the end of training.
-        predictions: at ``"best"`` and ``"last"``, by evaluation split: one hexadecimal digit an example (its class),
-            a list of numbers, or a list of answers; see ``xtcq.tasks.EncodedDataset.predicted``.
-        history: points over time, see ``xtcq.training.TrainingResult``.
+        best, last, predictions, history, train_seconds, wall_seconds: see ``xtcq.training.TrainingResult``.
         size: ``parameters``, ``nominal_mib``, ``packed_mib``, ``embedding_mb`` of the trained model.
         bitops: sum over the quantized matrices of weight bits x activation bits x weights, per token.
-        train_seconds: training steps alone.
-        wall_seconds: from the first batch to the last evaluation, checkpoints between them included.
         device: name of the accelerator or of the processor.
         compute: number format of matrix products, ``"fp32"`` or ``"bf16"``; a property of the run, like the device.
         side_by_side: number of runs that shared the device; times are comparable only where it is equal.
@@ -56,8 +47,7 @@ class Record:
         data: digest of the task's data, see ``xtcq.tasks.data_digest``.
         exploration: what a run found that learned bit-widths: the report of ``xtcq.AdaQAT``, and as ``average`` the
             mean of Nw * Na over all weights. None for other runs.
-        micro_batch: examples that went through at a time where a batch did not fit into memory, see
-            ``xtcq.training.TrainingResult``; it is only written there.
+        micro_batch: as for ``TrainingResult``; it is only written where it is a number.
         teacher_scores: metrics at ``"best"`` and ``"last"`` of the teacher that it learned from, where that one's
             weights were trained again, on another machine say, and score otherwise than the teacher's Record says. It
             is only written there.
@@ -114,13 +104,8 @@ class Record:
 def as_taught(teacher: Record, student: Record) -> Record:
     """The Record of a teacher, with the scores of the weights that a student learned from.
 
-    Args:
-        teacher: Record of any teacher.
-        student: Record of any student.
-
-    Returns:
-        The teacher's Record itself, unless the student is its own and says that the weights were others: those have the
-        scores that the student's Record tells, and no predictions.
+    It is the teacher's Record itself, unless the student is its own and says that the weights were others: those have
+    the scores that the student's Record tells, and no predictions.
     """
     if student.teacher_scores is None or student.experiment.teacher != teacher.experiment:
         return teacher
@@ -130,11 +115,7 @@ def as_taught(teacher: Record, student: Record) -> Record:
 
 
 def content_digest(fields: dict[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of a Record's fields, the digest itself left out.
-
-    Raises:
-        ValueError: for a number that is not finite.
-    """
+    """SHA-256 of the canonical JSON of a Record's fields, the digest itself left out; all numbers must be finite."""
     content = {name: value for name, value in fields.items() if name != "content"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -143,12 +124,8 @@ def content_digest(fields: dict[str, Any]) -> str:
 def records_folder(synthetic: bool = False) -> Path:
     """Where Records lie: ``XTCQ_RECORDS``, else ``book/records`` of the checkout around the working directory.
 
-    Args:
-        synthetic: of tasks that the project generates; those measure nothing that is published, and lie among the runs
-            unless ``XTCQ_RECORDS`` says where.
-
-    Returns:
-        The folder; ``records`` in the working directory outside a checkout. It need not exist yet.
+    Those of tasks that the project generates (``synthetic``) measure nothing that is published, and lie among the runs
+    unless ``XTCQ_RECORDS`` says where. Outside a checkout it is ``records`` in the working directory.
     """
     if folder := os.environ.get("XTCQ_RECORDS"):
         return Path(folder)
@@ -161,36 +138,28 @@ def records_folder(synthetic: bool = False) -> Path:
 def runs_folder() -> Path:
     """Where checkpoints and trained students lie: ``XTCQ_RUNS``, else ``runs`` of the checkout or working directory.
 
-    Returns:
-        The folder; it need not exist yet. Nothing in it is published, and all of it can be made again.
+    Nothing in it is published, and all of it can be made again.
     """
     return Path(os.environ.get("XTCQ_RUNS") or (find_checkout() or Path.cwd()) / "runs")
 
 
 def record_path(experiment: Experiment) -> Path:
     """The file that holds, or will hold, the Record of an experiment."""
-    return records_folder(experiment.spec.synthetic) / f"{experiment.digest}.json"
+    return _path(experiment, experiment.digest)
+
+
+def _path(experiment: Experiment, digest: str) -> Path:
+    return records_folder(experiment.spec.synthetic) / f"{digest}.json"
 
 
 def save_record(record: Record) -> Path:
-    """Write a Record under a temporary name and rename it.
-
-    Raises:
-        OSError: if it cannot be written; nothing half-written is left.
-    """
-    path = records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
-    write_atomically(path, record.to_json())
+    """Write a Record under a temporary name and rename it; where that fails, nothing half-written is left."""
+    write_atomically(path := _path(record.experiment, record.digest), record.to_json())
     return path
 
 
 def load_record(path: Path) -> Record:
-    """Read and check one Record.
-
-    Args:
-        path: a file that ``save_record`` wrote.
-
-    Returns:
-        The Record.
+    """Read and check a Record that ``save_record`` wrote.
 
     Raises:
         RecordError: if the file is not JSON, of another schema, incomplete, changed since it was written, or at odds
@@ -227,20 +196,13 @@ def load_record(path: Path) -> Record:
 
 
 def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
-    """Records of schema 1, by what was run; no verdict may be computed from them.
-
-    Args:
-        folder: of Records; `records_folder` if left out.
-
-    Returns:
-        Those in its folder ``schema-1``; none if there is no such folder.
+    """Records of schema 1 in a folder of Records, by what was run; no verdict may be computed from them.
 
     Raises:
         RecordError: for a file that is no such Record.
     """
-    return {
-        experiment: record for experiment, (_, record) in _read_old((folder or records_folder()) / OLD_FOLDER).items()
-    }
+    found = _read_old((folder or records_folder()) / OLD_FOLDER)
+    return {experiment: record for experiment, (_, record) in found.items()}
 
 
 def stored_in(record: Record) -> Path:
@@ -302,8 +264,6 @@ _VALUES: dict[str, tuple[Any, float | None]] = {
     "train_seconds": (int | float, 0),
     "wall_seconds": (int | float, 0),
 }
-
-
 # The same of an entry of the history, and of the sizes.
 _POINT = {"stage": (int, 0), "stage_name": (str, None), "step": (int, 1)} | dict.fromkeys(
     ("epoch", "train_seconds", "wall_seconds"), (int | float, 0)
@@ -334,11 +294,7 @@ def _check_scores(name: str, values: dict[str, float], metrics: set[str]) -> Non
 
 
 def _check(record: Record) -> None:
-    """Hold a Record against itself.
-
-    Raises:
-        ValueError: naming what does not fit.
-    """
+    """Hold a Record against itself; a ValueError names what does not fit."""
     spec = record.experiment.spec
     if record.predictions is None:
         raise ValueError("predictions are null, expected those at best and last")

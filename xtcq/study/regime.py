@@ -9,11 +9,9 @@ refused, or marked where ``AdaQATSettings.short`` asks for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import pandas as pd
 
 from xtcq.adaqat import (
     ACTIVATIONS,
@@ -36,9 +34,6 @@ from xtcq.training.settings import stage_steps
 MOST_REACH = 0.5
 # Without so many updates a width was hardly looked at.
 UPDATES = 20
-NEEDS = (2, 3, 4)
-# What a bit less than the need costs in a planted search, in units of the loss; half a nat is one bad answer in a few.
-RISE = 0.5
 
 
 def search_length(widths: WidthSearch) -> tuple[float, int]:
@@ -57,9 +52,6 @@ def search_length(widths: WidthSearch) -> tuple[float, int]:
     its bound earlier. Widths of groups move one after the other, so their steps are added: weights while activations
     are at their start, then activations, in the worst case while all weights are at ``least``. Widths that move
     together need the longest of these, with all pressures at ``least``.
-
-    Args:
-        widths: at their start.
 
     Returns:
         Steps on the way down at a rate of 1 (at a lower rate so many times more), and steps of the oscillations that
@@ -96,43 +88,31 @@ def exploration_steps(experiment: Experiment) -> int:
 
 
 def search_settings(experiment: Experiment) -> StudySettings:
-    """Return an experiment's settings with the learning rate and the reach that its search runs with.
+    """An experiment's settings with the learning rate and the reach that its search runs with.
 
-    Args:
-        experiment: that learns its widths by AdaQAT.
-
-    Returns:
-        The rate is the given one, or the smallest from the published code's 0.1 to 1 with which the planned steps are
-        enough; the reach is half of it.
+    The rate is the given one, or the smallest from the published code's 0.1 to 1 with which the planned steps are
+    enough; the reach is half of it.
     """
     settings = _adaqat(experiment)
     if settings.eta is None:
-        falling, settling = search_length(_widths(experiment, settings))
+        falling, settling = search_length(start_widths(experiment, settings))
         spare = exploration_steps(experiment) - settling
         settings = replace(settings, eta=min(max(falling / spare, PUBLISHED_ETA), MOST_ETA) if spare > 0 else MOST_ETA)
     return StudySettings(**settings.to_dict())
 
 
 def needed_steps(experiment: Experiment, **changes: Any) -> int:
-    """Exploration steps that an experiment's search needs, see ``search_length``.
+    """Exploration steps that an experiment's search needs, see ``search_length``, at its own rate or else 1.
 
-    Args:
-        experiment: that learns its widths by AdaQAT.
-        **changes: to its settings, such as another ``granularity`` or the rate that it runs with.
-
-    Returns:
-        Steps at the rate of the settings, or at 1 where they have none.
+    ``changes`` are made to its settings: another ``granularity``, or the rate that it runs with.
     """
     settings = replace(_adaqat(experiment), **changes)
-    falling, settling = search_length(_widths(experiment, settings))
+    falling, settling = search_length(start_widths(experiment, settings))
     return math.ceil(falling / (settings.eta or MOST_ETA)) + settling
 
 
 def check(experiment: Experiment) -> None:
-    """Refuse an experiment whose search has too few steps, before its teacher is trained.
-
-    Args:
-        experiment: any; one that learns no widths by AdaQAT passes, and one whose settings are ``short``.
+    """Refuse an experiment whose search has too few steps, before its teacher is trained, unless it is ``short``.
 
     Raises:
         ValueError: the steps are fewer than needed, or a width would freeze after fewer oscillations than the paper's;
@@ -153,11 +133,10 @@ def check(experiment: Experiment) -> None:
     coarser = GRANULARITIES[GRANULARITIES.index(settings.granularity) + 1 :]
     needs = {name: needed_steps(experiment, granularity=name) for name in coarser}
     fit = ", ".join(f"{name!r} (needs {need})" for name, need in needs.items() if need <= steps)
+    count = 2 * len(start_widths(experiment, settings).sizes)
     raise ValueError(
-        f"{2 * len(_widths(experiment, settings).sizes)} widths of granularity {settings.granularity!r} need {needed} "
-        f"exploration steps, and {steps} are planned: "
-        + (f"choose granularity {fit}, or " if fit else "")
-        + f"explore at least {needed} steps; {asked}"
+        f"{count} widths of granularity {settings.granularity!r} need {needed} exploration steps, and {steps} are "
+        "planned: " + (f"choose granularity {fit}, or " if fit else "") + f"explore at least {needed} steps; {asked}"
     )
 
 
@@ -168,13 +147,9 @@ def judged(experiment: Experiment, report: Mapping[str, Any]) -> dict[str, Any]:
     more than ten oscillations before a width freezes; and at the end all widths frozen, or all that are not updated
     twenty times or more in an exploration that was long enough to freeze them.
 
-    Args:
-        experiment: whose search it was.
-        report: of ``xtcq.adaqat.AdaQAT.report``.
-
     Returns:
-        The report with ``needed_steps``, at the rate of the search; ``in_regime``; and ``departures``, what it lacked,
-        in words, nothing if it lacked nothing.
+        The report of ``xtcq.adaqat.AdaQAT.report`` with ``needed_steps``, at the rate of the search; ``in_regime``; and
+        ``departures``, what it lacked, in words.
     """
     needed = needed_steps(experiment, eta=report["eta"])
     lacked = []
@@ -204,106 +179,14 @@ def finest(experiment: Experiment) -> Experiment:
     return replace(experiment, adaqat=replace(_adaqat(experiment), granularity=next(fitting, "network")))
 
 
-def resolution(experiments: Iterable[Experiment]) -> pd.DataFrame:
-    """What the steps of each search are enough for.
-
-    Args:
-        experiments: those without AdaQAT are left out; several of one length and one kind of search are one row.
-
-    Returns:
-        Indexed by the number of ``exploration steps`` and the ``granularity``: how many ``widths`` that is, the steps
-        that it ``needs``, the ``finest`` granularity that the steps are enough for ("none" if not even the network's),
-        and ``updates a width`` if all get equally many.
-    """
-    rows = {}
-    for experiment in experiments:
-        if experiment.adaqat is None:
-            continue
-        steps, name = exploration_steps(experiment), experiment.adaqat.granularity
-        # With the paper's threshold, whatever they have.
-        threshold = max(experiment.adaqat.oscillations, THRESHOLD)
-        needs = {g: needed_steps(experiment, granularity=g, oscillations=threshold) for g in GRANULARITIES}
-        fitting = [other for other in GRANULARITIES if needs[other] <= steps]
-        search = _widths(experiment, experiment.adaqat)
-        widths = 2 * len(search.sizes)
-        rows[steps, name] = {
-            "widths": widths,
-            "needs": needs[name],
-            "finest": (*fitting, "none")[0],
-            "updates a width": steps if search.together else steps / widths,
-        }
-    return pd.DataFrame(list(rows.values()), _index(rows))
-
-
-def explore(search: WidthSearch, needs: dict[tuple[str, int], int], steps: int, rise: float = RISE) -> WidthSearch:
-    """Run a search on a loss that is known: it rises by `rise` for every bit that a width lacks to what it needs.
-
-    Widths that are not updated together take turns, since there are no tensors whose error could be compared.
-
-    Args:
-        search: at its beginning; changed in place.
-        needs: bits by coordinate.
-        steps: length of the exploration.
-        rise: of the loss, a bit.
-
-    Returns:
-        The search at its end.
-    """
-    for step in range(steps):
-        if search.finished:
-            break
-        free = search.candidates()
-        chosen = free if search.together else [free[step % len(free)]]
-        search.update({one: -rise if search[one].bits <= needs[one] else 0.0 for one in chosen})
-    return search
-
-
-def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
-    """What the search of each experiment finds where the need is known, see `explore`.
-
-    Args:
-        experiments: as for `resolution`.
-
-    Returns:
-        Indexed as by `resolution`; one column for every planted need of 2, 3 and 4 bits of ``weights`` (with
-        activations that need 4) and of ``activations`` (with weights that need 2): the mean width found. The last
-        column is ``in regime``, whether all six searches lacked nothing of the paper's.
-    """
-    cases = [(role, need) for role in (WEIGHTS, ACTIVATIONS) for need in NEEDS]
-    rows = {}
-    for experiment in experiments:
-        if experiment.adaqat is None or (exploration_steps(experiment), experiment.adaqat.granularity) in rows:
-            continue
-        steps, found, lacked = exploration_steps(experiment), [], []
-        settings = search_settings(experiment)
-        for role, need in cases:
-            search = _widths(experiment, settings)
-            bits = {WEIGHTS: 2, ACTIVATIONS: 4} | {role: need}
-            needs = {(side, group): bits[side] for side in bits for group in range(len(search.sizes))}
-            explore(search, needs, steps)
-            sides = {side: getattr(search, side) for side in (WEIGHTS, ACTIVATIONS)}
-            frozen = {side: [width.frozen for width in widths] for side, widths in sides.items()}
-            report = {"eta": search.eta, "planned_steps": steps, "updates": search.updates(), "frozen": frozen}
-            lacked += judged(experiment, report)["departures"]
-            found.append(sum(width.bits for width in getattr(search, role)) / len(search.sizes))
-        rows[steps, experiment.adaqat.granularity] = [*found, not lacked]
-    columns = pd.MultiIndex.from_tuples([*((role, f"needs {need}") for role, need in cases), ("in regime", "")])
-    return pd.DataFrame(list(rows.values()), _index(rows), columns)
-
-
-def _index(rows: Iterable[tuple[int, str]]) -> pd.MultiIndex:
-    places: list[Any] = list(zip(*rows, strict=True)) or [[], []]  # no tuples, no levels
-    return pd.MultiIndex.from_arrays(places, names=["exploration steps", "granularity"])
-
-
 def _adaqat(experiment: Experiment) -> AdaQATSettings:
     if experiment.adaqat is None:
         raise ValueError(f"{experiment} learns no bit-widths: give an experiment with adaqat=AdaQATSettings(...)")
     return experiment.adaqat
 
 
-def _widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearch:
-    """The widths of an experiment's student at their start."""
+def start_widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearch:
+    """The widths of an experiment's student at their start, by the settings of its search."""
     return begin(settings, *student_layers(experiment))
 
 

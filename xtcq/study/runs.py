@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xtcq.encoder import load_encoder
 from xtcq.files import saving, whole_file
 from xtcq.quantization import bitops, get_widths, model_size, use_score_attention
-from xtcq.study import provenance, regime
+from xtcq.study import regime
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, record_path, save_record
 from xtcq.study.students import (
@@ -48,9 +53,6 @@ def run(experiment: Experiment, pause: Callable[[], bool] = lambda: False) -> Re
             not there.
         pause: asked every few steps; once it says yes, the training stops with a checkpoint.
 
-    Returns:
-        The stored or the new Record.
-
     Raises:
         RecordError: if the stored Record cannot be used.
         ValueError: if the experiment learns bit-widths in too few steps, see ``xtcq.study.regime``; if its teacher has
@@ -74,19 +76,13 @@ def trained_student(
     return load_student(experiment)
 
 
-def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side_by_side: int | None = None) -> Path:
-    """Make both the Record and the weights of an experiment, whatever of them is missing.
+def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, shared: int | None = None) -> Path:
+    """Make both the Record and the weights of an experiment, whatever of them is missing, and return the weights' file.
 
     Args:
         experiment: what to run.
-        pause: as for `run`.
-        side_by_side: number of runs that share the machine; what ``XTCQ_SIDE_BY_SIDE`` says if left out.
-
-    Returns:
-        The file of the weights.
-
-    Raises:
-        RecordError, ValueError, FloatingPointError, OSError, Paused: as for `run`.
+        pause: as for `run`, whose errors this one's are too.
+        shared: number of runs that share the machine; `side_by_side` if left out.
     """
     weights = weights_path(experiment)
     if is_trained(experiment):
@@ -121,7 +117,7 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
                     "train again: %s (%s) has its Record, and its weights are not here; the Record stays as it is",
                     *(experiment, experiment.digest),
                 )
-            record = _train(experiment, weights, pause, side_by_side or provenance.side_by_side())
+            record = _train(experiment, weights, pause, shared or side_by_side())
             if not again:
                 save_record(record)
             elif (said := load_record(record_path(experiment)).best) != record.best:
@@ -134,7 +130,7 @@ def make(experiment: Experiment, pause: Callable[[], bool] = lambda: False, side
     return weights
 
 
-def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], side_by_side: int) -> Record:
+def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], shared: int) -> Record:
     teacher = trained_student(experiment.teacher, pause)[0] if experiment.teacher else None
     teacher_scores = scores_here(experiment.teacher) if experiment.teacher else None
     start = None
@@ -164,7 +160,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         epoch_steps=experiment.epoch_steps,
         compute=compute,
         adaqat=None if experiment.adaqat is None else regime.search_settings(experiment),
-        side_by_side=side_by_side,
+        side_by_side=shared,
     )
     result = train(
         student,
@@ -188,11 +184,11 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sid
         **vars(result) | {"exploration": _exploration(experiment, student, result.exploration)},
         size=asdict(model_size(student)),
         bitops=bitops(student),
-        side_by_side=side_by_side,
+        side_by_side=shared,
         compute=compute,
         data=data,
         teacher_scores=_told(experiment.teacher, teacher_scores),
-        **provenance.provenance(),
+        **_provenance(),
     )
     logger.info("done: %s: best %s in %.0f s", experiment, _shown(record.best), record.train_seconds)
     return record
@@ -223,11 +219,7 @@ def _exploration(
 
 
 def _check_needed(experiment: Experiment, data: str, teacher_scores: dict[str, dict[str, float]] | None) -> None:
-    """Refuse what a student needs if it is of other data, and a teacher that has learned nothing.
-
-    Raises:
-        ValueError: naming the run, what was measured, and the remedy.
-    """
+    """Refuse what a student needs if it is of other data, and a teacher that has learned nothing."""
     for role, needed in (("start", experiment.start), ("teacher", experiment.teacher)):
         if needed is None:
             continue
@@ -252,3 +244,29 @@ def _drop_checkpoints(experiment: Experiment) -> None:
     if is_trained(experiment):
         for stage in weights_path(experiment).parent.glob("stage-*"):
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def side_by_side() -> int:
+    """How many processes share this machine, as whoever started them said in ``XTCQ_SIDE_BY_SIDE``; 1 otherwise."""
+    return int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1"))
+
+
+def _provenance() -> dict[str, Any]:
+    """Where a run was measured: the fields ``device``, ``versions`` and ``commit`` of a Record."""
+    versions = {"python": platform.python_version()}
+    for name in ("xtcq", "torch", "transformers", "accelerate"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        processor = torch.cpu.get_capabilities().get("cpu_name", platform.machine())
+        device = f"CPU {processor}, {torch.get_num_threads()} threads"
+    commit = os.environ.get("XTCQ_COMMIT")  # of a copy of the files without their history
+    if not commit:
+        asked = ["git", "rev-parse", "HEAD"]
+        found = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip() or None
+    return {"device": device, "versions": versions, "commit": commit}

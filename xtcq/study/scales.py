@@ -159,13 +159,7 @@ _SCALES["sketch"] = _Sketch(
 
 
 def load_profile(name: str) -> Profile:
-    """Return a profile by name.
-
-    Args:
-        name: ``"demo"``, ``"mini"``, ``"paper"``, or ``"sketch"``, the scale of the Records of before.
-
-    Returns:
-        The profile.
+    """A profile: ``"demo"``, ``"mini"``, ``"paper"``, or ``"sketch"``, the scale of the Records of before.
 
     Raises:
         ValueError: if there is none of that name.

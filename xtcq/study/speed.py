@@ -30,12 +30,10 @@ class Estimate:
     """What is left of a study.
 
     Attributes:
-        runs: without a Record, teachers to be trained again for their weights included.
-        steps: their optimizer steps.
+        runs, steps: without a Record, teachers to be trained again for their weights included.
         hours: for all processes together. Steps are timed alone, launched one by one, on texts of median length;
             evaluations, and what processes take from each other, come on top.
-        bytes: that their weights need in the folder of runs.
-        free: bytes that are free there.
+        bytes, free: that their weights need in the folder of runs, and that are free there.
     """
 
     runs: int
@@ -46,15 +44,7 @@ class Estimate:
 
 
 def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
-    """Measure a few steps of every task, of a teacher and of a student, and count.
-
-    Args:
-        left: what is to be trained.
-        jobs: processes side by side.
-
-    Returns:
-        What that takes.
-    """
+    """Measure a few steps of every task, of a teacher and of a student, and count what ``jobs`` processes have left."""
     kinds = {(e.task, e.teacher is None): e for e in left}
     jobs = min(jobs, psutil.cpu_count() or 1)
     threads = torch.get_num_threads()
@@ -78,14 +68,7 @@ def _bytes(left: Sequence[Experiment], jobs: int) -> int:
 
 
 def measure_step(experiment: Experiment) -> float:
-    """Time a few training steps of an experiment from untrained weights, on a batch of texts of median length.
-
-    Args:
-        experiment: whose teacher need not be trained.
-
-    Returns:
-        Seconds a step, the least of `STEPS`.
-    """
+    """Seconds of a training step, the least of `STEPS`, from untrained weights on a batch of texts of median length."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student, tokenizer = build_student(experiment, pretrained=False)
     loss, teacher = None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import reduce_layers
 from xtcq.encoder import load_encoder
-from xtcq.files import write_atomically
+from xtcq.files import sha256, write_atomically
 from xtcq.quantization import quantize, set_widths
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import load_record, record_path, runs_folder
@@ -45,7 +44,7 @@ def readable(weights: Path) -> Iterator[None]:
     try:
         with suppress(OSError, ValueError, AttributeError):  # scores that are damaged are named by scores_here
             stated = json.loads(weights.with_name(_SCORES).read_text(encoding="utf-8")).get(_DIGEST)
-            if stated and stated != _sha256(weights):
+            if stated and stated != sha256(weights):
                 raise RuntimeError("its SHA-256 is not the one that it was written with")
         yield
     except (SafetensorError, RuntimeError) as error:
@@ -56,35 +55,16 @@ def readable(weights: Path) -> Iterator[None]:
 
 
 def keep_scores(experiment: Experiment, scores: dict[str, dict[str, float]], weights: Path) -> None:
-    """Say beside the weights of an experiment what they score, and which file they are.
-
-    Args:
-        experiment: which one.
-        scores: metrics in per cent at ``"best"`` and ``"last"``.
-        weights: the file, before it has its name.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    facts = scores | {_DIGEST: _sha256(weights)}
+    """Say beside the weights of an experiment what they score at ``"best"`` and ``"last"``, and which file they are."""
+    facts = scores | {_DIGEST: sha256(weights)}
     write_atomically(weights_path(experiment).with_name(_SCORES), json.dumps(facts))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
-    """What the weights of an experiment score that are on this machine.
+    """What the weights of an experiment on this machine score at ``"best"`` and ``"last"``, in per cent.
 
     Weights that are trained again leave the experiment's Record as it is, and on another machine they score otherwise.
-
-    Args:
-        experiment: with its Record.
-
-    Returns:
-        Metrics in per cent at ``"best"`` and ``"last"``; those of the Record where nothing else is known.
+    Where nothing else is known it is what the Record says.
 
     Raises:
         RecordError: the Record cannot be used.
@@ -107,9 +87,6 @@ def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the trained model of an experiment; its encoder's pre-trained weights are not needed.
-
-    Args:
-        experiment: which one.
 
     Returns:
         The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
@@ -141,7 +118,7 @@ def build_student(
     start: dict[str, Tensor] | None = None,
     pretrained: bool = True,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student before its training: the weights of its teacher or of the encoder, reduced, replaced, quantized.
+    """The student before its training, and its tokenizer: reduced, replaced, quantized.
 
     Args:
         experiment: which one.
@@ -149,9 +126,6 @@ def build_student(
         start: trained weights that it begins with instead.
         pretrained: whether the encoder's own weights are loaded. Without them, what is neither the teacher's nor of
             ``start`` is random: for weights that are loaded later.
-
-    Returns:
-        The model and its tokenizer.
 
     Raises:
         ValueError: the weights to begin with lack some of the student's, or a matrix cannot have the width that its
@@ -177,4 +151,5 @@ def build_student(
             learned = {name: value for name, value in start.items() if not name.endswith(".width")}
             model.load_state_dict(learned, strict=False)
         set_widths(model, experiment.allocation or {})
+    model.config.num_texts = len(spec.columns)
     return model, tokenizer

@@ -9,19 +9,22 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 from filelock import FileLock, Timeout
 
 from xtcq.files import find_checkout
+from xtcq.parameters import read_parameters
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.grid import notebook_grid
+from xtcq.study.inputs import check_inputs
 from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, needs, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
-from xtcq.study.value import by_value
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +33,7 @@ _BUSY = 0.7  # share of a core that other programs may use before it counts as t
 
 
 class Study:
-    """Grids of experiments, and what of them is left.
-
-    Args:
-        grids: the most important first.
+    """Grids of experiments, the most important first, and what of them is left.
 
     Raises:
         ValueError: an experiment learns bit-widths in too few steps.
@@ -58,8 +58,7 @@ class Study:
 
     def records(self) -> list[Record]:
         """Its Records, and those of the runs that they need."""
-        grids = [experiment for grid in self._grids for experiment in grid]
-        known = dict.fromkeys(other for experiment in grids for other in (*_chain(experiment), experiment))
+        known = dict.fromkeys(run for grid in self._grids for experiment in grid for run in _chain(experiment))
         return [load_record(record_path(experiment)) for experiment in known if record_path(experiment).exists()]
 
     def by_value(self) -> list[Experiment]:
@@ -72,24 +71,72 @@ class Study:
 
 
 def _chain(experiment: Experiment) -> list[Experiment]:
-    return [found for other in needs(experiment) for found in (*_chain(other), other)]
+    return [*(found for other in needs(experiment) for found in _chain(other)), experiment]
+
+
+def by_value(grids: Sequence[Sequence[Experiment]], score: Callable[[Experiment], float | None]) -> list[Experiment]:
+    """Sort the runs of several grids, the most important first, by what they decide; each comes once.
+
+    Runs that differ in learning rate and seed alone are a cell: a comparison takes each of its sides at its best rate,
+    over several seeds. Grid after grid comes one seed of the three rates in the middle, and of one further out as long
+    as the best is at the edge of what was tried; then the other seeds at each cell's best rate. After that of all grids
+    come the seeds at the two rates beside the best, and then what is left. ``score`` gives the primary metric of a
+    finished run, and None of another.
+    """
+    keys: dict[Experiment, tuple[int, int, int]] = {}
+    for number, grid in enumerate(grids):
+        cells: dict[Experiment, list[Experiment]] = defaultdict(list)
+        for experiment in grid:
+            cells[_cell(experiment)].append(experiment)
+        for cell in cells.values():
+            tried, best = _sweep({e.learning_rate: score(e) for e in cell if e.seed == cell[0].seed})
+            for experiment in cell:
+                place = experiment.learning_rate
+                if experiment.seed == cell[0].seed:
+                    rank = 0 if place in tried else 3
+                else:
+                    rank = 3 if best is None or place not in tried else min(1 + abs(tried.index(place) - best), 3)
+                # The first two ranks decide the grid's own comparisons; the others wait for those of all grids.
+                key = (0, number, rank) if rank < 2 else (rank, number, 0)
+                keys[experiment] = min(key, keys.get(experiment, key))
+    return sorted(keys, key=keys.__getitem__)
+
+
+@cache
+def _cell(experiment: Experiment) -> Experiment:
+    return replace(experiment, learning_rate=1.0, seed=0)
+
+
+def _sweep(scores: dict[float, float | None]) -> tuple[list[float], int | None]:
+    """Rates that a sweep tries, by size, and which of them is the best; None while that is not known."""
+    rates = sorted(scores)
+    low = max(0, (len(rates) - 3) // 2)
+    high = min(len(rates), low + 3)
+    while True:
+        tried = rates[low:high]
+        known = [score for rate in tried if (score := scores[rate]) is not None]
+        if len(known) < len(tried):
+            return tried, None
+        best = known.index(max(known))
+        if best == 0 and low > 0:
+            low -= 1
+        elif best == len(tried) - 1 and high < len(rates):
+            high += 1
+        else:
+            return tried, best
 
 
 def read_study(path: Path, only: Sequence[str] = ()) -> Study:
-    """The study that a file describes.
+    """The study that a file describes, or of its notebooks those in ``only``.
 
     Args:
         path: JSON: a list of objects with ``notebook`` (name of a template beside the study's folder, in
-            ``notebooks``) and ``parameters``.
+            ``notebooks``) and ``parameters``; an entry before another is more important.
         only: names of notebooks; all of them if empty.
-
-    Returns:
-        The study; an entry before another is more important.
 
     Raises:
         ValueError: if the file is no such list, or a notebook is not in it or lacks a parameter, besides what `Study`
             raises.
-        FileNotFoundError: if there is no such file.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -104,6 +151,40 @@ def read_study(path: Path, only: Sequence[str] = ()) -> Study:
     folder = path.resolve().parent.parent / "notebooks"
     chosen = [pair for pair in zip(known, parameters, strict=True) if not only or pair[0] in only]
     return Study([notebook_grid(folder / f"{name}.ipynb", given) for name, given in chosen])
+
+
+def notebook_grid(notebook: Path, parameters: dict[str, Any]) -> list[Experiment]:
+    """The experiments of a notebook, without Jupyter: its cells ``parameters`` and ``grid`` are run for ``grid``.
+
+    Args:
+        notebook: a template of ``notebooks/``.
+        parameters: values that replace the notebook's own, as papermill would.
+
+    Raises:
+        ValueError: if the file is no notebook or has no such cells, or a parameter does not exist there or cannot be
+            read as its type, see ``xtcq.parameters``.
+    """
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        source = {tag: "".join(c["source"]) for c in cells for tag in c["metadata"].get("tags", ())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{notebook} is no notebook ({error!r})") from error
+    if "grid" not in source or "parameters" not in source:
+        raise ValueError(f"{notebook} has no cells tagged 'parameters' and 'grid': it trains nothing.")
+    names: dict[str, Any] = {}
+    # Not with the future of this file, in which annotations are text.
+    exec(compile(source["parameters"], f"{notebook}#parameters", "exec", dont_inherit=True), names)
+    unknown = sorted(set(parameters) - set(names))
+    if unknown:
+        known = sorted(name for name in names if not name.startswith("_"))
+        raise ValueError(f"{notebook} has no parameter {', '.join(unknown)}: it has {', '.join(known)}.")
+    names |= parameters
+    try:
+        read_parameters(names)
+    except ValueError as error:
+        raise ValueError(f"{notebook}: {error}") from error
+    exec(compile(source["grid"], f"{notebook}#grid", "exec"), names)
+    return list(names["grid"])
 
 
 def default_study() -> Path:
@@ -152,6 +233,7 @@ def run_study(
 
     Raises:
         RuntimeError: another study works in the same folder of runs.
+        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``; nothing was trained then.
         ValueError: the time is not in the future.
     """
     if not minutes > 0:
@@ -169,7 +251,6 @@ def run_study(
         ) from None
     counts = dict.fromkeys((DONE, PAUSED, FAILED, FULL), 0)
     paces: dict[str, list[float]] = defaultdict(list)
-
     begun: dict[Experiment, float] = {}
 
     def in_time(experiment: Experiment) -> bool:
@@ -197,5 +278,6 @@ def run_study(
         say(f"{minute:.1f} min  {status}  {what}; left {len(left)} runs, {sum(e.steps for e in left):,} steps")
 
     with held:
+        check_inputs(study.left())
         work_through(study.by_value, jobs or idle_jobs, may_start=in_time, deadline=deadline, ended=ended)
     return counts | {"left": len(study.left())}

@@ -9,17 +9,3 @@ from xtcq.training.plan import Paused, TrainingResult, distillation_loss, train
 from xtcq.training.settings import ADAM_EPSILON, MAX_GRAD_NORM, WARMUP, WEIGHT_DECAY, TrainSettings
 from xtcq.training.teacher import TeacherWarning
 from xtcq.training.trainer import DistillationTrainer
-
-__all__ = [
-    "ADAM_EPSILON",
-    "MAX_GRAD_NORM",
-    "WARMUP",
-    "WEIGHT_DECAY",
-    "DistillationTrainer",
-    "Paused",
-    "TeacherWarning",
-    "TrainSettings",
-    "TrainingResult",
-    "distillation_loss",
-    "train",
-]

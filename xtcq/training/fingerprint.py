@@ -60,11 +60,20 @@ def fingerprint(
         "task": spec,
         "data": data_digest(task),
         "vocabulary": _digest(vocabulary),
+        "tokenizer": _digest(_tokenizer(tokenizer)),
         "student": _model(student),
         "teacher": None if teacher is None else _model(teacher),
         "layer map": layer_map and dataclasses.asdict(layer_map),
     }
     return json.loads(json.dumps(facts))
+
+
+def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
+    """What makes tokens of a text besides the vocabulary, such as whether capitals count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    steps = {} if backend is None else json.loads(backend.to_str())
+    # The rest of it is the vocabulary, and what the last call asked for.
+    return [tokenizer.truncation_side, *(steps.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor"))]
 
 
 def _model(model: PreTrainedModel) -> dict[str, Any]:

@@ -52,14 +52,7 @@ class StepGraphs:
         self._stream = torch.cuda.Stream()
 
     def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Run the step; results are valid until the next call.
-
-        Args:
-            inputs: a batch, tensors on the device by name.
-
-        Returns:
-            What the step returns.
-        """
+        """Run the step of a batch on the device; results are valid until the next call."""
         shape = tuple((name, value.shape, value.dtype) for name, value in sorted(inputs.items()))
         self._seen[shape] += 1
         if self._seen[shape] <= EAGER_STEPS:

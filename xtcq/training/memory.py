@@ -33,23 +33,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def more_parts(parts: int, batch_size: int, whole: str = "") -> int:
-    """Into how many parts a batch is cut after it did not fit in so many.
-
-    Args:
-        parts: into which it was cut before.
-        batch_size: examples of the whole batch.
-        whole: why it must stay whole, if it must; part of the message.
-
-    Returns:
-        Twice as many.
+    """Twice as many parts as a batch was cut into before, since it did not fit; ``whole`` says why it must stay whole.
 
     Raises:
         MemoryError: a batch cannot be cut any further.
-
-    Example:
-        >>> from xtcq.training.memory import more_parts
-        >>> more_parts(1, 32)
-        2
     """
     if whole or batch_size % (2 * parts):
         raise MemoryError(

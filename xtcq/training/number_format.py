@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from pathlib import Path
 
 import torch
@@ -25,16 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 def number_format(folder: Path) -> str:
-    """The format of a run: that in which it began, else the one asked for by ``XTCQ_COMPUTE``, else ``"fp32"``.
-
-    Args:
-        folder: of the run; the choice is kept there.
-
-    Returns:
-        One of `FORMATS`.
+    """The format of a run: that in which it began, kept in its folder, else ``XTCQ_COMPUTE``, else ``"fp32"``.
 
     Raises:
-        ValueError: ``XTCQ_COMPUTE`` is none of `CHOICES`; or the run is one of ``"tf32"`` and there is no such card.
+        ValueError: as for `choose`.
     """
     kept = folder / "compute"
     begun = kept.exists()
@@ -45,13 +38,7 @@ def number_format(folder: Path) -> str:
 
 
 def choose(asked: str) -> str:
-    """The format that a choice means on this machine.
-
-    Args:
-        asked: one of `CHOICES`; ``"auto"`` is bf16 where the processor (avx512_bf16, AMX) or the card has it.
-
-    Returns:
-        One of `FORMATS`. bf16 that would only be emulated is granted, with a warning that says how slow it is.
+    """The format that one of `CHOICES` means on this machine; ``"auto"`` is bf16 where processor or card have it.
 
     Raises:
         ValueError: unknown, or tf32 without a card that has it.
@@ -63,10 +50,7 @@ def choose(asked: str) -> str:
     if asked == "tf32" and not (torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)):
         raise ValueError(f"{VARIABLE} is 'tf32', which only NVIDIA cards since Ampere compute: use fp32 or bf16 here")
     if asked == "bf16" and not _has_bf16():
-        logger.warning(
-            "bf16 is only emulated on this machine: a matrix product takes %.1f times as long as in fp32",
-            _product_seconds(torch.bfloat16) / _product_seconds(torch.float32),
-        )
+        logger.warning("bf16 is only emulated on this machine, and slower than fp32")
     return asked
 
 
@@ -75,14 +59,3 @@ def _has_bf16() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def _product_seconds(dtype: torch.dtype) -> float:
-    """Least time of a product of the size of a small encoder's, 32 texts of 28 tokens."""
-    left, right = torch.ones(896, 384, dtype=dtype), torch.ones(384, 1536, dtype=dtype)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - start)
-    return min(times)

@@ -25,12 +25,13 @@ from transformers import (
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
-from xtcq.preflight import check_training, problem_type, warn_of_texts
+from xtcq.outputs import problem_type
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
+from xtcq.training.preflight import check_training, warn_of_texts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import (
     ADAM_EPSILON,
@@ -45,6 +46,7 @@ from xtcq.training.stage_folder import (
     CLOCKS,
     Evaluation,
     finish_stage,
+    has_begun,
     is_finished,
     newest_intact_checkpoint,
     read_history,
@@ -106,8 +108,9 @@ def train(
     """Run the stages one after another, going on from ``folder`` if an earlier call was interrupted.
 
     Args:
-        student: the model to train, changed in place; ends with the weights of its best evaluation. If the call does
-            not come to its end, the student has the weights that it was given.
+        student: the model to train, changed in place; ends with the weights of its best evaluation, and with the task's
+            number of texts as ``config.num_texts``, which a packed copy is asked by. If the call does not come to its
+            end, the student has the weights that it was given.
         stages: the plan. A stage that explores may end before its time, once all widths are frozen; the stages after it
             keep their length.
         task: training and evaluation frames.
@@ -123,19 +126,17 @@ def train(
         The result. Of several GPUs it was computed on the first; ``CUDA_VISIBLE_DEVICES`` says which that is.
 
     Raises:
-        ValueError: if student, teacher, tokenizer and task do not fit, see ``xtcq.preflight.check_training``; if a
-            stage distils and there is no teacher, or the teacher does not fit the student; if a stage explores and
-            there are no settings for it or no stage after it; if the student cannot explore; if a stage is too short
-            for one step; if there are several processes; if there is no example; if ``folder`` holds another training.
+        ValueError: if student, teacher, tokenizer, task, stages and settings do not fit one another, see
+            ``xtcq.training.preflight``; if a stage is too short for one step; if there are several processes; if there
+            is no example; if ``folder`` holds another training.
         FloatingPointError: if the loss is no longer finite.
         MemoryError: if not even a single example fits, or a batch of a stage that explores.
         OSError: if there is no space to save; the message says what is kept, and a later call goes on from there.
         Paused: if ``pause`` asked for it.
 
     Warns:
-        TeacherWarning: the teacher does not know a task that is not one of ``xtcq.tasks.TASKS``, see
-            ``xtcq.training.teacher``.
-        UserWarning: much of the texts of such a task is unknown to the tokenizer, or is cut.
+        TeacherWarning, UserWarning: of a task that is not one of ``xtcq.tasks.TASKS``, the teacher does not know it, or
+            much of its texts is unknown to the tokenizer or is cut.
     """
     folder = Path(folder)
     _check(stages, task, folder, settings)
@@ -157,8 +158,10 @@ def train(
     history: list[dict[str, Any]] = []
     candidates: list[Evaluation] = []
     exploration = None
-    # Kept beside the checkpoints: what goes on from them must cut its batches likewise.
+    # Kept beside the checkpoints: what goes on from them must cut its batches likewise, and nothing else.
     cut = folder / "parts"
+    if not any(has_begun(folder / f"stage-{index}") for index in range(len(stages))):
+        cut.unlink(missing_ok=True)
     parts = int(cut.read_text()) if cut.exists() else 1
     with _unchanged_unless_done(student) as before:
         for index, (stage, steps) in enumerate(zip(stages, lengths, strict=True)):
@@ -220,6 +223,7 @@ def train(
     best = max(candidates, key=lambda candidate: candidate.metrics[task.spec.primary_metric])
     last = candidates[-1]
     load_model(student, best.folder / "best.safetensors")
+    student.config.num_texts = len(task.spec.columns)
     return TrainingResult(
         history=history,
         best=best.metrics,
@@ -245,13 +249,7 @@ def _unchanged_unless_done(student: PreTrainedModel) -> Iterator[dict[str, Any]]
 def distillation_loss(
     stage: Stage, student: PreTrainedModel, teacher: PreTrainedModel | None, layer_map: LayerMap | None = None
 ) -> DistillationLoss:
-    """The loss of a stage that distils.
-
-    Args:
-        stage: names its terms.
-        student: the model to train.
-        teacher: the model to imitate.
-        layer_map: the pairs of layers; the uniform map if left out.
+    """The loss of a stage that distils, over a layer map, the uniform one if left out.
 
     Raises:
         ValueError: there is no teacher, or it does not fit the student.

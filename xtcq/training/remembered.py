@@ -49,8 +49,8 @@ class RememberedTeacher:
         self._limit = limit
         layer_map = loss.layer_map
         self._wanted = {
-            "hidden_states": sorted({layer for _, layer in layer_map.hidden}) if loss.needs_hidden_states else [],
-            "attentions": sorted({layer for _, layer in layer_map.attention}) if loss.needs_attentions else [],
+            "hidden_states": sorted({layer for _, layer in layer_map.hidden}) if "hidden" in loss.terms else [],
+            "attentions": sorted({layer for _, layer in layer_map.attention}) if "attention" in loss.terms else [],
         }
         self._rows: dict[tuple[bytes, ...], dict[str, Tensor]] | None = None
 

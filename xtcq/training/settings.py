@@ -40,11 +40,6 @@ class TrainSettings:
 
     Raises:
         ValueError: a number is not positive, or the format is unknown.
-
-    Example:
-        >>> from xtcq.training import TrainSettings
-        >>> TrainSettings(learning_rate=1e-4, batch_size=32, seed=42).evaluations
-        10
     """
 
     learning_rate: float
@@ -68,7 +63,7 @@ class TrainSettings:
 
 
 def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
-    """Optimizer steps of every stage.
+    """Optimizer steps of every stage, at least one each.
 
     The ends of stages are rounded to steps, not their lengths: plans of equal length have equally many steps, however
     many stages share them.
@@ -77,17 +72,8 @@ def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
         stages: the plan, in passes over the training set.
         epoch_steps: optimizer steps of one pass.
 
-    Returns:
-        One number a stage, at least 1.
-
     Raises:
         ValueError: the plan is so short that a stage has no step.
-
-    Example:
-        >>> from xtcq.distillation import one_stage, three_stage
-        >>> from xtcq.training.settings import stage_steps
-        >>> stage_steps(one_stage(1.0), 1000), stage_steps(three_stage(1.0), 1000)
-        ([1000], [333, 334, 333])
     """
     ends, passed = [0], 0.0
     for stage in stages:
@@ -103,21 +89,9 @@ def stage_steps(stages: Sequence[Stage], epoch_steps: int) -> list[int]:
 
 
 def evaluation_steps(total: int, evaluations: int) -> list[int]:
-    """Steps of a whole plan after which the student is evaluated: evenly spaced, the last one at the end.
+    """Steps of a whole plan after which the student is evaluated, from 1: evenly spaced, the last one at the end.
 
     They know nothing of stages, so that two plans of one length are evaluated equally often and at the same steps, and
-    the best of either is a maximum over as many values.
-
-    Args:
-        total: optimizer steps of the plan.
-        evaluations: how many; fewer if the plan has fewer steps.
-
-    Returns:
-        Rising steps, counted from 1.
-
-    Example:
-        >>> from xtcq.training.settings import evaluation_steps
-        >>> evaluation_steps(1000, 6)
-        [167, 333, 500, 667, 833, 1000]
+    the best of either is a maximum over as many values. A plan of fewer steps has fewer of them.
     """
     return sorted({max(1, round(total * i / evaluations)) for i in range(1, evaluations + 1)})

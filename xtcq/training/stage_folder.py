@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_model
 
 from xtcq.distillation import Stage
-from xtcq.files import saving, write_atomically
+from xtcq.files import saving, sha256, write_atomically
 
 if TYPE_CHECKING:
     from xtcq.training.trainer import DistillationTrainer
@@ -30,13 +29,9 @@ _SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
 
 def newest_intact_checkpoint(folder: Path) -> str | None:
-    """Find the checkpoint to go on from; a run that was killed while saving leaves one that is cut off.
+    """Find the checkpoint to go on from, if any; a run that was killed while saving leaves one that is cut off.
 
-    Args:
-        folder: where the stage's ``checkpoint-N`` folders lie.
-
-    Returns:
-        The newest one whose files are whole, or None. Each that is passed over is named in a warning.
+    Each that is passed over is named in a warning.
     """
     for checkpoint in sorted(_checkpoints(folder), key=_step, reverse=True):
         damage = _damage(checkpoint)
@@ -55,29 +50,19 @@ def _step(checkpoint: Path) -> int:
 
 
 def seal(folder: Path, files: Iterable[Path]) -> None:
-    """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged.
-
-    Args:
-        folder: of a checkpoint or a stage.
-        files: inside it.
-    """
-    write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): _sha256(path) for path in files}))
+    """Write the SHA-256 of files that are complete: what is read later without is neither whole nor unchanged."""
+    write_atomically(folder / _SEAL, json.dumps({str(path.relative_to(folder)): sha256(path) for path in files}))
 
 
 def _damage(folder: Path) -> str | None:
     """What is wrong with the files that a folder's seal names, if anything is."""
     try:
         for name, stated in json.loads((folder / _SEAL).read_text()).items():
-            if _sha256(folder / name) != stated:
+            if sha256(folder / name) != stated:
                 return f"{name} was changed"
     except (OSError, ValueError, AttributeError) as error:
         return repr(error)
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predictions_path(folder: Path, step: int) -> Path:
@@ -142,16 +127,13 @@ class Evaluation:
 
 
 def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn one finished stage's log into entries of the whole plan's history.
+    """Turn one finished stage's log into entries of the whole plan's history, see ``TrainingResult``.
 
     Args:
         folder: of the stage.
         index: position of the stage in the plan.
         stage: the stage.
         before: entries of the stages before it; steps, epochs and seconds go on from its end.
-
-    Returns:
-        Entries as ``TrainingResult.history`` describes them.
     """
     offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", *CLOCKS)}
     entries: dict[tuple[int, bool], dict[str, Any]] = {}
@@ -172,9 +154,6 @@ def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, 
 
 def _metrics(line: dict[str, Any]) -> dict[str, float]:
     """Metrics of one evaluation line; a second split's are told apart by its suffix, as in ``accuracy_mm``."""
-    result = {}
-    for name, value in line.items():
-        found = _METRIC.fullmatch(name)
-        if found and found[2] not in _SPEEDS:
-            result[found[2] + ("_mm" if found[1] == "_mismatched" else "")] = value
-    return result
+    found = ((_METRIC.fullmatch(name), value) for name, value in line.items())
+    kept = ((match, value) for match, value in found if match and match[2] not in _SPEEDS)
+    return {match[2] + "_mm" * (match[1] == "_mismatched"): value for match, value in kept}

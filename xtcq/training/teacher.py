@@ -31,13 +31,7 @@ def check_teacher(
     better after its classes are renumbered: the best numbering is found by assignment (``scipy.optimize.
     linear_sum_assignment``), and is clearly better where it wins more than two standard errors of the examples that the
     two numberings tell apart. A regression does not fit if its mean squared error is at least the variance of the
-    labels. Nothing random is drawn, and the teacher is left as it was.
-
-    Args:
-        teacher: a classifier or a regression with one output. One that is quantized itself is not checked.
-        task: of sentences or pairs; questions are not checked.
-        tokenizer: the teacher's.
-        examples: at most so many, spread evenly over the split.
+    labels. Nothing random is drawn, and the teacher stays as it was. Questions and quantized teachers are not checked.
 
     Warns:
         TeacherWarning: it does not fit, with its score and the remedy.
@@ -75,19 +69,10 @@ def check_teacher(
 
 
 def renumbering(labels: ArrayLike, answers: ArrayLike, classes: int) -> list[int] | None:
-    """Find a numbering of the classes under which answers fit labels clearly better.
-
-    Args:
-        labels: integers [examples].
-        answers: of the teacher, likewise.
-        classes: their number.
+    """Find a numbering of the classes under which a teacher's answers fit labels clearly better.
 
     Returns:
         The label that each answer stands for; None where the numbering is the best or no other is clearly better.
-
-    >>> from xtcq.training.teacher import renumbering
-    >>> renumbering([0, 0, 1, 1, 2, 2] * 5, [2, 2, 1, 1, 0, 0] * 5, 3)
-    [2, 1, 0]
     """
     labels, answers = np.asarray(labels), np.asarray(answers)
     confusion = np.zeros((classes, classes), int)

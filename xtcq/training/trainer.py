@@ -96,8 +96,8 @@ class DistillationTrainer(Trainer):
         assert self.teacher is not None  # until its stage is finished
         inputs = {name: value for name, value in inputs.items() if name not in self.label_names}
         wanted = {
-            "output_hidden_states": self.distillation.needs_hidden_states,
-            "output_attentions": self.distillation.needs_attentions,
+            "output_hidden_states": "hidden" in self.distillation.terms,
+            "output_attentions": "attention" in self.distillation.terms,
         }
         with torch.no_grad():
             target = self.teacher(**inputs, **wanted)
@@ -157,11 +157,7 @@ class DistillationTrainer(Trainer):
         )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train, keeping the time of training steps apart from evaluation and saving.
-
-        Raises:
-            OSError: if there is no space to save; the message says what is kept.
-        """
+        """Train, keeping the time of training steps apart from evaluation and saving."""
         self._started, bars = time.perf_counter(), transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()  # saving a model of one file draws one of one step
         try:
@@ -175,9 +171,6 @@ class DistillationTrainer(Trainer):
         """Train, from a checkpoint if there is one; one of the last step is only loaded, and ends the training.
 
         The Trainer would train for one step more than it was asked for.
-
-        Args:
-            checkpoint: a folder that the Trainer wrote.
         """
         state = checkpoint and TrainerState.load_from_json(f"{checkpoint}/{TRAINER_STATE_NAME}")
         if not state or state.global_step < self.args.max_steps:
@@ -226,11 +219,7 @@ class DistillationTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the parts of the loss and the times; refuse to go on from a loss that is not finite.
-
-        Raises:
-            FloatingPointError: naming step and learning rate.
-        """
+        """Add the parts of the loss and the times; a loss that is not finite is a FloatingPointError."""
         if "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise FloatingPointError(

@@ -13,8 +13,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from xtcq.quantization import Precision
+from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 from xtcq_book import scores

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from scipy.stats import t
 
 from xtcq.quantization import cost_report
-from xtcq.study.profiles import Profile
+from xtcq.study import Profile
 from xtcq.study.records import Record, load_record, old_records, records_folder
 from xtcq.tasks import task_spec
 from xtcq_book import published

@@ -12,7 +12,7 @@ import pandas as pd
 from xtcq.study.records import Record
 from xtcq.tasks import QuestionSpec, chance_level, load_task, task_spec
 from xtcq.tasks.metrics import CORRELATIONS
-from xtcq.tasks.reading import data_folder
+from xtcq.tasks.splits import data_folder
 from xtcq.tasks.squad.metrics import score_answer
 
 

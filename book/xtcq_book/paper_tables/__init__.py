@@ -44,7 +44,7 @@ class Cell:
         experiments: the one run whose score it is, or those that it is computed from.
         how: how it is computed; empty for a score.
         reason: why it cannot be had; empty if it can.
-        assumes: names in ``xtcq.study.budgets.ASSUMPTIONS``.
+        assumes: names in ``rows.ASSUMPTIONS``.
     """
 
     table: str

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from xtcq.study import Experiment, Profile
-from xtcq.study.gathering import stored
+from xtcq.study import Experiment, Profile, stored
 from xtcq.study.records import Record
 from xtcq_book import published
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_COLUMNS, glue_average, printed

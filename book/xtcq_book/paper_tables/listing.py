@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from xtcq.study import Experiment, record_path
-from xtcq.study.budgets import ASSUMPTIONS
 from xtcq.study.queue import with_needed
 from xtcq_book.paper_tables import Cell, cells, experiments, names
 from xtcq_book.paper_tables.estimate import CARDS, SHARES, estimate
+from xtcq_book.paper_tables.rows import ASSUMPTIONS
 
 
 def rows(found: Iterable[Cell]) -> Iterator[str]:

@@ -13,6 +13,24 @@ PAPER = load_profile("paper")
 TASKS = {task_spec(task).title: task for task in (*PAPER.tasks, *PAPER.question_tasks)}
 TASKS |= dict.fromkeys(("MNLI-m", "MNLI-mm"), "mnli")
 
+# What the papers leave open, or say in a text that was not available, and what stands in its place here. The tables
+# name these beside each of their rows.
+ASSUMPTIONS = {
+    "budgets": "XTC's budgets A and B, and C of all tasks but MNLI and QQP, are recalled, not verified",
+    "teacher": "fine-tuned for 3 epochs, as TernaryBERT's authors advise, at 2e-5; neither paper says how",
+    "vectors": "added sentences take GloVe's 42B vectors; TinyBERT's script names no file, and XTC none of its own",
+    "plain": "without added sentences a student trains for as many steps as with them",
+    "reduced": "full-precision students with fewer layers have Budget C, with 36 epochs of MNLI and QQP",
+    "start": "a quantized student of fewer layers begins with the full-precision one of Table C.5 at 1e-4",
+    "rate": "the rate is 2e-5, which Table C.13 prints for its neighbours and no row of Table C.11 contradicts",
+    "quoted": "TernaryBERT's recipe and 3 epochs on the TinyBERT6 of Table C.5 at 1e-4; XTC quotes this row",
+    "widths": "160,000 steps: 120,000 to explore, which 146 widths need at the published rate of 0.1, and 40,000 "
+    "to refine; uniform widths have as many in all. AdaQAT-BERT names no length",
+    "encoders": "TinyBERT6 and MiniLM6 are huawei-noah/TinyBERT_General_6L_768D and "
+    "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base of the hub; XTC names no files, and these were not tried",
+    "ternarybert": "the settings of TernaryBERT's public script, without added sentences; AdaQAT-BERT names none",
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -22,7 +40,7 @@ class Row:
         runs: experiments whose Records hold them, for a task.
         how: how they are computed from those runs; empty where each score is that of the only run.
         reason: why the row cannot be run.
-        assumes: names in ``xtcq.study.budgets.ASSUMPTIONS``.
+        assumes: names in ``ASSUMPTIONS``.
         beside: the row that a drop of the average is measured from.
     """
 

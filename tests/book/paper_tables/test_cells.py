@@ -5,10 +5,10 @@ from functools import cache
 import pytest
 from xtcq_book import paper_tables, published
 from xtcq_book.paper_tables import experiments, names
+from xtcq_book.paper_tables.rows import ASSUMPTIONS
 from xtcq_book.paper_tables.xtc import FIGURES
 
 from xtcq.study import load_profile
-from xtcq.study.budgets import ASSUMPTIONS
 from xtcq.tasks import task_spec
 
 cells = cache(paper_tables.cells)

@@ -10,9 +10,8 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForPreTraining, BertTokenizerFast
 from xtcq_book.paper_tables import cells
 from xtcq_book.paper_tables.estimate import with_all_needed
-from xtcq_book.paper_tables.running import run_checked
 
-from xtcq.study import load_record, record_path
+from xtcq.study import load_record, record_path, run_all
 from xtcq.tasks import task_spec
 
 WORDS = [first + second for first in "bdfgklmn" for second in ("ado", "eri", "ilu", "ona", "upe", "yto")]
@@ -94,7 +93,7 @@ def test_every_kind_of_row_comes_to_its_record(folders, encoders, data):
         next(cell.experiments[0] for cell in cells(table, row, [task]) if cell.row == row) for table, row, task in KINDS
     ]
     runs = [shortened(run) for run in runs]
-    records = dict(zip(KINDS, run_checked(runs), strict=True))
+    records = dict(zip(KINDS, run_all(runs), strict=True))
     assert len(set(runs)) == len(KINDS)
     for run in with_all_needed(runs):
         record = load_record(record_path(run))
@@ -112,5 +111,5 @@ def test_nothing_is_trained_while_something_is_missing(folders, encoders, data, 
     runs = [shortened(cells("xtc-c5", name, ["rte"])[0].experiments[0]) for name in ("skip-bert6", "minilm6")]
     said = "train.parquet is missing|minilm-l6-768 has no tokenizer|glove.txt', which is no file"
     with pytest.raises(FileNotFoundError, match=said):
-        run_checked(runs)
+        run_all(runs)
     assert not (folders / "runs").exists()
