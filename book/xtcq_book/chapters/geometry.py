@@ -161,10 +161,10 @@ def show(apart: pd.DataFrame, shapes: pd.DataFrame, what: str, scale: str, sourc
         source: of the numbers.
 
     Returns:
-        An object that a notebook renders: two tables and two figures, or a sentence where nothing was measured.
+        An object that a notebook renders: two tables and two figures, or a sentence where there are no two runs.
     """
-    if apart.empty:
-        return HTML("<p>None of these students has its weights here, so nothing is measured.</p>")
+    if apart["run"].nunique() < 2:
+        return HTML("<p>Fewer than two of these students have their weights here, so nothing is compared.</p>")
     along = (
         f"Distance from full precision over the layers {what}, six points a layer, one row a task: latent weights on "
         "the left, binary weights on the right with the distance before any training."
