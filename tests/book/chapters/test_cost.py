@@ -128,7 +128,7 @@ def test_an_edition_without_records(folders):
     frame = to_frame(cost.records_of(load_profile("mini")))
     for table in (cost.totals, cost.spread, cost.relative_cost, cost.students):
         assert table(frame).empty
-    assert not cost.lost_over_minutes(frame).figure.axes and not cost.score_over_size(frame).figure.axes
+    assert cost.lost_over_minutes(frame).figure is None and cost.score_over_size(frame).figure is None
 
 
 @pytest.fixture
