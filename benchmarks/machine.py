@@ -1,8 +1,10 @@
 """What the benchmarks ran on, and how they take turns."""
 
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
@@ -21,6 +23,12 @@ def describe(device: torch.device) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def write(result: dict, path: Path | None) -> None:
+    """Write what there is so far, if a path is given."""
+    if path:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def one_turn(steps: Mapping[str, Callable[[], None]]) -> dict[str, float]:

@@ -39,5 +39,5 @@ def test_a_choice_is_one_of_several():
 
 
 def test_what_a_tokenizer_cannot_read():
-    faults = dict(text_faults(["good", None, 3.0, "", "\n", "caf\u00e9 \U0001f600", "caf\udce9"]))
-    assert set(faults) == {1, 2, 3, 4, 6} and faults[1] == "is no text" and "UTF-8" in faults[6]
+    faults = dict(text_faults(["good", None, 3.0, "", "\n", "caf\u00e9 \U0001f600", "caf\udce9", "\u200b ", "\x01"]))
+    assert set(faults) == {1, 2, 3, 4, 6, 7, 8} and faults[1] == "is no text" and "UTF-8" in faults[6]

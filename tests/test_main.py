@@ -56,6 +56,10 @@ def test_run_lists_what_is_open(tmp_path, monkeypatch):
         ('{"task": "mrpc"}', "are needed"),
         ("{", "e.json is no JSON: Expecting"),
         ("[" * 100_000, "e.json is no JSON"),
+        (
+            '{"task": "mrpc", "epochs": 1, "epochs": 9, "learning_rate": 1}',
+            "e.json is no JSON: 'epochs' is there twice",
+        ),
         ('{"task": "x", "epochs": 1, "learning_rate": 1}', "x"),
         ("[]", "e.json holds an empty list"),
         ("[7]", "e.json: "),

@@ -3,7 +3,7 @@ from transformers import (
     BertConfig,
 )
 
-from xtcq.outputs import problem_type
+from xtcq.outputs import check_names, problem_type
 from xtcq.quantization import QuantConfig, quantize
 
 
@@ -44,3 +44,12 @@ def test_a_kind_that_transformers_does_not_know():
     config.problem_type = "ranking"
     with pytest.raises(ValueError, match="problem_type of the configuration is 'ranking', expected one of 'single_"):
         problem_type(config)
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b"], {0: "a"}, {0: "a", 2: "b"}, {"0": "a", "1": "b"}, {0: "a", 1: " "}, {0: "a", 1: "b\x1b[31m"}]
+)
+def test_names_that_are_none(names):
+    with pytest.raises(ValueError, match="names is .*, expected a name of its own for each of 0 to 1: correct them"):
+        check_names("names", names, 2, "correct them")
+    assert check_names("names", {1: "tr\u00e8s bien", 0: 7}, 2, "")

@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+from tokenizers import processors
 from torch import nn
 from transformers import (
     BertConfig,
@@ -15,6 +16,14 @@ def test_a_table_larger_than_the_vocabulary_is_no_fault(word_tokenizer):
         check_tokenizer(word_tokenizer, BertConfig(vocab_size=size))
     with pytest.raises(ValueError, match="as 100, and the model's table of tokens ends at 99: call model.resize_token"):
         check_tokenizer(word_tokenizer, BertConfig(vocab_size=100))
+
+
+def test_a_tokenizer_that_leaves_out_what_a_classifier_reads(word_tokenizer):
+    word_tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
+    with pytest.raises(ValueError, match=r"has a token '\[CLS\]' and puts it before no text, where a classifier reads"):
+        check_tokenizer(word_tokenizer, BertConfig())
+    word_tokenizer.cls_token = None  # a model may have been trained so
+    check_tokenizer(word_tokenizer, BertConfig())
 
 
 def deeper_head(model):

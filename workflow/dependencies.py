@@ -24,8 +24,8 @@ DATA = {
     "book/xtcq_book/chapters/benchmarks.py": ("benchmarks/results/*.json",),
 }
 _COMPUTED = ("import_module", "__import__")
-# Loads the modules that a package names where it calls ``on_demand``, until one has the name that is asked for.
-_LAZY, _ON_DEMAND = "xtcq.lazy", "on_demand"
+# Loads modules by computed names: those that a package tells type checkers of.
+_LAZY = "xtcq.lazy"
 
 
 class _UnknownImport(Exception):
@@ -147,17 +147,11 @@ class _Walk:
                 self.follow(module, _parsed(self.files[module]))
 
     def _take(self, module: str, name: str) -> None:
-        """Add what a package loads late, if it does so for this name; ``*`` stands for any."""
-        if module not in self.files or f"{module}.{name}" in self.files:
-            return
-        tree = _parsed(self.files[module])
-        if name in _bound(tree):
-            return
-        for late in _on_demand(tree):
-            self._add(f"{module}.{late}")
-            self._take(f"{module}.{late}", name)
-            if name != "*" and name in _offered(_parsed(self.files[f"{module}.{late}"])):
-                return
+        """Add where a package says that a name comes from which it loads late; ``*`` stands for any."""
+        if module in self.files and f"{module}.{name}" not in self.files:
+            for node in _late(_parsed(self.files[module])):
+                if name == "*" or name in {alias.asname or alias.name for alias in node.names}:
+                    self.follow(module, ast.Module([node], []))
 
 
 def _parsed_cell(source: str) -> ast.Module:
@@ -185,38 +179,19 @@ def _is_computed(node: ast.AST) -> bool:
     return getattr(name, "id", getattr(name, "attr", None)) in _COMPUTED
 
 
-@cache
-def _on_demand(tree: ast.Module) -> tuple[str, ...]:
-    """Modules of a package that are loaded when a name is asked for, in their order."""
-    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    return next((ast.literal_eval(call.args[1]) for call in called if call.func.id == _ON_DEMAND), ())
+def _late(tree: ast.Module) -> list[ast.ImportFrom]:
+    """What a package tells type checkers of names that it loads when they are asked for."""
+    blocks = [node for node in tree.body if _is_checked_alone(node)]
+    return [node for block in blocks for node in ast.walk(block) if isinstance(node, ast.ImportFrom)]
 
 
-@cache
-def _offered(tree: ast.Module) -> set[str]:
-    """Names that a module has, late ones included: type checkers are told of those."""
-    checked = [node for node in tree.body if isinstance(node, ast.If)]
-    late = (alias.asname or alias.name for node in checked for one in ast.walk(node) if isinstance(one, ast.ImportFrom)
-            for alias in one.names)  # fmt: skip
-    return _bound(tree) | set(late)
+def _is_checked_alone(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     """What may run when a module is imported or used; not what type checkers alone read."""
     for child in ast.iter_child_nodes(tree):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
+        if not _is_checked_alone(child):
             yield child
             yield from _statements(child)
-
-
-@cache
-def _bound(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in _statements(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    return names

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -187,9 +188,15 @@ def _experiments(source: Path, profile: str | None, parameters: str) -> list:
     return found
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if twice := [name for name, number in Counter(name for name, _ in pairs).items() if number > 1]:
+        raise ValueError(f"{twice[0]!r} is there twice")
+    return dict(pairs)
+
+
 def _json(name: str, text: str | bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(f"{name} is no JSON: {error}") from error
 
@@ -258,8 +265,8 @@ def export(
 
     check_choice("--to", to, ("onnx", "gguf"))
     path = output or folder.with_name(f"{folder.resolve().name}.{to}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the name of a file with --output")
+    if path.is_dir() or path.suffix != f".{to}":
+        raise ValueError(f"{path} is no name for the file: give one that ends in .{to} with --output")
     if to == "gguf":
         from xtcq.deploy.gguf_file import export_gguf
 

@@ -47,7 +47,7 @@ def text_faults(values: Iterable[object]) -> Iterator[tuple[int, str]]:
     for index, value in enumerate(values):
         if not isinstance(value, str):
             yield index, "is no text"
-        elif not value.strip():
+        elif not any(letter.isprintable() and letter != " " for letter in value):  # a space of no width is none
             yield index, "is empty"
         elif not value.isascii():
             try:

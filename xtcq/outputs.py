@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from transformers import PretrainedConfig
 
@@ -11,6 +13,8 @@ from xtcq.checks import check_choice
 CLASSES = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def problem_type(config: PretrainedConfig) -> str:
@@ -51,7 +55,7 @@ def problem_type(config: PretrainedConfig) -> str:
     return stated
 
 
-def check_names(what: str, names: object, number: int, remedy: str) -> Mapping[int, object]:
+def check_names(what: str, names: Any, number: int, remedy: str) -> Mapping[int, object]:
     """Return names of labels if they tell all labels apart.
 
     Args:
@@ -61,7 +65,8 @@ def check_names(what: str, names: object, number: int, remedy: str) -> Mapping[i
         remedy: the end of the message.
 
     Raises:
-        ValueError: there are more or fewer names than labels, their numbers are not 0, 1, ..., or two are equal.
+        ValueError: there are more or fewer names than labels, their numbers are not 0, 1, ..., two are equal, or one
+            is empty or holds control characters, which a terminal would obey.
 
     >>> from xtcq.outputs import check_names
     >>> check_names("config.id2label", {0: "good", 1: "good"}, 2, "correct it")
@@ -69,10 +74,8 @@ def check_names(what: str, names: object, number: int, remedy: str) -> Mapping[i
         ...
     ValueError: config.id2label is {0: 'good', 1: 'good'}, expected a name of its own for each of 0 to 1: correct it
     """
-    if (
-        not isinstance(names, Mapping)
-        or set(names) != set(range(number))
-        or len({str(name) for name in names.values()}) < number
-    ):
+    fit = isinstance(names, Mapping) and set(names) == set(range(number))
+    texts = [str(name) for name in names.values()] if fit else []
+    if len(set(texts)) < number or any(not text.strip() or _CONTROL.search(text) for text in texts):
         raise ValueError(f"{what} is {names!r}, expected a name of its own for each of 0 to {number - 1}: {remedy}")
     return names

@@ -27,7 +27,7 @@ PACKABLE: tuple[type[PreTrainedModel], ...] = (BertModel, BertForSequenceClassif
 
 
 def check_float32(model: nn.Module) -> None:
-    """Refuse a model whose parameters are in another format than float32, which transformers loads as it was saved.
+    """Refuse a model whose parameters are in another format than float32: transformers loads them as they were saved.
 
     Raises:
         ValueError: naming the first such parameter and its format.
@@ -57,8 +57,8 @@ def check_model(model: nn.Module, role: str = "model") -> None:
         role: what to call it in a message.
 
     Raises:
-        ValueError: it is wrapped, or has another number of layers, positions, tokens or outputs than its configuration
-            says.
+        ValueError: it is wrapped, holds an adapter, or has another number of layers, positions, tokens or outputs than
+            its configuration says.
 
     >>> from transformers import BertConfig, BertModel
     >>> from xtcq.preflight import check_model
@@ -75,6 +75,11 @@ def check_model(model: nn.Module, role: str = "model") -> None:
                 f"the {role} is wrapped in {type(model).__name__}: give {role}.{inner}, the {type(wrapped).__name__} "
                 "itself"
             )
+    if hasattr(model, "merge_and_unload") or getattr(model, "_hf_peft_config_loaded", False):
+        raise ValueError(
+            f"the {role} holds an adapter of peft: merge it into the weights first, as merge_and_unload() of a "
+            "PeftModel does, which returns the model itself"
+        )
     if not isinstance(model, PreTrainedModel):
         return
     for name, stated, found in _sizes(model):
@@ -211,8 +216,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
         config: of the model.
 
     Raises:
-        ValueError: it is none of transformers, has numbers beyond the model's table of tokens, has no padding token, or
-            pads on the left, which moves every word to another position.
+        ValueError: it is none of transformers, has numbers beyond the model's table of tokens, leaves out its [CLS],
+            has no padding token, or pads on the left, which moves every word to another position.
 
     >>> from tokenizers import Tokenizer, models
     >>> from transformers import BertConfig, PreTrainedTokenizerFast
@@ -235,6 +240,11 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
             f"{config.vocab_size - 1}: call model.resize_token_embeddings({highest + 1}) before quantize and train the "
             "new rows, or take the tokenizer that the model was trained with"
         )
+    if tokenizer.cls_token_id is not None and tokenizer.cls_token_id not in tokenizer("a")["input_ids"]:
+        raise ValueError(
+            f"the tokenizer has a token {tokenizer.cls_token!r} and puts it before no text, where a classifier reads: "
+            "give it the post_processor of the tokenizer that the model was trained with"
+        )
     if tokenizer.pad_token_id is None:
         raise ValueError("the tokenizer has no padding token, which batches need: set tokenizer.pad_token")
     if tokenizer.padding_side != "right":
@@ -254,4 +264,4 @@ def reads_pairs(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) ->
     False
     """
     types = tokenizer("a", "b", return_token_type_ids=True)["token_type_ids"]
-    return max(types) < config.type_vocab_size
+    return max(types) < getattr(config, "type_vocab_size", 2)

@@ -15,18 +15,6 @@ from xtcq_book import published
 MIB = 2**20
 MB = 10**6
 
-# The nine numbers that XTC's "Avg." is the mean of, found from its tables; "Avg. w/o CoLA" leaves out the first.
-NINE = (
-    "CoLA Mcc",
-    "MNLI-m Acc",
-    "MNLI-mm Acc",
-    "MRPC Acc",
-    "QNLI Acc",
-    "QQP Acc",
-    "RTE Acc",
-    "SST-2 Acc",
-    "STS-B Pear",
-)
 # These two tables drop trailing zeros ("91" stands for 91.00), so a column's precision is that of its longest cell.
 _ZEROS_DROPPED = ("xtc-c16", "xtc-c17")
 # Accuracies over few examples: XTC prints the number of examples (Table C.1), so the right answers can be counted.
@@ -139,21 +127,24 @@ class Table:
         tolerance = self.half_unit(row, metric) + spread
         return Check(self.name, row, metric, self.cells[row, metric], recomputed, tolerance, rule)
 
-    def copies(self, row: str, other: Table, other_row: str, metrics: tuple[str, ...] = ()) -> Iterator[Check]:
-        """Hold a row against the same run in another table: equal digits, or equal after rounding to fewer.
 
-        Args:
-            row: the row here.
-            other: the other table.
-            other_row: the row there.
-            metrics: the metrics to compare; none for all that both rows print.
-        """
-        for metric in metrics or self.metrics(row):
-            if other.has(other_row, metric):
-                here, there = self.half_unit(row, metric), other.half_unit(other_row, metric)
-                tolerance = 0.0 if here == there else here + there
-                again, rule = other.value(other_row, metric), f"same run as {other.name}: {other_row}"
-                yield Check(self.name, row, metric, self.cells[row, metric], again, tolerance, rule)
+def repeats(names: str) -> Iterator[Check]:
+    """Hold rows against the same runs in other tables: equal digits, or equal after rounding to fewer.
+
+    Args:
+        names: what the names of the tables start with.
+    """
+    for again in published.repeats().itertuples():
+        here, there = table(again.table), table(again.other_table)
+        chosen, _, but = again.metrics.partition(" but ")
+        compared = here.metrics(again.row) if chosen == "all" else chosen.split("; ")
+        for metric in compared if again.table.startswith(names) else ():
+            if there.has(again.other_row, metric) and metric != but:
+                halves = here.half_unit(again.row, metric), there.half_unit(again.other_row, metric)
+                tolerance = 0.0 if halves[0] == halves[1] else sum(halves)
+                printed, other = here.cells[again.row, metric], there.value(again.other_row, metric)
+                rule = f"same run as {there.name}: {again.other_row}"
+                yield Check(here.name, again.row, metric, printed, other, tolerance, rule)
 
 
 def table(name: str) -> Table:

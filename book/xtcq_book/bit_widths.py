@@ -90,9 +90,6 @@ def mean_widths(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
 def by_matrix(records: Iterable[Record]) -> pd.DataFrame:
     """Mean bits of every kind of matrix over layers and runs, and of its input.
 
-    Args:
-        records: Records of runs that learned widths.
-
     Returns:
         Columns ``weights`` and ``activations``, indexed by ``matrix``.
     """
@@ -207,9 +204,6 @@ def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:
     Args:
         runs: of ``xtcq_book.frame.to_frame``; those that learned no widths are left out.
         by: columns that name the panels, after the task.
-
-    Returns:
-        The figure.
     """
     runs = _learned(runs)
     if runs.empty:

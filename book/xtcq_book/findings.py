@@ -12,19 +12,6 @@ from xtcq.study.records import OLD_SCHEMA, Record
 from xtcq.study.students import is_trained
 
 
-def bullets(lines: Iterable[str], otherwise: str = "None of these runs has a Record.") -> Markdown:
-    """A list for the page.
-
-    Args:
-        lines: its entries.
-        otherwise: what is said where there is none.
-
-    Returns:
-        An object that a notebook renders.
-    """
-    return Markdown("\n".join(f"- {line}" for line in lines) or otherwise)
-
-
 def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     """Say what a page lacks: cells of its grid that were not run, and teachers; and what of it is old.
 
@@ -73,9 +60,6 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
 def earlier(records: list[Record]) -> Markdown | None:
     """Mark results of the earlier edition, whose students were short and were scored by another rule.
 
-    Args:
-        records: all Records that a page draws from.
-
     Returns:
         One line, nothing if no Record is old.
     """
@@ -93,5 +77,5 @@ def earlier(records: list[Record]) -> Markdown | None:
 
 def _folded(experiments: list[Experiment], most: int = 6) -> str:
     """A list of experiments, which a reader opens where it is longer than a few lines."""
-    lines = bullets(map(str, experiments)).data
+    lines = "\n".join(f"- {experiment}" for experiment in experiments)
     return lines if len(experiments) <= most else f"<details><summary>which</summary>\n\n{lines}\n\n</details>"

@@ -94,9 +94,6 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
 def evaluations(runs: pd.DataFrame) -> pd.DataFrame:
     """One row an evaluation of the development set.
 
-    Args:
-        runs: of `to_frame`.
-
     Returns:
         The columns of ``runs`` with ``score`` (primary metric), ``stage``, and ``step`` and ``epoch`` at that point.
     """

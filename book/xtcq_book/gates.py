@@ -111,7 +111,7 @@ def _published_of(root: Path) -> Iterator[None]:
 def _check_papers(ledger: Path) -> list[Problem]:
     """Published tables and the ledger; a malformed table would be reported again by every claim that reads it."""
     readers = {name: partial(published.load, name) for name in (*published.tables(), *published.texts())}
-    readers |= {"errata": published.errata, "code-departures": published.departures}
+    readers |= {"errata": published.errata, "code-departures": published.departures, "repeats": published.repeats}
     file = f"book/{ledger.name}"
     return (
         _unreadable((f"book/published/{name}.csv", read) for name, read in readers.items())

@@ -14,13 +14,14 @@ from xtcq.quantization import Precision
 from xtcq.study import Profile, full_teachers, load_profile, stored
 from xtcq.study.records import Record, load_record, records_folder
 from xtcq.tasks import task_spec
-from xtcq_book.arithmetic import MB, MIB, NINE, table
+from xtcq_book.arithmetic import MB, MIB, table
 from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.frame import to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
 from xtcq_book.labels import ENCODERS, as_text
 from xtcq_book.panels import joined
-from xtcq_book.scores import PAPER_TEACHER, tuned
+from xtcq_book.paper_scores import NINE, PAPER_TEACHER
+from xtcq_book.scores import tuned
 
 # Where its files lie.
 FOLDER = "book/_static/lead"

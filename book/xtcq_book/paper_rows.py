@@ -1,55 +1,36 @@
 """Which row of XTC's tables a student stands beside: that of its depth, bits, plan, rank and learning rate.
 
-Where the paper has no such row a student has none (None): the row of a neighbour would be read as its counterpart. A
-learning rate has to be equal wherever the paper prints one for the row, in a caption or in another table that repeats
-it. The one thing that may differ is the length of training, because no other scale can pay for the paper's: a budget
-that is none of the paper's stands beside its shortest, A, and `budget_label` says so in the row's label.
+What a printed row is a run of is known to `xtcq_book.paper_tables`; here a student of any scale is held against those
+runs, in what tells the rows of a table apart. Where none agrees a student has no row (None): that of a neighbour would
+be read as its counterpart. A learning rate has to be equal wherever the paper prints one for the row, in a caption or
+in another table that repeats it. The one thing that may differ is the length of training, because no other scale can
+pay for the paper's: a budget that is none of the paper's stands beside its shortest, A, and `budget_label` says so in
+the row's label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache
 
-from xtcq.distillation import SELECTIONS
 from xtcq.pretrained import encoder_depth
 from xtcq.study import Profile
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq_book import labels
-from xtcq_book.labels import as_text
+from xtcq_book.paper_tables import cells
+from xtcq_book.paper_tables.rows import PAPER
+from xtcq_book.paper_tables.xtc import ENCODERS, LORA_RATES, STAGE_RATES
 
 # A published table and the key of a row in it.
 Row = tuple[str, str] | None
+RowOf = Callable[[Experiment], Row]
 
 BUDGETS = ("A", "B", "C")
-PLANS = {"one-stage": "One-Stage", "two-stage": "Two-Stage", "three-stage": "Three-Stage"}
-# Rates that XTC tunes over: at full depth (C.2, C.3), and for students with low-rank terms (B.3; C.9, C.10). Those that
-# captions print stand in the patterns below: 5e-5 in C.6 and C.7, 2e-5 in C.13 (five and four layers, whose rows C.8
-# and C.14 repeat) and in C.16 and C.17.
-STAGE_RATES = (2e-5, 1e-4, 5e-4)
-LORA_RATES = (5e-5, 1e-4, 5e-4)
 _BERT_BASE = 12
-_NUMERALS = {5: "Five", 4: "Four"}
-_ENCODERS = {"tinybert-l6": "TinyBERT6", "minilm-l6-768": "MiniLM6"}
-
-
-class _Facts(NamedTuple):
-    """What decides the row of a student: the patterns of the functions below are of these."""
-
-    layers: int | None  # of BERT-base's twelve: all of them, or every so manyeth; None for another choice
-    bits: int | None  # of a weight in XTC's own scheme; None for another scheme or precision
-    rank: int
-    plan: str
-    rate: float
-
-
-def _facts(experiment: Experiment) -> _Facts:
-    layers = depth(experiment)
-    chosen = labels.layers(experiment).startswith("skip") or layers == _BERT_BASE
-    bits = {"1-1-8": 1, "2-2-8": 2}.get(experiment.precision) if experiment.recipe == "xtc" else None
-    rest = experiment.lora_rank, experiment.stages, experiment.learning_rate
-    return _Facts(layers if chosen else None, bits, *rest)
+# Tables with a row for every budget, and those whose rows are the best of several rates.
+_BUDGETED = ("xtc-c2", "xtc-c3", "xtc-c4", "xtc-c9", "xtc-c10", "xtc-c11", "xtc-c12")
+_TUNED = ("xtc-c9", "xtc-c10")
 
 
 def depth(experiment: Experiment) -> int | None:
@@ -68,12 +49,18 @@ def depth(experiment: Experiment) -> int | None:
     return None if rest else layers
 
 
+def _chosen(experiment: Experiment) -> str:
+    """How its layers were chosen: ``"all"``, ``"skip"``, ``"top"``, ``"bottom"`` or ``"layers"``."""
+    return labels.layers(experiment).split()[0]
+
+
 def budget(profile: Profile, experiment: Experiment) -> str:
     """The paper's budget that a student stands beside: its own, or the shortest where it has none of the paper's.
 
     The paper's quantized students of five and four layers have Budget-C alone (B.3 on Table C.14, which repeats C.13).
     """
-    name = BUDGETS[-1] if _facts(experiment).layers in _NUMERALS else profile.budget_name(experiment)
+    alone = _chosen(experiment) == "skip" and depth(experiment) in (5, 4)
+    name = BUDGETS[-1] if alone else profile.budget_name(experiment)
     return name if name in BUDGETS else BUDGETS[0]
 
 
@@ -92,7 +79,54 @@ def budget_label(profile: Profile) -> Callable[[Experiment], str]:
     return label
 
 
-def stages(profile: Profile, best_of: Iterable[float] | None = None) -> Callable[[Experiment], Row]:
+def _told_apart(table: str, experiment: Experiment, profile: Profile, tuned: bool) -> tuple[Hashable, ...]:
+    """What a student has in common with the run of its row.
+
+    No rate is named for the six layers of C.8, for those that go on in C.14, and in C.15.
+    """
+    layers, started = depth(experiment), experiment.start is not None and experiment.start.quantized
+    unrated = {"xtc-c8": layers == 6, "xtc-c14": started, "xtc-c15": True}.get(table, tuned)
+    return (
+        experiment.model if experiment.model in ENCODERS.values() else "",
+        *(_chosen(experiment), layers, experiment.recipe, experiment.precision, experiment.lora_rank),
+        experiment.stages,
+        None if unrated else experiment.learning_rate,
+        budget(profile, experiment) if table in _BUDGETED else None,
+        experiment.start.precision if table == "xtc-c14" and started else None,
+        depth(experiment.teacher) if table == "xtc-c15" else None,
+    )
+
+
+@cache
+def _rows(table: str, ending: str) -> dict[tuple[Hashable, ...], str]:
+    """The printed rows with an ending by what tells them apart; a computed row comes after the runs that it is of."""
+    found: dict[tuple[Hashable, ...], str] = {}
+    for cell in cells(table, tasks=["rte"]):
+        if cell.row.endswith(ending) and cell.experiments and cell.experiments[0].teacher:
+            key = _told_apart(table, cell.experiments[0], PAPER, bool(ending) or table in _TUNED)
+            found.setdefault(key, cell.row)
+    return found
+
+
+def _beside(*tables: str, profile: Profile = PAPER, tuned: bool = False) -> RowOf:
+    """Finds the row of a student in the first table that has one."""
+
+    def row(experiment: Experiment) -> Row:
+        for table in tables if experiment.teacher else ():
+            best = tuned and table not in _TUNED
+            key = _told_apart(table, experiment, profile, tuned)
+            if found := _rows(table, "Best (above)" if best else "").get(key):
+                return table, found
+        return None
+
+    return row
+
+
+def _best_of(rates: Iterable[float], papers: tuple[float, ...], row: RowOf) -> RowOf:
+    return row if set(rates) == set(papers) else lambda experiment: None
+
+
+def stages(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
     """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate.
 
     Args:
@@ -100,70 +134,14 @@ def stages(profile: Profile, best_of: Iterable[float] | None = None) -> Callable
         best_of: the rates that students were chosen over. The row is then the best of `STAGE_RATES`, and there is none
             if those are others.
     """
-
-    def row(experiment: Experiment) -> Row:
-        match _facts(experiment):
-            case (12, 1 | 2 as bits, 0, plan, rate) if plan in PLANS and _same(best_of, STAGE_RATES):
-                place = f"Budget-{budget(profile, experiment)} | {PLANS[plan]}"
-                return (f"xtc-c{1 + bits}", f"{place} | {'Best (above)' if best_of else as_text(rate)}")
-        return None
-
-    return row
+    row = _beside("xtc-c2", "xtc-c3", profile=profile, tuned=best_of is not None)
+    return row if best_of is None else _best_of(best_of, STAGE_RATES, row)
 
 
-def _same(rates: Iterable[float] | None, papers: tuple[float, ...]) -> bool:
-    return rates is None or set(rates) == set(papers)
-
-
-def augmentation(profile: Profile) -> Callable[[Experiment], Row]:
+def augmentation(profile: Profile) -> RowOf:
     """Table C.4 for 1-bit students of full depth without added sentences; C.2 for those with them."""
-    with_them = stages(profile)
-
-    def row(experiment: Experiment) -> Row:
-        found = with_them(experiment)
-        plain = found and found[0] == "xtc-c2" and experiment.augmentation == "none"
-        return ("xtc-c4", found[1]) if plain else found
-
-    return row
-
-
-def rates(experiment: Experiment) -> Row:
-    """Table C.5: full-precision students with fewer layers, by learning rate; one stage."""
-    name = _full_precision(experiment)
-    if name is None or experiment.stages != "one-stage":
-        return None
-    return ("xtc-c5", f"{name} | {as_text(experiment.learning_rate)}")
-
-
-def selections(experiment: Experiment) -> Row:
-    """Table C.6: which six of the twelve layers are kept, in one stage at 5e-5."""
-    selection = labels.layers(experiment).split()[0]
-    if experiment.quantized or depth(experiment) != 6 or selection not in SELECTIONS:
-        return None
-    match _facts(experiment):
-        case (_, _, _, "one-stage", 5e-5):
-            return ("xtc-c6", f"{selection.capitalize()}-6")
-    return None
-
-
-def plans(experiment: Experiment) -> Row:
-    """Table C.7: one, two or three stages for full-precision students of six layers, at 5e-5."""
-    name = _full_precision(experiment)
-    match _facts(experiment):
-        case (_, _, _, plan, 5e-5) if plan in PLANS and name in (*_ENCODERS.values(), "Skip-BERT6"):
-            printed = f"{name}-v2" if name == "MiniLM6" else name
-            return ("xtc-c7", f"{printed} | {PLANS[plan].removesuffix('-Stage')}")
-    return None
-
-
-def _full_precision(experiment: Experiment) -> str | None:
-    """Name of a small encoder in Tables C.5 and C.7."""
-    if experiment.quantized:
-        return None
-    if experiment.model in _ENCODERS:
-        return _ENCODERS[experiment.model] if experiment.kept is None else None
-    layers = _facts(experiment).layers
-    return f"Skip-BERT{layers}" if layers and layers != _BERT_BASE else None
+    plain, added = _beside("xtc-c4", "xtc-c3", profile=profile), stages(profile)
+    return lambda experiment: (plain if experiment.augmentation == "none" else added)(experiment)
 
 
 def small(experiment: Experiment) -> Row:
@@ -172,15 +150,10 @@ def small(experiment: Experiment) -> Row:
     C.8 names no rate. Its rows of five and four layers are printed again in C.13, whose caption says 2e-5; that of
     the rows of six layers is not known.
     """
-    if not experiment.quantized:
-        return rates(experiment)
-    match _facts(experiment):
-        case (6 as layers, 1 | 2 as bits, 0, "one-stage", _) | (5 | 4 as layers, 1 | 2 as bits, 0, "one-stage", 2e-5):
-            return ("xtc-c8", f"XTC-BERT{layers} | {bits}")
-    return None
+    return (_beside("xtc-c8") if experiment.quantized else rates)(experiment)
 
 
-def lora(profile: Profile, best_of: Iterable[float] | None = None) -> Callable[[Experiment], Row]:
+def lora(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
     """Tables C.11 and C.12: low-rank terms at six layers, by budget and learning rate; C.13: five and four layers.
 
     Args:
@@ -188,43 +161,14 @@ def lora(profile: Profile, best_of: Iterable[float] | None = None) -> Callable[[
         best_of: the rates that students were chosen over. The row is then that of Tables C.9 and C.10, the best of
             `LORA_RATES` at six layers, and there is none if those are others.
     """
-
-    def row(experiment: Experiment) -> Row:
-        match _facts(experiment):
-            case (5 | 4 as layers, 1 | 2 as bits, 0 | 1 as rank, "one-stage", 2e-5) if best_of is None:
-                return ("xtc-c13", f"{_NUMERALS[layers]} | {bits} | {'NY'[rank]}")
-            case (6, 1 | 2 as bits, rank, "one-stage", rate) if _same(best_of, LORA_RATES):
-                place = f"Budget-{budget(profile, experiment)} | {f'Y (DIM={rank})' if rank else 'N'}"
-                return (f"xtc-c{8 + bits}", place) if best_of else (f"xtc-c{10 + bits}", f"{place} | {as_text(rate)}")
-        return None
-
-    return row
+    if best_of is None:
+        return _beside("xtc-c13", "xtc-c11", "xtc-c12", profile=profile)
+    return _best_of(best_of, LORA_RATES, _beside(*_TUNED, profile=profile, tuned=True))
 
 
-def continued(experiment: Experiment) -> Row:
-    """Table C.14: 1-bit students of five and four layers that go on from a finished one, and those they go on from.
-
-    C.14 names no rate. The finished ones are printed again in C.13, whose caption says 2e-5.
-    """
-    start = experiment.start
-    if start is None or not start.quantized:
-        match _facts(experiment):
-            case (5 | 4 as layers, 1 | 2 as bits, 0, "one-stage", 2e-5):
-                return ("xtc-c14", f"{bits}-bit SkipBERT{layers}")
-        return None
-    match (_facts(start).bits, *_facts(experiment)):
-        case (1 | 2 as bits, 5 | 4 as layers, 1, 0 | 1 as rank, "one-stage", _):
-            return ("xtc-c14", f"{bits}-bit SkipBERT{layers} | 1-bit{'+LoRa1' * rank}")
-    return None
-
-
-def teacher_size(experiment: Experiment) -> Row:
-    """Table C.15: six layers taught by BERT-base or by six layers; no learning rate is named there."""
-    taught_by = {_BERT_BASE: "BERTbase", 6: "Skip-BERT6"}.get(experiment.teacher and depth(experiment.teacher))
-    match _facts(experiment):
-        case (6, 1 | 2 as bits, 0 | 1 as rank, "one-stage", _) if taught_by:
-            return ("xtc-c15", f"{bits}-bit | {'NY'[rank]} | {taught_by}")
-    return None
+# Full-precision students with fewer layers by rate; which layers are kept; plans; students that go on; two teachers.
+rates, selections, plans = _beside("xtc-c5"), _beside("xtc-c6"), _beside("xtc-c7")
+continued, teacher_size = _beside("xtc-c14"), _beside("xtc-c15")
 
 
 def teacher_difference(experiment: Experiment) -> Row:
@@ -240,10 +184,8 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
         experiment: a student, whatever its seed.
         what: ``"Ave. above"`` for the mean, ``"std above"`` for the deviation.
     """
-    match _facts(experiment):
-        case (6, 1 | 2 as bits, 0, "three-stage", 2e-5):
-            return (f"xtc-c{15 + bits}", f"SkipBERT6 | Budget-B | Three | {what}")
-    return None
+    found = _beside("xtc-c16", "xtc-c17")(experiment)
+    return found and (found[0], f"{found[1].rpartition(' | ')[0]} | {what}")
 
 
 def learned(experiment: Experiment) -> Row:

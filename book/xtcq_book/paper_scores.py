@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
-
-import numpy as np
+from statistics import fmean
 
 from xtcq.tasks import task_spec
-from xtcq_book import published
+from xtcq_book.arithmetic import table
 
 # Columns of the papers' tables, by our task and metric.
 PAPER_COLUMNS = {
@@ -37,13 +35,14 @@ GLUE_NUMBERS: dict[str, tuple[str, ...]] = {
     "sst2": ("accuracy",),
     "stsb": ("pearson",),
 }
+NINE = tuple(PAPER_COLUMNS[task][metric] for task, metrics in GLUE_NUMBERS.items() for metric in metrics)
 
 
-def paper_score(table: str, row: str, task: str, metric: str | None = None) -> float:
+def paper_score(name: str, row: str, task: str, metric: str | None = None) -> float:
     """One printed score of a paper.
 
     Args:
-        table: name of a published table, for example ``"xtc-c2"``.
+        name: of a published table, for example ``"xtc-c2"``.
         row: the printed row key.
         task: our name of the task.
         metric: our name of the metric; None for the task's primary one.
@@ -60,18 +59,9 @@ def paper_score(table: str, row: str, task: str, metric: str | None = None) -> f
     column = PAPER_COLUMNS.get(task, {}).get(metric or primary, "")
     # AdaQAT-BERT's Table 3 leaves out the name of some tasks' first metric.
     columns = [column, column.split()[0]] if column and metric in (None, primary) else [column]
-    return next((printed(table)[row, name] for name in columns if (row, name) in printed(table)), math.nan)
-
-
-@cache
-def printed(table: str) -> dict[tuple[str, str], float]:
-    """The cells of a published table, by row and metric."""
-    frame = published.load(table)
-    return dict(zip(zip(frame["row"], frame["metric"], strict=True), frame["value"].astype(float), strict=True))
+    return next((table(name).value(row, known) for known in columns if table(name).has(row, known)), math.nan)
 
 
 def glue_average(scores: Mapping[str, Mapping[str, float]]) -> float:
     """Mean, over the tasks that are there, of the numbers that enter XTC's "Avg.", each number once."""
-    return float(
-        np.mean([scores[task][name] for task, names in GLUE_NUMBERS.items() if task in scores for name in names])
-    )
+    return fmean(scores[task][name] for task, names in GLUE_NUMBERS.items() if task in scores for name in names)

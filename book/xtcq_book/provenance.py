@@ -1,19 +1,24 @@
 """Where the numbers under a table or a figure come from: one line that a reader unfolds.
 
-It names the Records, each with a link to its file, how to train one again, the machine and the hours.
+It names the Records, each with a link to its file, how to train one again, the machine and the hours. What was trained
+here stands beside what was published, and is marked.
 """
 
 from __future__ import annotations
 
 import html
+import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
+from xtcq.files import find_checkout
 from xtcq.study.records import Record, records_folder, stored_in
 
 # Runs, their Records, or a sentence where the numbers come from no run of this study.
@@ -62,9 +67,6 @@ def line(source: Source) -> str:
 
     Args:
         source: runs of ``xtcq_book.frame.to_frame`` or Records; or a sentence, where there is no run behind it.
-
-    Returns:
-        HTML.
     """
     records = records_of(source)
     if not records:
@@ -92,3 +94,22 @@ def under(shown: Styler | pd.DataFrame, source: Source) -> HTML:
 
 def _folded(summary: str, text: str) -> str:
     return f'<details class="{CLASS}"><summary>{summary}</summary><p>{text}</p></details>'
+
+
+def is_yours(record: Record) -> bool:
+    """Whether a Record was made by whoever runs the page, and not by the edition.
+
+    Returns:
+        Whether version control does not know it. False where that cannot be told: outside a clone, and where
+        ``XTCQ_RECORDS`` names the folder, as it does while an edition is made.
+    """
+    root = None if os.environ.get("XTCQ_RECORDS") else find_checkout()
+    known = _published(root) if root else frozenset()
+    return bool(known) and record.digest not in known
+
+
+@cache
+def _published(root: Path) -> frozenset[str]:
+    command = ["git", "ls-files", "-z", "book/records"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
+    return frozenset(Path(name).stem for name in listed.split("\0") if name)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,46 +20,25 @@ XTC = "XTC"
 ADAQAT = "AdaQAT-BERT"
 COLUMNS = ("row", "metric", "value")
 ERRATA_COLUMNS = ("table", "row", "metric", "printed", "recomputed", "rule", "cause")
+REPEAT_COLUMNS = ("table", "row", "other_table", "other_row", "metrics")
 DEPARTURE_COLUMNS = ("topic", "paper_says", "code_does", "repository", "commit", "file", "lines")
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a table stands: the paper, the place in it, and what the table shows in our words."""
+class Source(NamedTuple):
+    """Where a table stands: the paper, and the place in it."""
 
     paper: str
     place: str
-    caption: str
 
 
+_SECTIONS = ("section 4",) * 4 + ("section 4.4", "appendix A.1")
 _SOURCES = {
-    "xtc-c1": Source(XTC, "Table C.1, appendix C", "GLUE task sizes with and without augmentation, batch sizes"),
-    "xtc-c2": Source(XTC, "Table C.2, appendix C", "1-bit BERT-base by budget, number of KD stages and learning rate"),
-    "xtc-c3": Source(XTC, "Table C.3, appendix C", "2-bit BERT-base by budget, number of KD stages and learning rate"),
-    "xtc-c4": Source(XTC, "Table C.4, appendix C", "1-bit BERT-base without data augmentation"),
-    "xtc-c5": Source(XTC, "Table C.5, appendix C", "Full-precision students with fewer layers by learning rate"),
-    "xtc-c6": Source(XTC, "Table C.6, appendix C", "Which six layers of the teacher the student keeps"),
-    "xtc-c7": Source(XTC, "Table C.7, appendix C", "One-, two- and three-stage KD for six-layer students"),
-    "xtc-c8": Source(XTC, "Table C.8, appendix C", "1- and 2-bit students with six, five and four layers"),
-    "xtc-c9": Source(XTC, "Table C.9, appendix C", "1-bit Skip-BERT6 with and without LoRA, best learning rate"),
-    "xtc-c10": Source(XTC, "Table C.10, appendix C", "2-bit Skip-BERT6 with and without LoRA, best learning rate"),
-    "xtc-c11": Source(XTC, "Table C.11, appendix C", "1-bit Skip-BERT6 with and without LoRA, every learning rate"),
-    "xtc-c12": Source(XTC, "Table C.12, appendix C", "2-bit Skip-BERT6 with and without LoRA, every learning rate"),
-    "xtc-c13": Source(XTC, "Table C.13, appendix C", "LoRA for five- and four-layer students at 1 and 2 bits"),
-    "xtc-c14": Source(XTC, "Table C.14, appendix C", "Training on from a 1- or 2-bit checkpoint, five and four layers"),
-    "xtc-c15": Source(XTC, "Table C.15, appendix C", "A twelve-layer against a six-layer teacher"),
-    "xtc-c16": Source(XTC, "Table C.16, appendix C", "1-bit students over three seeds"),
-    "xtc-c17": Source(XTC, "Table C.17, appendix C", "2-bit Skip-BERT6 over three seeds"),
-    "adaqat-t1": Source(ADAQAT, "Table 1, section 4", "What distillation adds to AdaQAT on SQuAD v2.0"),
-    "adaqat-t2": Source(ADAQAT, "Table 2, section 4", "AdaQAT beside other methods on SQuAD (sizes, BitOPs, EM, F1)"),
-    "adaqat-t3": Source(ADAQAT, "Table 3, section 4", "Other methods on GLUE (the tasks' measures are not printed)"),
-    "adaqat-t4": Source(ADAQAT, "Table 4, section 4", "AdaQAT on GLUE, one learned configuration a task"),
-    "adaqat-t5": Source(ADAQAT, "Table 5, section 4.4", "Bits of token, segment and position embeddings"),
-    "adaqat-t6": Source(ADAQAT, "Table 6, appendix A.1", "Hyper-parameters of the training"),
-    "xtc-text": Source(XTC, "captions and appendices B.3, B.4", "Numbers printed outside the tables' cells"),
-    "adaqat-text": Source(ADAQAT, "sections 1, 4.3 and 4.4", "Numbers printed in the running text"),
+    **{f"xtc-c{number}": Source(XTC, f"Table C.{number}, appendix C") for number in range(1, 18)},
+    **{f"adaqat-t{n}": Source(ADAQAT, f"Table {n}, {section}") for n, section in enumerate(_SECTIONS, 1)},
+    "xtc-text": Source(XTC, "captions and appendices B.3, B.4"),
+    "adaqat-text": Source(ADAQAT, "sections 1, 4.3 and 4.4"),
 }
 
 
@@ -74,7 +53,7 @@ def texts() -> list[str]:
 
 
 def source(table: str) -> Source:
-    """Paper, place and subject of a table.
+    """Paper and place of a table.
 
     Raises:
         ValueError: the papers have no such table.
@@ -142,6 +121,19 @@ def errata() -> pd.DataFrame:
         FileNotFoundError: the file is missing.
     """
     return _frame("errata", ERRATA_COLUMNS)
+
+
+def repeats() -> pd.DataFrame:
+    """Rows that a paper prints again in another table: the same runs, so the same digits.
+
+    ``metrics`` are those to compare, or ``all`` that both rows print. Left out are the tasks that have added sentences
+    in Table C.2 and not in C.4, and averages that were taken before a table's other rounding.
+
+    Raises:
+        ValueError: malformed file.
+        FileNotFoundError: the file is missing.
+    """
+    return _frame("repeats", REPEAT_COLUMNS)
 
 
 def departures() -> pd.DataFrame:

@@ -21,11 +21,11 @@ from pandas.io.formats.style import Styler
 
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
-from xtcq_book import edition
+from xtcq_book import arithmetic
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
-from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score, printed
-from xtcq_book.provenance import Source, links, records_of, under
+from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score
+from xtcq_book.provenance import Source, is_yours, links, records_of, under
 
 Place = Callable[[Experiment], Row]
 
@@ -205,9 +205,6 @@ def tuned(runs: pd.DataFrame, rates: Sequence[float] | None = None) -> pd.DataFr
 def teachers(runs: pd.DataFrame) -> pd.DataFrame:
     """Teachers beside XTC's, one row for each metric of a task.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``, of teachers.
-
     Returns:
         Columns ``best``, ``last`` and ``paper``; for the primary metric what ``chance`` gives, whether the task is
         ``usable`` (the teacher is better than chance; no student is judged on another), and whether the score was still
@@ -239,9 +236,6 @@ def show(
         precision: decimals of its numbers.
         digits: other decimals, or a format such as ``"{:.3g}"``, by column.
         source: of a table without that column, see ``xtcq_book.provenance``.
-
-    Returns:
-        An object that a notebook renders.
 
     Raises:
         ValueError: a table that does not say where it comes from.
@@ -288,7 +282,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         primary = group["metric"].iloc[0]
         found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
         found |= {"name": experiment.task, "record": record}
-        found["yours"] = "yes" if any(map(edition.is_yours, group["record"])) else ""
+        found["yours"] = "yes" if any(map(is_yours, group["record"])) else ""
         found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
         for metric in sorted(record.best, key=lambda name: name != primary):
             best = np.array([one.best[metric] for one in group["record"]])
@@ -340,7 +334,8 @@ def _over_tasks(
             row[name] = glue_average(numbers)
         for name in papers if whole else ():
             if len(places := set(group[f"row of {name}"])) == 1 and (place := places.pop()):
-                row[name] = printed(place[0]).get((place[1], "Avg."), row[name])
+                found = arithmetic.table(place[0])
+                row[name] = found.value(place[1], "Avg.") if found.has(place[1], "Avg.") else row[name]
         row["Records"] = tuple(records_of(chain.from_iterable(group["Records"])))
         rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
     return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else []), "Records"])

@@ -25,7 +25,7 @@ def test_every_table_of_both_papers_is_there():
 
 
 def test_the_folder_holds_nothing_that_is_not_loaded():
-    names = {*published.tables(), *published.texts(), "errata", "code-departures"}
+    names = {*published.tables(), *published.texts(), "errata", "code-departures", "repeats"}
     assert {path.stem for path in published.folder().glob("*.csv")} == names
 
 

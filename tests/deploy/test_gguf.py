@@ -140,5 +140,8 @@ def test_the_command_writes_either(packed, tmp_path):
         assert (tmp_path / f"m.{kind}").stat().st_size > 0 and f"m.{kind}: 0." in result.stdout
     result = CliRunner().invoke(app, ["export", str(folder), "--to", "tflite"])
     assert result.exit_code == 1 and "--to is 'tflite', expected one of 'onnx', 'gguf'" in result.stderr
-    result = CliRunner().invoke(app, ["export", str(folder), "--to", "onnx", "--output", str(tmp_path)])
-    assert result.exit_code == 1 and "is a folder" in result.stderr
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in (".", "notes.txt"):
+        result = CliRunner().invoke(app, ["export", str(folder), "--to", "onnx", "--output", str(tmp_path / name)])
+        assert result.exit_code == 1 and "give one that ends in .onnx with --output" in result.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"

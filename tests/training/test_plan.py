@@ -12,7 +12,6 @@ from transformers import Trainer
 from xtcq.distillation import (
     DistillationLoss,
     LayerMap,
-    explore_then_refine,
     finetune,
     one_stage,
     three_stage,
@@ -20,7 +19,7 @@ from xtcq.distillation import (
 )
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
-from xtcq.training import DistillationTrainer, Paused, TrainSettings, stage_folder
+from xtcq.training import DistillationTrainer, Paused, stage_folder
 from xtcq.training import plan as training
 
 
@@ -124,14 +123,6 @@ def test_several_processes_are_refused(fit, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="trained on one device, and this is one of 2 processes"):
         fit(finetune(1))
-
-
-def test_of_several_cards_one_is_used(tmp_path, monkeypatch):
-    """A notebook that sees two cards trains what a machine with one does."""
-    settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3)
-    arguments = training._arguments(finetune(1)[0], settings, 10, tmp_path, 1, 0)
-    monkeypatch.setattr(arguments, "_n_gpu", 2)
-    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 8)
 
 
 def test_no_private_method_of_the_trainer_is_replaced():
@@ -345,13 +336,3 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(fit, tiny_
     for teacher, name, value, own in others:
         with pytest.raises(ValueError, match=f"teacher has {name}={value} and the student {name}={own}"):
             fit(one_stage(1), student=student_of(tiny_bert()), teacher=use_score_attention(teacher))
-
-
-def test_a_stage_is_trained_by_xtcs_settings(tmp_path):
-    settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3, compute="bf16")
-    (first, _), explore = two_stage(2), explore_then_refine(finetune, 2)[0]
-    made = training._arguments(first, settings, 100, tmp_path, 2, 1)
-    assert (made.weight_decay, made.adam_epsilon, made.max_grad_norm, made.get_warmup_steps(100)) == (0.01, 1e-6, 1, 10)
-    assert (made.learning_rate, made.lr_scheduler_type, made.max_steps, made.seed) == (2.5e-3, "linear", 100, 4)
-    assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.logging_steps) == (4, 2, 2)
-    assert made.bf16 and not training._arguments(explore, settings, 100, tmp_path, 1, 0).bf16

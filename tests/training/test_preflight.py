@@ -16,7 +16,8 @@ from transformers import (
 
 from xtcq.distillation import reduce_layers
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
-from xtcq.training.preflight import check_training, warn_of_texts
+from xtcq.tasks import Task
+from xtcq.training.preflight import check_task, check_training, warn_of_texts
 
 
 def multi_label(model):
@@ -139,6 +140,23 @@ def test_wrapped_models_are_named_with_what_is_in_them(wrap, tiny_bert, word_tas
             verb(wrap(tiny_bert()))
 
 
+@pytest.mark.parametrize("merged_by", ["merge_and_unload", "_hf_peft_config_loaded"])
+def test_adapters_of_peft_are_named(merged_by, tiny_bert, word_task, word_tokenizer):
+    """A PeftModel has the first; the second is of transformers, whose Trainer would save the adapter alone."""
+    model = tiny_bert()
+    setattr(model, merged_by, True)
+    verbs = (
+        lambda: quantize(model, QuantConfig("1-1-8")),
+        lambda: reduce_layers(model, [0]),
+        lambda: use_score_attention(model),
+        lambda: check_training(model, None, word_tokenizer, word_task.spec),
+        lambda: check_training(tiny_bert(), model, word_tokenizer, word_task.spec),
+    )
+    for verb in verbs:
+        with pytest.raises(ValueError, match="the .* holds an adapter of peft: merge it into the weights first"):
+            verb()
+
+
 def test_a_teacher_that_is_its_own_student(tiny_bert, word_task, word_tokenizer):
     teacher = tiny_bert()
     student = quantize(teacher, QuantConfig("1-1-8"))
@@ -169,9 +187,32 @@ def with_nan(model):
     return model
 
 
+def quantized_by_others(model):
+    model.bert.pooler.dense.weight = nn.Parameter(torch.ones(32, 32, dtype=torch.int8), requires_grad=False)
+    return model
+
+
+class Codes(torch.Tensor):
+    """Weights that another library holds in its own way."""
+
+
+def held_by_others(model):
+    model.bert.pooler.dense.weight = nn.Parameter(torch.ones(32, 32).as_subclass(Codes))
+    return model
+
+
+def packed_by_others(model):
+    model.bert.pooler.dense = torch.ao.nn.quantized.dynamic.Linear(32, 32)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (quantized_by_others, "pooler.dense.weight of the {role} is a torch.int8, which another library quantized"),
+        (held_by_others, "pooler.dense.weight of the {role} is a Codes, which another library quantized or dist"),
+        (packed_by_others, "pooler.dense.* of the {role} is a .*, which another library quantized or"),
         (without_values, "word_embeddings.weight of the {role} is on the meta device and has no values"),
         (with_nan, "layer.1.output.dense.bias of the {role} holds NaN or infinity"),
         (lambda model: model.double(), "is torch.float64, expected torch.float32"),
@@ -222,3 +263,55 @@ def test_a_tokenizer_that_ends_before_the_task_does(tiny_bert, word_task, word_t
     word_tokenizer.model_max_length -= 1
     with pytest.raises(ValueError, match="ends at 15 word pieces, and task 'words' trains on up to 16: set tokenizer"):
         check_training(tiny_bert(), None, word_tokenizer, word_task.spec)
+
+
+def test_a_student_of_which_a_part_was_replaced(tiny_bert, word_task, word_tokenizer):
+    student = quantize(tiny_bert(), QuantConfig("1-1-8"))
+    student.bert.encoder.layer[0].output.dense = nn.Linear(128, 32)
+    for models in ((student, None), (tiny_bert(), student)):
+        with pytest.raises(
+            ValueError, match="converted were replaced or removed, bert.encoder.layer.0.output.dense fir"
+        ):
+            check_training(*models, word_tokenizer, word_task.spec)
+
+
+@pytest.mark.parametrize(
+    ("facts", "column", "value", "message"),
+    [
+        (
+            {},
+            "label",
+            2,
+            "'validation' of task 'words': row 3 has the label 2 in 'label', expected an integer from 0 to 1",
+        ),
+        ({}, "label", "good", "row 3 has the label 'good'"),
+        ({}, "sentence", None, "'validation' of task 'words': row 3 has None in 'sentence', expected a text"),
+        ({}, "sentence", 7.5, "row 3 has 7.5 in 'sentence', expected a text"),
+        (
+            {"columns": ("text",)},
+            "label",
+            1,
+            "'train' of task 'words' has no column 'text': it has 'sentence', 'label'",
+        ),
+        (
+            {"metrics": ("precision",)},
+            "label",
+            1,
+            "metric of task 'words' with 2 labels is 'precision', expected one of",
+        ),
+        ({"metrics": ("f1",), "num_labels": 3}, "label", 1, "metric of task 'words' with 3 labels is 'f1'"),
+        (
+            {"num_labels": 1},
+            "label",
+            1,
+            "metric of task 'words' with 1 labels is 'accuracy', expected one of 'pearson'",
+        ),
+    ],
+)
+def test_a_task_that_was_made_by_hand(facts, column, value, message, word_task):
+    check_task(word_task)
+    frame = word_task.evaluation["validation"].astype(object)
+    frame.loc[2, column] = value
+    spec = dataclasses.replace(word_task.spec, **facts)
+    with pytest.raises(ValueError, match=message):
+        check_task(Task(spec, word_task.train, {"validation": frame}))

@@ -1,7 +1,7 @@
 import pytest
 
-from xtcq.distillation import Stage, one_stage, three_stage, two_stage
-from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps
+from xtcq.distillation import Stage, explore_then_refine, finetune, one_stage, three_stage, two_stage
+from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 
 
 @pytest.mark.parametrize("plan", [one_stage, two_stage, three_stage])
@@ -43,3 +43,21 @@ def test_evaluations_are_even_and_end_the_plan(total, evaluations, steps):
 def test_settings_that_cannot_be_trained_with(fields, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings(**{"learning_rate": 1e-4, "batch_size": 8, "seed": 0} | fields)
+
+
+def test_of_several_cards_one_is_used(tmp_path, monkeypatch):
+    """A notebook that sees two cards trains what a machine with one does."""
+    settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3)
+    arguments = training_arguments(finetune(1)[0], settings, 10, tmp_path, 1, 0)
+    monkeypatch.setattr(arguments, "_n_gpu", 2)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 8)
+
+
+def test_a_stage_is_trained_by_xtcs_settings(tmp_path):
+    settings = TrainSettings(learning_rate=1e-3, batch_size=8, seed=3, compute="bf16")
+    (first, _), explore = two_stage(2), explore_then_refine(finetune, 2)[0]
+    made = training_arguments(first, settings, 100, tmp_path, 2, 1)
+    assert (made.weight_decay, made.adam_epsilon, made.max_grad_norm, made.get_warmup_steps(100)) == (0.01, 1e-6, 1, 10)
+    assert (made.learning_rate, made.lr_scheduler_type, made.max_steps, made.seed) == (2.5e-3, "linear", 100, 4)
+    assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.logging_steps) == (4, 2, 2)
+    assert made.bf16 and not training_arguments(explore, settings, 100, tmp_path, 1, 0).bf16

@@ -82,7 +82,6 @@ def found(tmp_path):
 
 
 METHOD = {"xtcq/__init__.py", "xtcq/lazy.py", "xtcq/quantizer.py"}
-# Modules are loaded in their order until one has the name.
 LATE = METHOD | {"xtcq/tasks.py"}
 STUDY = METHOD | {"xtcq/study/__init__.py", "xtcq/study/run.py", "xtcq/train.py"}
 DRAWN = {"book/xtcq_book/__init__.py", "book/xtcq_book/draw.py", "book/xtcq_book/colours.py"}
@@ -95,7 +94,7 @@ DRAWN = {"book/xtcq_book/__init__.py", "book/xtcq_book/draw.py", "book/xtcq_book
         ("from xtcq import quantize", METHOD),
         ("from xtcq import quantizer", METHOD),
         ("from xtcq import load", LATE),
-        ("from xtcq import run", STUDY | LATE),
+        ("from xtcq import run", STUDY),
         ("import xtcq", STUDY | LATE),  # whatever is taken from it
         ("from xtcq import *", STUDY | LATE),
         ("import xtcq.study.run", STUDY),

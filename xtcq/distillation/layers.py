@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from xtcq.checks import check_choice, check_integer
+from xtcq.preflight import check_model
 from xtcq.quantization import find_encoder
 
 SELECTIONS = ("skip", "top", "bottom")
@@ -78,7 +79,7 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
 
     Raises:
         ValueError: as ``check_layers``, or if the model is quantized, has another encoder, or has parts that its
-            configuration does not give.
+            configuration does not give, or is not what that says, see ``xtcq.preflight.check_model``.
 
     >>> from xtcq import reduce_layers, select_layers
     >>> from transformers import BertConfig, BertModel
@@ -87,6 +88,7 @@ def reduce_layers(teacher: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     >>> len(student.encoder.layer)
     2
     """
+    check_model(teacher, "teacher")
     _, encoder = find_encoder(teacher)
     keep = check_layers(keep, len(encoder.encoder.layer))
     if hasattr(teacher, "quant_config"):

@@ -125,18 +125,11 @@ def logit_loss(student: Tensor, teacher: Tensor, problem_type: str | None = None
 
 
 def position_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Soft cross-entropy of the student's distribution over positions to the teacher's, of real tokens alone.
+    """Soft cross-entropy of the student's distribution over positions to the teacher's, both ``[batch, tokens]``.
 
-    The logit term of question answering, for the start or the end of an answer. AdaQAT-BERT's public code takes the
-    softmax over padding too and divides by the number of positions (cgernigon/AdaQAT ``quant_task_squad.py``).
-
-    Args:
-        student: ``[batch, tokens]``.
-        teacher: same shape.
-        mask: ``[batch, tokens]``, 1 for a real token and 0 for padding.
-
-    Returns:
-        A scalar, the mean over the batch.
+    The logit term of question answering, for the start or the end of an answer: the mean over the batch, where real
+    tokens alone have a part. AdaQAT-BERT's public code takes the softmax over padding too and divides by the number of
+    positions (cgernigon/AdaQAT ``quant_task_squad.py``).
     """
     student, teacher, padding = _wide(student), _wide(teacher), mask == 0
     lowest = torch.finfo(student.dtype).min
@@ -193,8 +186,8 @@ class DistillationLoss(nn.Module):
                 one of the two hands out none; or the logits of the two do not mean what this loss takes them for.
         """
         for name in ("vocab_size", "type_vocab_size"):
-            ours, theirs = getattr(student, name), getattr(teacher, name)
-            if ours != theirs:
+            ours, theirs = getattr(student, name, None), getattr(teacher, name, None)  # not all have types
+            if None not in (ours, theirs) and ours != theirs:
                 raise ValueError(
                     f"the teacher has {name}={theirs} and the student {name}={ours}, and both read the same tokens: "
                     "take a teacher with the student's vocabulary, such as the model that the student was made of"

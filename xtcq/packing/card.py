@@ -46,15 +46,7 @@ class ModelCard:
 
 
 def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
-    """Write the card: Markdown with the hub's YAML header.
-
-    Args:
-        card: what the model cannot say itself.
-        model: the frozen model.
-        rest: "fp32" or "fp16", as in ``save_packed``.
-        file_bytes: size of the packed file.
-        has_tokenizer: whether the folder holds one.
-    """
+    """Write the card, Markdown with the hub's YAML header, of a frozen model whose packed file has so many bytes."""
     config, size = quant_config(model), model_size(model, rest)
     precision, pipeline = _precision(model), _PIPELINES[type(model).__name__]
     header = ModelCardData(

@@ -12,19 +12,13 @@ from typing import Any
 from transformers import BertForSequenceClassification
 
 from xtcq.files import whole_folder
+from xtcq.outputs import check_names
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, Manifest, describe_file
 from xtcq.packing.packed import load_packed
 
 
 def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
-    """Rename the labels of a packed classifier; its weights, and all other files, stay to the bit.
-
-    Args:
-        folder: what ``save_packed`` wrote.
-        names: a name for each label, in their order.
-
-    Returns:
-        The names that there were.
+    """Rename the labels of a packed classifier, in order, and return those that there were; the rest stays to the bit.
 
     Raises:
         FileNotFoundError: the folder holds no packed model.
@@ -38,8 +32,7 @@ def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
     before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
     if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
         raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
-    if len(names) != len(before) or len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError(f"names are {names}, expected {len(before)} different ones, in the order of {before}")
+    check_names("names", dict(enumerate(names)), len(before), f"in the order of {before}")
     with whole_folder(folder, lambda: None) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         fields = json.loads((folder / CONFIG_FILE).read_bytes())

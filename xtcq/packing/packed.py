@@ -119,15 +119,10 @@ def save_packed(
 def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
     """Refuse now what ``save_packed`` or integer inference would refuse once a student of ``model`` is trained.
 
-    Args:
-        model: a teacher, or its student before it is trained.
-        folder: where the packed student shall be.
-        tokenizer: that shall be saved along.
-
     Raises:
-        ValueError: the model cannot be packed or run as integers, or the tokenizer does not fit it or cannot be read
-            back as it is.
-        FileExistsError: the folder holds something else than a packed model.
+        ValueError: the model, a teacher or its untrained student, cannot be packed or run as integers, or the tokenizer
+            that shall be saved along does not fit it or cannot be read back as it is.
+        FileExistsError: the folder, where the packed student shall be, holds something else than a packed model.
         PermissionError: it cannot be written.
     """
     folder = Path(folder).absolute()

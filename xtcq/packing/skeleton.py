@@ -22,11 +22,8 @@ MODELS = {model.__name__: model for model in PACKABLE}
 def skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -> PreTrainedModel:
     """Build the frozen model without values: what ``quantize`` and ``freeze`` make of the settings that were saved.
 
-    Args:
-        config: content of the configuration.
-        manifest: the quantization map.
-        tensors: of the file, by name. They tell whether a BertModel has a pooler, which its configuration does not say,
-            and how large a model may be that is built for them.
+    The file's tensors tell whether a BertModel has a pooler, which its configuration does not say, and how large a
+    model may be that is built for them.
 
     Raises:
         PackedModelError: the configuration or the map describes no such model, or one too large for the file.

@@ -3,19 +3,17 @@
 from xtcq.quantization.attention import ATTENTION_NAME, score_attention, use_score_attention
 from xtcq.quantization.binarybert import LearnedClipQuantizer, SplitLayer, split_ternary
 from xtcq.quantization.codes import CodeFormat, QuantizedTensor, compute_dtype
-from xtcq.quantization.convert import (
+from xtcq.quantization.contents import (
     LAYER_LINEARS,
     Widths,
-    check_unchanged,
     find_encoder,
-    freeze,
     get_widths,
     quant_config,
     quantization_map,
-    quantize,
     quantized_layers,
     set_widths,
 )
+from xtcq.quantization.convert import check_unchanged, freeze, quantize
 from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitops, cost_report, model_size
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import RESCALING, LSQQuantizer

@@ -34,15 +34,8 @@ def score_attention(
     Where ``module`` has a ModuleDict ``operand_quantizers``, the operands ``query``, ``key``, ``value`` and
     ``probabilities`` (after dropout) are quantized, as in TernaryBERT.
 
-    Args:
-        module: the attention module; only its ``operand_quantizers`` and ``training`` are read.
-        query: [batch, heads, queries, head size].
-        key: [batch, heads, keys, head size].
-        value: [batch, heads, keys, head size].
-        attention_mask: additive mask that broadcasts to [batch, heads, queries, keys], or None.
-        scaling: factor of the scores; 1/sqrt(head size) by default.
-        dropout: rate for the probabilities while ``module`` trains.
-        **kwargs: whatever else transformers passes; not used.
+    The arguments are transformers': ``query``, ``key`` and ``value`` [batch, heads, tokens, head size], an additive
+    mask that broadcasts to the scores, or None, and their ``scaling``, 1/sqrt(head size) by default.
 
     Returns:
         Output [batch, queries, heads, head size] and scores q.k^T * scaling [batch, heads, queries, keys].

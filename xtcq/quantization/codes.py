@@ -68,12 +68,6 @@ class CodeFormat:
         least: least code, stored as 0.
         stride: distance of neighbouring codes; 2 for one bit, whose codes are -1 and +1.
         ternary: digits are packed five to a byte instead of bit by bit.
-
-    >>> from xtcq import LSQQuantizer, TernaryQuantizer
-    >>> TernaryQuantizer().code_format.packed_bytes(1000)
-    200
-    >>> LSQQuantizer(3).code_format
-    CodeFormat(bits=3, least=-4, stride=1, ternary=False)
     """
 
     bits: int

@@ -10,15 +10,8 @@ from torch import nn
 from transformers import BertConfig, BertModel
 
 from xtcq.checks import check_choice, check_integer
-from xtcq.quantization.convert import (
-    TABLES,
-    Encoder,
-    find_encoder,
-    quant_config,
-    quantize,
-    quantized_layers,
-    recipe_linears,
-)
+from xtcq.quantization.contents import TABLES, Encoder, find_encoder, quant_config, quantized_layers, recipe_linears
+from xtcq.quantization.convert import quantize
 from xtcq.quantization.layers import QuantizedLayer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import LEARNED_SCALES

@@ -49,11 +49,8 @@ def read_archive(archive: Path) -> list[Record]:
 def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
     """Add the Records of an archive to those that are here; all are checked before the first is written.
 
-    Returns:
-        Those that are new, and those that were here already and stay as they were, be they equal or not.
-
-    Raises:
-        RecordError, FileNotFoundError: as for `read_archive`; nothing was written then.
+    Those that are here already stay as they were, be they equal or not: the new ones are returned, and then these.
+    Errors are those of `read_archive`; nothing was written then.
     """
     new, known = [], []
     for record in read_archive(archive):

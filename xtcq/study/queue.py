@@ -74,13 +74,8 @@ def stored(experiments: Iterable[Experiment]) -> list[Record]:
 def gather(experiments: Iterable[Experiment], train: bool, jobs: int = 1) -> tuple[list[Record], list[Record]]:
     """What a page is drawn from: the Records of its grid, in its order, and those of `full_teachers`.
 
-    Args:
-        experiments: the grid.
-        train: train what has no Record, teachers included. Otherwise what is not there is left out.
-        jobs: as for `run_all`.
-
-    Raises:
-        RecordError, RuntimeError: as for `stored` and `run_all`.
+    With ``train`` what has no Record is trained, teachers included; otherwise it is left out. Errors are those of
+    `stored` and `run_all`.
     """
     grid = list(experiments)
     teachers = full_teachers(grid)
@@ -134,19 +129,15 @@ def work_through(
 ) -> dict[Experiment, tuple[str, str]]:
     """Train what has no Record, as many at a time as there may be, until nothing is left that can be.
 
-    A run that fails, or whose process is killed, leaves the others as they are; what needs it is not run. After a full
-    disk nothing more is started.
+    A run that fails, or whose process is killed, leaves the others as they are; what needs it is not run, and has an
+    end too. After a full disk nothing more is started.
 
     Args:
         wanted: experiments, the most wanted first; asked again whenever a run may be started.
-        jobs: how many may run at a time, or what says it, given how many do; asked likewise. One alone runs in this
-            process.
+        jobs: how many at a time, or what says it, given how many run; one alone runs in this process.
         may_start: whether there is time for a run.
         deadline: second of `time.time` at which runs stop with a checkpoint.
         ended: told of every end: the experiment, one of `DONE`, `PAUSED`, `FAILED`, `FULL`, and the reason.
-
-    Returns:
-        Ends by experiment, those included that were not run because of another's failure.
     """
     ends: dict[Experiment, tuple[str, str]] = {}
     running: dict[Future, tuple[Experiment, ProcessPoolExecutor]] = {}

@@ -86,11 +86,9 @@ def scores_here(experiment: Experiment) -> dict[str, dict[str, float]]:
 
 
 def load_student(experiment: Experiment) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the trained model of an experiment; its encoder's pre-trained weights are not needed.
+    """Load the trained model of an experiment, in evaluation mode, and its tokenizer, which cuts where training did.
 
-    Returns:
-        The model with the weights of its best evaluation, in evaluation mode, and its tokenizer, whose longest text is
-        that of the task.
+    The weights are those of its best evaluation; the encoder's pre-trained weights are not needed.
 
     Raises:
         FileNotFoundError: it was not trained on this machine; the message says how to.
@@ -120,12 +118,8 @@ def build_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student before its training, and its tokenizer: reduced, replaced, quantized.
 
-    Args:
-        experiment: which one.
-        teacher: its teacher, trained; the encoder as published stands in for it.
-        start: trained weights that it begins with instead.
-        pretrained: whether the encoder's own weights are loaded. Without them, what is neither the teacher's nor of
-            ``start`` is random: for weights that are loaded later.
+    It begins with the weights of ``start``, else of its teacher, else of the encoder as published. Unless it is
+    ``pretrained``, what is neither of the first two is random: for weights that are loaded later.
 
     Raises:
         ValueError: the weights to begin with lack some of the student's, or a matrix cannot have the width that its

@@ -129,10 +129,8 @@ def _sweep(scores: dict[float, float | None]) -> tuple[list[float], int | None]:
 def read_study(path: Path, only: Sequence[str] = ()) -> Study:
     """The study that a file describes, or of its notebooks those in ``only``.
 
-    Args:
-        path: JSON: a list of objects with ``notebook`` (name of a template beside the study's folder, in
-            ``notebooks``) and ``parameters``; an entry before another is more important.
-        only: names of notebooks; all of them if empty.
+    The file is a list in JSON of objects with ``notebook``, the name of a template in ``notebooks`` beside its folder,
+    and ``parameters``; an entry before another is more important.
 
     Raises:
         ValueError: if the file is no such list, or a notebook is not in it or lacks a parameter, besides what `Study`
@@ -156,9 +154,7 @@ def read_study(path: Path, only: Sequence[str] = ()) -> Study:
 def notebook_grid(notebook: Path, parameters: dict[str, Any]) -> list[Experiment]:
     """The experiments of a notebook, without Jupyter: its cells ``parameters`` and ``grid`` are run for ``grid``.
 
-    Args:
-        notebook: a template of ``notebooks/``.
-        parameters: values that replace the notebook's own, as papermill would.
+    The given parameters replace the notebook's own, as papermill would.
 
     Raises:
         ValueError: if the file is no notebook or has no such cells, or a parameter does not exist there or cannot be
@@ -216,24 +212,15 @@ def idle_jobs(running: int) -> int:
 def run_study(
     study: Study, jobs: int = 0, minutes: float = math.inf, say: Callable[[str], None] = logger.info
 ) -> dict[str, int]:
-    """Train what has no Record, until nothing is left or time is up.
+    """Train what has no Record, until nothing is left or ``minutes`` are over, and count how the runs ended.
 
     It may be killed at any moment and started again. A run that fails is named and left out. One that would not be
     finished in time, as far as finished runs of its task tell, is not begun, and those that are under way when time is
-    up stop with a checkpoint.
-
-    Args:
-        study: which one.
-        jobs: processes side by side; 0 for as many as there are idle cores, looked at again before every start.
-        minutes: from now until time is up.
-        say: takes a line for every run that ends.
-
-    Returns:
-        How many runs are ``done``, ``paused``, ``failed`` or found ``no space``, and how many are ``left``.
+    up stop with a checkpoint. ``jobs`` of 0 are as many as there are idle cores, looked at again before every start;
+    ``say`` takes a line for every run that ends.
 
     Raises:
         RuntimeError: another study works in the same folder of runs.
-        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``; nothing was trained then.
         ValueError: the time is not in the future.
     """
     if not minutes > 0:

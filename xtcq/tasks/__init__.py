@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = on_demand(
     __name__,
-    ("spec", "augmentation", "dataset", "encoding", "metrics", "own", "sources", "squad"),
+    ("spec", "augmentation", "dataset", "encoding", "metrics", "sources", "squad", "own"),
 )
 
 __all__ = [

@@ -8,46 +8,31 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from xtcq.distillation import Stage
-
 logger = logging.getLogger(__name__)
 
 
-class PlannedEvaluations(TrainerCallback):
-    """Evaluate and save after given steps of a stage, and log its last one: the next stage counts on from there."""
+class StageCallback(TrainerCallback):
+    """Evaluate and save after given steps of a stage, stop once somebody asks for it, and log a line an evaluation.
 
-    def __init__(self, steps: Collection[int]) -> None:
-        self.steps = frozenset(steps)
+    Its last step is logged too, since the next stage counts on from there. It stops with a checkpoint, at a step that
+    is logged, so that no mean is cut in two.
+    """
+
+    def __init__(self, name: str, steps: Collection[int], pause: Callable[[], bool]) -> None:
+        self.name, self.steps, self.pause = name, frozenset(steps), pause
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for an evaluation and a checkpoint where one is due."""
+        """Ask for what is due."""
         if state.global_step in self.steps:
             control.should_log = control.should_evaluate = control.should_save = True
         elif state.global_step == state.max_steps:
             control.should_log = True
-
-
-class PauseWhen(TrainerCallback):
-    """Save a checkpoint and stop once somebody asks for it, at a step that is logged: no mean is cut in two."""
-
-    def __init__(self, asked: Callable[[], bool]) -> None:
-        self.asked = asked
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Stop, unless the stage is over anyway."""
-        if control.should_log and state.global_step < state.max_steps and self.asked():
+        if control.should_log and state.global_step < state.max_steps and self.pause():
             control.should_save = control.should_training_stop = True
 
-
-class ProgressLine(TrainerCallback):
-    """One plain line an evaluation: readable in a terminal, a log file and an executed notebook."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Log the metrics of the evaluation."""
+        """Log the metrics: readable in a terminal, a log file and an executed notebook."""
         plain = ("runtime", "per_second", "epoch", "loss", "seconds")
         values = {k: v for k, v in kwargs["metrics"].items() if not k.endswith(plain)}
         shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
-        logger.info("%s step %d/%d %s", self.stage.name, state.global_step, state.max_steps, shown)
+        logger.info("%s step %d/%d %s", self.name, state.global_step, state.max_steps, shown)

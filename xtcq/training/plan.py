@@ -20,28 +20,19 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    TrainingArguments,
 )
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
-from xtcq.tasks import TASKS, QuestionSpec, Task, encode
+from xtcq.tasks import TASKS, QuestionSpec, Task, encode, task_spec
 from xtcq.tasks.dataset import EncodedDataset
-from xtcq.training.callbacks import PauseWhen, PlannedEvaluations, ProgressLine
+from xtcq.training.callbacks import StageCallback
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
-from xtcq.training.preflight import check_training, warn_of_texts
+from xtcq.training.preflight import check_task, check_training, warn_of_texts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
-from xtcq.training.settings import (
-    ADAM_EPSILON,
-    MAX_GRAD_NORM,
-    WARMUP,
-    WEIGHT_DECAY,
-    TrainSettings,
-    evaluation_steps,
-    stage_steps,
-)
+from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 from xtcq.training.stage_folder import (
     CLOCKS,
     Evaluation,
@@ -140,12 +131,15 @@ def train(
     """
     folder = Path(folder)
     _check(stages, task, folder, settings)
+    # The official ones are known, and so are their teachers.
+    own = task.spec.name not in TASKS or task.spec != task_spec(task.spec.name)
+    if own:
+        check_task(task)
     check_training(student, teacher, tokenizer, task.spec)
     losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
     for index in range(len(stages)):
         claim(folder / f"stage-{index}", facts)
-    own = task.spec.name not in TASKS  # the official ones are known, and so are their teachers
     if teacher is not None and own and any(losses):
         check_teacher(teacher, task, tokenizer)
     keep_freed_memory()
@@ -168,8 +162,8 @@ def train(
             stage_folder, begins = folder / f"stage-{index}", sum(lengths[:index])
             loss, finished = losses[index], is_finished(stage_folder)
             while not finished:
-                arguments = _arguments(stage, settings, steps, stage_folder, parts, index)
-                # Evaluations and checkpoints are asked for by PlannedEvaluations; this only says what a best one is.
+                arguments = training_arguments(stage, settings, steps, stage_folder, parts, index)
+                # Evaluations and checkpoints are asked for by StageCallback; this only says what a best one is.
                 arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
                 here = {step - begins for step in due if begins < step <= begins + steps}
                 trainer = DistillationTrainer(
@@ -182,7 +176,7 @@ def train(
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
                     data_collator=DataCollatorWithPadding(tokenizer),
-                    callbacks=[PlannedEvaluations(here), ProgressLine(stage), PauseWhen(pause)],
+                    callbacks=[StageCallback(stage.name, here, pause)],
                 )
                 trainer.remove_callback(PrinterCallback)
                 if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
@@ -292,52 +286,6 @@ def _check(stages: list[Stage], task: Task, folder: Path, settings: TrainSetting
             f"a plan is trained on one device, and this is one of {processes} processes: start one, and give each GPU "
             "experiments of its own by CUDA_VISIBLE_DEVICES"
         )
-
-
-class _OneDevice(TrainingArguments):
-    """Arguments of a training that uses the first GPU, however many there are: its batches are not shared out."""
-
-    @property
-    def n_gpu(self) -> int:
-        return min(super().n_gpu, 1)
-
-
-def _arguments(
-    stage: Stage, settings: TrainSettings, steps: int, folder: Path, parts: int, index: int
-) -> TrainingArguments:
-    on_cpu = not torch.cuda.is_available()
-    # Finite differences of a search drown in the rounding of bfloat16: of 40 single widths on SST-2, lowered by a bit
-    # at the beginning of a search, 26 kept the sign of the difference, whose error was as large as itself.
-    compute = "fp32" if stage.explores else settings.compute
-    return _OneDevice(
-        output_dir=str(folder),
-        learning_rate=settings.learning_rate * stage.lr_factor,
-        max_steps=steps,
-        per_device_train_batch_size=settings.batch_size // parts,
-        gradient_accumulation_steps=parts,
-        per_device_eval_batch_size=64,
-        lr_scheduler_type="linear",
-        warmup_steps=WARMUP,
-        weight_decay=WEIGHT_DECAY,
-        adam_epsilon=ADAM_EPSILON,
-        max_grad_norm=MAX_GRAD_NORM,
-        seed=settings.seed + index,
-        bf16=compute == "bf16",
-        tf32=None if on_cpu else compute == "tf32",
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        remove_unused_columns=False,
-        save_strategy="steps",
-        save_steps=10**9,
-        # The best and the last one. With a limit of 1 the Trainer deletes the last one before the stage is finished.
-        save_total_limit=2,
-        greater_is_better=True,
-        # Fifty points a stage, however long it is. A ratio would differ from the number in a checkpoint of it.
-        logging_steps=math.ceil(steps / 50),
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-    )
 
 
 def _worth_remembering(task: Task, data: EncodedDataset, steps: int, settings: TrainSettings) -> bool:

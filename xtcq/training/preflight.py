@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.checks import check_choice
 from xtcq.outputs import CLASSES, MULTI_LABEL, REGRESSION, problem_type
 from xtcq.preflight import HEADS, check_float32, check_labels, check_model, check_tokenizer, named, reads_pairs
-from xtcq.tasks import TaskSpec
+from xtcq.quantization import check_unchanged
+from xtcq.tasks import QuestionSpec, Task, TaskSpec
+from xtcq.tasks.labels import read_labels
+from xtcq.tasks.texts import check_columns
 
 _MUCH = 0.1
 
@@ -34,16 +38,18 @@ def check_training(
         spec: of the task.
 
     Raises:
-        ValueError: a model is not what its configuration says, see ``check_model``, does not name its labels, is not in
-            float32, has no values or some that are not finite, or has another head than the task; the student is
-            frozen or has nothing to learn; the tokenizer does not fit; examples are longer than what a model reads; the
-            student's outputs are not those of the task; or the teacher shares parameters with it, or orders its classes
-            otherwise.
+        ValueError: a model is not what its configuration says, see ``check_model``, or not what ``quantize`` made of
+            it, does not name its labels, is not in float32, has no values or some that are not finite, or has another
+            head than the task; the student is frozen or has nothing to learn; the tokenizer does not fit; examples are
+            longer than what a model reads, or pairs where it reads single texts; the student's outputs are not those of
+            the task; or the teacher shares parameters with it, orders its classes otherwise, or was trained on another
+            number of texts.
     """
     models: dict[str, Any] = {"student": student} if teacher is None else {"student": student, "teacher": teacher}
     for role, model in models.items():
         check_model(model, role)
         check_labels(model)
+        check_unchanged(model)
         _check_whole(model, role)
         if _other_head(model, spec.head):
             raise ValueError(
@@ -109,6 +115,13 @@ def _check_whole(model: nn.Module, role: str) -> None:
     """Refuse weights that nothing can be computed with."""
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"the {role} is a {named(model)}, expected a model of transformers")
+    for name, value in {**model.state_dict(), **dict(model.named_parameters())}.items():
+        plain = isinstance(value, Tensor) and type(value.data) is Tensor
+        if not plain or isinstance(value, nn.Parameter) and not value.is_floating_point():
+            raise ValueError(
+                f"{name} of the {role} is a {value.dtype if plain else type(value).__name__}, which another library "
+                "quantized or distributed: give the floating-point model, in plain tensors"
+            )
     check_float32(model)
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
@@ -135,6 +148,39 @@ def _check_apart(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
             f"the student's classes are {names[0]} and the teacher's {names[1]}, and logits are compared by number: "
             "give both the same order, as a student that is made of its teacher has it"
         )
+
+
+def check_task(task: Task) -> None:
+    """Refuse a table of one's own that a model cannot learn from, or be scored on; questions are not looked at.
+
+    Raises:
+        ValueError: a metric is none of the task's kind, a column is missing, or, with the row counted from 1, a text or
+            a label is none.
+
+    >>> import pandas as pd
+    >>> from xtcq.tasks import Task, TaskSpec
+    >>> from xtcq.training.preflight import check_task
+    >>> table = pd.DataFrame({"text": ["good", 7], "label": [1, 0]})
+    >>> spec = TaskSpec("mine", "Mine", ("text",), 2, 16, 2, ("accuracy",), {"train": 2, "validation": 2})
+    >>> check_task(Task(spec, table, {"validation": table}))
+    Traceback (most recent call last):
+        ...
+    ValueError: 'train' of task 'mine': row 2 has 7 in 'text', expected a text
+    """
+    spec = task.spec
+    if isinstance(spec, QuestionSpec):
+        return
+    fit = ("pearson", "spearman") if spec.is_regression else ("accuracy", "matthews", *("f1",) * (spec.num_labels == 2))
+    for metric in spec.metrics:
+        check_choice(f"metric of task {spec.name!r} with {spec.num_labels} labels", metric, fit)
+    for split, frame in {"train": task.train, **task.evaluation}.items():
+        origin = f"{split!r} of task {spec.name!r}"
+        check_columns(frame.columns, (*spec.columns, "label"), origin)
+        for name in spec.columns:
+            for row, value in enumerate(frame[name], 1):
+                if not isinstance(value, str):
+                    raise ValueError(f"{origin}: row {row} has {value!r} in {name!r}, expected a text")
+        read_labels(frame["label"], spec.num_labels, origin)
 
 
 def warn_of_texts(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:

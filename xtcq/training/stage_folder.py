@@ -127,13 +127,9 @@ class Evaluation:
 
 
 def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn one finished stage's log into entries of the whole plan's history, see ``TrainingResult``.
+    """Turn the log of the stage ``index`` of a plan into entries of its history, see ``TrainingResult``.
 
-    Args:
-        folder: of the stage.
-        index: position of the stage in the plan.
-        stage: the stage.
-        before: entries of the stages before it; steps, epochs and seconds go on from its end.
+    Steps, epochs and seconds go on from the end of the entries ``before``.
     """
     offset = {name: before[-1][name] if before else 0 for name in ("step", "epoch", *CLOCKS)}
     entries: dict[tuple[int, bool], dict[str, Any]] = {}

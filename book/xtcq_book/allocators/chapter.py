@@ -19,7 +19,7 @@ from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 from xtcq_book import scores
 from xtcq_book.allocators import choices
-from xtcq_book.allocators.space import SearchSpace, uniform
+from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
 from xtcq_book.provenance import Source
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
@@ -132,7 +132,7 @@ def _scale(profile: Profile, methods: Sequence[str], budgets: Sequence[float], f
 
 def _asks(budget: float) -> bool:
     """Whether a budget leaves a choice: where all widths are the narrowest there is none."""
-    return budget > SearchSpace({"": 1}).least ** 2
+    return budget > LEAST**2
 
 
 def _row(profile: Profile, task: str, method: str, budget: float, seed: int) -> dict[str, Any] | None:
@@ -215,9 +215,6 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     The score of uniform widths at another method's BitOPs is read from the straight line between its neighbours, seed
     by seed; where the BitOPs lie outside the curve, the run is left out.
 
-    Args:
-        frame: of `to_frame`.
-
     Returns:
         Indexed by task and method; in points, ``at the budget`` and ``at the BitOPs``, each with the ``mean`` of the
         ``runs`` that could be compared, and the ``least`` and the ``most`` of them.
@@ -245,9 +242,6 @@ def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
         frame: of `table`.
         caption: what stands above it; names the scale.
         source: where its numbers come from, see ``xtcq_book.provenance``.
-
-    Returns:
-        An object that a notebook renders.
     """
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
     digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")

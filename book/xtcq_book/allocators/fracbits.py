@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xtcq.checks import check_integer, check_positive
+from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, set_widths
-from xtcq_book.allocators.space import SearchSpace, round_to_budget
+from xtcq_book.allocators.space import LEAST, MOST, SearchSpace, round_to_budget
 
 # Bits that a width may move in one step: a longer one would pass over widths without having tried them.
 _MOST_A_STEP = 0.5
@@ -31,12 +31,12 @@ class FracBits:
     N. The expected BitOPs over the four combinations of two integers are :math:`N_w N_a |w|`, and with B the mean over
     all weights of :math:`N_w N_a` the loss is
 
-    .. math:: L_{task} + \kappa \left| B / B_{budget} - 1 \right|.
+    .. math:: L_{task} + \left| B / B_{budget} - 1 \right|.
 
     Source: Yang and Jin, "FracBits: Mixed Precision Quantization via Fractional Bit-Widths", AAAI 2021. What differs:
     LSQ instead of DoReFa and PACT, a penalty relative to the budget, and the rule of the rate. Widths move by Adam,
     whose step is its rate wherever gradients keep their sign. The rate falls linearly from
-    :math:`\min(4 (most - least) / steps, 1/2)` to zero: a width that is always pushed one way crosses the range in the
+    :math:`\min(24 / steps, 1/2)` to zero: a width that is always pushed one way crosses the range in the
     first 30% of the search unless that has fewer than 48 steps, and the last steps settle what the penalty makes
     oscillate.
 
@@ -52,29 +52,21 @@ class FracBits:
             optimizer.step()
 
     Args:
-        model: quantized by recipe ``adaqat``; its widths are where the search begins, moved into the range.
+        model: quantized by recipe ``adaqat``; its widths are where the search begins.
         budget: mean bits squared per weight, see ``SearchSpace``.
         steps: number of calls of ``step``.
-        least: smallest width.
-        most: largest width.
-        kappa: weight of the penalty.
 
     Raises:
-        ValueError: nothing is quantized with learned steps, the budget is below what the narrowest widths cost, the
-            range is empty or has one width, or kappa or steps is not positive.
+        ValueError: nothing is quantized with learned steps, the budget is below what the narrowest widths cost, or
+            steps is not positive.
     """
 
-    def __init__(
-        self, model: nn.Module, budget: float, *, steps: int, least: int = 2, most: int = 8, kappa: float = 1.0
-    ) -> None:
+    def __init__(self, model: nn.Module, budget: float, *, steps: int) -> None:
         """Find the quantizers and start from their widths."""
-        self.space = space = SearchSpace.of(model, least, most)
+        self.space = space = SearchSpace.of(model)
         space.limit(budget)
-        if least == most:
-            raise ValueError(f"the range of widths is {least} to {most}: a search needs two widths")
-        check_positive("kappa", kappa)
         check_integer("steps", steps, 1, remedy=": the number of exploration steps")
-        self.budget, self.steps, self.kappa = budget, steps, kappa
+        self.budget, self.steps = budget, steps
         self._model, self._done = model, 0
         layers = {name: model.get_submodule(name) for name in space.sizes}
         self._quantizers = {name: (one.weight_quantizer, one.input_quantizer) for name, one in layers.items()}
@@ -83,7 +75,7 @@ class FracBits:
         self.values = nn.Parameter(torch.tensor(start, dtype=torch.float32, device=device))
         sizes = torch.tensor(list(space.sizes.values()), dtype=torch.float32, device=device)
         self._shares = sizes / sizes.sum()
-        self._peak = min(4 * (most - least) / steps, _MOST_A_STEP)
+        self._peak = min(4 * (MOST - LEAST) / steps, _MOST_A_STEP)
         self._optimizer = torch.optim.Adam([self.values])
         self._settle()
 
@@ -127,7 +119,7 @@ class FracBits:
                 f"the training loss is {value} at exploration step {self._done}, so widths have no gradient. Lower the "
                 "learning rate"
             )
-        (self.kappa * (self.average() / self.budget - 1).abs()).backward()
+        (self.average() / self.budget - 1).abs().backward()
         self._optimizer.param_groups[0]["lr"] = self._peak * (1 - self._done / self.steps)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -139,10 +131,10 @@ class FracBits:
     def _settle(self) -> None:
         """Keep widths in the range and every quantizer at the integer below its own."""
         with torch.no_grad():
-            self.values.clamp_(self.space.least, self.space.most)
+            self.values.clamp_(LEAST, MOST)
         for pair, widths in zip(self._quantizers.values(), self.values.tolist(), strict=True):
             for quantizer, width in zip(pair, widths, strict=True):
-                bits = min(math.floor(width), self.space.most - 1)
+                bits = min(math.floor(width), MOST - 1)
                 if bits != quantizer.bits:
                     quantizer.change_bits(bits, "rescale")
 

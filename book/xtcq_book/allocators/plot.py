@@ -22,11 +22,8 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record], students: lis
 
     Args:
         frame: of ``allocators.to_frame``.
-        teachers: Records of the tasks' full-precision teachers, see ``plots.references``.
+        teachers: Records of the tasks' full-precision teachers, see ``panels.references``.
         students: Records behind the frame.
-
-    Returns:
-        The figure.
     """
     tasks = list(frame["task"].unique())
     columns = min(2, len(tasks))

@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, eye_array, kron
 
 from xtcq.quantization import Widths
-from xtcq_book.allocators.space import SearchSpace
+from xtcq_book.allocators.space import PAIRS, SearchSpace
 
 # What each width of a matrix costs in task loss: of its weights, and of its inputs.
 Costs = tuple[Mapping[int, float], Mapping[int, float]]
@@ -31,14 +31,11 @@ def cheapest(costs: Mapping[str, Costs], space: SearchSpace, budget: float) -> W
         space: matrices and range.
         budget: mean bits squared per weight.
 
-    Returns:
-        Widths.
-
     Raises:
         ValueError: the budget is below what the narrowest widths cost, or a cost is not a finite number.
         RuntimeError: the solver gives up.
     """
-    limit, pairs, names = space.limit(budget), space.pairs, list(space.sizes)
+    limit, pairs, names = space.limit(budget), PAIRS, list(space.sizes)
     cost = np.array([[costs[name][0][w] + costs[name][1][a] for w, a in pairs] for name in names], dtype=float)
     if not np.isfinite(cost).all():
         worst = names[int(np.argmin(np.isfinite(cost).all(axis=1)))]

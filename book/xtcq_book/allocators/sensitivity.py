@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, use_score_attention
 from xtcq_book.allocators.program import Costs
-from xtcq_book.allocators.space import SearchSpace
+from xtcq_book.allocators.space import LEAST, MOST, SearchSpace
 
 METRICS = ("fisher", "hessian")
 
@@ -62,7 +62,7 @@ def sensitivities(
         raise ValueError(f"metric {metric!r} is unknown: use one of {', '.join(map(repr, METRICS))}")
     check_integer("probes", probes, 1)
     layers = {name: model.get_submodule(name) for name in space.sizes}
-    widths = range(space.least, space.most + 1)
+    widths = range(LEAST, MOST + 1)
     # The step of an input comes from the first batch, and stays.
     at_input = {(name, bits): LSQQuantizer(bits) for name in layers for bits in widths}
     costs: dict[str, Costs] = {name: (dict.fromkeys(widths, 0.0), dict.fromkeys(widths, 0.0)) for name in layers}

@@ -13,34 +13,29 @@ from torch import nn
 
 from xtcq.quantization import LSQQuantizer, QuantLinear, Widths
 
+# Every width is of this range; the library's learned steps have no other.
+LEAST, MOST = 2, 8
+PAIRS = list(product(range(LEAST, MOST + 1), repeat=2))
+
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Matrices whose weights and inputs each take an integer width from one range.
+    """Matrices whose weights and inputs each take an integer width from 2 to 8 bits.
 
     A budget is the mean of Nw * Na over all weights: the BitOPs of AdaQAT-BERT (equation 2) divided by the number of
     weights of these matrices. So it means the same on every encoder: uniform 2-4 costs 8, 3-4 costs 12, 4-4 costs 16.
 
     Attributes:
         sizes: number of weights of each matrix, by name.
-        least: smallest width.
-        most: largest width.
 
     Raises:
-        ValueError: no matrix, or a range that is empty or leaves 1 to 8 bits.
+        ValueError: no matrix.
     """
 
     sizes: Mapping[str, int]
-    least: int = 2
-    most: int = 8
 
     def __post_init__(self) -> None:
         """Refuse what leaves no choice."""
-        if not all(type(bits) is int for bits in (self.least, self.most)) or not 1 <= self.least <= self.most <= 8:
-            raise ValueError(
-                f"the range of widths is {self.least!r} to {self.most!r}: expected integers with "
-                "1 <= least <= most <= 8"
-            )
         if not self.sizes:
             raise ValueError(
                 "there is no layer with learned steps for weights and inputs, so there are no widths to choose: "
@@ -48,20 +43,16 @@ class SearchSpace:
             )
 
     @classmethod
-    def of(cls, model: nn.Module, least: int = 2, most: int = 8) -> Self:
+    def of(cls, model: nn.Module) -> Self:
         """The space of a quantized model: its linear layers with learned steps for weights and inputs."""
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
-        learned = {
-            name: layer
-            for name, layer in layers.items()
-            if isinstance(layer.weight_quantizer, LSQQuantizer) and isinstance(layer.input_quantizer, LSQQuantizer)
-        }
-        return cls({name: layer.weight.numel() for name, layer in learned.items()}, least, most)
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Every pair (weight bits, input bits), in ascending order."""
-        return list(product(range(self.least, self.most + 1), repeat=2))
+        return cls(
+            {
+                name: layer.weight.numel()
+                for name, layer in layers.items()
+                if isinstance(layer.weight_quantizer, LSQQuantizer) and isinstance(layer.input_quantizer, LSQQuantizer)
+            }
+        )
 
     def average(self, widths: Mapping[str, tuple[float, float]]) -> float:
         """The mean of Nw * Na over all weights, in bits squared; widths may be fractional."""
@@ -77,11 +68,8 @@ class SearchSpace:
         Raises:
             ValueError: the narrowest widths already cost more.
         """
-        if not budget >= self.least**2:
-            raise ValueError(
-                f"budget={budget!r} is below {self.least**2}, what {self.least} bits everywhere cost: raise it, or "
-                "lower the least width"
-            )
+        if not budget >= LEAST**2:
+            raise ValueError(f"budget={budget!r} is below {LEAST**2}, what {LEAST} bits everywhere cost: raise it")
         # Products of integers are exact; a budget such as 12.3 is not, and must not lose the choice that meets it.
         return budget * sum(self.sizes.values()) * (1 + 1e-12)
 
@@ -101,7 +89,7 @@ def uniform(space: SearchSpace, budget: float) -> Widths:
         ValueError: the budget is below what the narrowest widths cost.
     """
     space.limit(budget)
-    within = [pair for pair in space.pairs if pair[0] * pair[1] <= budget]
+    within = [pair for pair in PAIRS if pair[0] * pair[1] <= budget]
     return space.constant(*max(within, key=lambda pair: (pair[0] * pair[1], -abs(pair[0] - pair[1]), pair[1])))
 
 
@@ -116,16 +104,16 @@ def random_widths(space: SearchSpace, budget: float, seed: int) -> Widths:
     """
     limit = space.limit(budget)
     draw = random.Random(seed)
-    drawn = {(name, side): draw.randint(space.least, space.most) for name in space.sizes for side in (0, 1)}
+    drawn = {(name, side): draw.randint(LEAST, MOST) for name in space.sizes for side in (0, 1)}
 
     def pairs() -> Widths:
         return {name: (drawn[name, 0], drawn[name, 1]) for name in space.sizes}
 
     while space.bitops(pairs()) > limit:
-        drawn[draw.choice([place for place, bits in drawn.items() if bits > space.least])] -= 1
+        drawn[draw.choice([place for place, bits in drawn.items() if bits > LEAST])] -= 1
 
     def order() -> Iterator[tuple[str, int]]:
-        for _ in range(space.most - space.least):
+        for _ in range(MOST - LEAST):
             yield from draw.sample(list(drawn), len(drawn))
 
     return _fill(pairs(), space, budget, order())
@@ -149,10 +137,10 @@ def round_to_budget(fractional: Mapping[str, tuple[float, float]], space: Search
         (bits - 0.5 - fractional[name][side], name, side)
         for name in space.sizes
         for side in (0, 1)
-        for bits in range(space.least + 1, space.most + 1)
+        for bits in range(LEAST + 1, MOST + 1)
     ]
     order = ((name, side) for _, name, side in sorted(raises, key=lambda one: one[0]))
-    return _fill(space.constant(space.least, space.least), space, budget, order)
+    return _fill(space.constant(LEAST, LEAST), space, budget, order)
 
 
 def _fill(widths: Widths, space: SearchSpace, budget: float, order: Iterable[tuple[str, int]]) -> Widths:
@@ -164,7 +152,7 @@ def _fill(widths: Widths, space: SearchSpace, budget: float, order: Iterable[tup
     closed = set()
     for name, side in order:
         price = space.sizes[name] * widths[name][1 - side]
-        if (name, side) in closed or widths[name][side] == space.most:
+        if (name, side) in closed or widths[name][side] == MOST:
             continue
         if price > left:
             closed.add((name, side))

@@ -1,4 +1,8 @@
-"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets."""
+"""Results of the scripts in `benchmarks/`: JSON files, what they hold, and their ratios beside targets.
+
+Everywhere here ``found`` are the results of `read`, ``table`` is that of `comparisons`, and a single ``result`` is one
+of ``benchmarks/inference.py``.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +23,8 @@ from xtcq.files import find_checkout
 from xtcq_book.drawing import Drawing
 from xtcq_book.svg import INK, PALETTE, WIDTH
 
-# What the page shows, in this order, and what each is about.
-EXPECTED = {
-    "inference-cpu": "answers of a packed MiniLM on a processor",
-    "inference_base-cpu": "answers at BERT-base's width on a processor",
-    "training_peers-cpu": "training beside the peers",
-    "quantizer_kernels-cpu": "quantizers alone, on a processor",
-    "quantizer_kernels-cpu-compiled": "quantizers alone, compiled for a processor",
-    "quantizer_kernels-cuda": "quantizers alone, on a GPU",
-    "quantizer_kernels-cuda-compiled": "quantizers alone, compiled for a GPU",
-    "training_step-cpu": "what quantization adds to a training step",
-    "training_step-cpu-compiled": "the same, compiled for a processor",
-    "training_step-cpu-amx": "the same in fp32 and in bf16, on a processor with AMX",
-    "training_step-cuda": "the same on a GPU, where every kernel is launched by itself",
-    "training_step-cuda-compiled": "the same, compiled for a GPU",
-    "step_parts-cpu": "where the time of a training step goes",
-    "side_by_side-cuda": "training steps a second of many processes on one GPU",
-    "adaqat_step-cpu": "what learned bit-widths add to a training step",
-    "augmentation-cpu": "sentences that augmentation makes",
-}
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
+_SAME_GRAPH = f"{INT8}, xtcq's graph"
 _QUARTILES = ("lower quartile", "upper quartile")
 
 
@@ -53,8 +39,8 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
-    Target("inference*-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
+    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
+    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
     Target("quantizer_kernels-cuda-compiled", "xtcq", "x bound", 2.0, "most"),
     # A step with XTC's quantizers, against one without any; the other recipes do more.
     Target("training_step-*[!d]", "xtc [^,]*$", "x KD", 1.15, "most"),
@@ -118,37 +104,25 @@ def results_folder() -> Path:
 
 
 def read(folder: Path) -> dict[str, Result]:
-    """Read what there is of `EXPECTED`, in its order.
+    """Read the files that there are, by name.
 
     Raises:
         BenchmarkError: a file that is no JSON object.
     """
     found = {}
-    for name in EXPECTED:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            continue
+    for path in sorted(folder.glob("*.json")):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise BenchmarkError(f"{path} is no JSON ({error}): run its script again") from error
         if not isinstance(data, dict):
             raise BenchmarkError(f"{path} holds no JSON object: run its script again")
-        found[name] = Result(name, data)
+        found[path.stem] = Result(path.stem, data)
     return found
-
-
-def missing(found: dict[str, Result]) -> Markdown:
-    """Name the results that are not there."""
-    lines = [f"- `{name}.json`, {about}, is missing." for name, about in EXPECTED.items() if name not in found]
-    return Markdown("\n".join(lines) or "All results are there.")
 
 
 def comparisons(found: dict[str, Result]) -> pd.DataFrame:
     """Every ratio that has a target.
-
-    Args:
-        found: of `read`.
 
     Returns:
         Indexed by ``benchmark`` (its file) and ``compared``: ``ratio`` (median), its quartiles where there
@@ -185,18 +159,20 @@ def _held(name: str, target: Target, compared: str, row: Mapping[str, float]) ->
     return told | quartiles | {"target": target.bound, "at": target.at}
 
 
-def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
-    """One column of all shapes that answers were timed for, side by side.
+def by_shape(result: Result, column: str, part: str = "batches") -> dict[str, pd.DataFrame]:
+    """One column of all shapes that were timed, side by side.
 
     Args:
-        result: of ``benchmarks/inference.py``, whose batches are named as ``"bert-base, 1x8, 1 threads"``.
+        result: of ``benchmarks/inference.py`` or ``benchmarks/products.py``, whose tables are named as
+            ``"bert-base, 1x8, 1 threads"``.
         column: of its tables.
+        part: ``"batches"`` or ``"products"``.
 
     Returns:
         By architecture and threads: one row a runtime, one column a shape.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for place, ways in result.data["batches"].items():
+    for place, ways in result.data[part].items():
         arch, shape, threads = place.split(", ")
         values = {way: row[column] for way, row in ways.items()}
         found.setdefault(f"{arch}, {threads}", {})[shape] = values
@@ -205,9 +181,6 @@ def by_shape(result: Result, column: str) -> dict[str, pd.DataFrame]:
 
 def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
     """Median milliseconds and MiB of the file, and in the last rows what products and weights take at least.
-
-    Args:
-        result: of ``benchmarks/inference.py``.
 
     Returns:
         As of ``by_shape``; the last column is ``file (MiB)``.
@@ -224,66 +197,47 @@ def milliseconds(result: Result) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def few_bits(result: Result) -> Markdown:
-    """Where few bits win, and where they do not, in the figures of this run.
+def few_bits(result: Result) -> pd.DataFrame:
+    """Where few bits win, one row an architecture and number of threads.
 
-    Args:
-        result: of ``benchmarks/inference.py``.
+    Returns:
+        The least and the most over the shapes of how many times as fast as onnxruntime's own dynamic int8, and as the
+        same int8 in xtcq's graph; how many ``times smaller`` than fp32 the file is; and ``tokens`` of a batch beyond
+        which multiplying takes longer than reading a byte a weight.
     """
-    lines = []
+    rows, sizes = {}, by_shape(result, "file (MiB)")
     for name, table in by_shape(result, f"times as fast as {INT8}").items():
-        ours, strongest = table.loc[OURS], table.loc[f"{INT8}, xtcq's graph"]
-        below = [shape for shape in table if ours[shape] < 1]
-        lines.append(
-            f"{name}: {OURS} is {ours.min():.2f} to {ours.max():.2f} times as fast as onnxruntime's own dynamic int8"
-            + (f" (slower at {', '.join(below)})" if below else "")
-            + f", and {(ours / strongest).min():.2f} to {(ours / strongest).max():.2f} times as fast as the same int8 "
-            "in xtcq's graph, which has one scale for a whole batch."
-        )
-    for name, table in by_shape(result, "ms (median)").items():
-        fastest = "; ".join(f"{table[shape].idxmin()} at {shape}" for shape in table)
-        lines.append(f"{name}: the fastest of all is {fastest}.")
-    for name, table in milliseconds(result).items():
-        two, one = table.loc["xtcq 2-2-8, matmulnbits"], table.loc["xtcq 2-2-8"]
-        timed = [shape for shape in two.index[:-1] if pd.notna(two[shape])]
-        better = [shape for shape in timed if two[shape] < one[shape]]
-        lines.append(
-            f"{name}: weights that stay two bits in memory are faster than bytes at {', '.join(better) or 'no shape'} "
-            f"of {', '.join(timed)}."
-        )
-        file = table["file (MiB)"]
-        lines.append(f"{name}: the file of {OURS} is {file[PYTORCH] / file[OURS]:.1f} times smaller than in fp32.")
-    for threads, peak in result.data["roofline"]["peak"].items():
-        crossing = peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]
-        lines.append(
-            f"{threads}: this processor multiplies {peak['int8 (GMAC/s)']:.0f} billion pairs of bytes a second and "
-            f"reads {peak['memory (GB/s)']:.1f} GB a second. Beyond {crossing:.0f} tokens a batch, multiplying takes "
-            "longer than reading a byte a weight, and fewer bits in memory cannot help."
-        )
-    return Markdown("\n".join(f"- {line}" for line in lines))
+        file, peak = sizes[name].max(axis=1), result.data["roofline"]["peak"][name.rpartition(", ")[2]]
+        rows[name] = {
+            f"{end} × {what}": ratio.agg(how)
+            for what, ratio in (
+                ("int8", table.loc[OURS]),
+                ("int8 in xtcq's graph", table.loc[OURS] / table.loc[_SAME_GRAPH]),
+            )
+            for end, how in (("least", "min"), ("most", "max"))
+        }
+        rows[name] |= {"times smaller": file[PYTORCH] / file[OURS]}
+        rows[name] |= {"tokens": peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def runtimes(result: Result) -> Drawing:
+def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
     """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
-
-    Args:
-        result: of ``benchmarks/inference.py``, of one architecture and one number of threads.
 
     Returns:
         The figure: medians, with lines from quartile to quartile.
     """
     column = f"times as fast as {INT8}"
     middles, lows, highs = (
-        by_shape(result, name) for name in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
+        by_shape(result, one, part) for one in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
     )
-    (name,) = middles
     ways, shapes = list(middles[name].index), list(middles[name])
     figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(ways) + 0.9), layout="constrained")
     for number, shape in enumerate(shapes):
-        places = [place + (number - (len(shapes) - 1) / 2) / 6 for place in range(len(ways))]
+        places = [place + (number - (len(shapes) - 1) / 2) / (len(shapes) + 2) for place in range(len(ways))]
         colour = PALETTE[number % len(PALETTE)]
         axes.hlines(places, lows[name][shape], highs[name][shape], color=colour, linewidth=1)
-        axes.plot(middles[name][shape], places, "osD^"[number % 4], color=colour, markersize=4, label=shape)
+        axes.plot(middles[name][shape], places, "osD^vP"[number % 6], color=colour, markersize=4, label=shape)
     axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(ways)), ways, fontsize=7)
     axes.set_ylim(len(ways) - 0.5, -0.5)
@@ -291,8 +245,8 @@ def runtimes(result: Result) -> Drawing:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(column, fontsize=8)
     axes.set_title(name, fontsize=8)
-    axes.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, -0.12), ncols=len(shapes))
-    data = pd.concat(middles, names=["model"]).reset_index()
+    figure.legend(fontsize=7, loc="outside lower right", ncols=min(len(shapes), 3))
+    data = middles[name].reset_index()
     return Drawing(figure, data, f"benchmarks/results/{result.name}.json: {result.machine}.")
 
 

@@ -1,9 +1,12 @@
-"""What a small model costs: device time, compared only where it can be, and bytes, printed and packed."""
+"""What a small model costs: device time, compared only where it can be, and bytes, printed and packed.
+
+Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`, and ``sizes`` those of `printed_sizes`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from scipy.stats import t
 
 from xtcq.quantization import cost_report
 from xtcq.study import Profile
-from xtcq.study.records import Record, load_record, old_records, records_folder
+from xtcq.study.records import Record, load_record, records_folder
 from xtcq.tasks import task_spec
 from xtcq_book import published
 from xtcq_book.arithmetic import MIB, table, xtc_model
@@ -46,28 +49,21 @@ def records_of(profile: Profile) -> list[Record]:
         profile: the scale.
 
     Returns:
-        Records in the order of their tasks. Where there is none, those of schema 1: whoever shows them says so.
+        Records in the order of their tasks.
 
     Raises:
         RecordError: if a stored Record cannot be used.
     """
     models, synthetic = (profile.model, *profile.small_encoders), task_spec(profile.tasks[0]).synthetic
-
-    def of_profile(records: Iterable[Record]) -> list[Record]:
-        uniform = [r for r in records if r.experiment.width_source == "uniform" and r.experiment.model in models]
-        return [r for r in uniform if task_spec(r.experiment.task).synthetic == synthetic]
-
-    new = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
-    chosen = of_profile(new) or of_profile(old_records().values())
+    every = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
+    chosen = [r for r in every if r.experiment.width_source == "uniform" and r.experiment.model in models]
+    chosen = [r for r in chosen if task_spec(r.experiment.task).synthetic == synthetic]
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
 
 def totals(runs: pd.DataFrame) -> pd.DataFrame:
     """Device hours by group of comparable times and by task.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         ``runs``, ``steps``, ``hours`` of training steps, and ``% of wall time``: their share of the time from the first
@@ -84,9 +80,6 @@ def totals(runs: pd.DataFrame) -> pd.DataFrame:
 def spread(runs: pd.DataFrame) -> pd.DataFrame:
     """How far apart the times of runs are whose steps should cost the same: what else a machine did.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-
     Returns:
         One row a group of comparable times: ``configurations`` with several runs, which differ in rate, seed or length
         alone, and the ``median`` and the ``largest`` ratio of their slowest to their fastest step.
@@ -102,9 +95,6 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 
     Both runs of a pair have the same device and company, task, length, learning rate and seed, and everything else of
     the configuration. Several runs that are equal in all of that count as one, with the geometric mean of their times.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times``
@@ -133,8 +123,7 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
     """What students lose over the minutes that they trained, one point a run and one panel for comparable times.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``; those without a Record of their teacher are left out.
+    Students without a Record of their teacher are left out.
 
     Returns:
         The figure: colours are weights, embeddings and activations, marks are plans.
@@ -156,9 +145,6 @@ def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
 @or_nothing
 def score_over_size(runs: pd.DataFrame) -> Drawing:
     """Best development score over packed size, one point a run: colours are plans, marks are weights and layers.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         The figure. The axis is logarithmic, and a line joins the runs that no smaller or equally small one beats.
@@ -233,9 +219,6 @@ def _rule(row: dict[str, Any], one_bit: float | None, full: float) -> str:
 def rules(sizes: pd.DataFrame) -> pd.DataFrame:
     """How many printed sizes follow which rule, and how far a file on disk is from them.
 
-    Args:
-        sizes: of `printed_sizes`.
-
     Returns:
         Indexed by ``rule``: ``sizes``, the farthest ``printed - nominal`` in MiB, and the least and the most that the
         packed file takes as a multiple of the printed size.
@@ -250,9 +233,6 @@ def lora_readings(sizes: pd.DataFrame) -> pd.DataFrame:
     """How many printed sizes and ratios of models with LoRA each reading of a LoRA weight's bytes gives.
 
     ``cost_report`` counts by the last one, which gives the most.
-
-    Args:
-        sizes: of `printed_sizes`.
 
     Returns:
         Indexed by ``a LoRA weight takes``: ``sizes`` and ``ratios`` that are the computed value rounded to one decimal,
@@ -302,9 +282,6 @@ def embedding_tables() -> pd.DataFrame:
 
 def students(runs: pd.DataFrame) -> pd.DataFrame:
     """Our models, one row for each size and length of training: the best of their plans and learning rates.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
 
     Returns:
         Indexed by ``task``, ``layers``, ``W-E-A``, ``recipe``, ``LoRA rank`` and ``steps``: ``nominal MiB``,

@@ -2,20 +2,22 @@
 
 Every printed number that follows from other numbers is a `Check`. It disagrees when printed and recomputed value differ
 by more than rounding explains: half a unit of the last printed digit plus what the rounding of the inputs adds (see
-`Table.check`). A copy of another number (best-of rows, runs printed in two tables) must carry the same digits. This
-file has the rules for XTC.
+`Table.check`). A copy of another number (best-of rows, and runs printed in two tables, which `published.repeats` lists)
+must carry the same digits. This file has the rules for XTC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from statistics import fmean, pstdev
 
 import pandas as pd
 
 from xtcq_book import published
-from xtcq_book.arithmetic import NINE, Check, table, xtc_model
+from xtcq_book.arithmetic import Check, repeats, table, xtc_model
 from xtcq_book.chapters.errata_adaqat import adaqat_checks
+from xtcq_book.paper_scores import NINE
 
 # Best-of rows choose a pair of measures by one of the two.
 CHOSEN_BY = {"MNLI-mm Acc": "MNLI-m Acc", "MRPC F1": "MRPC Acc", "QQP F1": "QQP Acc", "STS-B Spea": "STS-B Pear"}
@@ -32,7 +34,7 @@ def checks() -> list[Check]:
     rules = (
         _averages,
         _best_rows,
-        _repeats,
+        partial(repeats, "xtc-c"),
         _chosen,
         _seeds,
         _drops,
@@ -118,34 +120,6 @@ def _best_rows() -> Iterator[Check]:
                 printed = t.value(row, metric)
                 nearest = min(tied, key=lambda value: abs(value - printed))
                 yield Check(name, row, metric, t.cells[row, metric], nearest, 0.0, "best of the rows above")
-
-
-def _repeats() -> Iterator[Check]:
-    c4, c5, c6, c7, c8, c13, c14, c15, c16 = (table(f"xtc-c{number}") for number in (4, 5, 6, 7, 8, 13, 14, 15, 16))
-    for summary, full in (("xtc-c9", "xtc-c11"), ("xtc-c10", "xtc-c12")):
-        for row in table(summary).rows:
-            yield from table(summary).copies(row, table(full), f"{row} | {BEST}")
-    # The tasks without augmentation (Table C.1) are the same runs with and without it.
-    for row in c4.rows:
-        yield from c4.copies(row, table("xtc-c2"), row, ("MNLI-m Acc", "MNLI-mm Acc", "QQP F1", "QQP Acc"))
-    yield from c6.copies("BERT-base fp32", c5, "BERT-base | n/a")
-    yield from c6.copies("Skip-6", c5, "Skip-BERT6 | 5e-5")
-    for model in ("TinyBERT6", "MiniLM6-v2", "Skip-BERT6"):
-        yield from c7.copies(f"{model} | One", c5, f"{model.removesuffix('-v2')} | 5e-5")
-    for digit in (5, 4):
-        yield from c8.copies(f"XTC-BERT{digit} | 32", c5, f"Skip-BERT{digit} | 1e-4")
-    for ours, theirs in (("TinyBERT6", "TinyBERT6"), ("MiniLM6", "MiniLM6-v2")):
-        # The averages were taken before these tables' different rounding.
-        scores = tuple(metric for metric in c16.metrics(f"{ours} | fp32") if metric != "Avg.")
-        yield from c16.copies(f"{ours} | fp32", c7, f"{theirs} | Three", scores)
-    yield from c16.copies("SkipBERT6 | fp32", c7, "Skip-BERT6 | Three", ("Avg.",))
-    for count, digit in (("Five", 5), ("Four", 4)):
-        yield from c13.copies(f"{count} | 32", c8, f"XTC-BERT{digit} | 32")
-        for bits in (1, 2):
-            yield from c13.copies(f"{count} | {bits} | N", c8, f"XTC-BERT{digit} | {bits}")
-            yield from c14.copies(f"{bits}-bit SkipBERT{digit}", c13, f"{count} | {bits} | N")
-    for bits in (1, 2):
-        yield from c15.copies(f"{bits}-bit | N | BERTbase", c8, f"XTC-BERT6 | {bits}")
 
 
 def _chosen() -> Iterator[Check]:
@@ -242,10 +216,7 @@ def _lora() -> Iterator[Check]:
 
 def _text() -> Iterator[Check]:
     t, c14, c15 = table("xtc-text"), table("xtc-c14"), table("xtc-c15")
-    for row in (r for r in t.rows if r.startswith("B.3 | Budget")):
-        _, budget, bits, lora = row.split(" | ")
-        summary = table({"1-bit": "xtc-c9", "2-bit": "xtc-c10"}[bits])
-        yield from t.copies(row, summary, f"{budget} | {'N' if lora == 'without LoRa' else 'Y (DIM=8)'}")
+    yield from repeats("xtc-text")
     for model in ("SkipBERT5", "SkipBERT4"):
         before, after = (c14, f"1-bit {model}", "Avg."), (c14, f"1-bit {model} | 1-bit", "Avg.")
         for metric, cell in (("Avg. before", before), ("Avg. after", after)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from xtcq.quantization import architecture
-from xtcq_book.arithmetic import MB, MIB, Check, adaqat_model, table
+from xtcq_book.arithmetic import MB, MIB, Check, adaqat_model, repeats, table
 
 _BASE = "BERT_BASE | FP32"
 _LINEARS = 73
@@ -24,23 +25,12 @@ def adaqat_checks() -> Iterator[Check]:
 
     The BitOPs and sizes of learned configurations cannot: they depend on the bits of each layer, which are not printed.
     """
-    for rule in (_repeats, _twins, _against_uniform, _mean_bits, _bitops, _embeddings, _sizes, _text):
+    for rule in (partial(repeats, "adaqat"), _twins, _against_uniform, _mean_bits, _bitops, _embeddings, _sizes, _text):
         yield from rule()
 
 
 def _over(numerator: float, denominator: float) -> float:
     return numerator / denominator
-
-
-def _repeats() -> Iterator[Check]:
-    t1, t2, t3, t5 = (table(f"adaqat-t{number}") for number in (1, 2, 3, 5))
-    yield from t2.copies("AdaQAT | 2.08-4-3.93", t1, "AdaQAT with Distillation | Mixed-precision | 2.08-4-3.93")
-    yield from t2.copies(_BASE, t1, f"FP baseline | {_BASE}")
-    yield from t2.copies(_BASE, t5, f"{_BASE} | FP32")
-    yield from t3.copies(_BASE, t5, f"{_BASE} | FP32")
-    for row in (_BASE, "TernaryBERT | 2-2-8", "BinaryBERT | 1-1-4"):
-        yield from t3.copies(row, t2, row)
-    yield from t5.copies(_UNIFORM, t1, "AdaQAT with Distillation | Uniform | 2-4-4")
 
 
 def _twins() -> Iterator[Check]:

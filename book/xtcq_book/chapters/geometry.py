@@ -1,4 +1,7 @@
-"""How far training moved the weights: full-precision student against its 1-bit counterpart, matrix by matrix."""
+"""How far training moved the weights: full-precision student against its 1-bit counterpart, matrix by matrix.
+
+Everywhere here ``frame`` are the distances and ``shapes`` the histograms of `measure`.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,6 @@ _SHAPES = ["task", "run", "left", "right", "part", "weights", "share"]
 def counterpart(experiment: Experiment) -> Experiment:
     """The full-precision run whose weights a quantized student began with: the other end of every distance.
 
-    Args:
-        experiment: of a quantized student.
-
     Returns:
         Its ``start`` if it has one (XTC's small students), else its teacher (students of full depth).
 
@@ -66,9 +66,7 @@ def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
     * ``untrained`` is :math:`\lVert Q(W_0) - W_0 \rVert`, what rounding does before any training;
     * ``flipped`` is the share of weights whose sign is another one, in per cent: a code that is unlike its start.
 
-    Args:
-        counterpart: the full-precision model; holds one BertModel.
-        student: the quantized model with as many layers; holds one BertModel. Low-rank terms are not counted.
+    Either model holds one BertModel; low-rank terms are not counted.
 
     Returns:
         One row a matrix: ``layer`` (from 1, and 0 for the word embedding), ``matrix``, ``norm`` of the full-precision
@@ -96,9 +94,7 @@ def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
 def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
     """How the latent and the binary weights are distributed, the encoder's matrices and the word embedding apart.
 
-    Args:
-        student: the quantized model; holds one BertModel.
-        edges: of the bins, ascending. Weights outside count in no bin, and in the total all the same.
+    Weights outside of the ascending ``edges`` count in no bin, and in the total all the same.
 
     Returns:
         One row a bin: ``part`` (``"matrices"`` or ``"word embedding"``), ``weights`` (``"latent"`` or ``"binary"``),
@@ -184,9 +180,6 @@ def show(apart: pd.DataFrame, shapes: pd.DataFrame, what: str, scale: str, sourc
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Means over matrices, one row for each task, part of the model and run.
 
-    Args:
-        frame: distances of `measure`.
-
     Returns:
         ``step``; the means of ``norm``, ``latent``, ``binary`` and ``untrained``; the same three distances in per cent
         of the norm (``latent %`` and so on) and ``flipped %``.
@@ -236,9 +229,6 @@ def distance_panels(frame: pd.DataFrame) -> Drawing:
 
     Matrices of a layer stand side by side, in the order in which data flow through them.
 
-    Args:
-        frame: distances of `measure`.
-
     Returns:
         The figure: latent weights on the left, binary weights on the right with what rounding does before training.
     """
@@ -266,14 +256,7 @@ def distance_panels(frame: pd.DataFrame) -> Drawing:
 
 @or_nothing
 def histogram_panels(shapes: pd.DataFrame) -> Drawing:
-    """Histograms of the first task's latent and binary weights; matrices of layers above, word embedding below.
-
-    Args:
-        shapes: histograms of `measure`.
-
-    Returns:
-        The figure.
-    """
+    """Histograms of the first task's latent and binary weights; matrices of layers above, word embedding below."""
     shapes = shapes[shapes["task"] == shapes["task"].iloc[0]].assign(kind=shapes["weights"] + " weights")
     look = {"drawstyle": "steps-post", "markers": False, "estimator": None, "linewidth": 1, "share": None}
     what = {"xlabel": "value of a weight", "ylabel": "share of weights (%)"}

@@ -1,4 +1,9 @@
-"""A packed student beside other backends for the same classifier on a processor: bytes, seconds, operators, answers."""
+"""A packed student beside other backends for the same classifier on a processor: bytes, seconds, operators, answers.
+
+Everywhere here ``backends`` are those of `make_backends`, ``batches`` those of `make_batches`, and ``seconds`` those of
+`in_turns`; ``packed`` is the student's folder and ``full`` the teacher's. ``threads`` are onnxruntime's, all physical
+cores by default; PyTorch takes its own setting.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import torch
+from onnx import TensorProto
 from onnxruntime.quantization import quantize_dynamic
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from xtcq.deploy.export import INPUTS, export_onnx
+from xtcq.deploy.export import INPUTS, build_graph, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
-from xtcq.quantization import QuantizedLayer, model_size
+from xtcq.quantization import QuantizedLayer, QuantizedTensor, QuantLinear, model_size, quantized_layers
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -79,11 +86,7 @@ def make_backends(
     onnxruntime's tool quantizes the graph that xtcq makes of the teacher, with the same fused operators and without
     what a classifier does not read, so this peer is as strong as it can be.
 
-    Args:
-        teacher: the full-precision classifier, of the student's shape.
-        packed: the student's folder.
-        scratch: a folder; gets the graphs ``fp32.onnx``, ``int8.onnx`` and ``xtcq.onnx``.
-        threads: of onnxruntime; all physical cores by default. PyTorch takes its own setting.
+    The teacher has the student's shape; the graphs ``fp32.onnx``, ``int8.onnx`` and ``xtcq.onnx`` go into ``scratch``.
 
     Returns:
         Name to a function from a batch to logits [rows, labels].
@@ -160,11 +163,6 @@ def answer(backend: Backend, data: EncodedDataset, tokenizer: PreTrainedTokenize
 def in_turns(backends: Mapping[str, Backend], batches: Sequence[Batch], rounds: int) -> pd.DataFrame:
     """Time every backend on every batch; they take turns, round by round, so that a drift of the machine hits all.
 
-    Args:
-        backends: of `make_backends`.
-        batches: of `make_batches`.
-        rounds: over all batches.
-
     Returns:
         Seconds, one row a round and batch, one column a backend; and ``rows`` of the batch.
     """
@@ -188,24 +186,13 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def ratios(seconds: pd.DataFrame, other: str) -> pd.DataFrame:
-    """How many times as fast as another backend each one was, batch by batch.
-
-    Args:
-        seconds: of `in_turns`.
-        other: name of the backend that the others are held against.
-
-    Returns:
-        One row a round and batch, one column a backend.
-    """
+    """How many times as fast as another backend each one was: one row a round and batch, one column a backend."""
     times = seconds.drop(columns="rows")
     return (1 / times).mul(times[other], axis=0).rename_axis(columns="backend")
 
 
 def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
     """Latency, throughput and speed in comparison, one row a backend.
-
-    Args:
-        seconds: of `in_turns`.
 
     Returns:
         ``ms`` of a batch and ``texts/s``, medians over rounds and batches, and the median of how many times as fast as
@@ -223,14 +210,7 @@ def speeds(seconds: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full: Path, rest: str) -> pd.DataFrame:
-    """Bytes of the two models: as the paper counts, as predicted, and as files.
-
-    Args:
-        teacher: in floating point.
-        student: quantized, frozen or not.
-        packed: the student's folder.
-        full: the teacher's, as `save_pretrained` writes it.
-        rest: "fp32" or "fp16", as the student was packed.
+    """Bytes of the two models: as the paper counts, as predicted, and as files; ``rest`` is how the student was packed.
 
     Returns:
         ``nominal``, ``predicted`` and ``file`` in MiB, ``file / predicted`` and ``times smaller`` than the teacher's
@@ -247,15 +227,7 @@ def sizes(teacher: PreTrainedModel, student: PreTrainedModel, packed: Path, full
 
 
 def first_predictions(full: Path, packed: Path, text: str, pair: str | None, repeats: int = 3) -> pd.Series:
-    """Seconds from a folder on disk, which the system has read before, to the first prediction (medians).
-
-    Args:
-        full: the teacher's folder, with a tokenizer.
-        packed: the student's.
-        text: what is classified.
-        pair: its second text, for a task of pairs.
-        repeats: how often each is loaded, in turns.
-    """
+    """Seconds from a folder on disk, which the system has read before, to the first prediction (medians of repeats)."""
 
     def baseline() -> None:
         tokenizer = AutoTokenizer.from_pretrained(full)
@@ -272,16 +244,12 @@ def first_predictions(full: Path, packed: Path, text: str, pair: str | None, rep
 
 
 def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """How near the logits of two computations of one classifier come.
-
-    Args:
-        found: [rows, labels]; with a single label, which is a regression, none can differ.
-        expected: of the same shape.
+    """How near the logits [rows, labels] of two computations of one classifier come.
 
     Returns:
         ``rows``, ``other label`` (rows whose most probable label differs), ``widest margin`` (the greatest distance
         between the two highest expected logits of such a row, 0 without one), and the median, the 99th percentile
-        and the maximum of the differences of logits.
+        and the maximum of the differences of logits. With a single label, a regression, no label can differ.
     """
     differences = np.abs(found - expected)
     other = found.argmax(1) != expected.argmax(1)
@@ -297,13 +265,60 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     }
 
 
-def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
-    """Where the time of an ONNX graph goes, by onnxruntime's own profiler.
+def code_differences(model: PreTrainedModel, batches: Sequence[Batch]) -> pd.DataFrame:
+    """Where the integers of a graph first leave those of the frozen model that it was made of.
+
+    Two orders of adding give sums that differ in their last bits. Such a difference moves a code only if the sum lies
+    on the boundary between two levels; whatever comes after that code differs for its sake.
 
     Args:
-        graphs: ONNX files by name.
-        batches: run once each, after a round that is not counted.
-        threads: of onnxruntime; all physical cores by default.
+        model: frozen, with every linear layer's input quantized symmetrically, one scale a token (recipe "xtc").
+        batches: of `make_batches`.
+
+    Returns:
+        One row a text, in the order of the batches: ``logits``, the greatest difference of logits; ``codes``, how many
+        differ in the first quantized input that has any (0: none in all of them); ``levels``, by how many at most; and
+        ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in
+        levels.
+    """
+    graph = build_graph(model)
+    names = [node.output[0] for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in names)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), session_options(1), ["CPUExecutionProvider"])
+    inputs: list[tuple[torch.Tensor, QuantizedTensor]] = []
+
+    def keep(layer: QuantLinear, given: tuple[torch.Tensor]) -> None:
+        if not inputs or inputs[-1][0] is not given[0]:  # query, key and value share theirs
+            inputs.append((given[0], layer.input_quantizer.quantize(given[0])))
+
+    layers = [one for one in quantized_layers(model).values() if getattr(one, "input_quantizer", None)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    found = []
+    for batch in batches:
+        inputs.clear()
+        expected = pytorch(model)(batch)
+        logits, *codes = session.run(["logits", *names], dict(batch))
+        # The last layer's query takes a text's first token alone, and its codes are among those of the key.
+        del codes[-5]
+        rows = pd.DataFrame({"logits": np.abs(logits - expected).max(1), "codes": 0, "levels": 0, "from boundary": 0.0})
+        for (x, there), here in zip(inputs, codes, strict=True):
+            place = (x / there.scale).numpy()[:, : here.shape[1]]
+            there, here = there.codes.numpy()[:, : here.shape[1]].astype(int), here.astype(int) - 128
+            other = (here != there) & (batch["attention_mask"][:, : here.shape[1], None] == 1)
+            for row in np.flatnonzero(other.any((1, 2)) & (rows["codes"] == 0)):
+                at = row, other[row]
+                middle = (here[at] + there[at]) / 2
+                far = np.abs(place[at] - middle).max()
+                rows.loc[row, ["codes", "levels"]] = other[row].sum(), np.abs(here[at] - there[at]).max()
+                rows.loc[row, "from boundary"] = far
+        found.append(rows)
+    for hook in hooks:
+        hook.remove()
+    return pd.concat(found, ignore_index=True)
+
+
+def parts(graphs: Mapping[str, Path], batches: Sequence[Batch], threads: int | None = None) -> pd.DataFrame:
+    """Where the time of ONNX graphs goes, by onnxruntime's own profiler, in a second round over the batches.
 
     Returns:
         Milliseconds of a batch on average: one row a graph, one column a part of `PARTS`, and `OTHER`.

@@ -1,4 +1,7 @@
-"""Which recipe for which budget: what every size loses, what an hour buys, and what is not known."""
+"""Which recipe for which budget: what every size loses, what an hour buys, and what is not known.
+
+Everywhere here ``runs`` are students of `xtcq_book.lead.students`, and ``lost`` is the table of `by_task`.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,6 @@ _TOLD = ("layers", "W-E-A", "plan")
 
 def by_task(runs: pd.DataFrame) -> pd.DataFrame:
     """What every recipe loses on every task.
-
-    Args:
-        runs: of ``xtcq_book.lead.students``.
 
     Returns:
         Indexed by what tells the recipes apart, smallest file first: ``MiB``, and for each task the points against the
@@ -69,9 +69,6 @@ def tasks_of(lost: pd.DataFrame) -> list[str]:
 def staircase(lost: pd.DataFrame) -> pd.DataFrame:
     """The best recipe for each size of file: a step is a recipe that loses less than every smaller one.
 
-    Args:
-        lost: of `by_task`.
-
     Returns:
         The rows of ``lost`` that are steps, with ``mean``: over the tasks that all recipes share that were tried on
         three tasks, or on as many as any recipe was.
@@ -88,15 +85,7 @@ def staircase(lost: pd.DataFrame) -> pd.DataFrame:
 
 
 def advice(steps: pd.DataFrame, scale: str) -> str:
-    """The steps of a `staircase` in words, with the scale that they were measured at.
-
-    Args:
-        steps: of `staircase`.
-        scale: encoder, tasks, steps and seeds, of ``xtcq_book.lead.scale_of``.
-
-    Returns:
-        HTML.
-    """
+    """The steps of a `staircase` in words, with the scale that they were measured at."""
     if steps.empty:
         return "<p>Nothing can be advised: no student of this scale has a Record.</p>"
     shared = ", ".join(tasks_of(steps))
@@ -118,16 +107,7 @@ def _list(head: str, lines: Iterable[str]) -> str:
 
 
 def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:
-    """What a file takes, trained or not.
-
-    Args:
-        architecture: as for ``xtcq.cost_report``.
-        depths: layers.
-        precisions: W-E-A.
-
-    Returns:
-        MiB of the packed file, one row a precision and one column a depth.
-    """
+    """What a file takes, trained or not: MiB, one row a W-E-A and one column a number of layers."""
     files = {
         f"{depth} layers": {p: cost_report(architecture, p, layers=depth)["packed_mib"] for p in precisions}
         for depth in depths
@@ -137,9 +117,6 @@ def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -
 
 def hours(runs: pd.DataFrame) -> pd.DataFrame:
     """What training takes, by device.
-
-    Args:
-        runs: of ``xtcq_book.lead.students``.
 
     Returns:
         Indexed by ``device`` and how many runs shared it (``side by side``): ``runs``, and medians of ``steps`` and of
@@ -163,9 +140,6 @@ def gain_from_length() -> dict[int, float]:
 def open_questions(judgements: Iterable[Judgement]) -> pd.DataFrame:
     """How much of each chapter's question is answered.
 
-    Args:
-        judgements: of ``xtcq_book.claims.judge.judge_all``.
-
     Returns:
         Indexed by ``chapter``: the number of ``claims``, and of these the ``decided``, ``undecided``, ``not run`` and
         those that ``cannot be tested here``.
@@ -186,14 +160,10 @@ def _how(verdict: str) -> str:
 def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
 
-    Args:
-        found: of ``xtcq_book.chapters.benchmarks.read``.
-        way: the row of the model.
-
     Returns:
         HTML: a row a model and size of batch, the time to the first answer, and the machine.
     """
-    results = [result for name, result in found.items() if name.startswith("inference")]
+    results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
     if not results:
         return "<p>How fast it is was not measured yet.</p>"
     rows, first = {}, {}

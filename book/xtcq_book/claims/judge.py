@@ -110,9 +110,6 @@ def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
         claim: the claim.
         records: any Records; those that do not bear on the claim are left aside.
 
-    Returns:
-        The judgement.
-
     Raises:
         ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
             not fit the development set.

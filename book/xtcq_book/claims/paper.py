@@ -18,8 +18,9 @@ from pydantic.dataclasses import dataclass
 
 from xtcq.tasks import task_spec
 from xtcq_book import published
-from xtcq_book.arithmetic import NINE, table
+from xtcq_book.arithmetic import table
 from xtcq_book.claims.interval import deviation, quantile
+from xtcq_book.paper_scores import NINE, PAPER_COLUMNS
 
 Reduction = Literal["best", "std"]
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -27,15 +28,10 @@ Texts = Annotated[tuple[str, ...], Field(min_length=1)]
 SEEDS = ("xtc-c16", "xtc-c17")
 # Accuracies and exact matches, which are shares of examples: the task and which of its development sets.
 SHARES = {
-    "MNLI-m Acc": ("mnli", 0),
-    "MNLI-mm Acc": ("mnli", 1),
-    "MRPC Acc": ("mrpc", 0),
-    "QNLI Acc": ("qnli", 0),
-    "QQP Acc": ("qqp", 0),
-    "RTE Acc": ("rte", 0),
-    "SST-2 Acc": ("sst2", 0),
-    "SQuAD v1.1 EM": ("squad1", 0),
-    "SQuAD v2.0 EM": ("squad2", 0),
+    column: (task, int(metric == "accuracy_mm"))
+    for task, columns in PAPER_COLUMNS.items()
+    for metric, column in columns.items()
+    if metric in ("accuracy", "accuracy_mm", "exact_match")
 }
 BEYOND, OPEN, WITHIN = "beyond", "open", "within"
 # A two-sided sign test takes so many examples, all going one way, for more than chance: 2 / 2^6 is below 1 / 20.
@@ -269,9 +265,6 @@ def _bounds(metric: str, one: float, two: float) -> dict[str, object]:
 
 def by_metric(found: pd.DataFrame) -> pd.DataFrame:
     """Count the words of `differences` by metric.
-
-    Args:
-        found: what `differences` returns.
 
     Returns:
         Indexed by metric, fewest examples first: ``examples``, ``differences``, the median ``size`` in points, the two

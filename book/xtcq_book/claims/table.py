@@ -80,9 +80,6 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
 def to_frame(judgements: Iterable[Judgement]) -> pd.DataFrame:
     """The ledger as a table of text, one row a claim.
 
-    Args:
-        judgements: of one paper or of both.
-
     Returns:
         Columns ``id``, ``claim``, ``says``, ``source``, ``paper``, ``best`` and ``last`` (effects in points, each with
         its interval; of what is computed the values, of a search the bits, which have no last), ``scale``,
@@ -186,9 +183,6 @@ def chapter(name: str) -> HTML:
 
     Args:
         name: of the notebook.
-
-    Returns:
-        An object that a notebook renders.
     """
     return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
 
@@ -199,9 +193,6 @@ def show(judgements: Sequence[Judgement], name: str) -> HTML:
     Args:
         judgements: of one paper.
         name: tells the tables of a page apart.
-
-    Returns:
-        An object that a notebook renders.
     """
     frame = pd.DataFrame(
         {

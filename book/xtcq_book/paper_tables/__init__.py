@@ -16,7 +16,7 @@ from typing import Any
 
 from xtcq.pretrained import encoder_depth
 from xtcq.study import Experiment
-from xtcq_book import published
+from xtcq_book import arithmetic
 from xtcq_book.paper_tables import adaqat, xtc
 from xtcq_book.paper_tables.rows import TASKS, Row
 
@@ -113,8 +113,8 @@ def _printed(table: str) -> dict[str, tuple[str, ...]]:
     """Columns by row."""
     if table in xtc.FIGURES:
         return dict.fromkeys(xtc.FIGURES[table], ("RTE",))
-    frame = published.load(table)
-    return {str(row): tuple(group["metric"]) for row, group in frame.groupby("row", sort=False)}
+    found = arithmetic.table(table)
+    return {row: tuple(found.metrics(row)) for row in found.rows}
 
 
 def _cells(table: str, key: str, metrics: tuple[str, ...]) -> tuple[Cell, ...]:

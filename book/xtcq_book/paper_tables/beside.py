@@ -15,8 +15,8 @@ from IPython.display import HTML
 
 from xtcq.study import Experiment, Profile, stored
 from xtcq.study.records import Record
-from xtcq_book import published
-from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_COLUMNS, glue_average, printed
+from xtcq_book import arithmetic, published
+from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_COLUMNS, glue_average
 from xtcq_book.paper_tables import Cell, cells, experiments
 from xtcq_book.paper_tables.rows import PAPER
 from xtcq_book.scores import show
@@ -79,7 +79,7 @@ def table(name: str, tasks: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Reco
     records = {record.experiment: record for record in stored(experiments(found))}
     values: dict[tuple[str, str], dict[str, float]] = {}
     for cell in found:
-        values.setdefault((cell.metric, "paper"), {})[cell.row] = printed(name)[cell.row, cell.metric]
+        values.setdefault((cell.metric, "paper"), {})[cell.row] = arithmetic.table(name).value(cell.row, cell.metric)
         values.setdefault((cell.metric, "ours"), {})[cell.row] = _ours(cell, records)
     frame = pd.DataFrame(values, index=list(dict.fromkeys(cell.row for cell in found)))
     return frame.rename_axis(published.source(name).place.partition(",")[0]), list(records.values())
@@ -109,9 +109,6 @@ def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | 
         profile: of the page.
         *tables: names.
         tasks: as for `table`.
-
-    Returns:
-        An object that a notebook renders.
     """
     if profile.name != PAPER.name:
         return None

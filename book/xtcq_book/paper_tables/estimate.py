@@ -79,9 +79,6 @@ class Estimate:
 def estimate(experiments: Iterable[Experiment]) -> Estimate:
     """Count what some runs take, with the teachers and starts that they need.
 
-    Args:
-        experiments: any.
-
     Returns:
         The estimate; Records are looked for where ``xtcq.study`` finds them.
     """

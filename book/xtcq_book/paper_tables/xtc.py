@@ -16,10 +16,10 @@ from xtcq_book.paper_tables.rows import PAPER, Row, best, combined, one
 
 PLANS = {"One": "one-stage", "Two": "two-stage", "Three": "three-stage"}
 # Rates that XTC tunes over: at full depth (C.2 to C.4), and for students of fewer layers (C.5, B.3 and C.11, C.12).
-STAGE_RATES = ("2e-5", "1e-4", "5e-4")
-SMALL_RATES = ("5e-5", "1e-4", "5e-4")
+STAGE_RATES = (2e-5, 1e-4, 5e-4)
+LORA_RATES = (5e-5, 1e-4, 5e-4)
 SEEDS = ("42", "111", "222")
-_ENCODERS = {"TinyBERT6": "tinybert-l6", "MiniLM6": "minilm-l6-768"}
+ENCODERS = {"TinyBERT6": "tinybert-l6", "MiniLM6": "minilm-l6-768"}
 _LAYERS = {"Five": 5, "Four": 4}
 _BEST = "Best (above)"
 _LONG = ("budgets", "teacher", "vectors")
@@ -33,16 +33,16 @@ def _budget(key: str) -> str:
     return key.removeprefix("Budget-")
 
 
-def _swept(row: Callable[[str], Row], rate: str, rates: tuple[str, ...]) -> Row:
+def _swept(row: Callable[[float], Row], rate: str, rates: tuple[float, ...]) -> Row:
     """The row of a rate, or the best of all rates."""
-    return best([row(one_rate) for one_rate in rates], "the learning rates above") if rate == _BEST else row(rate)
+    return row(float(rate)) if rate != _BEST else best(list(map(row, rates)), "the learning rates above")
 
 
 def full_depth(bits: str, budget: str, stages: str, rate: str, **fields: Any) -> Row:
     """Tables C.2 and C.3: BERT-base by budget, plan and rate; C.4: without added sentences."""
 
-    def row(rate: str) -> Row:
-        run = {"budget": _budget(budget), "stages": stages.lower(), "learning_rate": float(rate)} | fields
+    def row(rate: float) -> Row:
+        run = {"budget": _budget(budget), "stages": stages.lower(), "learning_rate": rate} | fields
         made = one(lambda task: PAPER.student(task, precision=_bits(bits), **run), *_LONG)
         return made.assuming("plain") if fields else made
 
@@ -57,8 +57,8 @@ def teacher() -> Row:
 def reduced(name: str, rate: float, plan: str = "One", selection: str = "skip") -> Row:
     """A full-precision student of fewer layers: one that was pre-trained as such, or cut from the teacher."""
     fields: dict[str, Any] = {"stages": PLANS[plan], "learning_rate": rate}
-    if name in _ENCODERS:
-        return one(lambda task: PAPER.student(task, model=_ENCODERS[name], **fields), *_LONG, "reduced", "encoders")
+    if name in ENCODERS:
+        return one(lambda task: PAPER.student(task, model=ENCODERS[name], **fields), *_LONG, "reduced", "encoders")
     return one(lambda task: PAPER.reduced(task, int(name[-1]), selection, **fields), *_LONG, "reduced")
 
 
@@ -111,11 +111,11 @@ def _ternary_tinybert(task: str) -> Experiment:
 def lora(bits: str, budget: str, terms: str, rate: str = _BEST) -> Row:
     """Tables C.9 to C.12: six layers with and without low-rank terms; the first two hold the best of the others."""
 
-    def row(rate: str) -> Row:
+    def row(rate: float) -> Row:
         start = reduced("6", 1e-4).assuming("start")
-        return quantized(start, 6, bits, _rank(terms), budget=_budget(budget), learning_rate=float(rate))
+        return quantized(start, 6, bits, _rank(terms), budget=_budget(budget), learning_rate=rate)
 
-    return _swept(row, rate, SMALL_RATES)
+    return _swept(row, rate, LORA_RATES)
 
 
 def _rank(key: str) -> int:
@@ -153,7 +153,7 @@ def seeds(bits: str, name: str, budget: str, plan: str = "", seed: str = "") -> 
 
     Its digits are those of three stages in C.7 for the pre-trained encoders; SkipBERT6's stand in no other table.
     """
-    cut = name not in _ENCODERS
+    cut = name not in ENCODERS
     start = reduced(name, 2e-5, "Three").assuming("rate") if cut else reduced(name, 5e-5, "Three")
     if budget == "fp32":
         return start
@@ -162,7 +162,7 @@ def seeds(bits: str, name: str, budget: str, plan: str = "", seed: str = "") -> 
         fields: dict[str, Any] = {"stages": PLANS[plan], "budget": _budget(budget), "seed": int(seed)}
         if cut:
             return quantized(start, 6, bits, **fields)
-        fields |= {"model": _ENCODERS[name], "precision": _bits(bits), "learning_rate": 2e-5}
+        fields |= {"model": ENCODERS[name], "precision": _bits(bits), "learning_rate": 2e-5}
         return one(lambda task: PAPER.student(task, start=start.run(task), **fields), *start.assumes)
 
     computed = {"Ave. above": "the mean over the three seeds", "std above": "the deviation over the three seeds"}

@@ -5,6 +5,7 @@ import pytest
 from xtcq_book import allocators
 from xtcq_book.allocators import chapter, choices
 from xtcq_book.allocators.chapter import NAMES
+from xtcq_book.allocators.space import SearchSpace
 
 from xtcq.study import load_profile
 
@@ -108,7 +109,7 @@ def test_the_published_choices_are_kept_to_their_budgets():
     assert len(grid) == 3 + 2 * 4 + 1
     for experiment, choice in grid.items():
         if experiment.allocation:
-            space = allocators.SearchSpace(experiment.matrices)
+            space = SearchSpace(experiment.matrices)
             assert float(choice.asked.split()[0]) - 0.1 < space.average(experiment.allocation) <= 8
 
 

@@ -1,21 +1,16 @@
+import dataclasses
+
 import pytest
 import torch
-from xtcq_book.allocators import SearchSpace, cheapest, choices, random_widths, sensitivities
+from xtcq_book.allocators import choices
+from xtcq_book.allocators.program import cheapest
+from xtcq_book.allocators.sensitivity import sensitivities
+from xtcq_book.allocators.space import SearchSpace, random_widths
 
-from xtcq.quantization import QuantConfig, quantize
 from xtcq.study import Experiment, trained_student
 
 TEACHER = Experiment(task="demo-pairs", epochs=2, learning_rate=1e-3, evaluations=2)
-STUDENT = Experiment(
-    task="demo-pairs",
-    epochs=2,
-    learning_rate=1e-3,
-    evaluations=2,
-    precision="8-4-8",
-    recipe="adaqat",
-    stages="one-stage",
-    teacher=TEACHER,
-)
+STUDENT = dataclasses.replace(TEACHER, precision="8-4-8", recipe="adaqat", stages="one-stage", teacher=TEACHER)
 
 
 @pytest.fixture
@@ -36,8 +31,8 @@ def as_lists(widths):
 
 
 @pytest.fixture
-def space(tiny_bert):
-    return SearchSpace.of(quantize(tiny_bert(), QuantConfig("8-4-8", recipe="adaqat")))
+def space(student):
+    return SearchSpace.of(student)
 
 
 def test_random_widths_cost_nothing(chosen, space):

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from xtcq_book.allocators import SearchSpace, sensitivities
+from xtcq_book.allocators.sensitivity import sensitivities
+from xtcq_book.allocators.space import SearchSpace
 
 from xtcq.quantization import LSQQuantizer
 
@@ -40,7 +41,7 @@ def batches(count=2, examples=4, tokens=3):
     ]
 
 
-SPACE = SearchSpace({"layer": 15}, least=2, most=4)
+SPACE = SearchSpace({"layer": 15})
 
 
 def test_fisher_is_the_mean_over_examples_of_squared_gradients_times_squared_errors():

@@ -1,5 +1,5 @@
 import pytest
-from xtcq_book.allocators import SearchSpace, random_widths, uniform
+from xtcq_book.allocators.space import SearchSpace, random_widths, uniform
 
 SPACE = SearchSpace({f"layer.{i}": size for i, size in enumerate((100, 100, 400, 400, 30))})
 
@@ -13,18 +13,10 @@ def test_the_average_is_bitops_by_weights():
 
 @pytest.mark.parametrize(
     ("budget", "pair"),
-    [(4, (2, 2)), (8, (2, 4)), (11.9, (3, 3)), (12, (3, 4)), (16, (4, 4)), (17, (4, 4)), (64, (8, 8)), (1000, (8, 8))],
+    [(4, (2, 2)), (8, (2, 4)), (11.9, (2, 5)), (12, (3, 4)), (16, (4, 4)), (17, (4, 4)), (64, (8, 8)), (1000, (8, 8))],
 )
 def test_uniform_takes_the_largest_product_and_then_the_most_even_pair(budget, pair):
-    # 11.9: 10 = 2 x 5 is more than 9 = 3 x 3
-    pair = (2, 5) if budget == 11.9 else pair
     assert set(uniform(SPACE, budget).values()) == {pair}
-
-
-def test_uniform_keeps_to_the_range():
-    narrow = SearchSpace(SPACE.sizes, least=3, most=5)
-    assert set(uniform(narrow, 16).values()) == {(4, 4)}
-    assert set(uniform(narrow, 64).values()) == {(5, 5)}
 
 
 @pytest.mark.parametrize("budget", [4, 8, 12, 16.3, 40, 64, 100])
@@ -53,12 +45,6 @@ def test_random_widths_follow_the_seed_and_differ():
 def test_a_budget_below_the_least_widths_is_refused(allocator, budget):
     with pytest.raises(ValueError, match=r"is below 4, what 2 bits everywhere cost"):
         allocator(SPACE, budget)
-
-
-@pytest.mark.parametrize(("least", "most"), [(0, 8), (2, 9), (5, 4), (2.0, 8), (True, 8)])
-def test_an_impossible_range_is_refused(least, most):
-    with pytest.raises(ValueError, match=f"{least} to {most}: expected integers with 1 <= least <= most <= 8"):
-        SearchSpace({"a": 1}, least, most)
 
 
 def test_nothing_to_choose_from_is_refused():

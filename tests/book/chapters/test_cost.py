@@ -86,15 +86,6 @@ def test_sums_by_group_of_comparable_times(timed):
     assert table["runs"].to_list() == [2, 1, 1] and table["steps"].to_list() == [20, 10, 10]
 
 
-def test_old_records_are_read_where_there_is_no_new_one(folders, monkeypatch, timed):
-    old = dataclasses.replace(timed(1.0), schema=1)
-    monkeypatch.setattr(cost, "old_records", lambda: {old.experiment: old})
-    assert cost.records_of(load_profile("mini")) == [old]
-    new = timed(2.0)
-    save_record(new)
-    assert cost.records_of(load_profile("mini")) == [new]
-
-
 def test_records_of_another_scale_are_left_out(folders, timed, make_record):
     kept = [timed(1.0, task="sst2"), timed(1.0, task="qnli"), timed(1.0)]
     generated = make_record(1.0, task="demo-pairs", model="minilm-l2")

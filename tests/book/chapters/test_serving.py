@@ -7,7 +7,7 @@ import torch
 from xtcq_book.chapters import serving
 
 from xtcq import QuantConfig, freeze, quantize, reduce_layers, save_packed
-from xtcq.deploy.export import export_onnx
+from xtcq.deploy.export import build_graph, export_onnx
 from xtcq.tasks import encode
 
 
@@ -89,6 +89,38 @@ def test_tools_are_quiet_and_the_log_comes_back(served, tmp_path, caplog, capsys
     assert not caplog.records and capsys.readouterr().err == ""
     logging.getLogger("xtcq").warning("heard")
     assert [record.message for record in caplog.records] == ["heard"]
+
+
+@pytest.fixture
+def rows():
+    """Two batches of random word pieces, of 40 and of 9 of them, with padding."""
+    torch.manual_seed(2)
+    batches = []
+    for count, width in ((96, 40), (32, 9)):
+        lengths = torch.randint(2, width + 1, (count, 1))
+        mask = (torch.arange(width) < lengths).long()
+        ids = torch.randint(1, 101, (count, width)) * mask
+        batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+        batches.append({name: values.numpy() for name, values in batch.items()})
+    return batches
+
+
+def test_integers_leave_the_trained_model_at_boundaries_alone(frozen_bert, rows):
+    """Where no code differs, logits do not; where one does, its sum could be rounded to either side."""
+    found = serving.code_differences(frozen_bert(), rows)
+    assert len(found) == 128
+    same = found["codes"] == 0
+    assert same.sum() >= 64 and found["logits"][same].max() <= 1e-5
+    assert (found["levels"][~same] == 1).all() and found["from boundary"].max() <= 1e-3
+
+
+def test_another_computation_leaves_it_elsewhere(frozen_bert, rows, monkeypatch):
+    model, other = frozen_bert(), frozen_bert()
+    with torch.no_grad():
+        other.bert.encoder.layer[0].output.dense.bias[3] += 0.1
+    monkeypatch.setattr(serving, "build_graph", lambda _: build_graph(other))
+    found = serving.code_differences(model, rows)
+    assert (found["codes"] > 0).all() and found["from boundary"].max() > 1e-2
 
 
 def test_parts_of_the_time(served, tmp_path, word_tokenizer):

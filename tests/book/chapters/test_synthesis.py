@@ -99,8 +99,8 @@ def test_speed_names_the_peers_and_the_machine():
         model: {"PyTorch fp32": {"processor (s)": other}, "xtcq": {"processor (s)": own}}
         for model, (other, own) in seconds.items()
     }
-    result = benchmarks.Result("inference-cpu", {"device": "A chip", "batches": batches, "load": load})
-    text = synthesis.speed({"inference-cpu": result})
+    data = {"inference-cpu": {"device": "A chip", "batches": batches}, "first_answer-cpu": {"load": load}}
+    text = synthesis.speed({name: benchmarks.Result(name, one) for name, one in data.items()})
     assert "<caption>A 1-bit model" in text
     assert all(f">{cell}<" in text for cell in ("tiny", "1 × 8", "2 × 4"))
     assert text.count(">5.00<") == text.count(">0.90<") == 2
