@@ -281,12 +281,6 @@ def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4
 
     The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
 
-    Args:
-        teacher: the experiment whose weights are quantized.
-        batches: number of training batches.
-        precision: W-E-A notation.
-        seed: of the batches and masks.
-
     Returns:
         Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and the
         ``standard error`` of the mean.

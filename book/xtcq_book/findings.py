@@ -15,10 +15,6 @@ from xtcq.study.students import is_trained
 def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     """Say what a page lacks: cells of its grid that were not run, and teachers; and what of it is old.
 
-    Args:
-        grid: what the chapter asks for.
-        records: what there is, of the grid and of its teachers.
-
     Returns:
         A sentence on the cells, one on the teachers if one is missing, both with the experiments, and `earlier`. Its
         metadata say the same to whoever renders the page: the number of ``cells``, the digests that are ``missing``,
@@ -43,9 +39,6 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
 
 def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
     """Say which trained models a page would load and cannot: their weights are not published with their Records.
-
-    Args:
-        experiments: whose weights are needed.
 
     Returns:
         A sentence with the experiments, nothing if all are there.

@@ -54,9 +54,6 @@ class Problem:
 def check_book(root: Path) -> list[Problem]:
     """Hold the published edition against its templates and Records.
 
-    Args:
-        root: the checkout.
-
     Returns:
         Every problem found; none means that the book may be published.
     """

@@ -38,9 +38,6 @@ def depth(experiment: Experiment) -> int | None:
 
     Three of MiniLM-L6's six layers stand for six of BERT-base's twelve. For BERT-base it is the depth itself.
 
-    Args:
-        experiment: a student or a teacher.
-
     Returns:
         The number of layers out of BERT-base's twelve; None where the share is no whole number of them.
     """

@@ -41,12 +41,6 @@ NINE = tuple(PAPER_COLUMNS[task][metric] for task, metrics in GLUE_NUMBERS.items
 def paper_score(name: str, row: str, task: str, metric: str | None = None) -> float:
     """One printed score of a paper.
 
-    Args:
-        name: of a published table, for example ``"xtc-c2"``.
-        row: the printed row key.
-        task: our name of the task.
-        metric: our name of the metric; None for the task's primary one.
-
     Returns:
         The value, or NaN if the paper has no such row, task or metric.
 

@@ -41,12 +41,7 @@ def records_of(source: Source) -> list[Record]:
 
 
 def link(record: Record, text: str = "") -> str:
-    """A link to the file of a stored Record, which is at the same place beside a page and beside its notebook.
-
-    Args:
-        record: a stored one.
-        text: what is clicked on; the name of the file if left out.
-    """
+    """A link to the file of a stored Record, which is at the same place beside a page and beside its notebook."""
     place = _place(record)
     return f'<a href="../records/{place}">{html.escape(text) or Path(place).stem}</a>'
 

@@ -43,9 +43,6 @@ def lines() -> list[str]:
 def renewed(text: str) -> str:
     """The README with today's lines.
 
-    Args:
-        text: of the README.
-
     Raises:
         ValueError: it has no place for them.
     """

@@ -56,7 +56,9 @@ def change_module(folder, name, **fields):
     sign(folder, modules=modules)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.sampled_from([WEIGHTS, MAP, CONFIG, "tokenizer.json"]), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
 def test_a_flipped_bit_is_found_wherever_it_is(packed, name, place, bit):
     path = packed / name

@@ -28,6 +28,7 @@ from xtcq import bitops, model_size, reduce_layers, save_packed
 from xtcq.quantization import (
     QuantConfig,
     architecture,
+    check_unchanged,
     freeze,
     quantization_map,
     quantize,
@@ -288,6 +289,17 @@ def test_a_layer_that_is_not_plain_is_named_and_nothing_is_replaced(tiny_bert, c
         quantize(model, QuantConfig("2-2-8", "ternarybert"))
     assert dict(model.named_modules()) == before and model.config._attn_implementation != "xtcq"
     assert name not in quantization_map(quantize(model, QuantConfig("2-2-8", "ternarybert"), exclude=name))
+
+
+@pytest.mark.parametrize("verb", [check_unchanged, freeze])
+def test_an_encoder_that_was_quantized_inside_its_model(tiny_bert, verb):
+    """A packed folder of it would say that nothing is quantized, and load as nothing."""
+    model = tiny_bert()
+    quantize(model.bert, QuantConfig("1-1-8"))
+    with pytest.raises(
+        ValueError, match="bert of BertForSequenceClassification was quantized by itself.* the whole"
+    ):
+        verb(model)
 
 
 def shared_layer(model):

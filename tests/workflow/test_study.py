@@ -185,7 +185,6 @@ def test_eight_cards_do_eight_rows_of_a_table(repository):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"table": "xtc-c1"}, "table 'xtc-c1' has no runs that are known: use one of xtc-c2"),
         ({"table": "xtc-c13", "rows": "six"}, "no row of xtc-c13 matches 'six': its rows are Five"),
         ({"table": "xtc-c13", "task": "squad1"}, "these rows of xtc-c13 have no task squad1"),
         ({"table": "adaqat-t2", "rows": "q-bert"}, "there is nothing to run: quoted by AdaQAT-BERT: no public code"),

@@ -158,8 +158,15 @@ def check_unchanged(model: nn.Module) -> None:
     """Refuse a model in which something that ``quantize`` put there is missing.
 
     Raises:
-        ValueError: a module was replaced, or the attention function was changed where operands are quantized.
+        ValueError: a module was replaced, the attention function was changed where operands are quantized, or a part of
+            the model was quantized by itself.
     """
+    alone = [name for name, module in model.named_modules() if hasattr(module, "quantized_modules")]
+    if alone and alone[0]:
+        raise ValueError(
+            f"{alone[0]} of {type(model).__name__} was quantized by itself, so that nothing says how the whole was: "
+            "give the whole model to quantize, which leaves its head alone"
+        )
     if lost := sorted(set(getattr(model, "quantized_modules", ())) - quantization_map(model).keys()):
         raise ValueError(
             f"{len(lost)} modules that quantize converted were replaced or removed, {lost[0]} first: change the "

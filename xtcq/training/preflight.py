@@ -117,10 +117,12 @@ def _check_whole(model: nn.Module, role: str) -> None:
         raise ValueError(f"the {role} is a {named(model)}, expected a model of transformers")
     for name, value in {**model.state_dict(), **dict(model.named_parameters())}.items():
         plain = isinstance(value, Tensor) and type(value.data) is Tensor
-        if not plain or isinstance(value, nn.Parameter) and not value.is_floating_point():
+        if isinstance(value, nn.Parameter):
+            plain = plain and type(value) is nn.Parameter and value.is_floating_point()
+        if not plain:
             raise ValueError(
-                f"{name} of the {role} is a {value.dtype if plain else type(value).__name__}, which another library "
-                "quantized or distributed: give the floating-point model, in plain tensors"
+                f"{name} of the {role} is a {type(value).__name__} ({getattr(value, 'dtype', value)}), which another "
+                "library quantized or distributed: give the floating-point model, in plain tensors"
             )
     check_float32(model)
     for name, parameter in model.named_parameters():

@@ -107,15 +107,7 @@ def find(
     budgets: Sequence[float] = (),
     seeds: Sequence[int] = (42,),
 ) -> None:
-    """Find and keep the widths that `students` lacks. Teachers are trained first if they were not.
-
-    Args:
-        profile: as for `students`, like the others.
-        tasks: names of tasks.
-        methods: keys of ``NAMES``.
-        budgets: mean bits squared per weight.
-        seeds: of students.
-    """
+    """Find and keep the widths that `students` lacks. Teachers are trained first if they were not."""
     methods, budgets, _ = _scale(profile, methods, budgets, ())
     for task, seed in product(tasks or profile.width_tasks, seeds):
         pairs = [(name, budget) for name, budget in product(methods, budgets) if name in _CHOSEN]
@@ -148,10 +140,6 @@ def _student(profile: Profile, task: str, seed: int, precision: str, **fields: A
 def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
     """One row a run: what was asked for, what came out, and what choosing the widths cost.
 
-    Args:
-        records: Records of students.
-        chosen: by whom, as `students` has it.
-
     Returns:
         ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``teacher`` (where it
         learned from weights that its teacher's Record is not of: their score), ``W`` and ``A`` (means of the
@@ -183,10 +171,6 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
 
 def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
     """What each method reached, at what cost: one row a task, budget and method, means over seeds.
-
-    Args:
-        frame: of `to_frame`.
-        teachers: Records of the tasks' full-precision teachers.
 
     Returns:
         Its columns, ``minus teacher`` beside the score (NaN where the teacher has no Record), and the number of
@@ -236,13 +220,7 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
-    """A table for the page, each number with the digits that it is worth.
-
-    Args:
-        frame: of `table`.
-        caption: what stands above it; names the scale.
-        source: where its numbers come from, see ``xtcq_book.provenance``.
-    """
+    """A table for the page, each number with the digits that it is worth."""
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
     digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")
     digits |= dict.fromkeys(["seeds", "explored steps", "extra passes"], "{:.0f}")

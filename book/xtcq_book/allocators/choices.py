@@ -103,15 +103,9 @@ def explore(
     steps: int,
     experiment: Experiment,
 ) -> Widths:
-    """Let FracBits find widths while a student learns from the labels.
+    """Let FracBits find widths while a student, which is changed in place, learns from the labels.
 
-    Args:
-        student: quantized with learned steps, changed in place; only its widths are wanted.
-        budget: mean bits squared per weight.
-        task: the data.
-        tokenizer: the student's.
-        steps: of the search.
-        experiment: gives learning rate and seed; warm-up and decay are those of every training here.
+    The experiment gives learning rate and seed; warm-up and decay are those of every training here.
 
     Returns:
         Widths within the budget.
@@ -135,12 +129,6 @@ def explore(
 
 def batches(task: Task, tokenizer: PreTrainedTokenizerBase, most: int, seed: int) -> Iterator[dict[str, Tensor]]:
     """Yield padded batches of training examples, drawn without replacement.
-
-    Args:
-        task: the data; batches have the task's size.
-        tokenizer: of the model.
-        most: number of batches; fewer if the training set has fewer.
-        seed: of the draw.
 
     Yields:
         ``input_ids``, ``token_type_ids``, ``attention_mask`` and ``labels``.

@@ -19,11 +19,6 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record], students: lis
     """Best development score over BitOPs, one curve a method and one panel a task.
 
     A dot is a run; a line joins the means over seeds of one method, in order of BitOPs.
-
-    Args:
-        frame: of ``allocators.to_frame``.
-        teachers: Records of the tasks' full-precision teachers, see ``panels.references``.
-        students: Records behind the frame.
     """
     tasks = list(frame["task"].unique())
     columns = min(2, len(tasks))

@@ -26,11 +26,6 @@ def cheapest(costs: Mapping[str, Costs], space: SearchSpace, budget: float) -> W
        \quad \text{subject to} \quad \sum_{w, a} z_{l,w,a} = 1, \quad
        \sum_{l, w, a} w a |w_l|\, z_{l,w,a} \le \text{BitOPs}
 
-    Args:
-        costs: of every matrix, for every width of the range.
-        space: matrices and range.
-        budget: mean bits squared per weight.
-
     Raises:
         ValueError: the budget is below what the narrowest widths cost, or a cost is not a finite number.
         RuntimeError: the solver gives up.

@@ -45,9 +45,6 @@ def records_of(profile: Profile) -> list[Record]:
 
     Runs whose bit-widths were learned or allocated are left out: a precision does not say what they cost.
 
-    Args:
-        profile: the scale.
-
     Returns:
         Records in the order of their tasks.
 

@@ -70,9 +70,6 @@ def disagreements() -> pd.DataFrame:
 def errata_frame(paper: str) -> pd.DataFrame:
     """The disagreements of one paper as a table to read; rows that share table, numbers and cause are one line.
 
-    Args:
-        paper: `published.XTC` or `published.ADAQAT`.
-
     Returns:
         Columns ``place``, ``rows``, ``metric``, ``printed``, ``recomputed``, ``rule``, ``likely cause``.
 

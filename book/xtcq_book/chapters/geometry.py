@@ -120,11 +120,7 @@ def measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load quantized students, train those whose weights are not there, and measure each against its counterpart.
 
-    Args:
-        experiments: of quantized students.
-        label: what tells the runs of a task apart.
-        limit: histograms reach from ``-limit`` to ``limit``.
-        bins: number of bins.
+    Histograms reach from ``-limit`` to ``limit``; a label tells the runs of a task apart.
 
     Returns:
         `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label);
@@ -195,10 +191,6 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def comparison(frame: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
     """Each run along its layers, and beside the first run of its task.
-
-    Args:
-        frame: distances of `measure`.
-        shapes: histograms of `measure`.
 
     Returns:
         Indexed by ``task`` and ``run``: the mean latent distance of the ``first layer %`` and the ``last layer %`` of

@@ -135,11 +135,6 @@ def _onnx(path: Path, threads: int | None) -> Backend:
 def make_batches(data: EncodedDataset, tokenizer: PreTrainedTokenizerBase, rows: int) -> list[dict[str, np.ndarray]]:
     """Batches of like length, padded to their longest row, shortest first.
 
-    Args:
-        data: encoded examples.
-        tokenizer: pads.
-        rows: of a batch; the last one may have fewer.
-
     Returns:
         `input_ids`, `attention_mask` and `token_type_ids` of each batch, int64 [rows, tokens].
     """

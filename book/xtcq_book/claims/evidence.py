@@ -156,10 +156,6 @@ def _first(record: Record, terms: Sequence[tuple[int, Record]]) -> int:
 def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) -> dict[str, Evidence]:
     """Find what bears on a claim, by encoder.
 
-    Args:
-        test: what is compared.
-        records: any.
-
     Returns:
         Evidence by encoder. It has a setting for every combination of what the claim leaves open: for a contrast one of
         two sides or more, else one configuration on one task. An encoder without a run that bears on it is left out.

@@ -19,9 +19,6 @@ from xtcq.tasks.squad.metrics import score_answer
 def majority(task: str) -> float:
     """Score of always giving the most frequent answer, counted from the labels where the task does not say it.
 
-    Args:
-        task: name of a task.
-
     Returns:
         Per cent; nan where the labels would have to be counted and are not at hand.
 
@@ -46,10 +43,6 @@ def influence(record: Record, score: str) -> np.ndarray | None:
     Its mean is zero, and the mean of its squares over the number of examples is the variance of the metric over other
     sets of examples: what a bootstrap over the examples estimates by drawing (the infinitesimal jackknife, exact for a
     mean). Influences of several Records on the same examples may be added and subtracted before they are squared.
-
-    Args:
-        record: with predictions.
-        score: ``"best"`` or ``"last"``.
 
     Returns:
         Of shape (examples,), in per cent; None where `XTCQ_DATA` does not have the labels, or the Record has no

@@ -120,10 +120,6 @@ def chosen(rng: np.random.Generator, shape: tuple[int, ...], rates: int = 3) -> 
 def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, tuple[float, float]]:
     """Pool estimated variances into one standard deviation, with its interval (chi-squared).
 
-    Args:
-        variances: unbiased estimates.
-        freedoms: degrees of freedom of each.
-
     Returns:
         The deviation and its interval.
 

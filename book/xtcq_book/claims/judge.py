@@ -106,10 +106,6 @@ def judge_all() -> list[Judgement]:
 def judge(claim: Claim, records: Sequence[Record]) -> Judgement:
     """Judge one claim by the rule that opens the page of the claims.
 
-    Args:
-        claim: the claim.
-        records: any Records; those that do not bear on the claim are left aside.
-
     Raises:
         ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
             not fit the development set.

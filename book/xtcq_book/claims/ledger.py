@@ -245,11 +245,7 @@ class Claim:
     least_tasks: Annotated[int, Field(ge=1, strict=True)] = 3
 
     def holds_at(self, effect: float) -> bool:
-        """Whether an effect lies on the claimed side of the threshold.
-
-        Args:
-            effect: in points.
-        """
+        """Whether an effect, in points, lies on the claimed side of the threshold."""
         if self.direction == "equal":
             return abs(effect) <= self.smallest_effect
         threshold = self.smallest_effect if self.direction in ("greater", "not greater") else -self.smallest_effect
@@ -297,9 +293,6 @@ _CLAIM = TypeAdapter(Claim)
 
 def load_claims(path: Path | None = None) -> list[Claim]:
     """Read and validate the ledger.
-
-    Args:
-        path: another file than that beside the folder of published tables.
 
     Returns:
         The claims in the file's order.

@@ -174,12 +174,7 @@ def _value(term: Rows, metric: str) -> float:
 
 
 def printed(name: str, pattern: str, metric: str) -> float:
-    """The number that a table prints in the one row of a pattern.
-
-    Args:
-        name: of the table.
-        pattern: the row; ``*`` and ``?`` stand for what other rows have there too.
-        metric: the column.
+    """The number that a table prints in the one row of a pattern, in which ``*`` and ``?`` stand for any text.
 
     Raises:
         ValueError: no row, or not one row, prints it; or a malformed table.
@@ -226,9 +221,6 @@ def differences(effects: Iterable[Effect | Stated]) -> pd.DataFrame:
     nothing else. Unpaired, as if each had examples of its own: its standard error is too large wherever two models tend
     to fail on the same examples, so a difference beyond it is beyond the true one. And the fewest: all examples on
     which they differ go one way, and a sign test on these needs six of them.
-
-    Args:
-        effects: of the claims.
 
     Returns:
         One row a difference: ``metric``, ``plus``, ``minus`` (table and row), ``examples``, ``difference`` in points,

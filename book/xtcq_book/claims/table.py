@@ -179,21 +179,12 @@ def _tally(judgements: Iterable[Judgement]) -> str:
 
 
 def chapter(name: str) -> HTML:
-    """What the papers claim about a chapter's subject, judged by all Records that bear on it.
-
-    Args:
-        name: of the notebook.
-    """
+    """What the papers claim about a chapter's subject, judged by all Records that bear on it."""
     return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
 
 
 def show(judgements: Sequence[Judgement], name: str) -> HTML:
-    """The ledger for a page: four columns whose text wraps, and each row leads to its chapter.
-
-    Args:
-        judgements: of one paper.
-        name: tells the tables of a page apart.
-    """
+    """The ledger for a page: four columns whose text wraps, and each row leads to its chapter."""
     frame = pd.DataFrame(
         {
             "claim": _lines(f'<strong id="{r.id}">{r.id}</strong>', escape(r.claim), small=r.says),

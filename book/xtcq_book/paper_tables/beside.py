@@ -68,10 +68,6 @@ def _value(name: str, run: Experiment) -> Any:
 def table(name: str, tasks: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Record]]:
     """A printed table with our scores beside it, empty where a run has no Record.
 
-    Args:
-        name: of the table.
-        tasks: only scores of these tasks, and averages if it is empty.
-
     Returns:
         Rows as printed; columns ``(metric, "paper")`` and ``(metric, "ours")``. And the Records.
     """
@@ -103,13 +99,7 @@ def _score(record: Record, column: str) -> float:
 
 
 def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | None:
-    """The papers' tables of a chapter at their own scale, every row that they have; nothing at another scale.
-
-    Args:
-        profile: of the page.
-        *tables: names.
-        tasks: as for `table`.
-    """
+    """The papers' tables of a chapter at their own scale, every row that they have; nothing at another scale."""
     if profile.name != PAPER.name:
         return None
     shown = []

@@ -113,9 +113,6 @@ def with_all_needed(experiments: Iterable[Experiment]) -> list[Experiment]:
 def training_operations(experiment: Experiment) -> tuple[float, float]:
     """Floating-point operations of a run with its evaluations, without those of the runs that it needs.
 
-    Args:
-        experiment: the run.
-
     Returns:
         Those of the student outside explorations, and those in fp32.
     """
