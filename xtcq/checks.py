@@ -42,7 +42,7 @@ def check_positive(name: str, value: object, remedy: str = "") -> float:
 
 def check_choice(name: str, value: _Value, choices: Collection[_Value]) -> _Value:
     """Return a value that is one of the choices; a ValueError names the value and the choices."""
-    if value not in choices:
+    if value not in tuple(choices):  # a list or a dictionary is none of a set or of keys
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
     return value
 
