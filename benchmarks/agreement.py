@@ -72,6 +72,7 @@ def main(
                 "levels from a boundary": float(codes["from boundary"].max()),
             }
             if importlib.util.find_spec("llama_cpp") and len(task.spec.columns) == 1:
+                result["versions"]["llama-cpp-python"] = importlib.import_module("llama_cpp").__version__
                 found = in_llama(packed, texts[task.spec.columns[0]], task.spec.num_labels)
                 result["students"][f"{told}, in llama.cpp"] = serving.agreement(found, here)
             if experiment.task not in result["labels"]:

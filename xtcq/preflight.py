@@ -178,15 +178,7 @@ def check_integer_graph(config: Any) -> None:
 
 
 def check_labels(model: nn.Module, remedy: str = "correct it") -> None:
-    """Refuse names of labels that do not tell the outputs of a classifier apart; of other models there are none.
-
-    Args:
-        model: of any kind.
-        remedy: the end of the message.
-
-    Raises:
-        ValueError: see ``xtcq.outputs.check_names``.
-    """
+    """Refuse names of labels that do not tell a classifier's outputs apart, see ``xtcq.outputs.check_names``."""
     if type(model).__name__.endswith(HEADS["classifier"]):
         config: Any = model.config
         names = dict(config.id2label or {})
@@ -210,10 +202,6 @@ def warn_late(model: nn.Module) -> None:
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> None:
     """Refuse a tokenizer whose output a model cannot read.
-
-    Args:
-        tokenizer: of the model.
-        config: of the model.
 
     Raises:
         ValueError: it is none of transformers, has numbers beyond the model's table of tokens, leaves out its [CLS],

@@ -26,9 +26,10 @@ from xtcq.study.records import Record, stored_in
 from xtcq.study.runs import trained_student
 from xtcq.tasks import encode, load_task
 from xtcq_book import interactive, labels, provenance
+from xtcq_book.drawing import Drawing, csv_link, nothing
 from xtcq_book.interactive import INK
 from xtcq_book.labels import MATRICES
-from xtcq_book.plots import Drawing, colours, csv_link, joined, nothing, panels
+from xtcq_book.panels import colours, joined, panels
 
 SIDES = ["weights", "activations"]
 POOLER = "pooler"

@@ -23,7 +23,8 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
     there = {record.experiment for record in records}
     cells = [experiment for experiment in grid if experiment not in there]
     teachers = [teacher for teacher in full_teachers(grid) if teacher not in there]
-    parts = [f"All {len(grid)} cells of the grid were run." if grid else "The grid has no cell."]
+    of_grid = {0: "The grid has no cell.", 1: "The one cell of the grid was run."}
+    parts = [of_grid.get(len(grid), f"All {len(grid)} cells of the grid were run.")]
     if cells:
         parts = [f"{len(cells)} of {len(grid)} cells of the grid were not run:", _folded(cells)]
     if teachers:
@@ -31,11 +32,12 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
         parts += [what, _folded(teachers)]
     state = {"cells": len(grid), "missing": [experiment.digest for experiment in (*cells, *teachers)]}
     state["earlier"] = sum(record.schema == OLD_SCHEMA for record in records)
-    said = "\n\n".join(part for part in (*parts, earlier(records).data) if part)
-    return Markdown(said, metadata={"xtcq": state})
+    if old := earlier(records):
+        parts.append(old.data)
+    return Markdown("\n\n".join(parts), metadata={"xtcq": state})
 
 
-def without_weights(experiments: Iterable[Experiment]) -> Markdown:
+def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
     """Say which trained models a page would load and cannot: their weights are not published with their Records.
 
     Returns:
@@ -43,12 +45,12 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown:
     """
     lacking = [experiment for experiment in dict.fromkeys(experiments) if not is_trained(experiment)]
     if not lacking:
-        return Markdown("")
+        return None
     what = "Left out is what needs trained weights that are not on this machine; `train=True` trains them:"
     return Markdown(f"{what}\n\n{_folded(lacking)}")
 
 
-def earlier(records: list[Record]) -> Markdown:
+def earlier(records: list[Record]) -> Markdown | None:
     """Mark results of the earlier edition, whose students were short and were scored by another rule.
 
     Returns:
@@ -57,7 +59,7 @@ def earlier(records: list[Record]) -> Markdown:
     old = [record for record in records if record.schema == OLD_SCHEMA]
     steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
     if not old:
-        return Markdown("")
+        return None
     lengths = " to ".join(map(str, sorted({min(steps), max(steps)}))) if steps else ""
     students = f"students of {lengths} optimizer steps" if steps else "runs"
     return Markdown(

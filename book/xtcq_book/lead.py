@@ -19,8 +19,8 @@ from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.frame import to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
 from xtcq_book.labels import ENCODERS, as_text
+from xtcq_book.panels import joined
 from xtcq_book.paper_scores import NINE, PAPER_TEACHER
-from xtcq_book.plots import joined
 from xtcq_book.scores import tuned
 
 # Where its files lie.

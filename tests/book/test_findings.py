@@ -21,7 +21,7 @@ def test_teachers_that_were_not_trained_are_named(make_record):
 def test_results_of_the_earlier_edition_are_marked(make_record):
     student = {"teacher": load_profile("mini").teacher("mrpc"), "stages": "one-stage"}
     records = [make_record(80.0, seed=seed, **student) for seed in (1, 2, 3)]
-    assert findings.earlier(records).data == ""
+    assert findings.earlier(records) is None
     records[:2] = [dataclasses.replace(record, schema=1) for record in records[:2]]
     records[0].history.append(records[0].history[0] | {"step": 192})
     teacher = dataclasses.replace(make_record(84.0), schema=1)
@@ -43,7 +43,7 @@ def test_models_without_weights_are_named(folders, make_record):
         path = runs_folder() / experiment.digest / "student.safetensors"
         path.parent.mkdir(parents=True)
         path.touch()
-    assert findings.without_weights([student, student.teacher]).data == ""
+    assert findings.without_weights([student, student.teacher]) is None
 
 
 def test_cells_that_were_not_run_are_named(make_record):

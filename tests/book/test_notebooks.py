@@ -164,14 +164,20 @@ def test_a_grid_that_names_no_seed(page, notebook):
     assert ("The grid has no cell." if not cells else f"{cells} of {cells} cells of the grid were not run:") in text
 
 
+def said(lacking, cells):
+    """What a page says of a grid of so many cells."""
+    if lacking:
+        return f"{lacking} of {cells} cells of the grid were not run:"
+    return f"All {cells} cells" if cells > 1 else "The one cell of the grid"
+
+
 @pytest.mark.parametrize("notebook", GRIDS, ids=_name)
 def test_one_cell_of_the_earlier_edition_and_no_teacher(page, store, notebook):
     grid = notebook_grid(notebook, MINI)
     store(grid[-1], old=True)
     text = page(notebook)
     assert "1 of 1 Records behind this page come from the earlier edition" in text
-    lacking = len(grid) - 1
-    assert (f"{lacking} of {len(grid)} cells of the grid were not run:" if lacking else "All 1 cells") in text
+    assert said(len(grid) - 1, len(grid)) in text
 
 
 @pytest.mark.parametrize("notebook", GRIDS, ids=_name)
@@ -181,8 +187,7 @@ def test_one_task_of_several(page, store, notebook):
     for experiment in (*there, *full_teachers(there)):
         store(experiment)
     text = page(notebook)
-    cells, lacking = len(grid), len(grid) - len(there)
-    assert (f"{lacking} of {cells} cells of the grid were not run:" if lacking else f"All {cells} cells") in text
+    assert said(len(grid) - len(there), len(grid)) in text
     assert "Earlier edition" not in text
     # Without the weights of a student nothing can be measured on it.
     assert ("trained weights that are not on this machine" in text) == (notebook.stem in LOADERS)

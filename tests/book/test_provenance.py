@@ -2,6 +2,7 @@ import base64
 import re
 import subprocess
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from xtcq_book import plots, provenance, scores
@@ -63,18 +64,18 @@ def test_many_records_of_a_row_are_counted(runs, make_record):
 
 
 def test_a_table_or_figure_that_does_not_say_where_it_comes_from_is_refused():
-    plots.plt.switch_backend("agg")
+    plt.switch_backend("agg")
     with pytest.raises(ValueError, match="«Ours.» does not say where its numbers come from: give source="):
         scores.show(pd.DataFrame({"a": [1]}), "Ours.")
     with pytest.raises(ValueError, match="«a line» does not say where its numbers come from: give source="):
-        plots.show(plots.plt.figure(), "a line")
-    plots.plt.close("all")
+        plots.show(plt.figure(), "a line")
+    plt.close("all")
 
 
 def test_a_figure_hands_over_its_data_and_says_where_they_come_from(runs):
-    plots.plt.switch_backend("agg")
+    plt.switch_backend("agg")
     shown = plots.show(plots.score_over_rates(runs), 'Scores "over" rates').data
-    assert 'aria-label="Scores &quot;over&quot; rates"' in shown and not plots.plt.get_fignums()
+    assert 'aria-label="Scores &quot;over&quot; rates"' in shown and not plt.get_fignums()
     name, data = re.search(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', shown).groups()
     assert name == "scores-over-rates.csv"
     assert base64.b64decode(data).decode().splitlines() == [

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pydata_sphinx_theme
 import pytest
 import sphinx_book_theme
-from xtcq_book import plots, svg
+from xtcq_book import panels, plots, svg
 
 
 def luminance(colour):
@@ -44,7 +44,7 @@ def figure():
     axes[0].set(xlabel="0.123456", title="left")
     axes[1].fill_between([0, 1], [0, 1], [1, 2])
     axes[1].set(title="right")
-    plots.legend_below(figure, "lines")
+    panels.legend_below(figure, "lines")
     yield figure
     plt.close("all")
 

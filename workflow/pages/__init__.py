@@ -6,7 +6,7 @@ also holds without JavaScript wherever it can.
 
 from pathlib import Path
 
-from pages.head import describe
+from pages.head import describe, draw_card
 from pages.icons import keep_icons
 from pages.names import name
 from pages.page import Page
@@ -39,5 +39,6 @@ def finish(html: Path) -> None:
     keep_icons(pages, html)
     for page in pages.values():
         page.write(html)
+    draw_card(html, pages["book/index.html"].title)
     for unused in (*html.rglob("*.map"), *html.glob("_static/scripts/fontawesome*"), html / "searchindex.js"):
         unused.unlink(missing_ok=True)

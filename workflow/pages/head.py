@@ -1,8 +1,16 @@
 """What a page says of itself where somebody shares it or finds it."""
 
+import re
+from html import escape
+from pathlib import Path
+from textwrap import wrap
+
+import vl_convert
+
 from pages.page import Page, text_of
 
-CARD = "_static/card.png"
+CARD, PICTURE = "_static/card.png", "_static/lead/light.svg"
+WIDE, HIGH = 1200, 630
 # In letters; longer descriptions are cut by who shows them.
 LENGTH = 200
 
@@ -23,6 +31,25 @@ def describe(page: Page) -> None:
     for key, value in said.items():
         attribute = "property" if key.startswith("og:") else "name"
         head.append(page.soup.new_tag("meta", attrs={attribute: key, "content": value}))
+
+
+def draw_card(html: Path, title: str) -> None:
+    """Draws the picture of a shared link: the book's title beside its first figure, as that stands on the page.
+
+    Args:
+        html: the folder of the book.
+        title: the book's.
+    """
+    picture = (html / PICTURE).read_text(encoding="utf-8")
+    picture = picture.replace("<svg ", f'<svg x="{WIDE - HIGH - 30}" y="15" ', 1)
+    picture = re.sub(r' width="\d+" height="\d+"', f' width="{HIGH}" height="{HIGH - 30}"', picture, count=1)
+    lines = "".join(f'<tspan x="50" dy="72">{escape(line)}</tspan>' for line in wrap(title, 14))
+    head = f'<text y="170" font-family="sans-serif" font-size="58" font-weight="700" fill="#1f2328">{lines}</text>'
+    card = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDE}" height="{HIGH}" viewBox="0 0 {WIDE} {HIGH}">'
+        f'<rect width="100%" height="100%" fill="white"/>{head}{picture}</svg>'
+    )
+    (html / CARD).write_bytes(vl_convert.svg_to_png(card, scale=1))
 
 
 def first_paragraph(part: object, shortest: int = 40) -> str:

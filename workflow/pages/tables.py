@@ -1,9 +1,15 @@
 """Tables that are wider than a phone or longer than a screen."""
 
+import re
+
 from bs4 import Tag
 
 from pages.page import Page, text_of
 
+# Two words: such cells are read and not compared by their digits.
+WORDS = re.compile(r"[^\W\d]{2,}\W+[^\W\d]{2,}")
+# A column with a longer cell needs room for more than a word a line.
+LONGER_THAN_A_LINE = 45
 # A table whose rows mostly have a longer cell is read as one card a row on a phone.
 LONGEST_CELL = 90
 
@@ -12,7 +18,8 @@ def label_tables(page: Page) -> None:
     """Gives every table of a page what `page.css` and `page.js` need to make it scroll, fold, or become cards.
 
     Each stands in a `div.table-scroll` of its own; cells of the first column are marked, since a row whose first cell
-    spans several has none; cells carry the name of their column; empty cells of the header are no headers.
+    spans several has none, and so are columns of words; cells
+    carry the name of their column; empty cells of the header are no headers.
     """
     for table in page.soup.select("article table"):
         grid = _grid(table)
@@ -31,6 +38,12 @@ def label_tables(page: Page) -> None:
                 cell.attrs.pop("scope", None)
             elif cell.name == "th":
                 cell["scope"] = "colgroup" if int(cell.get("colspan", 1)) > 1 else "col"
+        for column in zip(*grid, strict=False):
+            said = [text_of(cell, ("details",)) for cell in column[len(head) :]]
+            if sum(bool(WORDS.search(text)) for text in said) * 2 > len(said):
+                long = ["long"] * (max(map(len, said)) > LONGER_THAN_A_LINE)
+                for cell in {id(cell): cell for cell in column if int(cell.get("colspan", 1)) == 1}.values():
+                    cell["class"] = [*cell.get("class", ()), "words", *long]
         names = _column_names(grid[: len(head)])
         for row, cells in zip(body, grid[len(head) :], strict=True):
             for column, cell in enumerate(cells):

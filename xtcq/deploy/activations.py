@@ -88,7 +88,8 @@ def _symmetric(
 def _asymmetric(
     graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
 ) -> QuantizedActivation:
-    low, high = _extremes(graph, x, tokens)
+    axes = () if tokens is None else (_LAST,)
+    low, high = (graph(end, x, *axes, keepdims=int(tokens is not None)) for end in ("ReduceMin", "ReduceMax"))
     most = 2**quantizer.bits - 1
     resolution = graph("Mul", graph("Max", graph("Abs", low), graph("Abs", high)), _EPS)
     scale = graph("Max", graph("Div", graph("Sub", high, low), np.float32(most)), resolution, _TINY)
@@ -106,12 +107,6 @@ def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivati
     if quantizer.bits < 8:  # 8 bits end where bytes end
         codes = graph("Clip", codes, *(np.uint8(int(zero) + level) for level in quantizer.levels))
     return QuantizedActivation(codes, zero, step, None, quantizer.levels, None)
-
-
-def _extremes(graph: Graph, x: str, tokens: tuple[str, int] | None) -> tuple[str, str]:
-    if tokens is None:
-        return graph("ReduceMin", x, keepdims=0), graph("ReduceMax", x, keepdims=0)
-    return graph("ReduceMin", x, _LAST, keepdims=1), graph("ReduceMax", x, _LAST, keepdims=1)
 
 
 def _codes(graph: Graph, x: str, scale: str, zero: np.uint8, tokens: tuple[str, int] | None) -> str:

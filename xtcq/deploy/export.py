@@ -127,7 +127,8 @@ class _Bert:
         for layer in layers[:-1]:
             x = self._layer(layer, x, x)
         # A scale that all tokens share depends on all of them.
-        prune = first_only and not any(_spans_tokens(quantizer) for quantizer in layers[-1].modules())
+        dynamic = (module for module in layers[-1].modules() if isinstance(module, DynamicQuantizer))
+        prune = first_only and all(quantizer.granularity != "tensor" for quantizer in dynamic)
         queries = self._graph("Slice", x, *_FIRST) if prune else x
         x = self._layer(layers[-1], queries, x)
         return self._graph("Slice", x, *_FIRST) if first_only and not prune else x
@@ -193,10 +194,6 @@ class _Bert:
 
 def _squeezed(graph: Graph, x: str) -> str:
     return graph("Squeeze", x, np.array([1]))
-
-
-def _spans_tokens(module: nn.Module) -> bool:
-    return isinstance(module, DynamicQuantizer) and module.granularity == "tensor"
 
 
 def _check(model: PreTrainedModel) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from xtcq.files import whole_file
@@ -164,19 +164,15 @@ def _tensors(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
             yield name, module, "bias"
 
 
-def _add_tensor(writer: GGUFWriter, name: str, module: nn.Module, attribute: str) -> None:
+def _add_tensor(writer: GGUFWriter, name: str, module: Any, attribute: str) -> None:
     packed = attribute == "weight" and isinstance(module, QuantizedLayer) and module.is_frozen
     # llama.cpp adds the first row of segments, and looks positions up, in floating point.
     if packed and name not in ("position_embd.weight", "token_types.weight"):
         data, kind = _blocks(name, module)
         writer.add_tensor(name, data, raw_dtype=kind)
         return
-    values = _values(module) if packed else getattr(module, attribute)
+    values = module.quantized_weight().dequantize() if packed else getattr(module, attribute)
     writer.add_tensor(name, values.detach().numpy().astype(np.float32))
-
-
-def _values(layer: Any) -> Tensor:
-    return layer.codes.float() * layer.scale
 
 
 def _blocks(name: str, layer: Any) -> tuple[np.ndarray, Any]:
@@ -192,7 +188,7 @@ def _blocks(name: str, layer: Any) -> tuple[np.ndarray, Any]:
         if kind is None or width % (block := GGML_QUANT_SIZES[kind][0]):
             continue
         if known == "TQ2_0":
-            return quantize(_values(layer).numpy(), kind), kind
+            return quantize(layer.quantized_weight().dequantize().numpy(), kind), kind
         digits = ((layer.codes - coding.least) // coding.stride).to(torch.uint8).numpy().reshape(rows, -1, block)
         scales = layer.scale.expand(rows, 1).numpy().astype("<f2")
         halves = np.repeat(scales[:, None], digits.shape[1], axis=1).view(np.uint8)

@@ -16,16 +16,8 @@ def named_classes(
 ) -> pd.Series:
     """Give a column of classes the names that a data set of the package ``datasets`` has for their numbers.
 
-    Its order of the classes need not be a classifier's, and numbers alone would not show it.
-
-    Args:
-        source: the table.
-        column: of the labels.
-        values: of that column.
-        names: of a classifier's classes; without them there is nothing to tell the two orders apart by.
-
-    Returns:
-        Names, where the data set has those of the classifier; ``values`` otherwise.
+    Its order of the classes need not be a classifier's, and numbers alone would not show it. Where the data set has not
+    the ``names`` of the classifier, or none are given, ``values`` stay as they are.
     """
     kind = getattr(source, "features", {}).get(column)
     own = dict(enumerate(getattr(kind, "names", None) or ()))

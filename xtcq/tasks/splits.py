@@ -42,18 +42,9 @@ def read_split(
     ``HF_HUB_OFFLINE=1`` restricts the hub to its local cache. The package ``datasets`` asks a hub that does not answer
     several times; each time has the limit of ``HF_HUB_DOWNLOAD_TIMEOUT``.
 
-    Args:
-        task: name of the task, for messages.
-        split: name of the split.
-        needed: all splits that the task needs, for messages.
-        rows: official number of rows.
-        repository: name of the data set on the hub.
-        folder: path inside ``$XTCQ_DATA``.
-        config: name of the data set's configuration, if it has several.
-        demo: a task that needs no data, for messages.
-
-    Returns:
-        The table, and what to call it in a message.
+    ``task``, all ``needed`` splits and ``demo``, a task that needs no data, are for messages; ``rows`` is the official
+    number of them, ``folder`` a path inside ``$XTCQ_DATA``, and ``config`` the data set's configuration, if it has
+    several. Returned are the table and what to call it in a message.
 
     Raises:
         FileNotFoundError: no source has the data, or the folder lacks the split.

@@ -29,17 +29,7 @@ def check_columns(names: Iterable[str], wanted: Sequence[str], origin: str) -> N
 
 
 def rows_with_text(values: Sequence[object], origin: str, name: str, on_empty: str, before: int = 0) -> np.ndarray:
-    """Find the rows that have a text.
-
-    Args:
-        values: of a column, or of a part of it.
-        origin: what to call the table in a message.
-        name: of the column.
-        on_empty: ``"error"`` refuses a column with a row that has none.
-        before: rows of the table before this part.
-
-    Returns:
-        bool [rows].
+    """Find the rows of a column that have a text, bool [rows]; ``before`` this part of it there are so many others.
 
     Raises:
         ValueError: with the first row, counted from 1, that holds no text, or a text that is no Unicode.

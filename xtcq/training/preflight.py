@@ -31,12 +31,6 @@ def check_training(
 
     What teacher and student must have in common is checked by ``DistillationLoss.check``.
 
-    Args:
-        student: the model to train.
-        teacher: the model to imitate, if there is one.
-        tokenizer: of both.
-        spec: of the task.
-
     Raises:
         ValueError: a model is not what its configuration says, see ``check_model``, or not what ``quantize`` made of
             it, does not name its labels, is not in float32, has no values or some that are not finite, or has another
@@ -186,12 +180,7 @@ def check_task(task: Task) -> None:
 
 
 def warn_of_texts(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-    """Warn of texts of which a model sees little: another tokenizer's, or longer than what is kept of them.
-
-    Args:
-        rows: encoded examples.
-        tokenizer: that encoded them.
-        max_length: word pieces kept of an example.
+    """Warn of encoded texts of which a model sees little: another tokenizer's, or longer than what is kept of them.
 
     Warns:
         UserWarning: more than a tenth of the word pieces are unknown, or of the examples as long as can be.

@@ -9,7 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 from xtcq_book.allocators.chapter import NAMES
-from xtcq_book.plots import METRIC_LABELS, Drawing, legend_below, or_nothing, references
+from xtcq_book.drawing import Drawing, or_nothing
+from xtcq_book.panels import METRIC_LABELS, legend_below, references
 from xtcq_book.svg import HEIGHT, PALETTE, WIDTH
 
 
@@ -28,7 +29,8 @@ def score_over_bitops(frame: pd.DataFrame, teachers: list[Record], students: lis
     looks = dict(zip(NAMES.values(), zip(PALETTE, "os^Dvp", strict=False), strict=True))
     for axes, task in zip(grid.flat, tasks, strict=False):
         spec = task_spec(task)
-        references(axes, spec, teachers)
+        scores = frame.loc[frame["task"] == task, "score"]
+        references(axes, spec, teachers, lowest=2 * scores.min() - scores.max())
         for name, (colour, marker) in looks.items():
             runs = frame[(frame["task"] == task) & (frame["method"] == name)]
             if runs.empty:

@@ -20,7 +20,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from xtcq.files import find_checkout
-from xtcq_book.plots import Drawing
+from xtcq_book.drawing import Drawing
 from xtcq_book.svg import INK, PALETTE, WIDTH
 
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
@@ -254,25 +254,39 @@ def verdict(table: pd.DataFrame) -> Markdown:
     """How many targets are met, and by how much each of the others is missed."""
     if table.empty:
         return Markdown("There is nothing to hold against a target yet.")
-    lines = [f"{table['met'].sum()} of {len(table)} targets are met."]
-    for (benchmark, compared), row in table[~table["met"]].iterrows():
-        lines.append(f"Missed: {benchmark}, {compared}: {row.ratio:.2f}, and at {row['at']} {row.target:g} is wanted.")
-    return Markdown("\n".join(f"- {line}" for line in lines))
+    said, missed = f"{table['met'].sum()} of {len(table)} targets are met.", table[~table["met"]]
+    lines = [
+        f"- {benchmark}, {compared}: {row.ratio:.2f}, and at {row['at']} {row.target:g} is wanted"
+        for (benchmark, compared), row in missed.iterrows()
+    ]
+    opened = f"<details><summary>The {len(lines)} that are missed</summary>"
+    return Markdown("\n\n".join([said, opened, "\n".join(lines), "</details>"] if lines else [said]))
 
 
 def against_targets(table: pd.DataFrame) -> Drawing:
-    """Ratios on a logarithmic axis, each with its target as a vertical mark; hollow where it is missed."""
-    names = [fill(f"{benchmark}: {compared}", 34) for benchmark, compared in table.index]
-    colours = dict(zip(table.index.unique(0), cycle(PALETTE), strict=False))
-    figure, axes = plt.subplots(layout="constrained", figsize=(WIDTH, 0.4 * len(table) + 0.8))
-    for place, ((benchmark, _), row) in enumerate(table.iterrows()):
-        colour = colours[benchmark]
-        if pd.notna(row[_QUARTILES[0]]):
-            axes.plot([row[quartile] for quartile in _QUARTILES], [place, place], color=colour, linewidth=1)
-        axes.plot(
-            row["ratio"], place, "o", color=colour, markeredgewidth=1, markerfacecolor=colour if row["met"] else "none"
-        )
-        axes.plot(row["target"], place, "|", color=INK, markersize=12, markeredgewidth=1.5)
+    """Ratios on a logarithmic axis: a row a target of a benchmark, with everything that was held against it.
+
+    Args:
+        table: of `comparisons`.
+
+    Returns:
+        The figure: dots are ratios, hollow where they miss the target, which is a vertical mark.
+    """
+    columns = {target.column for target in TARGETS}
+    rows = table.reset_index()
+    last = rows["compared"].str.rpartition(", ")[2]
+    rows["what"] = last.where(last.isin(columns), rows["compared"])
+    groups = rows.groupby(["benchmark", "what", "at", "target"], sort=False)
+    figure, axes = plt.subplots(layout="constrained", figsize=(WIDTH, 0.48 * len(groups) + 0.6))
+    colours = dict(zip(rows["benchmark"].unique(), cycle(PALETTE), strict=False))
+    names = []
+    for place, ((benchmark, what, at, target), group) in enumerate(groups):
+        names.append(f"{fill(benchmark, 30)}\n{fill(f'{what}: at {at} {target:g}', 30)}")
+        axes.plot(target, place, "|", color=INK, markersize=16, markeredgewidth=1.5)
+        for met, some in group.groupby("met"):
+            colour = colours[benchmark]
+            filled = colour if met else "none"
+            axes.plot(some["ratio"], [place] * len(some), "o", color=colour, markeredgewidth=1, markerfacecolor=filled)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log", base=2)

@@ -22,9 +22,10 @@ from xtcq.tasks import task_spec
 from xtcq_book import published
 from xtcq_book.arithmetic import MIB, table, xtc_model
 from xtcq_book.chapters.errata import printed_configurations
+from xtcq_book.drawing import Drawing, nothing, or_nothing
 from xtcq_book.frame import DEVICE
 from xtcq_book.labels import as_text
-from xtcq_book.plots import Drawing, joined, nothing, or_nothing, panels
+from xtcq_book.panels import joined, panels
 from xtcq_book.svg import GREY
 
 # What a recipe chooses, and the value that the others are compared with.

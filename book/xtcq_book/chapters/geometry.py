@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from IPython.display import HTML
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -20,8 +21,10 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.runs import run, trained_student
 from xtcq.study.students import is_trained
 from xtcq.tasks import task_spec
+from xtcq_book import drawing, provenance, scores
+from xtcq_book.drawing import Drawing, or_nothing
 from xtcq_book.labels import MATRICES, task
-from xtcq_book.plots import Drawing, or_nothing, panels
+from xtcq_book.panels import panels
 
 WORDS = "word embedding"
 _KINDS = ("latent", "binary", "untrained")
@@ -137,6 +140,37 @@ def measure(
         numbers = dict.fromkeys(_DISTANCES, float) | {"task": object, "run": object, "matrix": object}
         return pd.DataFrame(columns=_DISTANCES).astype(numbers), pd.DataFrame(columns=_SHAPES)
     return pd.concat(apart, ignore_index=True), pd.concat(shapes, ignore_index=True)
+
+
+def show(apart: pd.DataFrame, shapes: pd.DataFrame, what: str, scale: str, source: provenance.Source) -> HTML:
+    """All that a comparison has to show: means, distances along the layers, histograms, and each run beside the first.
+
+    Args:
+        apart: distances of `measure`.
+        shapes: histograms of `measure`.
+        what: is compared, for a reader who cannot see the figures.
+        scale: of the runs, as a caption says it.
+        source: of the numbers.
+
+    Returns:
+        An object that a notebook renders: two tables and two figures, or a sentence where there are no two runs.
+    """
+    if apart["run"].nunique() < 2:
+        return HTML("<p>Fewer than two of these students have their weights here, so nothing is compared.</p>")
+    along = (
+        f"Distance from full precision over the layers {what}, six points a layer, one row a task: latent weights on "
+        "the left, binary weights on the right with the distance before any training."
+    )
+    bins = f"Histograms of latent and binary weights {what}: matrices of the layers above, the word embedding below."
+    digits = {"ρ depth": 2, "ρ runs": 2, "farther": 0, "matrices": 0}
+    beside = "Latent matrices along the layers, and beside the first run."
+    shown = (
+        drawing.show(distance_panels(apart), along, source),
+        scores.show(summary(apart), f"Means over the matrices of a part. {scale}.", source=source),
+        scores.show(comparison(apart, shapes), beside, digits=digits, source=source),
+        drawing.show(histogram_panels(shapes), bins, source),
+    )
+    return HTML("".join(part.data for part in shown))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from xtcq.quantization import cost_report
+from xtcq_book import provenance
 from xtcq_book.arithmetic import table
 from xtcq_book.chapters.benchmarks import Result
 from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
+from xtcq_book.labels import ENCODERS
 from xtcq_book.lead import RECIPE
 
 # A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
@@ -159,28 +161,29 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
 
     Returns:
-        HTML: the machine, a line a size of batch, and the time to the first answer.
+        HTML: a row a model and size of batch, the time to the first answer, and the machine.
     """
     results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
     if not results:
         return "<p>How fast it is was not measured yet.</p>"
-    peers = [f"{_FASTER}{peer}" for peer in _PEERS]
-    shapes: dict[str, list[str]] = {}
-    first = []
-    for place, rows in (pair for result in results for pair in result.tables()):
-        if way in rows.index and set(peers) <= set(rows):
+    rows, first = {}, {}
+    for place, ways in (pair for result in results for pair in result.tables()):
+        if way in ways.index and {f"{_FASTER}{peer}" for peer in _PEERS} <= set(ways):
             model, shape, threads = place.removeprefix("batches ").split(", ")
-            ratios = " and ".join(f"{rows.loc[way, peer]:.2f}" for peer in peers)
-            shapes.setdefault(f"{model}, {threads.replace('1 threads', 'one thread')}", []).append(f"{shape} {ratios}")
-        elif _FIRST in rows:
-            own, other = (rows.loc[name, _FIRST] for name in ("xtcq", _PEERS[0]))
-            first.append(
-                f"{place.removeprefix('load ')}, from nothing to the first answer: {own:.2f} s of processor time, and "
-                f"{other:.2f} in {_PEERS[0]}"
-            )
-    lines = [f"{model}: {', '.join(told)}" for model, told in shapes.items()] + first
-    return _list(
-        f"How many times as fast as {' and as '.join(_PEERS)} a 1-bit model answers, by texts x tokens "
-        f"({results[0].data['device']}, medians; below 1 is slower):",
-        lines,
+            name = _in_words(model) + f", {threads}" * (threads != "1 threads")
+            rows[name, shape.replace("x", " × ")] = {peer: ways.loc[way, f"{_FASTER}{peer}"] for peer in _PEERS}
+        elif _FIRST in ways:
+            first[_in_words(place.removeprefix("load "))] = [ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0])]
+    said = "; ".join("{}, {:.2f} s against {:.2f} s".format(model, *seconds) for model, seconds in first.items())
+    frame = pd.DataFrame(rows).T.rename_axis(["model", "texts × tokens"])
+    table = frame.style.format("{:.2f}").set_uuid("speed").set_caption(
+        f"A 1-bit model: how many times as fast as {' and as '.join(_PEERS)} (medians, one thread; below 1 is slower)"
     )
+    until = f"<p>Processor time until the first answer, against {_PEERS[0]}: {said}.</p>" if said else ""
+    return provenance.under(table, f"benchmarks/results, on {results[0].data['device']}.").data + until
+
+
+def _in_words(model: str) -> str:
+    """The shape of a model that the benchmark timed, as ``"bert-base of 3 layers"``."""
+    name, _, cut = model.partition(" of ")
+    return f"{ENCODERS.get(name, name)}'s width, {cut}" if cut else ENCODERS.get(name, name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import HTML
 
 from xtcq.study import Experiment, Profile, stored
 from xtcq.study.records import Record
@@ -98,10 +98,10 @@ def _score(record: Record, column: str) -> float:
     return record.best[_METRICS.get(column, record.experiment.spec.primary_metric)]
 
 
-def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | Markdown:
+def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | None:
     """The papers' tables of a chapter at their own scale, every row that they have; nothing at another scale."""
     if profile.name != PAPER.name:
-        return Markdown("")
+        return None
     shown = []
     for name in tables:
         frame, records = table(name, tasks)

@@ -119,7 +119,7 @@ def test_an_edition_without_records(folders):
     frame = to_frame(cost.records_of(load_profile("mini")))
     for table in (cost.totals, cost.spread, cost.relative_cost, cost.students):
         assert table(frame).empty
-    assert not cost.lost_over_minutes(frame).figure.axes and not cost.score_over_size(frame).figure.axes
+    assert cost.lost_over_minutes(frame).figure is None and cost.score_over_size(frame).figure is None
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_what_is_lost_over_minutes_is_compared_on_one_machine_alone(frame, timed
     (axes,) = figure.axes
     # 36 seconds are 0.6 minutes.
     assert _points(axes) == [(0.6, 10.0), (1.2, 5.0), (0.6, 30.0), (0.6, 29.0)]
-    assert not cost.lost_over_minutes(frame).figure.axes, "no teacher, nothing lost"
+    assert cost.lost_over_minutes(frame).figure is None, "no teacher, nothing lost"
 
 
 def test_the_line_joins_runs_that_no_smaller_one_beats(frame):

@@ -150,7 +150,7 @@ def test_nothing_to_measure_is_said(measured):
         assert empty.empty and set(empty) == set(full)
     assert list(geometry.summary(apart)) == list(geometry.summary(measured[0]))
     assert geometry.comparison(apart, shapes).empty
-    assert not geometry.distance_panels(apart).figure.axes and not geometry.histogram_panels(shapes).figure.axes
+    assert geometry.distance_panels(apart).figure is None and geometry.histogram_panels(shapes).figure is None
 
 
 def test_runs_are_compared_matrix_by_matrix(measured, pair):

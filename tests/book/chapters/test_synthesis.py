@@ -94,17 +94,25 @@ def test_speed_names_the_peers_and_the_machine():
         "xtcq 1-1-8": {"times as fast as PyTorch fp32": 5.0, "times as fast as onnxruntime dynamic int8": 0.9},
     }
     batches = {"tiny, 1x8, 1 threads": ways, "tiny, 2x4, 1 threads": ways}
-    load = {"tiny": {"PyTorch fp32": {"processor (s)": 0.2}, "xtcq": {"processor (s)": 0.5}}}
+    seconds = {"tiny": (0.2, 0.5), "large": (0.3, 0.6)}
+    load = {
+        model: {"PyTorch fp32": {"processor (s)": other}, "xtcq": {"processor (s)": own}}
+        for model, (other, own) in seconds.items()
+    }
     data = {"inference-cpu": {"device": "A chip", "batches": batches}, "first_answer-cpu": {"load": load}}
     text = synthesis.speed({name: benchmarks.Result(name, one) for name, one in data.items()})
-    assert "(A chip, medians" in text and "tiny, one thread: 1x8 5.00 and 0.90, 2x4 5.00 and 0.90<" in text
-    assert "0.50 s of processor time, and 0.20 in PyTorch fp32" in text
+    assert "<caption>A 1-bit model" in text
+    assert all(f">{cell}<" in text for cell in ("tiny", "1 × 8", "2 × 4"))
+    assert text.count(">5.00<") == text.count(">0.90<") == 2
+    assert "A chip" in text
+    assert "against PyTorch fp32: tiny, 0.50 s against 0.20 s; large, 0.60 s against 0.30 s." in text
     assert "not measured" in synthesis.speed({})
 
 
 def test_the_published_benchmark_has_what_the_landing_page_says():
     text = synthesis.speed(benchmarks.read(benchmarks.results_folder()))
-    assert "minilm-l6, one thread: 1x8 " in text and "bert-base" in text and "first answer" in text
+    assert all(name in text for name in ("MiniLM-L6", "BERT-base's width, 3 layers", "first answer"))
+    assert "minilm" not in text
 
 
 def test_labels_that_tell_recipes_apart_are_only_those_that_do(runs):

@@ -51,3 +51,13 @@ def test_prose_becomes_cards_but_what_a_details_hides_is_not_long(make_page):
     )
     label_tables(page)
     assert ["as-cards" in scroll["class"] for scroll in page.soup.select(".table-scroll")] == [True, False]
+
+
+def test_columns_of_words_are_marked_and_long_ones_get_room(make_page):
+    row = "<tr><td>{}</td><td>{}</td><td>{}</td><td>-0.4 [-1.0, 0.2]</td></tr>"
+    first = row.format("two words", "84.1", "good reason " * 9)
+    rows = first + row.format("three more words", "accuracy", "another reason")
+    page = make_page(f"<table><thead>{row.format('name', 'score', 'why')}</thead><tbody>{rows}</tbody></table>")
+    label_tables(page)
+    assert [cell["class"][-1] for cell in page.soup.select("thead .words")] == ["words", "long"]
+    assert len(page.soup.select("tbody .words")) == 4
