@@ -1,4 +1,5 @@
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,23 @@ def test_texts_of_another_number_than_a_model_was_trained_on(
         verb(3 - given)
         with pytest.raises(ValueError, match=message):
             verb(given)
+
+
+def test_many_threads_share_a_runtime(packed):
+    runtime = Runtime(packed(), threads=1)
+    texts = ["w5 " * length for length in (1, 5, 9)]
+    alone = [runtime.predict([text]).logits for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda call: runtime.predict([texts[call % 3]]).logits, range(300)))
+    for call, logits in enumerate(together):
+        np.testing.assert_array_equal(logits, alone[call % 3])
+
+
+def test_padding_is_no_text_whatever_its_number_is(packed, word_tokenizer):
+    """The padding token of multilingual models is not the first of the vocabulary."""
+    word_tokenizer.pad_token = "w7"
+    found = Runtime(packed(), threads=1).predict(["w3", "w4 w5 w6 w8"]).logits
+    np.testing.assert_allclose(found, expect(packed(), word_tokenizer, ["w3", "w4 w5 w6 w8"]), atol=3e-4)
 
 
 def test_a_part_of_a_series_is_taken_by_position(packed):
