@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from xtcq.checks import check_choice, check_integer, check_positive, text_faults
+from xtcq.checks import EMPTY, check_choice, check_integer, check_positive, text_faults
 
 
 @pytest.mark.parametrize("value", [1, 8])
@@ -41,3 +41,5 @@ def test_a_choice_is_one_of_several():
 def test_what_a_tokenizer_cannot_read():
     faults = dict(text_faults(["good", None, 3.0, "", "\n", "caf\u00e9 \U0001f600", "caf\udce9", "\u200b ", "\x01"]))
     assert set(faults) == {1, 2, 3, 4, 6, 7, 8} and faults[1] == "is no text" and "UTF-8" in faults[6]
+    assert not list(text_faults(["\U0001fae8"])), "younger than the Unicode of some Python"
+    assert faults[7] == faults[8] == EMPTY and "UTF-8" in dict(text_faults(["\udce9"]))[0]

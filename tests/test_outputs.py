@@ -1,7 +1,5 @@
 import pytest
-from transformers import (
-    BertConfig,
-)
+from transformers import BertConfig
 
 from xtcq.outputs import check_names, problem_type
 from xtcq.quantization import QuantConfig, quantize

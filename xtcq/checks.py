@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
+from unicodedata import category
 
 _Value = TypeVar("_Value")
+# Of a text, see ``text_faults``.
+EMPTY = "is empty"
+# Categories of Unicode: separators, control characters, those of no width, and those of private use.
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co")
 
 
 def check_integer(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
@@ -37,7 +42,7 @@ def check_positive(name: str, value: object, remedy: str = "") -> float:
 
 def check_choice(name: str, value: _Value, choices: Collection[_Value]) -> _Value:
     """Return a value that is one of the choices; a ValueError names the value and the choices."""
-    if value not in choices:
+    if value not in tuple(choices):  # a list or a dictionary is none of a set or of keys
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
     return value
 
@@ -47,10 +52,11 @@ def text_faults(values: Iterable[object]) -> Iterator[tuple[int, str]]:
     for index, value in enumerate(values):
         if not isinstance(value, str):
             yield index, "is no text"
-        elif not any(letter.isprintable() and letter != " " for letter in value):  # a space of no width is none
-            yield index, "is empty"
-        elif not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:  # half a surrogate pair: what Python makes of bytes in another encoding
-                yield index, "is no Unicode: give it in UTF-8"
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half a surrogate pair: what Python makes of bytes in another encoding
+            yield index, "is no Unicode: give it in UTF-8"
+            continue
+        if all(category(letter) in _UNSEEN for letter in value):
+            yield index, EMPTY

@@ -175,13 +175,13 @@ def teacher_difference(experiment: Experiment) -> Row:
 
 
 def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
-    """Tables C.16 and C.17: six layers over three seeds, in three stages at 2e-5 and Budget-B.
+    """Tables C.16 and C.17: six layers over three seeds, by encoder and plan, at 2e-5 and Budget-B.
 
     Args:
-        experiment: a student, whatever its seed.
+        experiment: a student, whatever its seed; the tables have one run alone of each in full precision.
         what: ``"Ave. above"`` for the mean, ``"std above"`` for the deviation.
     """
-    found = _beside("xtc-c16", "xtc-c17")(experiment)
+    found = _beside("xtc-c16", "xtc-c17")(experiment) if experiment.quantized else None
     return found and (found[0], f"{found[1].rpartition(' | ')[0]} | {what}")
 
 

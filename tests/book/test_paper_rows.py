@@ -166,6 +166,7 @@ def test_seeds_at_the_printed_rate_and_plan(mini):
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", **fields | {"learning_rate": 5e-4})) is None
     assert paper_rows.seeds(mini.small("rte", 3, "1-1-8", learning_rate=2e-5)) is None
     assert paper_rows.seeds(mini.small("rte", 2, "1-1-8", **fields)) is None
+    assert paper_rows.seeds(mini.reduced("rte", 3, **fields)) is None
 
 
 @pytest.mark.parametrize("field", [{"recipe": "binarybert"}, {"lora_rank": 1}])

@@ -4,8 +4,9 @@ import pytest
 from xtcq.tasks.texts import check_texts
 
 
-def test_rows_without_text_are_refused_left_out_or_kept():
-    frame = pd.DataFrame({"text": ["a", None, " ", "b"], "kind": [0, 1, 1, 0]})
+@pytest.mark.parametrize("space", [" ", "\u200b"])
+def test_rows_without_text_are_refused_left_out_or_kept(space):
+    frame = pd.DataFrame({"text": ["a", None, space, "b"], "kind": [0, 1, 1, 0]})
     with pytest.raises(
         ValueError, match="it: row 2 has no text .* 2 rows in all: leave them out, or choose by on_empty"
     ):
@@ -13,7 +14,7 @@ def test_rows_without_text_are_refused_left_out_or_kept():
     with pytest.warns(UserWarning, match="it: 2 of 4 rows have no text and were left out"):
         assert check_texts(frame, ["text"], ["kind"], "it", "skip")["text"].tolist() == ["a", "b"]
     with pytest.warns(UserWarning, match="2 of 4 rows have no text and were kept"):
-        assert check_texts(frame, ["text"], ["kind"], "it", "empty")["text"].tolist() == ["a", "", " ", "b"]
+        assert check_texts(frame, ["text"], ["kind"], "it", "empty")["text"].tolist() == ["a", "", space, "b"]
     with pytest.raises(ValueError, match="on_empty is 'drop', expected one of 'error', 'skip', 'empty'"):
         check_texts(frame, ["text"], ["kind"], "it", "drop")
 

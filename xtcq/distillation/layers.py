@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,9 +58,12 @@ def check_layers(keep: Sequence[int], depth: int | None = None) -> tuple[int, ..
     """Return 0-based layers as a tuple; refuse those that a model, of ``depth`` layers if that is known, does not have.
 
     Raises:
-        ValueError: if the list is empty, unsorted, repeats a layer or names one that does not exist.
+        ValueError: if it is no list of integers, empty, unsorted, repeats a layer or names one that does not exist.
     """
-    keep = tuple(keep)
+    try:
+        keep = tuple(map(operator.index, keep))
+    except TypeError as error:
+        raise ValueError(f"layers to keep are {keep!r}, expected a list of 0-based indices ({error})") from error
     rising = all(a < b for a, b in zip(keep, keep[1:], strict=False))
     if not keep or not rising or keep[0] < 0 or (depth is not None and keep[-1] >= depth):
         below = "" if depth is None else f" below the teacher's {depth} layers"

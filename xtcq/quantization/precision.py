@@ -68,7 +68,7 @@ class Precision:
         >>> str(Precision.parse("2-4", embeddings="4-32-4"))
         '2-4 4-32-4'
         """
-        shown = text if embeddings is None else f"{text} {embeddings}"
+        shown = str(text) if embeddings is None else f"{text} {embeddings}"
         match = re.fullmatch(r"\s*(\d+)-(\d+)(?:-(\d+))?(?:\s+(\d+)-(\d+)-(\d+))?\s*", shown, flags=re.ASCII)
         if match is None:
             raise ValueError(

@@ -17,7 +17,7 @@ NAMES = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Budget:
-    """Epochs that XTC trains a task for; only those of MNLI and QQP were found in a text.
+    """Epochs that XTC trains a task for; only C of MNLI and QQP was found in a text.
 
     Attributes:
         epochs: for budgets A, B and C, over the set that is trained on.

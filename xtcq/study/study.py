@@ -221,7 +221,8 @@ def run_study(
 
     Raises:
         RuntimeError: another study works in the same folder of runs.
-        ValueError: the time is not in the future.
+        ValueError: the time is not in the future, or something that a run reads is not what its name says.
+        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``.
     """
     if not minutes > 0:
         raise ValueError(f"the deadline is {minutes} minutes from now: give a positive number of them")

@@ -26,7 +26,7 @@ def task_spec(name: str) -> TaskSpec:
     ('accuracy', 'f1')
     """
     specs = GLUE_SPECS | SQUAD_SPECS | DEMO_SPECS | {DEMO_QUESTIONS.name: DEMO_QUESTIONS}
-    if name not in specs:
+    if name not in tuple(specs):
         raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(TASKS)}")
     return specs[name]
 

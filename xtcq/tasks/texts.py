@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xtcq.checks import check_choice, text_faults
+from xtcq.checks import EMPTY, check_choice, text_faults
 
 ON_EMPTY = ("error", "skip", "empty")
 
@@ -42,7 +42,7 @@ def rows_with_text(values: Sequence[object], origin: str, name: str, on_empty: s
     for row, fault in text_faults(values):
         value: Any = values[row]
         there[row] = False
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and fault != EMPTY:
             raise ValueError(f"{origin}: row {before + row + 1} has in {name!r} a text that {fault}")
         if not (value is None or isinstance(value, str) or pd.api.types.is_scalar(value) and pd.isna(value)):
             raise ValueError(f"{origin}: row {before + row + 1} has {value!r} in {name!r}, expected a text")
