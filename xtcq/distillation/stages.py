@@ -59,7 +59,7 @@ class Stage:
 
 
 def finetune(epochs: float) -> list[Stage]:
-    """Plain fine-tuning on the labels.
+    """Plain fine-tuning on the labels, for ``epochs`` passes over the training set.
 
     >>> from xtcq import finetune
     >>> finetune(3)
@@ -69,7 +69,7 @@ def finetune(epochs: float) -> list[Stage]:
 
 
 def one_stage(epochs: float) -> list[Stage]:
-    """1S-KD: hidden states, attention and logits together from the start to the end, in one stage.
+    """1S-KD: hidden states, attention and logits together in one stage of ``epochs`` passes over the training set.
 
     >>> from xtcq import one_stage
     >>> one_stage(18)[0].terms
@@ -82,7 +82,7 @@ def two_stage(epochs: float) -> list[Stage]:
     """2S-KD: hidden states and attention at 2.5 times the learning rate, then logits.
 
     XTC compares its plans at one training cost; how that cost is shared among the stages is not printed in the
-    appendix. Here the stages share the epochs equally.
+    appendix. Here the stages share the ``epochs``, passes over the training set, equally.
 
     >>> from xtcq import two_stage
     >>> [(stage.name, stage.epochs, stage.lr_factor) for stage in two_stage(18)]
@@ -95,7 +95,10 @@ def two_stage(epochs: float) -> list[Stage]:
 
 
 def three_stage(epochs: float) -> list[Stage]:
-    """3S-KD: 2S-KD with a transition in the middle that uses all three terms, three stages of equal length.
+    """3S-KD: 2S-KD with a transition in the middle that uses all three terms.
+
+    Each stage has a third of the ``epochs``, passes over the training set, and only the first the factor 2.5 on the
+    learning rate.
 
     >>> from xtcq import three_stage
     >>> [stage.name for stage in three_stage(18)]
@@ -117,7 +120,7 @@ def explore_then_refine(refine: Callable[[float], list[Stage]], epochs: float, s
 
     Args:
         refine: plan of the second phase; ``one_stage`` is AdaQAT-BERT's, Equations 8 to 10.
-        epochs: length of both phases together.
+        epochs: passes over the training set of both phases together.
         share: part of it that exploration may use; the rest is the refinement's.
 
     >>> from xtcq import explore_then_refine, one_stage

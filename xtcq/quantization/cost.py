@@ -153,6 +153,9 @@ def cost_report(
     Returns:
         ``nominal_mib``, ``packed_mib``, ``embedding_mb``, ``bitops`` and ``parameters``.
 
+    Raises:
+        ValueError: the name or depth of the architecture, the notation, the recipe or the rank is none.
+
     >>> from xtcq import cost_report
     >>> round(cost_report("bert-base", "2-4", "adaqat", embeddings="4-32-4")["embedding_mb"], 2)
     11.92

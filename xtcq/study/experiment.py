@@ -64,6 +64,13 @@ class Experiment:
 
     Raises:
         ValueError: for an unknown name or an impossible value; the message names it and what is possible.
+
+    >>> from xtcq import Experiment
+    >>> teacher = Experiment(task="mrpc", epochs=3, learning_rate=5e-5)
+    >>> Experiment(
+    ...     task="mrpc", epochs=18, learning_rate=1e-4, precision="1-1-8", stages="two-stage", teacher=teacher
+    ... ).teacher.precision
+    '32-32-32'
     """
 
     task: str
