@@ -20,12 +20,22 @@ from xtcq_book.labels import COLUMNS
 DEVICE = ["device", "side by side"]
 
 
+def bits_squared(record: Record) -> float:
+    """Mean over the weights of their bits times those of what they are multiplied with."""
+    if record.exploration:
+        return record.exploration["average"]
+    experiment, precision = record.experiment, Precision.parse(record.experiment.precision)
+    if experiment.allocation is None:
+        return precision.weights * precision.activations
+    weights = {name: experiment.matrices[name] for name in experiment.allocation}
+    return sum(weights[name] * w * a for name, (w, a) in experiment.allocation.items()) / sum(weights.values())
+
+
 def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
     spec = task_spec(record.experiment.task)
     metric = spec.primary_metric
     teacher = teacher and as_taught(teacher, record)
     best, steps = record.best[metric], record.history[-1]["step"]
-    precision, found = Precision.parse(record.experiment.precision), record.exploration
     return {
         "metric": metric,
         "best": best,
@@ -36,7 +46,7 @@ def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
         "steps": steps,
         "nominal MiB": record.size["nominal_mib"],
         "packed MiB": record.size["packed_mib"],
-        "bits²": found["average"] if found else precision.weights * precision.activations,
+        "bits²": bits_squared(record),
         # A step in another number format costs another time.
         "device": ", ".join(filter(None, (record.device, record.compute))),
         "side by side": record.side_by_side,

@@ -48,6 +48,15 @@ def test_learned_widths_have_their_own_mean(student):
     assert to_frame([record])["bits²"].to_list() == [9.5]
 
 
+def test_chosen_widths_count_by_their_weights(make_record):
+    chosen = MINI.student("mrpc", recipe="adaqat", precision="8-4-8")
+    matrices = chosen.matrices
+    widths = dict.fromkeys(matrices, (2, 4)) | {"bert.pooler.dense": (8, 8)}
+    record = make_record(70.0, **vars(dataclasses.replace(chosen, allocation=widths)))
+    pooler = matrices["bert.pooler.dense"] / sum(matrices.values())
+    assert to_frame([record])["bits²"].to_list() == [pytest.approx(64 * pooler + 8 * (1 - pooler))]
+
+
 def test_every_evaluation_is_a_row(student):
     student.history.append(student.history[0] | {"step": 20, "stage": 1, "metrics": {"accuracy": 72.0, "f1": 1.0}})
     student.history.append({"step": 30, "stage": 1})

@@ -20,6 +20,7 @@ from xtcq.tasks import task_spec
 from xtcq_book import scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
+from xtcq_book.frame import bits_squared
 from xtcq_book.provenance import Source
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
@@ -150,21 +151,20 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
     rows = []
     for record in records:
         experiment, choice, cost = record.experiment, chosen[record.experiment], chosen[record.experiment].cost
-        sizes, precision = experiment.matrices, Precision.parse(experiment.precision)
-        widths = experiment.allocation or dict.fromkeys(sizes, (precision.weights, precision.activations))
+        precision = Precision.parse(experiment.precision)
+        widths = experiment.allocation or {"all": (precision.weights, precision.activations)}
         if experiment.adaqat is not None:
             widths = record.exploration["widths"]
             seconds = [entry["train_seconds"] for entry in record.history if entry["stage"] == 0]
             # AdaQAT runs one more forward pass for every width that it moves.
             cost = (record.exploration["steps"], len(record.exploration["trace"]), max(seconds, default=0.0))
         means = [sum(side) / len(widths) for side in zip(*widths.values(), strict=True)]
-        weights = sum(sizes[name] for name in widths)
         row = {"task": experiment.task, "method": choice.method, "asked": choice.asked, "seed": experiment.seed}
         metric, taught = task_spec(experiment.task).primary_metric, record.teacher_scores
         row |= {"score": record.best[metric], "W": means[0], "A": means[1]}
         row |= {"teacher": taught["best"][metric] if taught else math.nan}
-        row |= {"bits²": sum(sizes[name] * w * a for name, (w, a) in widths.items()) / weights}
-        rows.append(row | {"GBitOPs": record.bitops / 1e9} | dict(zip(COSTS, cost, strict=True)))
+        row |= {"bits²": bits_squared(record), "GBitOPs": record.bitops / 1e9}
+        rows.append(row | dict(zip(COSTS, cost, strict=True)))
     columns = ["task", "method", "asked", "seed", "score", "teacher", "W", "A", "bits²", "GBitOPs", *COSTS]
     return pd.DataFrame(rows, columns=columns)
 
