@@ -44,19 +44,23 @@ def state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> list[t
         missing = [name for name in found["missing"] if not (root / "book" / "records" / f"{name}.json").exists()]
         arrived = len(found["missing"]) - len(missing)
         if found["cells"] and not found["missing"]:
-            said.append((GOOD, f"complete: {found['cells']} runs"))
+            said.append((GOOD, f"complete: {_runs(found['cells'])}"))
         if missing:
-            said.append((NOTE, f"{len(missing)} runs missing"))
+            said.append((NOTE, f"{_runs(len(missing))} missing"))
         if arrived:
-            said.append((NOTE, f"{arrived} runs have come since"))
+            said.append((NOTE, f"{_runs(arrived)} finished since"))
         if found["earlier"]:
-            said.append((NOTE, f"{found['earlier']} runs of the earlier edition"))
+            said.append((NOTE, f"{_runs(found['earlier'])} of the earlier edition"))
     if made_by := notebook.metadata.get("xtcq", {}).get("code"):
         same = made_by == digest(template, root)
         said.append((GOOD, "code unchanged since") if same else (NOTE, "code changed since"))
     else:
         said.append((NOTE, "code may have changed since"))
     return said
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' * (number != 1)}"
 
 
 def _of_grid(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:

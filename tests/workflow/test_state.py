@@ -41,7 +41,7 @@ def test_a_complete_page_of_todays_code(root):
 def test_what_is_missing_what_came_since_and_what_is_old(root):
     (root / "book/records/aa.json").write_text("{}")
     page = page_of(root, missing=["aa", "bb"], earlier=3)
-    assert said(root, page)[:-1] == ["1 runs missing", "1 runs have come since", "3 runs of the earlier edition"]
+    assert said(root, page)[:-1] == ["1 run missing", "1 run finished since", "3 runs of the earlier edition"]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_the_line_stands_under_the_title(root):
     show_state(path, root / "notebooks/page.ipynb", root)
     first, line, words = json.loads(path.read_text())["cells"][0]["source"][0::2][:3]
     assert first == "# A title\n" and words == "Some words."
-    assert line.startswith('<p class="page-state"><span class="note">1 runs missing</span><span class="good">')
+    assert line.startswith('<p class="page-state"><span class="note">1 run missing</span><span class="good">')
