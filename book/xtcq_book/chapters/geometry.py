@@ -257,7 +257,8 @@ def histogram_panels(shapes: pd.DataFrame) -> Drawing:
         filled = shapes[(shapes["share"] > 0) & shapes["kind"].map(title.endswith)]
         axes.set_xlim(1.1 * filled["left"].min(), 1.1 * filled["right"].max())
         axes.locator_params(axis="x", nbins=5)
-    return Drawing(grid.figure, shapes[["task", "run", "part", "weights", "left", "right", "share"]])
+    data = shapes[["task", "run", "part", "weights", "left", "right", "share"]]
+    return Drawing(grid.figure, data.round(4))  # the file travels with the page
 
 
 def _overlap(shapes: pd.DataFrame, task: str, name: str, other: str) -> float:
