@@ -116,7 +116,7 @@ def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
 
 
 def measure(
-    experiments: Iterable[Experiment], label: Callable[[Experiment], str], limit: float = 0.2, bins: int = 160
+    experiments: Iterable[Experiment], label: Callable[[Experiment], str], limit: float = 0.2, bins: int = 120
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load quantized students, train those whose weights are not there, and measure each against its counterpart.
 
