@@ -4,7 +4,7 @@ Times BERT-base's and MiniLM's shape with random weights in every way of ``runti
 run and take turns; a ratio is the median over the turns. What the machine could do at most, products a second and
 bytes a second, is measured in the same run.
 
-    python benchmarks/inference.py --json benchmarks/results/inference-cpu.json
+    python benchmarks/inference.py --arch bert-base --json benchmarks/results/inference-cpu-bert-base.json
     python benchmarks/inference.py --arch minilm-l6 --rounds 3 --shape 1x16      # a look
 """
 

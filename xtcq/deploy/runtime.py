@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a single text waits for no table
     import pandas as pd
 
 # Tokens that are run at once: what an operator writes is still in the processor's caches when the next one reads it.
-AT_ONCE = 512
+AT_ONCE = 1024
 
 
 class TruncationWarning(UserWarning):
@@ -214,8 +214,10 @@ class Runtime:
 
 def in_parts(batch: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """Split a batch, arrays [rows, tokens], into parts of at most ``AT_ONCE`` tokens, or of one row."""
-    values = next(iter(batch.values()))
-    count = max(1, min(len(values), -(-values.size // AT_ONCE)))
+    rows, tokens = next(iter(batch.values())).shape
+    count = -(-rows // max(1, AT_ONCE // max(1, tokens)))
+    if count < 2:  # a short text does not wait for what it does not need
+        return [dict(batch)]
     split = zip(*(np.array_split(values, count) for values in batch.values()), strict=True)
     return [dict(zip(batch, part, strict=True)) for part in split]
 
