@@ -84,7 +84,6 @@ def averages(
     keys: Sequence[str],
     paper: Place | None = None,
     *,
-    paper_teacher: Row = PAPER_TEACHER,
     minus_teacher: bool = True,
 ) -> pd.DataFrame:
     """The GLUE average beside the paper's, or a mean over the tasks that both have.
@@ -96,7 +95,6 @@ def averages(
         runs: of ``xtcq_book.frame.to_frame``, of other tasks too.
         keys: as for `table`.
         paper: as for `table`.
-        paper_teacher: as for `table`.
         minus_teacher: subtract teachers; a task without a Record of its teacher then enters no mean.
 
     Returns:
@@ -107,7 +105,7 @@ def averages(
     Raises:
         ValueError: as for `table`.
     """
-    cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: paper_teacher})
+    cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: PAPER_TEACHER})
     if minus_teacher:
         cells = cells[cells["minus teacher"].notna()]
     ours = ["best", "last", *(["minus teacher"] if minus_teacher else [])]

@@ -218,7 +218,9 @@ def test_a_missing_ledger(papers):
 def test_the_address_stands_in_one_place(checkout):
     project = '[project.urls]\nRepository = "https://github.com/us/xtcq"\n'
     (checkout / "pyproject.toml").write_text(project)
-    (checkout / "README.md").write_text("See https://github.com/us/xtcq/issues and https://github.com/zhutmost/lsq-net.")
+    (checkout / "README.md").write_text(
+        "See https://github.com/us/xtcq/issues and https://github.com/zhutmost/lsq-net."
+    )
     assert check_book(checkout) == []
     badge = "https://colab.research.google.com/github/them/xtcq/blob/v1.0.0/notebooks/chapter.ipynb"
     (checkout / "CONTRIBUTING.md").write_text(f"[Open]({badge})")

@@ -103,19 +103,25 @@ def needs(experiment: Experiment) -> list[Experiment]:
 
 def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
     """Experiments without a Record, once each, and before each the runs that it needs and that are not here whole."""
-    found: dict[Experiment, None] = {}
     done = {path.stem for synthetic in (False, True) for path in records_folder(synthetic).glob("*.json")}
-    there = cache(is_trained)
+    return with_all_needed((one for one in experiments if one.digest not in done), cache(is_trained))
+
+
+def with_all_needed(
+    experiments: Iterable[Experiment], there: Callable[[Experiment], bool] = lambda experiment: False
+) -> list[Experiment]:
+    """Experiments once each, and before each the runs that it needs, but for those that are ``there``."""
+    found: dict[Experiment, None] = {}
 
     def add(experiment: Experiment) -> None:
-        for other in needs(experiment):
-            if not there(other):
-                add(other)
-        found.setdefault(experiment)
+        if experiment not in found:
+            for other in needs(experiment):
+                if not there(other):
+                    add(other)
+            found[experiment] = None
 
     for experiment in experiments:
-        if experiment not in found and experiment.digest not in done:
-            add(experiment)
+        add(experiment)
     return list(found)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from xtcq.files import find_checkout, write_atomically
+from xtcq.files import find_checkout, parse_json, write_atomically
 from xtcq.study.experiment import Experiment, identity
 from xtcq.tasks import QuestionSpec, TaskSpec
 from xtcq.training.number_format import FORMATS
@@ -229,22 +229,12 @@ def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+        fields = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is no Record ({error!r}). {remedy}") from error
     if not isinstance(fields, dict):
         raise RecordError(f"{path} is no Record (it holds {type(fields).__name__}). {remedy}")
     return fields
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(result := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands twice")
-    return result
-
-
-def _finite(constant: str) -> float:
-    raise ValueError(f"{constant} is no measurement")
 
 
 # Types of a Record's other values, and the least that a number may be.
@@ -281,7 +271,7 @@ def _check_values(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, f
 
 
 def _fits(values: Any, spec: TaskSpec) -> bool:
-    """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.predicted``."""
+    """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.evaluate``."""
     if isinstance(spec, QuestionSpec) or spec.is_regression:
         kind = str if isinstance(spec, QuestionSpec) else float
         return isinstance(values, list) and all(type(value) is kind for value in values)

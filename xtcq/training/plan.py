@@ -27,7 +27,6 @@ from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode, task_spec
 from xtcq.tasks.dataset import EncodedDataset
-from xtcq.training.callbacks import StageCallback
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.preflight import check_task, check_training, warn_of_texts
@@ -65,7 +64,7 @@ class TrainingResult:
             XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
         predictions: at ``"best"`` and ``"last"``, what the student predicted for every evaluation split, see
-            ``xtcq.tasks.EncodedDataset.predicted``.
+            ``xtcq.tasks.EncodedDataset.evaluate``.
         train_seconds: seconds spent in training steps; of an interrupted run, in those that it kept.
         wall_seconds: the same with evaluations and checkpoints, loading left out.
         exploration: what the stage that learned bit-widths found, see ``xtcq.AdaQAT.report``; None without one.
@@ -163,7 +162,7 @@ def train(
             loss, finished = losses[index], is_finished(stage_folder)
             while not finished:
                 arguments = training_arguments(stage, settings, steps, stage_folder, parts, index)
-                # Evaluations and checkpoints are asked for by StageCallback; this only says what a best one is.
+                # Evaluations and checkpoints are asked for by ``due``; this only says what a best one is.
                 arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
                 here = {step - begins for step in due if begins < step <= begins + steps}
                 trainer = DistillationTrainer(
@@ -176,7 +175,9 @@ def train(
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
                     data_collator=DataCollatorWithPadding(tokenizer),
-                    callbacks=[StageCallback(stage.name, here, pause)],
+                    name=stage.name,
+                    due=here,
+                    pause=pause,
                 )
                 trainer.remove_callback(PrinterCallback)
                 if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
