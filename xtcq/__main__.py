@@ -293,8 +293,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Classify one text, or every row of a file, with integer arithmetic."""
-    from xtcq.deploy.answer import predict_text
-    from xtcq.deploy.runtime import Runtime
+    from xtcq.deploy.runtime import Runtime, predict_text
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     if text is not None and source is None:

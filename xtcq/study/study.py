@@ -22,8 +22,7 @@ from xtcq.files import find_checkout
 from xtcq.parameters import read_parameters
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.inputs import check_inputs
-from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, with_all_needed, with_needed, work_through
+from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, check_inputs, with_all_needed, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
 
 logger = logging.getLogger(__name__)
@@ -218,7 +217,7 @@ def run_study(
     Raises:
         RuntimeError: another study works in the same folder of runs.
         ValueError: the time is not in the future, or something that a run reads is not what its name says.
-        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``.
+        FileNotFoundError: something that a run reads is missing, see `check_inputs`.
     """
     if not minutes > 0:
         raise ValueError(f"the deadline is {minutes} minutes from now: give a positive number of them")

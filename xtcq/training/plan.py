@@ -34,12 +34,12 @@ from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 from xtcq.training.stage_folder import (
     CLOCKS,
-    Evaluation,
     finish_stage,
     has_begun,
     is_finished,
     newest_intact_checkpoint,
     read_history,
+    read_predictions,
 )
 from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
@@ -149,7 +149,7 @@ def train(
     lengths = stage_steps(stages, settings.epoch_steps or math.ceil(len(data) / settings.batch_size))
     due = evaluation_steps(sum(lengths), settings.evaluations)
     history: list[dict[str, Any]] = []
-    candidates: list[Evaluation] = []
+    candidates: list[tuple[dict[str, float], Path, int]] = []  # metrics, and where what is behind them lies
     exploration = None
     # Kept beside the checkpoints: what goes on from them must cut its batches likewise, and nothing else.
     cut = folder / "parts"
@@ -212,18 +212,17 @@ def train(
             else:
                 offset = history[-1]["step"] if history else 0
                 points = [entry for entry in entries if "metrics" in entry]
-                candidates += [Evaluation(e["metrics"], stage_folder, e["step"] - offset) for e in points]
+                candidates += [(entry["metrics"], stage_folder, entry["step"] - offset) for entry in points]
             history += entries
 
-    best = max(candidates, key=lambda candidate: candidate.metrics[task.spec.primary_metric])
-    last = candidates[-1]
-    load_model(student, best.folder / "best.safetensors")
+    best, last = max(candidates, key=lambda found: found[0][task.spec.primary_metric]), candidates[-1]
+    load_model(student, best[1] / "best.safetensors")
     student.config.num_texts = len(task.spec.columns)
     return TrainingResult(
         history=history,
-        best=best.metrics,
-        last=last.metrics,
-        predictions={"best": best.predictions(), "last": last.predictions()},
+        best=best[0],
+        last=last[0],
+        predictions={"best": read_predictions(*best[1:]), "last": read_predictions(*last[1:])},
         **{clock: history[-1][clock] for clock in CLOCKS},
         exploration=exploration,
         micro_batch=None if parts == 1 else settings.batch_size // parts,
