@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -145,16 +145,12 @@ def runs_folder() -> Path:
 
 def record_path(experiment: Experiment) -> Path:
     """The file that holds, or will hold, the Record of an experiment."""
-    return _path(experiment, experiment.digest)
-
-
-def _path(experiment: Experiment, digest: str) -> Path:
-    return records_folder(experiment.spec.synthetic) / f"{digest}.json"
+    return records_folder(experiment.spec.synthetic) / f"{experiment.digest}.json"
 
 
 def save_record(record: Record) -> Path:
     """Write a Record under a temporary name and rename it; where that fails, nothing half-written is left."""
-    write_atomically(path := _path(record.experiment, record.digest), record.to_json())
+    write_atomically(path := stored_in(record), record.to_json())
     return path
 
 
@@ -165,8 +161,18 @@ def load_record(path: Path) -> Record:
         RecordError: if the file is not JSON, of another schema, incomplete, changed since it was written, or at odds
             with itself.
     """
-    again = f"Delete {path} and run the experiment again."
-    fields = _read(path, again)
+    return read_record(path.read_bytes, path, f"Delete {path} and run the experiment again.")
+
+
+def read_record(read: Callable[[], bytes], path: Path, again: str) -> Record:
+    """Read and check a Record, wherever it is; errors are those of `load_record`.
+
+    Args:
+        read: returns the content.
+        path: what to call it.
+        again: the remedy.
+    """
+    fields = _read(read, path, again)
     if (schema := fields.get("schema")) == OLD_SCHEMA:
         raise RecordError(
             f"{path} has schema {OLD_SCHEMA}: its best score is that of the last stage alone, and it holds no "
@@ -206,9 +212,9 @@ def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
 
 
 def stored_in(record: Record) -> Path:
-    """The file that a stored Record was read from; those of schema 1 keep the names that they were given then."""
+    """The file that holds, or will hold, a Record; those of schema 1 keep the names that they were given then."""
     if record.schema != OLD_SCHEMA:
-        return records_folder() / f"{record.digest}.json"
+        return records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
     return _read_old(records_folder() / OLD_FOLDER)[record.experiment][0]
 
 
@@ -217,7 +223,7 @@ def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         again = f"Restore {path} from version control."
-        fields = _read(path, again)
+        fields = _read(path.read_bytes, path, again)
         try:
             del fields["digest"]
             experiment = Experiment.from_dict(fields["experiment"])
@@ -227,9 +233,9 @@ def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
     return found
 
 
-def _read(path: Path, remedy: str) -> dict[str, Any]:
+def _read(read: Callable[[], bytes], path: Path, remedy: str) -> dict[str, Any]:
     try:
-        fields = parse_json(path.read_text(encoding="utf-8"))
+        fields = parse_json(read().decode())
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is no Record ({error!r}). {remedy}") from error
     if not isinstance(fields, dict):
