@@ -12,7 +12,6 @@ processor.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from machine import describe
+from machine import describe, write
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import (
@@ -221,8 +220,7 @@ def main(
         typer.echo(f"\n{length} tokens x {batch_size}, {compute}, {result['device']}, {result['threads']} threads")
         typer.echo(table.round(1).to_string())
         result["tokens"][length] = table.round(3).to_dict("index")
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 def order(part: str) -> tuple[int, int]:
