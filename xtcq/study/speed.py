@@ -80,7 +80,7 @@ def measure_step(experiment: Experiment) -> float:
         teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0])
         loss = distillation_loss(stage, use_score_attention(student), teacher, experiment.layer_map)
     spec, texts = experiment.spec, load_task(experiment.task).train
-    by_length = texts.iloc[texts[list(spec.columns)].agg(" ".join, axis=1).str.len().argsort()]
+    by_length = texts.iloc[texts[list(spec.columns)].map(len).sum(axis=1).argsort()]
     middle = by_length.iloc[len(texts) // 2 :][: spec.batch_size * (STEPS + 1)]
     rate, compute = experiment.learning_rate, choose(os.environ.get(VARIABLE, "fp32"))
     settings = TrainSettings(learning_rate=rate, batch_size=spec.batch_size, seed=0, compute=compute)
