@@ -1,27 +1,30 @@
-"""The comparison of allocators: its students, its table and what they gain."""
+"""The comparison of allocators: its students, its table and figures, and what they gain."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import HTML
 
 from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record
-from xtcq.tasks import task_spec
-from xtcq_book import scores
+from xtcq_book import labels, scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
-from xtcq_book.frame import bits_squared
+from xtcq_book.arithmetic import adaqat_model
+from xtcq_book.arithmetic import table as printed
+from xtcq_book.drawing import Drawing, nothing, or_nothing
+from xtcq_book.panels import colours, panels
+from xtcq_book.paper_scores import paper_score
 from xtcq_book.provenance import Source
+from xtcq_book.svg import GREY
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
 NAMES = {
@@ -38,6 +41,9 @@ _FULL = (tuple(NAMES), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
 _SCALES = {"demo": (("uniform", "fracbits"), (8.0,), (1.0,))}
 COSTS = ("explored steps", "extra passes", "seconds")
 _COMPARED = ("at the budget", "at the BitOPs")
+_BASE = "BERT_BASE | FP32"
+# Tasks made of SQuAD's validation splits, beside the release that they are of.
+_SQUAD = {"squad-articles": "squad1", "squad2-articles": "squad2"}
 
 
 @dataclass(frozen=True)
@@ -138,18 +144,20 @@ def _student(profile: Profile, task: str, seed: int, precision: str, **fields: A
     return profile.student(task, seed=seed, precision=precision, **fixed | fields)
 
 
-def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
-    """One row a run: what was asked for, what came out, and what choosing the widths cost.
+def to_frame(runs: pd.DataFrame, chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
+    """Say of every run what was asked for, what came out, and what choosing the widths cost.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``.
+        chosen: of `students`.
 
     Returns:
-        ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``teacher`` (where it
-        learned from weights that its teacher's Record is not of: their score), ``W`` and ``A`` (means of the
-        widths over matrices, without regard to their sizes), ``bits²`` (mean per weight), ``GBitOPs`` (10^9, per
-        token), ``explored steps`` of the optimizer, ``extra passes`` over a batch beside training steps (forward and
-        backward count one each), and ``seconds`` of both.
+        Those columns, with ``method``, ``asked``, ``W`` and ``A`` (means of the widths over matrices, without regard to
+        their sizes), ``GBitOPs`` (10^9, per token), ``explored steps`` of the optimizer, ``extra passes`` over a batch
+        beside training steps (forward and backward count one each), and ``seconds`` of both.
     """
     rows = []
-    for record in records:
+    for record in runs["record"]:
         experiment, choice, cost = record.experiment, chosen[record.experiment], chosen[record.experiment].cost
         precision = Precision.parse(experiment.precision)
         widths = experiment.allocation or {"all": (precision.weights, precision.activations)}
@@ -159,22 +167,15 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
             # AdaQAT runs one more forward pass for every width that it moves.
             cost = (record.exploration["steps"], len(record.exploration["trace"]), max(seconds, default=0.0))
         means = [sum(side) / len(widths) for side in zip(*widths.values(), strict=True)]
-        row = {"task": experiment.task, "method": choice.method, "asked": choice.asked, "seed": experiment.seed}
-        metric, taught = task_spec(experiment.task).primary_metric, record.teacher_scores
-        row |= {"score": record.best[metric], "W": means[0], "A": means[1]}
-        row |= {"teacher": taught["best"][metric] if taught else math.nan}
-        row |= {"bits²": bits_squared(record), "GBitOPs": record.bitops / 1e9}
-        rows.append(row | dict(zip(COSTS, cost, strict=True)))
-    columns = ["task", "method", "asked", "seed", "score", "teacher", "W", "A", "bits²", "GBitOPs", *COSTS]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((choice.method, choice.asked, *means, record.bitops / 1e9, *cost))
+    return runs.join(pd.DataFrame(rows, runs.index, ["method", "asked", "W", "A", "GBitOPs", *COSTS]))
 
 
-def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
+def table(frame: pd.DataFrame) -> pd.DataFrame:
     """What each method reached, at what cost: one row a task, budget and method, means over seeds.
 
     Returns:
-        Its columns, ``minus teacher`` beside the score (NaN where the teacher has no Record), and the number of
-        ``seeds``.
+        ``best``, ``minus teacher``, the number of ``seeds``, ``bits²``, and the columns of `to_frame`.
 
     Raises:
         ValueError: two runs with the same labels and seed.
@@ -182,15 +183,74 @@ def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
     keys = ["task", "asked", "method"]
     if frame.duplicated([*keys, "seed"]).any():
         raise ValueError("runs with the same method and budget differ in more than their seed: show them apart.")
-    reference = {r.experiment.task: r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
-    frame = frame.assign(
-        **{"minus teacher": frame["score"] - frame["teacher"].fillna(frame["task"].map(reference))},
-        task=[task_spec(name).title for name in frame["task"]],
-    )
     grouped = frame.groupby(keys, sort=False)
-    means = grouped[["score", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
+    means = grouped[["best", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
     means.insert(2, "seeds", grouped.size())
     return means
+
+
+@or_nothing
+def score_over_bitops(frame: pd.DataFrame) -> Drawing:
+    """Best development score over BitOPs, one curve a method and one panel a task.
+
+    A dot is a run; a line joins the means over seeds of one method, in order of BitOPs.
+    """
+    means = frame.groupby(["task", "method", "asked"], sort=False)
+    means = means.agg({"GBitOPs": "mean", "best": "mean", "experiment": "first", "reference": "first"}).reset_index()
+    means["method"] = pd.Categorical(means["method"], [*NAMES.values()])
+    what = {"xlabel": "BitOPs per token ($10^9$)", "estimator": None}
+    grid, shades = panels(means, ["task"], "GBitOPs", "best", "method", **what), colours(means["method"])
+    for title, axes in grid.axes_dict.items():
+        runs = frame[frame["task"] == title]
+        axes.scatter(runs["GBitOPs"], runs["best"], s=12, color=runs["method"].map(shades), alpha=0.5)
+    return Drawing(grid.figure, frame[["task", "method", "asked", "seed", "W", "A", "GBitOPs", "best"]], frame)
+
+
+@or_nothing
+def score_over_size(frame: pd.DataFrame) -> Drawing:
+    """What students lose over how small they are, beside the rows of the paper: its Figures 1 and 2, one panel a task.
+
+    Encoders differ, so both axes are relative: points to the teacher, and size to the teacher's 32 bits.
+
+    Args:
+        frame: of `to_frame`, of any tasks; runs whose teacher has no Record are left out.
+    """
+    runs = frame[frame["reference"].notna()]
+    if runs.empty:
+        return nothing()
+    # What the paper compares; how the rivals of this chapter choose is told apart where they stand beside one another.
+    kinds = runs["method"].where(runs["method"].isin([NAMES["uniform"], NAMES["adaqat"]]), "other allocators")
+    full = runs["reference"].map(lambda teacher: teacher.size["packed_mib"])
+    ours = runs[["task", "minus teacher", "bits²"]].assign(method=kinds + ", here", smaller=full / runs["packed MiB"])
+    names = dict.fromkeys(zip(runs["task"], (experiment.task for experiment in runs["experiment"]), strict=True))
+    rows = [{"task": title} | row for title, name in names for row in _printed(name)]
+    points = pd.concat([ours, pd.DataFrame(rows, columns=ours.columns)]).dropna().reset_index(drop=True)
+    what = {"xlabel": "times smaller than in 32 bits", "ylabel": "points against its teacher"}
+    look = {"kind": sns.scatterplot, "share": None, "s": 50, "edgecolor": "none"}
+    grid = panels(points, ["task"], "smaller", "minus teacher", "method", **what, **look)
+    for axes in grid.axes_dict.values():
+        axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
+    encoders = ", ".join(labels.ENCODERS.get(name, name) for name in runs["encoder"].unique())
+    note = f"Here: {encoders}, packed files, a mark a run. Printed: BERT-base, Tables 2 to 4 of AdaQAT-BERT."
+    return Drawing(grid.figure, points, runs, note)
+
+
+def _printed(task: str) -> Iterator[dict[str, str | float]]:
+    """Rows of AdaQAT-BERT's Tables 2 to 4 with the size and the score of a task, or of the one that it stands for."""
+    like = _SQUAD.get(task, task)
+    full = "adaqat-t2" if like in _SQUAD.values() else "adaqat-t3"
+    weights = adaqat_model("32-32-32")["bitops"] / 32**2
+    for name in (full, "adaqat-t4"):
+        cells = printed(name)
+        for row in cells.rows:
+            if cells.has(row, "BitOPs 1e9"):
+                method = row.partition(" | ")[0] if name == full else NAMES["adaqat"]
+                yield {
+                    "method": f"{method}, printed",
+                    "minus teacher": paper_score(name, row, like) - paper_score(full, _BASE, like),
+                    "bits²": 1e9 * cells.value(row, "BitOPs 1e9") / weights,
+                    "smaller": printed(full).value(_BASE, "Size MB") / cells.value(row, "Size MB"),
+                }
 
 
 def gains(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,12 +266,12 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, _), runs in frame.groupby(["task", "seed"], sort=False):
         even = runs[runs["method"] == NAMES["uniform"]]
-        curve, asked = even.groupby("GBitOPs")["score"].mean(), even.set_index("asked")["score"]
+        curve, asked = even.groupby("GBitOPs")["best"].mean(), even.set_index("asked")["best"]
         for run in runs[runs["method"] != NAMES["uniform"]].itertuples():
             within = len(curve) and curve.index[0] * 0.99 <= run.GBitOPs <= curve.index[-1] * 1.01
             level = np.interp(run.GBitOPs, curve.index, curve) if within else np.nan
-            gained = run.score - asked.get(run.asked, np.nan), run.score - level
-            row = {"task": task_spec(task).title, "method": run.method}
+            gained = run.best - asked.get(run.asked, np.nan), run.best - level
+            row = {"task": task, "method": run.method}
             rows += [row | {"": to, "gain": gain} for to, gain in zip(_COMPARED, gained, strict=True)]
     long = pd.DataFrame(rows, columns=["task", "method", "", "gain"])
     grouped = long.groupby(["task", "method", ""], sort=False)["gain"]
@@ -222,7 +282,7 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
 def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
     """A table for the page, each number with the digits that it is worth."""
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
-    digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")
+    digits |= dict.fromkeys(["best", "minus teacher", "seconds"], "{:.1f}")
     digits |= dict.fromkeys(["seeds", "explored steps", "extra passes"], "{:.0f}")
     if frame["seeds"].eq(1).all():
         caption += " One seed."
