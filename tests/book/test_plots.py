@@ -59,8 +59,15 @@ def test_one_panel_a_task_and_label_with_its_metric_and_teacher(students):
     # What is compared has the same axes: panels of one task.
     assert one.get_ylim() == two.get_ylim() != cola.get_ylim()
     assert [text.get_text() for text in one.get_xticklabels()] == ["1e-4"]
-    # A few lines are named where they end, and need no legend.
-    assert not figure.legends and {text.get_text() for text in two.texts} == {"0", "8", "■", *REFERENCES}
+    # A few lines are named where they end, a number with what it is of, and need no legend.
+    named = {"LoRA rank 0", "LoRA rank 8", "■", *REFERENCES}
+    assert not figure.legends and {text.get_text() for text in two.texts} == named
+
+
+def test_what_is_the_same_in_all_panels_is_said_below_them(students):
+    drawn = plots.score_over_rates(students({(0, 1, 1e-4, 1): 70.0}), by=("W-E-A", "plan"))
+    assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == ["MRPC"]
+    assert drawn.note.startswith("Every panel: W-E-A 1-1-8, plan ") and "W-E-A" in drawn.data
 
 
 def test_what_scores_are_held_against(students):

@@ -177,8 +177,10 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
         return "<p>How fast it is was not measured yet.</p>"
     said = "; ".join("{}, {:.2f} s against {:.2f} s".format(model, *seconds) for model, seconds in first.items())
     frame = pd.Series(ratios).unstack([2, 3], sort=False)[[*_PEERS]].rename_axis(["model", "texts × tokens"])
-    table = frame.style.format("{:.2f}", na_rep="–").set_uuid("speed").set_caption(
-        f"A 1-bit model: how many times as fast as {' and as '.join(_PEERS)} (medians; below 1 is slower)"
+    table = (
+        frame.style.format("{:.2f}", na_rep="–")
+        .set_uuid("speed")
+        .set_caption(f"A 1-bit model: how many times as fast as {' and as '.join(_PEERS)} (medians; below 1 is slower)")
     )
     until = f"<p>Processor time until the first answer, against {_PEERS[0]}: {said}.</p>" if said else ""
     return provenance.under(table, f"benchmarks/results, on {results[0].data['device']}.").data + until
