@@ -179,7 +179,8 @@ def legend_below(figure: Figure, title: str = "") -> None:
     if not named:
         return
     # Inches of a handle, of a letter, and of a line; the panels keep their own room.
-    columns = max(1, int(WIDTH / (0.6 + 0.07 * max(map(len, named)))))
+    # What has headings of its own goes down a single column: none of them stands at the foot of one.
+    columns = max(1, int(WIDTH / (0.6 + 0.07 * max(map(len, named))))) if title else 1
     figure.set_layout_engine("constrained")
     figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(named) // columns) + bool(title)))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, title=title)

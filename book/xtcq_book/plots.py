@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from xtcq.tasks import standard_error, task_spec
-from xtcq_book.drawing import Drawing, or_nothing, show, use_style
+from xtcq_book.drawing import Drawing, nothing, or_nothing, show, use_style
 from xtcq_book.frame import evaluations
 from xtcq_book.labels import as_text
 from xtcq_book.panels import METRIC_LABELS, colours, joined, legend_below, ordered, panels, references
 from xtcq_book.scores import alike, tuned
 from xtcq_book.svg import GREY, INK, WIDTH
 
-__all__ = ["compare", "score_over_rates", "score_over_steps", "show", "use_style"]
+__all__ = ["compare", "score_over_rates", "score_over_steps", "show", "terms_over_steps", "use_style"]
 
 _MARKERS = "osDP^vX*"
 _BANDS = (
@@ -72,6 +72,36 @@ def _stages(axes: plt.Axes, ends: Sequence[int], shade: str, strip: int) -> None
         axes.text(
             (start + end) / 2, low + 0.035, f"stage {number}", ha="center", va="center", fontsize=8, color=INK, **place
         )
+
+
+@or_nothing
+def terms_over_steps(runs: pd.DataFrame, by: Sequence[str] = ("W-E-A",)) -> Drawing:
+    """The terms of the distillation loss over training, each in per cent of what it was when it was first written down.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``; a plan with one stage has all terms from start to end.
+        by: columns that name the panels, after the task.
+
+    Returns:
+        The figure, one line a term; nothing where no run has such terms.
+    """
+    points = [
+        {"run": run, "term": term, "step": entry["step"], "share": 100 * entry[f"loss_{term}"] / first}
+        for run, record in runs["record"].items()
+        for term in ("hidden", "attention", "logits")
+        if (first := next((entry[name] for entry in record.history if (name := f"loss_{term}") in entry), None))
+        for entry in record.history
+        if f"loss_{term}" in entry
+    ]
+    if not points:
+        return nothing("Nothing to draw: none of these runs learns from hidden states, attentions or logits.")
+    lines = pd.DataFrame(points).merge(runs, left_on="run", right_index=True)
+    told, same = _varying_panels(runs, by)
+    what = {"xlabel": "training (optimizer steps)", "ylabel": "loss of a term (% of its first)"}
+    grid = panels(lines, ["task", *told], "step", "share", "term", markers=False, **what)
+    for axes in grid.axes_dict.values():
+        axes.set(xlim=(0, None), ylim=(0, None))
+    return Drawing(grid.figure, lines[["task", *by, "term", "step", "share"]], runs, same.strip())
 
 
 def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.DataFrame:

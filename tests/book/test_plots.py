@@ -127,6 +127,23 @@ def test_a_plan_of_several_stages_has_them_in_a_strip(students):
     assert "stage 1" not in [text.get_text() for text in plots.score_over_steps(one).figure.axes[0].texts]
 
 
+def test_terms_of_the_loss_are_shares_of_what_they_were_at_first(students):
+    runs = students({(0, 1, 1e-4, 1): 65.0})
+    entries = [(20, 2.0, 30.0, 0.6), (40, 1.5, 15.0, 0.6), (60, 1.0, 9.0, 0.3)]
+    names = ("step", "loss_hidden", "loss_attention", "loss_logits")
+    history = [{"stage": 0} | dict(zip(names, entry, strict=True)) for entry in entries]
+    runs.at[0, "record"] = dataclasses.replace(runs["record"][0], history=runs["record"][0].history + history)
+    drawn = plots.terms_over_steps(runs)
+    (axes,) = drawn.figure.axes
+    assert lines(axes) == [
+        [(20, 100.0), (40, 75.0), (60, 50.0)],
+        [(20, 100.0), (40, 50.0), (60, pytest.approx(30.0))],
+        [(20, 100.0), (40, 100.0), (60, 50.0)],
+    ]
+    assert {"hidden", "attention", "logits"} <= {text.get_text() for text in axes.texts}
+    assert plots.terms_over_steps(students({(0, 1, 1e-4, 1): 65.0})).figure is None
+
+
 def test_compared_runs_are_those_of_the_best_rate_in_the_order_of_the_runs(students):
     scores = {
         (8, 1, 1e-4, 1): 70.0, (8, 1, 1e-4, 2): 74.0, (8, 1, 5e-4, 1): 10.0,
