@@ -12,7 +12,6 @@ ratio of a variant is the mean over the layers, since a late layer costs less th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import describe, one_turn
+from machine import describe, one_turn, write
 from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
@@ -138,8 +137,7 @@ def main(
         typer.echo(f"\n{length} tokens x {batch_size}, {result['device']}, {result['threads']} threads")
         typer.echo(table.round(3).to_string())
         result["tokens"][length] = table.to_dict("index")
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ candidates from a masked language model.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -22,6 +21,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from machine import write
 from xtcq_book import published
 
 from xtcq.encoder import load_encoder
@@ -73,8 +73,7 @@ def main(
         "tasks": {name: measure(name, rows, rounds) for name in task},
     }
     typer.echo(pd.DataFrame(result["tasks"]).T.round(2).to_string())
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 if __name__ == "__main__":

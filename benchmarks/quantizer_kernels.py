@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # among the peers xtcq is not installed
 
-from machine import describe  # noqa: E402
+from machine import describe, write  # noqa: E402
 
 from xtcq.quantization import BinaryQuantizer, LSQQuantizer, TernaryQuantizer  # noqa: E402
 
@@ -157,8 +156,7 @@ def main(
             "GB/s": bandwidth,
             "functions": table.to_dict("index"),
         }
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ profiler lengthens small operators, and whatever else runs lengthens all of them
 processor.
 
     OMP_NUM_THREADS=1 python benchmarks/step_parts.py --json benchmarks/results/step_parts-cpu.json
+    OMP_NUM_THREADS=1 python benchmarks/step_parts.py --compute bf16 --json benchmarks/results/step_parts-cpu-bf16.json
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from machine import describe
+from machine import describe, write
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import (
@@ -97,7 +97,9 @@ class Sentences(torch.utils.data.Dataset):
         return {"input_ids": ids, "token_type_ids": [0] * len(ids), "attention_mask": [1] * len(ids), "labels": 0}
 
 
-def make_trainer(name: str, tokens: int, batch_size: int, steps: int, recorder: Recorder) -> DistillationTrainer:
+def make_trainer(
+    name: str, tokens: int, batch_size: int, steps: int, compute: str, recorder: Recorder
+) -> DistillationTrainer:
     """A Trainer of one variant, its parts inside ranges of the profiler."""
     encoder, tokenizer = load_encoder("minilm-l6", 2)
     layers = range(encoder.config.num_hidden_layers)
@@ -130,6 +132,7 @@ def make_trainer(name: str, tokens: int, batch_size: int, steps: int, recorder: 
             per_device_train_batch_size=batch_size,
             max_grad_norm=MAX_GRAD_NORM,
             use_cpu=True,
+            bf16=compute == "bf16",
             dataloader_pin_memory=False,
             remove_unused_columns=False,
             save_strategy="no",
@@ -184,10 +187,10 @@ def parts(events: list[FunctionEvent]) -> Counter[str]:
     return found
 
 
-def measure(name: str, tokens: int, batch_size: int, steps: int) -> pd.Series:
+def measure(name: str, tokens: int, batch_size: int, steps: int, compute: str) -> pd.Series:
     """Milliseconds a step of every part."""
     recorder = Recorder()
-    make_trainer(name, tokens, batch_size, WARM_UP + steps, recorder).train()
+    make_trainer(name, tokens, batch_size, WARM_UP + steps, compute, recorder).train()
     events = list(recorder.profile.events())
     whole = max(event.time_range.end for event in events) - min(event.time_range.start for event in events)
     found = parts(events)
@@ -200,21 +203,24 @@ def main(
     tokens: Annotated[list[int], typer.Option(help="tokens of every sentence; may be given several times")] = LENGTHS,
     batch_size: int = 32,
     steps: Annotated[int, typer.Option(min=1)] = 8,
+    compute: Annotated[str, typer.Option(help="number format of the student: fp32 or bf16")] = "fp32",
     output: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
 ) -> None:
     """Print milliseconds and per cent of a step."""
+    if compute not in ("fp32", "bf16"):
+        raise typer.BadParameter(f"{compute}: --compute is fp32 or bf16")
     keep_freed_memory()  # as training does
-    result = {**describe(torch.device("cpu")), "batch_size": batch_size, "steps": steps, "tokens": {}}
+    result = {**describe(torch.device("cpu")), "compute": compute}
+    result |= {"batch_size": batch_size, "steps": steps, "tokens": {}}
     for length in tokens:
-        ms = pd.DataFrame({name: measure(name, length, batch_size, steps) for name in VARIANTS}).fillna(0.0)
+        ms = pd.DataFrame({name: measure(name, length, batch_size, steps, compute) for name in VARIANTS}).fillna(0.0)
         share = 100 * ms.div(ms.loc["step"])
         table = pd.concat([ms.add_suffix(", ms"), share.add_suffix(", %")], axis=1)
         table = table.loc[sorted(table.index, key=order)]
-        typer.echo(f"\n{length} tokens x {batch_size}, {result['device']}, {result['threads']} threads")
+        typer.echo(f"\n{length} tokens x {batch_size}, {compute}, {result['device']}, {result['threads']} threads")
         typer.echo(table.round(1).to_string())
         result["tokens"][length] = table.round(3).to_dict("index")
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 def order(part: str) -> tuple[int, int]:

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from machine import processor
+from machine import processor, write
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from xtcq.encoder import load_encoder
@@ -167,8 +167,7 @@ def main(
         "targets": TARGETS,
         "ways": table.to_dict("index"),
     }  # fmt: skip
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 if __name__ == "__main__":

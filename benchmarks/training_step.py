@@ -12,7 +12,6 @@ number format every variant stands in both, beside the same baseline: distillati
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import describe, one_turn
+from machine import describe, one_turn, write
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -154,8 +153,7 @@ def main(
         typer.echo(f"\n{length} tokens x {batch_size}, {result['device']}, {result['threads']} threads")
         typer.echo(table.round(3).to_string())
         result["tokens"][length] = table.to_dict("index")
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, output)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from xtcq.quantization import QuantConfig, QuantLinear, freeze, quantize
-from xtcq.study import Experiment, Record, experiment, inputs, run, runs, speed, students
+from xtcq.study import Experiment, Record, experiment, queue, run, runs, speed, students
 from xtcq.study.archive import export_records
 from xtcq.tasks import QuestionSpec, Task, TaskSpec, task_spec
 from xtcq.training.settings import METHOD
@@ -68,7 +68,7 @@ def every_task_is(monkeypatch):
 
     def replace(task: Task) -> None:
         monkeypatch.setattr(experiment, "task_spec", lambda name: task.spec)
-        for module in (inputs, runs, speed):
+        for module in (queue, runs, speed):
             monkeypatch.setattr(module, "load_task", lambda name: task)
 
     return replace
@@ -308,7 +308,7 @@ def small_world(folders, monkeypatch, every_task_is, tiny_bert, word_task, word_
     def load_encoder(name, num_labels, head="classifier", pretrained=True):
         return tiny_bert(layers=2, num_labels=num_labels), word_tokenizer
 
-    for module in (inputs, runs, students):
+    for module in (queue, runs, students):
         monkeypatch.setattr(module, "load_encoder", load_encoder)
     every_task_is(word_task)
     return folders

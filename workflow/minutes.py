@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from xtcq_book.paper_tables.estimate import forward_operations, with_all_needed
+from xtcq_book.paper_tables.estimate import forward_operations
 
 from xtcq.pretrained import encoder_depth
 from xtcq.study import Experiment, full_teachers, notebook_grid
+from xtcq.study.queue import with_all_needed
 from xtcq.tasks import task_spec
 
 ROOT = Path(__file__).parents[1]

@@ -52,10 +52,10 @@ def check_plan(path: Path) -> None:
     """Refuse a plan, as ``write_plan`` made it, of which any run lacks what it reads.
 
     Raises:
-        FileNotFoundError, ValueError: see ``xtcq.study.inputs.check_inputs``.
+        FileNotFoundError, ValueError: see ``xtcq.study.queue.check_inputs``.
     """
     from xtcq.study import Experiment
-    from xtcq.study.inputs import check_inputs
+    from xtcq.study.queue import check_inputs
 
     runs = json.loads(path.read_text(encoding="utf-8"))["plan"]["left"].values()
     check_inputs(Experiment.from_dict(run["experiment"]) for run in runs)

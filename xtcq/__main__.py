@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,15 +187,11 @@ def _experiments(source: Path, profile: str | None, parameters: str) -> list:
     return found
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if twice := [name for name, number in Counter(name for name, _ in pairs).items() if number > 1]:
-        raise ValueError(f"{twice[0]!r} is there twice")
-    return dict(pairs)
-
-
 def _json(name: str, text: str | bytes) -> Any:
+    from xtcq.files import parse_json
+
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(f"{name} is no JSON: {error}") from error
 
@@ -298,8 +293,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Classify one text, or every row of a file, with integer arithmetic."""
-    from xtcq.deploy.answer import predict_text
-    from xtcq.deploy.runtime import Runtime
+    from xtcq.deploy.runtime import Runtime, predict_text
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     if text is not None and source is None:

@@ -6,13 +6,16 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -84,13 +87,11 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, check: Callable[[], None]) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder``, and rename it to ``folder`` if the block succeeds, as `whole_file`.
 
-    A symbolic link stays: what it leads to is written. ``check`` is called first, and raises if what lies at ``folder``
-    must not be replaced.
+    A symbolic link stays: what it leads to is written.
     """
-    check()
     folder = folder.resolve()
     with saving(f"{folder} was not changed"):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +152,22 @@ def temporary_prefix(target: Path) -> str:
         else:
             left.unlink(missing_ok=True)
     return f"{ours}{os.getpid()}."
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; a ValueError also for a name that is there twice, and for NaN and infinity."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(result := dict(pairs)) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{twice!r} is there twice")
+    return result
+
+
+def _finite(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -148,7 +148,7 @@ def repeats(names: str) -> Iterator[Check]:
 
 
 def table(name: str) -> Table:
-    """The printed cells of a table; its file is read again if it changed, or another folder is named.
+    """The printed cells of a table; its file is read again if it changed.
 
     Raises:
         ValueError: unknown table, or a malformed file.
@@ -158,7 +158,7 @@ def table(name: str) -> Table:
     >>> table("xtc-c8").value("XTC-BERT6 | 1", "Size ratio")
     52.3
     """
-    file = published.folder() / f"{name}.csv"
+    file = published.FOLDER / f"{name}.csv"
     state = file.stat() if file.exists() else None
     return _read(name, file, state and (state.st_mtime_ns, state.st_size))
 

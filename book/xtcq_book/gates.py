@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,8 +65,7 @@ def check_book(root: Path) -> list[Problem]:
     problems += [problem for page in sorted(book.rglob("*.md")) for problem in _check_glue(root, page)]
     problems += _check_address(root)
     if (book / "published").is_dir():
-        with _published_of(root):
-            problems += _check_papers(book / "claims.yaml")
+        problems += _check_papers(book / "claims.yaml")
     if (root / FOLDER).is_dir():
         problems += _check_lead(root)
     return problems
@@ -91,18 +88,6 @@ def _unreadable(readers: Iterable[tuple[str, Callable[[], object]]]) -> list[Pro
         except (ValueError, OSError) as error:
             problems.append(Problem(file, str(error)))
     return problems
-
-
-@contextmanager
-def _published_of(root: Path) -> Iterator[None]:
-    before = os.environ.get("XTCQ_PUBLISHED")
-    os.environ["XTCQ_PUBLISHED"] = str(root / "book" / "published")
-    try:
-        yield
-    finally:
-        os.environ.pop("XTCQ_PUBLISHED")
-        if before is not None:
-            os.environ["XTCQ_PUBLISHED"] = before
 
 
 def _check_papers(ledger: Path) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
@@ -95,6 +95,24 @@ COLUMNS: dict[str, Callable[[Experiment], Any]] = {
     "exploration": exploration,
     "learns from": lambda e: "distillation" if any(stage.distils for stage in e.plan()) else "labels",
 }
+
+
+def scale(encoders: Iterable[str], tasks: Iterable[str], steps: Iterable[int], seeds: Iterable[int]) -> str:
+    """What some runs are, for the sentence that tells a result: encoders, tasks, optimizer steps, and seeds a task."""
+    shown = sorted({ENCODERS.get(name, name) for name in encoders})
+    parts = [", ".join(shown), ", ".join(dict.fromkeys(tasks)), between(steps, " step"), between(seeds, " seed")]
+    return f"{', '.join(parts)} a task"
+
+
+def between(numbers: Iterable[int], unit: str = "") -> str:
+    """The least and the most of some numbers, or the one that they are, with a unit in the singular.
+
+    >>> from xtcq_book.labels import between
+    >>> between([2, 1], " seed")
+    '1 to 2 seeds'
+    """
+    low, high = min(found := list(numbers)), max(found)
+    return f"{low:,}{f' to {high:,}' if high > low else ''}{unit}{'s' * (high > 1 and unit != '')}"
 
 
 def as_text(value: Any) -> str:

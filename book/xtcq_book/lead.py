@@ -18,7 +18,7 @@ from xtcq_book.arithmetic import MB, MIB, table
 from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.frame import to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
-from xtcq_book.labels import ENCODERS, as_text
+from xtcq_book.labels import as_text, between, scale
 from xtcq_book.panels import joined
 from xtcq_book.paper_scores import NINE, PAPER_TEACHER
 from xtcq_book.scores import tuned
@@ -71,31 +71,13 @@ def recipes(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The columns `RECIPE` and ``bits``; ``minus teacher`` in points; ``packed MiB``, the mean over tasks, whose heads
-        differ by a few bytes; ``tasks``, their names; ``seeds``, the fewest and the most of a task; ``rates``;
-        ``minutes`` of training steps by run, and ``device``.
+        differ by a few bytes; ``tasks``, their names; and ``seeds``, the fewest and the most of a task.
     """
-    tasks = runs.groupby([*RECIPE, "bits", "task"], sort=False)
-    one = tasks.agg(
-        {"minus teacher": "mean", "packed MiB": "mean", "seed": "nunique", "learning rate": "first", "hours": "mean"}
-    )
-    one["device"] = tasks["device"].agg(lambda names: " and ".join(sorted(set(names))))
-    rows = []
-    for key, group in one.groupby(level=[*RECIPE, "bits"], sort=False):
-        seeds = group["seed"]
-        rows.append(
-            dict(zip([*RECIPE, "bits"], key, strict=True))
-            | {
-                "minus teacher": group["minus teacher"].mean(),
-                "packed MiB": group["packed MiB"].mean(),
-                "tasks": ", ".join(group.index.get_level_values("task")),
-                "seeds": f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}",
-                "rates": ", ".join(as_text(rate) for rate in sorted(set(group["learning rate"]))),
-                "minutes": 60 * group["hours"].mean(),
-                "device": " and ".join(sorted(set(group["device"]))),
-            }
-        )
-    columns = [*RECIPE, "bits", "minus teacher", "packed MiB", "tasks", "seeds", "rates", "minutes", "device"]
-    return pd.DataFrame(rows, columns=columns)
+    keys = [*RECIPE, "bits"]
+    means = {"minus teacher": "mean", "packed MiB": "mean"}
+    tasks = runs.groupby([*keys, "task"], sort=False).agg(means | {"seed": "nunique"}).reset_index()
+    found = tasks.groupby(keys, sort=False).agg(means | {"task": ", ".join, "seed": between}).reset_index()
+    return found.rename(columns={"task": "tasks", "seed": "seeds"})
 
 
 def papers() -> pd.DataFrame:
@@ -215,14 +197,7 @@ def scale_of(runs: pd.DataFrame) -> str:
     if runs.empty:
         return "no student has a Record"
     seeds = runs.groupby([*RECIPE, "task"])["seed"].nunique()
-    steps, few, most = sorted(set(runs["steps"])), int(seeds.min()), int(seeds.max())
-    parts = [
-        ", ".join(sorted({ENCODERS.get(name, name) for name in runs["encoder"]})),
-        ", ".join(dict.fromkeys(runs["task"])),
-        f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else f"{steps[0]:,} steps",
-        f"{few} to {most} seeds a task" if few < most else f"{few} seed{'s' * (few > 1)} a task",
-    ]
-    return ", ".join(parts)
+    return scale(runs["encoder"], runs["task"], runs["steps"], seeds)
 
 
 def page(runs: pd.DataFrame) -> str:
@@ -234,14 +209,14 @@ def page(runs: pd.DataFrame) -> str:
     Returns:
         HTML.
     """
-    scale = scale_of(runs)
+    said = scale_of(runs)
     caption = (
-        f"Students of this book: {scale}, each at the best of its learning rates. A bar spans the seeds of a task, and "
+        f"Students of this book: {said}, each at the best of its learning rates. A bar spans the seeds of a task, and "
         "a dot leads to its Record. Not every recipe has every task yet. The papers: averages over GLUE, one seed."
     )
     says = (
         f"Points lost against the full-precision teacher over the size of the model in MiB, for {len(runs)} students "
-        f"({scale}), beside the papers' students of BERT-base at their printed size and at that of a file. The table "
+        f"({said}), beside the papers' students of BERT-base at their printed size and at that of a file. The table "
         "of the chapter «Which recipe for which budget» has the same numbers."
     )
     return html(chart(runs), "lead", says, caption)

@@ -48,7 +48,7 @@ def link(record: Record, text: str = "") -> str:
 
 
 def _place(record: Record) -> str:
-    return stored_in(record).relative_to(records_folder()).as_posix()
+    return stored_in(record).relative_to(records_folder(record.experiment.spec.synthetic)).as_posix()
 
 
 def links(records: Iterable[Record]) -> str:

@@ -9,7 +9,6 @@ Table 6). Two more files, ``xtc-text`` and ``adaqat-text``, hold the numbers tha
 from __future__ import annotations
 
 import csv
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,8 @@ import pandas as pd
 
 XTC = "XTC"
 ADAQAT = "AdaQAT-BERT"
+# The CSV files, beside this package.
+FOLDER = Path(__file__).resolve().parents[1] / "published"
 COLUMNS = ("row", "metric", "value")
 ERRATA_COLUMNS = ("table", "row", "metric", "printed", "recomputed", "rule", "cause")
 REPEAT_COLUMNS = ("table", "row", "other_table", "other_row", "metrics")
@@ -63,21 +64,6 @@ def source(table: str) -> Source:
     return _SOURCES[table]
 
 
-def folder() -> Path:
-    """Folder of the CSV files: ``$XTCQ_PUBLISHED``, else that beside this package.
-
-    Raises:
-        FileNotFoundError: it is not there.
-    """
-    override = os.environ.get("XTCQ_PUBLISHED")
-    path = Path(override) if override else Path(__file__).resolve().parents[1] / "published"
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"no folder of published tables at {path}; set XTCQ_PUBLISHED to the book/published of a checkout"
-        )
-    return path
-
-
 def load(table: str) -> pd.DataFrame:
     """Read one table.
 
@@ -97,7 +83,7 @@ def load(table: str) -> pd.DataFrame:
     '52.3'
     """
     source(table)
-    path = folder() / f"{table}.csv"
+    path = FOLDER / f"{table}.csv"
     seen: set[tuple[str, str]] = set()
     cells = []
     for line, (row, metric, printed) in _read(path, COLUMNS):
@@ -147,13 +133,13 @@ def departures() -> pd.DataFrame:
 
 
 def _frame(name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame([cells for _, cells in _read(folder() / f"{name}.csv", columns)], columns=list(columns))
+    return pd.DataFrame([cells for _, cells in _read(FOLDER / f"{name}.csv", columns)], columns=list(columns))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[str]]]:
     """Lines of a CSV file, each with its line number; every cell must hold something."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; restore it from version control, or unset XTCQ_PUBLISHED")
+        raise FileNotFoundError(f"{path} is missing; restore it from version control")
     lines = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)

@@ -88,7 +88,6 @@ def averages(
     keys: Sequence[str],
     paper: Place | None = None,
     *,
-    paper_teacher: Row = PAPER_TEACHER,
     minus_teacher: bool = True,
 ) -> pd.DataFrame:
     """The GLUE average beside the paper's, or a mean over the tasks that both have.
@@ -100,7 +99,6 @@ def averages(
         runs: of ``xtcq_book.frame.to_frame``, of other tasks too.
         keys: as for `table`.
         paper: as for `table`.
-        paper_teacher: as for `table`.
         minus_teacher: subtract teachers; a task without a Record of its teacher then enters no mean.
 
     Returns:
@@ -111,7 +109,7 @@ def averages(
     Raises:
         ValueError: as for `table`.
     """
-    cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: paper_teacher})
+    cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: PAPER_TEACHER})
     if minus_teacher:
         cells = cells[cells["minus teacher"].notna()]
     ours = ["best", "last", *(["minus teacher"] if minus_teacher else [])]
@@ -305,44 +303,44 @@ def _short_means(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place | None]) -> pd.DataFrame:
     """One row for each task, value of the keys and metric: means over seeds, and what the paper prints there."""
     runs = runs.sort_values("task", key=lambda tasks: pd.Series(pd.factorize(tasks)[0], tasks.index), kind="stable")
-    rows = []
-    for values, group in runs.groupby(["task", *keys], sort=False):
-        experiment, record = group[["experiment", "record"]].iloc[0]
+    for _, group in runs.groupby(["task", *keys], sort=False):
         if len(differing := set(map(alike, group["experiment"]))) > 1:
             listed = "; ".join(sorted(map(str, differing)))
             raise ValueError(
                 f"the keys {list(keys)} do not tell these runs apart: {listed}. Name what differs as a key."
             )
-        primary = group["metric"].iloc[0]
-        found: dict[str, Any] = dict(zip(["task", *keys], values, strict=True))
-        found |= {"name": experiment.task, "record": record}
-        found["yours"] = "yes" if any(map(is_yours, group["record"])) else ""
-        found |= {f"row of {name}": place(experiment) if place else None for name, place in places.items()}
-        for metric in sorted(record.best, key=lambda name: name != primary):
-            best = np.array([one.best[metric] for one in group["record"]])
-            level = np.mean([teacher.best[metric] if teacher else math.nan for teacher in group["reference"]])
-            row = found | {
-                "Records": tuple(group["record"]),
-                "metric": metric,
-                "primary": metric == primary,
-                "seeds": len(best),
-                "best": best.mean(),
-            }
-            row |= {"± seeds": best.std() if len(best) > 1 else math.nan, "minus teacher": best.mean() - level}
-            row["last"] = np.mean([one.last[metric] for one in group["record"]])
-            row |= dict(group[["nominal MiB", "packed MiB"]].iloc[0])
-            if metric == primary:
-                row |= dict(group[["standard error", "chance"]].iloc[0])
-            for name in places:
-                row[name] = (
-                    paper_score(*place, experiment.task, metric) if (place := row[f"row of {name}"]) else math.nan
-                )
-            rows.append(row)
-    numbers = ["best", "last", "± seeds", "minus teacher", "nominal MiB", "packed MiB", "standard error", "chance"]
-    known = ["task", *keys, "name", "record", "Records", "yours", "metric", "primary", "seeds"]
-    columns = list(dict.fromkeys([*known, *numbers, *places, *(f"row of {name}" for name in places)]))
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype(dict.fromkeys([*numbers, *places], float) | {"primary": bool, "seeds": int})
+    scores = [
+        run
+        | {"metric": metric, "primary": metric == run["metric"], "yours": "yes" if is_yours(run["record"]) else ""}
+        | {score: getattr(run["record"], score)[metric] for score in ("best", "last")}
+        | {"name": run["experiment"].task, "level": run["reference"].best[metric] if run["reference"] else math.nan}
+        for run in runs.to_dict("records")
+        for metric in sorted(run["record"].best, key=lambda name: name != run["metric"])
+    ]
+    columns = dict.fromkeys([*runs, "primary", "yours", "name", "level"])
+    same = ["name", "experiment", "record", "primary", "nominal MiB", "packed MiB", "standard error", "chance"]
+    summary: dict[str, tuple[str, Any]] = {name: (name, "first") for name in same} | {"Records": ("record", tuple)}
+    summary |= {name: (name, _mean) for name in ("best", "last", "level")} | {"yours": ("yours", "max")}
+    summary |= {"seeds": ("best", "size"), "± seeds": ("best", _deviation)}
+    grouped = pd.DataFrame(scores, columns=list(columns)).groupby(["task", *keys, "metric"], sort=False)
+    cells = grouped.agg(**summary).reset_index()
+    cells["minus teacher"] = cells["best"] - cells["level"]
+    cells.loc[~cells["primary"].astype(bool), ["standard error", "chance"]] = math.nan
+    for name, place in places.items():
+        cells[f"row of {name}"] = [place(experiment) if place else None for experiment in cells["experiment"]]
+        printed = zip(cells[f"row of {name}"], cells["name"], cells["metric"], strict=True)
+        cells[name] = [paper_score(*row, task, metric) if row else math.nan for row, task, metric in printed]
+    numbers = ["best", "last", "± seeds", "minus teacher", *same[4:], *places]
+    return cells.astype(dict.fromkeys(numbers, float) | {"primary": bool, "seeds": int})
+
+
+def _mean(values: pd.Series) -> float:
+    """Where one is missing the mean is missing."""
+    return float(values.to_numpy(float).mean())
+
+
+def _deviation(values: pd.Series) -> float:
+    return float(values.to_numpy(float).std()) if len(values) > 1 else math.nan
 
 
 def _over_tasks(

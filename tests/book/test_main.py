@@ -6,6 +6,8 @@ from xtcq_book.__main__ import app
 from xtcq_book.paper_tables import cells, estimate, experiments
 from xtcq_book.paper_tables.rows import ASSUMPTIONS
 
+from xtcq.study.queue import with_all_needed
+
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -54,7 +56,7 @@ def test_a_table_row_by_row(folders):
 
 def test_what_a_table_takes_and_what_it_would_train(folders):
     rows = ("xtc-fig6", "--rows", "one-stage")
-    runs = estimate.with_all_needed(experiments(cells("xtc-fig6", "one-stage")))
+    runs = with_all_needed(experiments(cells("xtc-fig6", "one-stage")))
     took = estimate.estimate(runs)
     bill = invoke("table", *rows, "--estimate", "--card", "H100", "--shares", 0.5, 1).stdout
     assert f"2 runs with the teachers and starts that they need, {took.steps:,} optimizer steps" in bill

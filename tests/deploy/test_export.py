@@ -28,8 +28,6 @@ MODELS = {
     "bare": {"precision": "2-2-8", "recipe": "ternarybert", "kind": "BertModel"},
 }
 INPUT_QUANTIZERS = {
-    "asymmetric": lambda: DynamicQuantizer(8, symmetric=False),
-    "asymmetric per token": lambda: DynamicQuantizer(6, symmetric=False, granularity="token"),
     "learned, unsigned": lambda: LSQQuantizer(8, signed=False),
     "clipped, 4 bits": lambda: DynamicQuantizer(4, clip=0.5),
 }
@@ -186,7 +184,8 @@ def test_what_cannot_be_exported(build, message, frozen_bert, tmp_path):
 @pytest.mark.parametrize(
     ("quantizer", "message"),
     [
-        (LSQQuantizer(1), "cannot run as integers: expected a DynamicQuantizer, or an LSQQuantizer of two or more"),
+        (LSQQuantizer(1), "cannot run as integers: expected a symmetric DynamicQuantizer, or an LSQQuantizer of two"),
+        (DynamicQuantizer(8, symmetric=False), "cannot run as integers: expected a symmetric DynamicQuantizer"),
         (LSQQuantizer(4), "has no step size yet, it is set by the first batch: run the model once"),
     ],
 )

@@ -8,9 +8,8 @@ import torch
 from transformers import pipeline
 
 from xtcq import PackedModelError, load_packed, save_packed
-from xtcq.deploy.answer import predict_text
 from xtcq.deploy.predict import predict_file
-from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning
+from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, predict_text
 from xtcq.packing import packed as packed_module
 
 TEXTS = ["w3 w9 w1", "w5", "w8 w2 w2 w7 w1 w30", "w4 w40", "w90 w1"]

@@ -296,9 +296,7 @@ def test_an_encoder_that_was_quantized_inside_its_model(tiny_bert, verb):
     """A packed folder of it would say that nothing is quantized, and load as nothing."""
     model = tiny_bert()
     quantize(model.bert, QuantConfig("1-1-8"))
-    with pytest.raises(
-        ValueError, match="bert of BertForSequenceClassification was quantized by itself.* the whole"
-    ):
+    with pytest.raises(ValueError, match="bert of BertForSequenceClassification was quantized by itself.* the whole"):
         verb(model)
 
 

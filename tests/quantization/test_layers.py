@@ -100,7 +100,6 @@ WEIGHTS = [
     TernaryQuantizer,
     lambda: TernaryQuantizer("row", clip=2.5),
     lambda: DynamicQuantizer(3),
-    lambda: DynamicQuantizer(8, symmetric=False, granularity="row"),
     lambda: LSQQuantizer(2),
 ]
 
@@ -117,6 +116,13 @@ def test_a_frozen_linear_layer_is_equal_to_the_bit(build, dtype):
     assert torch.equal(layer.freeze()(x), before)
     assert not layer.codes.is_floating_point() and "weight" not in layer.state_dict()
     assert torch.equal(layer.quantized_weight().dequantize(), weight)
+
+
+def test_weights_with_a_zero_point_are_not_frozen():
+    layer = QuantLinear(8, 4, weight_quantizer=DynamicQuantizer(4, symmetric=False))
+    with pytest.raises(ValueError, match="zero point"):
+        layer.freeze()
+    assert not layer.is_frozen and "weight" in layer.state_dict()
 
 
 @pytest.mark.parametrize("build", WEIGHTS)

@@ -42,7 +42,8 @@ def test_what_was_predicted_can_be_read_again(classes, expected, tokenizer):
     """A digit an example, as long as one is enough."""
     every = pd.DataFrame({"text": [f"they know {i}" for i in range(classes)], "kind": range(classes)})
     task = own_task(every, ["text"], "kind", classes, evaluation=every.assign(text="who knows " + every["text"]))
-    assert encode(task.train, task.spec, tokenizer).predicted(np.eye(classes)) == expected
+    found = encode(task.train, task.spec, tokenizer).evaluate(np.eye(classes), range(classes))
+    assert found == ({"accuracy": 100.0}, expected)
 
 
 def test_regression_labels_are_floats(tokenizer):

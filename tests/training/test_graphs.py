@@ -70,9 +70,6 @@ def fit_arguments():
     return build
 
 
-def test_graphs_take_a_whole_batch_on_one_card(fit_arguments, monkeypatch):
-    monkeypatch.delenv(graphs.VARIABLE, raising=False)
+def test_graphs_take_a_whole_batch_on_one_card(fit_arguments):
     assert graphs.uses_graphs(fit_arguments("cuda"))
     assert not graphs.uses_graphs(fit_arguments("cuda", gradient_accumulation_steps=2))
-    monkeypatch.setenv(graphs.VARIABLE, "0")
-    assert not graphs.uses_graphs(fit_arguments("cuda"))

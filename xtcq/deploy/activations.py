@@ -10,13 +10,12 @@ from xtcq.deploy.graph import Graph, Operand
 from xtcq.quantization import DynamicQuantizer, LSQQuantizer, Quantizer
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
-_EPS = np.float32(np.finfo(np.float32).eps)
 _LAST = np.array([-1], np.int64)
 
 
 @dataclass(frozen=True)
 class QuantizedActivation:
-    """A quantized activation, of value ``(codes - zero) * scale + offset``.
+    """A quantized activation, of value ``(codes - zero) * scale``.
 
     Codes are unsigned, because x86 has no fast product of signed bytes with signed bytes; signed ones are stored with
     128 added.
@@ -25,7 +24,6 @@ class QuantizedActivation:
         codes: uint8 [..., features].
         zero: uint8 scalar.
         scale: float scalar, or [..., 1] for one scale per token.
-        offset: float of the scale's shape, or None.
         levels: least and greatest ``codes - zero``.
         tokens: where there is one scale per token, their shape and the number of features that share one; else None.
     """
@@ -33,7 +31,6 @@ class QuantizedActivation:
     codes: str
     zero: np.uint8
     scale: str
-    offset: str | None
     levels: tuple[int, int]
     tokens: tuple[str, int] | None
 
@@ -54,27 +51,24 @@ def quantize_activation(graph: Graph, quantizer: Quantizer, x: str, features: in
     # The exact classes: a subclass may compute something else.
     if type(quantizer) is LSQQuantizer and quantizer.granularity == "tensor" and quantizer.levels != (-1, 1):
         return _learned(graph, quantizer, x)
-    if type(quantizer) is DynamicQuantizer:
+    if type(quantizer) is DynamicQuantizer and quantizer.symmetric:
         if quantizer.clip is not None:
             x = graph("Clip", x, np.float32(-quantizer.clip), np.float32(quantizer.clip))
         tokens = None if quantizer.granularity == "tensor" else (shape, features)
-        return (_symmetric if quantizer.symmetric else _asymmetric)(graph, quantizer, x, tokens)
+        return _dynamic(graph, quantizer, x, tokens)
     raise ValueError(
-        f"activations quantized by {quantizer} cannot run as integers: expected a DynamicQuantizer, or an LSQQuantizer "
-        "of two or more bits with one step per tensor"
+        f"activations quantized by {quantizer} cannot run as integers: expected a symmetric DynamicQuantizer, or an "
+        "LSQQuantizer of two or more bits with one step per tensor"
     )
 
 
 def dequantize(graph: Graph, x: QuantizedActivation) -> str:
     """Append what turns ``x`` back into floating point, and return its name."""
     zeros, blocks = _zeros(graph, x.zero, x.tokens)
-    value = graph("DequantizeLinear", x.codes, x.scale, zeros, **blocks)
-    return value if x.offset is None else graph("Add", value, x.offset)
+    return graph("DequantizeLinear", x.codes, x.scale, zeros, **blocks)
 
 
-def _symmetric(
-    graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
-) -> QuantizedActivation:
+def _dynamic(graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None) -> QuantizedActivation:
     # Two operators, where both ends of the range would take four: with few tokens their number is what counts.
     axes = () if tokens is None else (_LAST,)
     greatest = graph("ReduceMax", graph("Abs", x), *axes, keepdims=int(tokens is not None))
@@ -82,20 +76,7 @@ def _symmetric(
     # The scale of a row of zeros is 0: whatever its codes are, they are multiplied by that.
     scale = graph("Div", greatest, np.float32(most))
     zero = np.uint8(128)
-    return QuantizedActivation(_codes(graph, x, scale, zero, tokens), zero, scale, None, (-most, most), tokens)
-
-
-def _asymmetric(
-    graph: Graph, quantizer: DynamicQuantizer, x: str, tokens: tuple[str, int] | None
-) -> QuantizedActivation:
-    axes = () if tokens is None else (_LAST,)
-    low, high = (graph(end, x, *axes, keepdims=int(tokens is not None)) for end in ("ReduceMin", "ReduceMax"))
-    most = 2**quantizer.bits - 1
-    resolution = graph("Mul", graph("Max", graph("Abs", low), graph("Abs", high)), _EPS)
-    scale = graph("Max", graph("Div", graph("Sub", high, low), np.float32(most)), resolution, _TINY)
-    zero = np.uint8(0)
-    codes = _codes(graph, graph("Sub", x, low), scale, zero, tokens)
-    return QuantizedActivation(codes, zero, scale, low, (0, most), tokens)
+    return QuantizedActivation(_codes(graph, x, scale, zero, tokens), zero, scale, (-most, most), tokens)
 
 
 def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivation:
@@ -106,7 +87,7 @@ def _learned(graph: Graph, quantizer: LSQQuantizer, x: str) -> QuantizedActivati
     codes = _codes(graph, x, step, zero, None)
     if quantizer.bits < 8:  # 8 bits end where bytes end
         codes = graph("Clip", codes, *(np.uint8(int(zero) + level) for level in quantizer.levels))
-    return QuantizedActivation(codes, zero, step, None, quantizer.levels, None)
+    return QuantizedActivation(codes, zero, step, quantizer.levels, None)
 
 
 def _codes(graph: Graph, x: str, scale: str, zero: np.uint8, tokens: tuple[str, int] | None) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xtcq.deploy.activations import QuantizedActivation, dequantize, quantize_activation
 from xtcq.deploy.graph import Graph, Operand
 from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
-from xtcq.quantization import CodeFormat, QuantEmbedding, QuantizedLayer, Quantizer, QuantLinear
+from xtcq.quantization import CodeFormat, QuantEmbedding, Quantizer, QuantLinear
 
 _ONE = np.float32(1)
 # A processor without a dot product of bytes adds two products of an unsigned and a signed byte in 16 bits, and
@@ -62,8 +62,7 @@ class IntegerLayers:
         if frozen is None:
             terms: list[Operand] = [graph("MatMul", x, _array(layer.weight).T)]
         else:
-            _check_symmetric(frozen)
-            terms = [self._weighted(frozen, x)] if codes is None else self._product(frozen, codes)
+            terms = [self._weighted(frozen, x) if codes is None else self._product(frozen, codes)]
         if lora_u is not None and lora_v is not None:
             terms.append(graph("MatMul", graph("MatMul", x, _array(lora_u)), _array(lora_v)))
         if layer.bias is not None:
@@ -80,7 +79,6 @@ class IntegerLayers:
         graph = self._graph
         if not isinstance(table, QuantEmbedding) or table.code_format is None:
             return graph("Gather", _array(table.weight), ids)
-        _check_symmetric(table)
         coding = _byte_aligned(table.code_format)
         values = _values_of_bytes(coding).astype(np.float32)
         per_byte = values.shape[1]
@@ -111,20 +109,15 @@ class IntegerLayers:
             weight = self._graph("Sub", weight, np.float32(zero))
         return self._graph("MatMul", x, self._graph("Mul", weight, _array(layer.scale).reshape(-1)))
 
-    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> list[Operand]:
-        """Append the product, and return the terms that it is the sum of."""
+    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
+        """Append the product."""
         graph, columns = self._graph, _array(layer.scale).reshape(-1)  # one scale, or one per output
         if self._two_bits and _fits_two_bits(layer, x):
             # Sums of codes are whole numbers, nearly always below 2^24: exact until the scales meet them.
-            y = graph("Mul", self._two_bit_product(layer, x), graph("Mul", x.scale, columns))
-        elif x.tokens:
-            y = graph("Mul", self._byte_product(layer, x, _ONE, columns), x.scale)
-        else:
-            y = self._byte_product(layer, x, x.scale, columns)
-        if x.offset is None:
-            return [y]
-        sums = _array(layer.codes).astype(np.int64).sum(1).astype(np.float32)
-        return [y, graph("Mul", x.offset, sums * columns)]
+            return graph("Mul", self._two_bit_product(layer, x), graph("Mul", x.scale, columns))
+        if x.tokens:
+            return graph("Mul", self._byte_product(layer, x, _ONE, columns), x.scale)
+        return self._byte_product(layer, x, x.scale, columns)
 
     def _byte_product(
         self,
@@ -192,13 +185,6 @@ class IntegerLayers:
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
-
-
-def _check_symmetric(layer: QuantizedLayer) -> None:
-    if layer.zero_point is not None:
-        raise ValueError(
-            f"{layer} has codes with a zero point, which cannot run as integers: use a symmetric quantizer"
-        )
 
 
 def _fits_two_bits(layer: QuantLinear, x: QuantizedActivation) -> bool:

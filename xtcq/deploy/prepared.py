@@ -118,7 +118,7 @@ def _write(made: Prepared, kept: Path) -> None:
     content = {_GRAPH: made.graph, _TOKENIZER: made.tokenizer.encode()}
     facts = dataclasses.asdict(made) | {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     del facts["graph"], facts["tokenizer"]
-    with whole_folder(kept, lambda: None) as temporary:
+    with whole_folder(kept) as temporary:
         for name, data in content.items():
             (temporary / name).write_bytes(data)
         (temporary / _FACTS).write_text(json.dumps(facts), encoding="utf-8")

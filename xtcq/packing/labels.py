@@ -33,7 +33,7 @@ def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
     if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
         raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
     check_names("names", dict(enumerate(names)), len(before), f"in the order of {before}")
-    with whole_folder(folder, lambda: None) as temporary:
+    with whole_folder(folder) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         fields = json.loads((folder / CONFIG_FILE).read_bytes())
         fields |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}

@@ -89,7 +89,8 @@ def save_packed(
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.config)
     tensors, settings = _packed(model, REST_DTYPES[rest]), quant_config(model)
-    with whole_folder(folder, lambda: _check_target(folder)) as temporary:
+    _check_target(folder)
+    with whole_folder(folder) as temporary:
         safetensors.torch.save_file(tensors, temporary / WEIGHTS_FILE)
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]

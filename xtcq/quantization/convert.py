@@ -180,7 +180,7 @@ def check_unchanged(model: nn.Module) -> None:
 def _quantized_linear(linear: nn.Linear, config: QuantConfig, activated_input: bool) -> nn.Module:
     """Return the layer in the place of ``linear``, which is ``linear`` itself where 32 bits leave it alone."""
     recipe, bits = config.scheme, config.precision
-    weights = _build(recipe.weight, bits.weights, linear, linear.out_features)
+    weights = _build(recipe.weight, bits.weights, linear)
     factory = recipe.activated_input or recipe.input if activated_input else recipe.input
     inputs = _build(factory, bits.activations, linear)
     if weights is None and inputs is None:
@@ -192,7 +192,7 @@ def _quantized_linear(linear: nn.Linear, config: QuantConfig, activated_input: b
 
 def _quantized_table(table: nn.Embedding, config: QuantConfig, bits: int) -> nn.Module:
     """Return the layer in the place of ``table``, which is ``table`` itself at 32 bits."""
-    quantizer = _build(config.scheme.table, bits, table, table.num_embeddings)
+    quantizer = _build(config.scheme.table, bits, table)
     if quantizer is None:
         return table
     if config.scheme.splits and bits == 1:
@@ -223,11 +223,11 @@ def _save_pretrained(model: PreTrainedModel, save_directory: str | Path, *args: 
     type(model).save_pretrained(model, save_directory, *args, **kwargs)
 
 
-def _build(factory: Callable[..., Quantizer] | None, bits: int, module: nn.Module, *rows: int) -> Quantizer | None:
+def _build(factory: Callable[[int], Quantizer] | None, bits: int, module: nn.Module) -> Quantizer | None:
     """Return a new quantizer where ``module`` is, or None for floating point."""
     if factory is None or bits == FLOAT_BITS:
         return None
-    return factory(bits, *rows).to(next(module.parameters()).device).train(module.training)
+    return factory(bits).to(next(module.parameters()).device).train(module.training)
 
 
 def _choose(

@@ -81,7 +81,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
       TernaryBERT's 28.0, which is MiB).
 
     Packed size: codes of one bit, ternary codes five to a byte (1.6 bits), other codes at their bits, each tensor
-    filled up to a whole byte; plus scales, zero points and everything else of the model, task head and activation
+    filled up to a whole byte; plus scales and everything else of the model, task head and activation
     steps included, at 4 bytes (``rest="fp32"``) or 2 bytes (``rest="fp16"``). File headers are not counted.
 
     Args:

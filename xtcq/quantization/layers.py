@@ -18,8 +18,8 @@ class QuantizedLayer(nn.Module):
     """What every layer with quantized weights knows of itself; freezing, costs, widths and packing ask for no more.
 
     Its weight [rows, columns] is the parameter ``weight`` with its quantizer, or integers once frozen: the buffers
-    ``codes``, ``scale`` and ``zero_point`` (None where there is none) take the place of both. Freezing saves memory,
-    not time: at every call the codes are turned back into floating point.
+    ``codes`` and ``scale`` take the place of both. Freezing saves memory, not time: at every call the codes are turned
+    back into floating point.
 
     Attributes:
         kind: "linear", "embedding", or "split" for one whose weight is the sum of two.
@@ -31,7 +31,6 @@ class QuantizedLayer(nn.Module):
     weight_quantizer: Quantizer | None
     codes: Tensor
     scale: Tensor
-    zero_point: Tensor | None
     dtype: torch.dtype
     _frozen_formats: tuple[dict[str, Any], CodeFormat] | None = None
 
@@ -76,12 +75,12 @@ class QuantizedLayer(nn.Module):
 
     @property
     def scales(self) -> int:
-        """Number of scales and zero points."""
+        """Number of scales."""
         described = self.weight_format
         if described is None:
             return 0
         rows = len(self.codes if self.is_frozen else self.weight)
-        return (1 if described["granularity"] == "tensor" else rows) * (1 if described.get("symmetric", True) else 2)
+        return 1 if described["granularity"] == "tensor" else rows
 
     def quantized_weight(self) -> QuantizedTensor:
         """Return the weight as integer codes.
@@ -90,21 +89,26 @@ class QuantizedLayer(nn.Module):
             ValueError: it is in floating point.
         """
         if self.is_frozen:
-            return QuantizedTensor(self.codes, self.scale, self.zero_point, self.dtype)
+            return QuantizedTensor(self.codes, self.scale, dtype=self.dtype)
         if self.weight_quantizer is None:
             raise ValueError(f"{self} has a weight in floating point, and so no codes: give it a weight_quantizer")
         return self.weight_quantizer.quantize(self.weight)
 
     def freeze(self) -> Self:
-        """Hold the weight as integers, in place; one that is in floating point stays. Outputs are equal to the bit."""
+        """Hold the weight as integers, in place; one that is in floating point stays. Outputs are equal to the bit.
+
+        Raises:
+            ValueError: the codes of the weight have a zero point.
+        """
         if self.weight_quantizer is not None:
             weight = self.quantized_weight()
+            if weight.zero_point is not None:
+                raise ValueError(f"{self} has codes with a zero point, and files have none: use a symmetric quantizer")
             self._frozen_formats = self.weight_quantizer.describe(), self.weight_quantizer.code_format
             self.weight_quantizer, self.dtype = None, weight.dtype
             del self.weight
             self.register_buffer("codes", weight.codes)
             self.register_buffer("scale", weight.scale)
-            self.register_buffer("zero_point", weight.zero_point)
         return self
 
     def describe(self) -> dict[str, Any]:
@@ -283,7 +287,4 @@ class QuantEmbedding(QuantizedLayer, nn.Embedding):  # type: ignore[misc]  # whi
             return self.weight_quantizer.look_up(self.weight, ids, self.padding_idx)
         # One value for the whole table stays as it is; of [rows, 1] those of the ids are taken.
         scale = self.scale if self.scale.dim() == 0 else self.scale[ids]
-        zero_point = self.zero_point
-        if zero_point is not None and zero_point.dim():
-            zero_point = zero_point[ids]
-        return QuantizedTensor(self.codes[ids], scale, zero_point, self.dtype).dequantize()
+        return QuantizedTensor(self.codes[ids], scale, dtype=self.dtype).dequantize()

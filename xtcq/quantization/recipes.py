@@ -12,14 +12,13 @@ from xtcq.quantization.lsq import LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
 
-WeightFactory = Callable[[int, int], Quantizer]
-ActivationFactory = Callable[[int], Quantizer]
+Factory = Callable[[int], Quantizer]
 
 
-def closed_form_weights(granularity: str, clip: float | None = None) -> WeightFactory:
-    """Return a factory of quantizers by closed formula, from bits and rows: binary, ternary, dynamic from 3 bits on."""
+def closed_form_weights(granularity: str, clip: float | None = None) -> Factory:
+    """Return a factory of quantizers by closed formula, from bits: binary, ternary, dynamic from 3 bits on."""
 
-    def build(bits: int, rows: int) -> Quantizer:
+    def build(bits: int) -> Quantizer:
         if bits == 1:
             return BinaryQuantizer(granularity, clip)
         if bits == 2:
@@ -29,12 +28,7 @@ def closed_form_weights(granularity: str, clip: float | None = None) -> WeightFa
     return build
 
 
-def learned_weights(granularity: str) -> WeightFactory:
-    """Return a factory of quantizers with learned steps, one a tensor or, for ``"row"``, one a row."""
-    return lambda bits, rows: LSQQuantizer(bits, granularity=granularity, rows=rows if granularity == "row" else None)
-
-
-def learned_clips(symmetric: bool, signed: bool) -> ActivationFactory:
+def learned_clips(symmetric: bool, signed: bool) -> Factory:
     """Return BinaryBERT's factory: learned clips above four bits, learned steps below."""
     return lambda bits: LearnedClipQuantizer(bits, symmetric) if bits > 4 else LSQQuantizer(bits, signed)
 
@@ -45,9 +39,9 @@ class Recipe:
 
     Attributes:
         name: as in ``QuantConfig``.
-        weight: makes the quantizer of a linear layer's weight, from its bits and its number of rows.
+        weight: makes the quantizer of a linear layer's weight, from its bits.
         table: makes that of an embedding table, likewise.
-        input: makes that of a linear layer's input, from its bits.
+        input: makes that of a linear layer's input.
         activated_input: that of the input of the second feed-forward matrix; as ``input`` where None.
         operand: that of q, k and v; None leaves the operands of attention alone.
         probabilities: that of the attention probabilities; as ``operand`` where None.
@@ -59,17 +53,17 @@ class Recipe:
         source: where the choices come from.
 
     >>> from xtcq.quantization import RECIPES
-    >>> RECIPES["xtc"].weight(1, 768)
+    >>> RECIPES["xtc"].weight(1)
     BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
 
     name: str
-    weight: WeightFactory
-    table: WeightFactory
-    input: ActivationFactory
-    activated_input: ActivationFactory | None = None
-    operand: ActivationFactory | None = None
-    probabilities: ActivationFactory | None = None
+    weight: Factory
+    table: Factory
+    input: Factory
+    activated_input: Factory | None = None
+    operand: Factory | None = None
+    probabilities: Factory | None = None
     binary: bool = True
     splits: bool = False
     pooler: bool
@@ -102,8 +96,8 @@ TERNARYBERT = Recipe(
 
 ADAQAT = Recipe(
     name="adaqat",
-    weight=learned_weights("tensor"),
-    table=learned_weights("tensor"),
+    weight=LSQQuantizer,
+    table=LSQQuantizer,
     input=LSQQuantizer,
     pooler=True,
     source="AdaQAT-BERT section 3 and its transformer/utils_quant.py (signed LSQ per tensor, 73 linear layers with "

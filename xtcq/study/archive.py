@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from xtcq.files import whole_file
-from xtcq.study.records import Record, RecordError, load_record, records_folder, save_record
+from xtcq.study.records import Record, RecordError, read_record, save_record, stored_in
 
 
 def export_records(records: Iterable[Record], archive: Path) -> int:
@@ -32,18 +32,15 @@ def read_archive(archive: Path) -> list[Record]:
             its digests or is of another schema.
         FileNotFoundError: if there is no such file.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(archive) as file:
-                names = file.namelist()
-                if wrong := [name for name in names if name != Path(name).name or not name.endswith(".json")]:
-                    raise RecordError(f"{archive} holds {wrong[0]!r}, which is no Record.")
-                return [load_record(Path(file.extract(name, folder))) for name in names]
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise RecordError(f"{archive} is damaged or cut off ({error}): copy or export it again") from error
-        except RecordError as error:
-            found = str(error).replace(f"{folder}/", f"{archive}: ").partition(" Delete ")[0]
-            raise RecordError(f"{found} Export it again where it was made.") from error
+    again = "Export it again where it was made."
+    try:
+        with zipfile.ZipFile(archive) as file:
+            names = file.namelist()
+            if wrong := [name for name in names if name != Path(name).name or not name.endswith(".json")]:
+                raise RecordError(f"{archive} holds {wrong[0]!r}, which is no Record. {again}")
+            return [read_record(partial(file.read, name), archive / name, again) for name in names]
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise RecordError(f"{archive} is damaged or cut off ({error}): copy or export it again") from error
 
 
 def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
@@ -54,8 +51,7 @@ def import_records(archive: Path) -> tuple[list[Record], list[Record]]:
     """
     new, known = [], []
     for record in read_archive(archive):
-        path = records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
-        if path.exists():
+        if stored_in(record).exists():
             known.append(record)
         else:
             save_record(record)

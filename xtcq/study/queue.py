@@ -18,12 +18,15 @@ from functools import cache
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
 
+from xtcq.encoder import load_encoder, load_masked_lm
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.inputs import check_inputs
 from xtcq.study.records import Record, load_record, old_records, record_path, records_folder
 from xtcq.study.runs import make, run, side_by_side
 from xtcq.study.students import is_trained
+from xtcq.tasks import load_task
+from xtcq.tasks.augmentation.store import MASKED_LM
+from xtcq.tasks.augmentation.vectors import load_vectors
 from xtcq.training import Paused
 
 logger = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
 
     Raises:
         ValueError: if an experiment learns bit-widths in too few steps; nothing was trained then.
-        FileNotFoundError: likewise, if something that a run reads is missing, see ``xtcq.study.inputs``.
+        FileNotFoundError: likewise, if something that a run reads is missing, see `check_inputs`.
         RuntimeError: if some runs failed, naming each; those that need none of them are finished and stored.
     """
     experiments = list(experiments)
@@ -57,6 +60,29 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
     if failures := [text for status, text in ends.values() if status != DONE]:
         raise RuntimeError(f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures))
     return [run(experiment) for experiment in experiments]
+
+
+def check_inputs(runs: Iterable[Experiment]) -> None:
+    """Refuse runs of which any could not be begun, so that none is trained in vain.
+
+    Args:
+        runs: what is left to train.
+
+    Raises:
+        FileNotFoundError: data, an encoder, or the masked language model or word vectors that sentences are added with
+            cannot be found; the message says what to get and where to put it.
+        ValueError: what was found is not what its name says.
+    """
+    runs = list(runs)
+    for name in dict.fromkeys(one.model for one in runs):
+        load_encoder(name, num_labels=2)
+    sources = {one.augmentation for one in runs}
+    if "tinybert" in sources:
+        load_vectors()
+    if sources & {"masked-lm", "tinybert"}:
+        load_masked_lm(MASKED_LM)
+    for task in dict.fromkeys(one.task for one in runs):
+        load_task(task)
 
 
 def stored(experiments: Iterable[Experiment]) -> list[Record]:
@@ -103,19 +129,25 @@ def needs(experiment: Experiment) -> list[Experiment]:
 
 def with_needed(experiments: Sequence[Experiment]) -> list[Experiment]:
     """Experiments without a Record, once each, and before each the runs that it needs and that are not here whole."""
-    found: dict[Experiment, None] = {}
     done = {path.stem for synthetic in (False, True) for path in records_folder(synthetic).glob("*.json")}
-    there = cache(is_trained)
+    return with_all_needed((one for one in experiments if one.digest not in done), cache(is_trained))
+
+
+def with_all_needed(
+    experiments: Iterable[Experiment], there: Callable[[Experiment], bool] = lambda experiment: False
+) -> list[Experiment]:
+    """Experiments once each, and before each the runs that it needs, but for those that are ``there``."""
+    found: dict[Experiment, None] = {}
 
     def add(experiment: Experiment) -> None:
-        for other in needs(experiment):
-            if not there(other):
-                add(other)
-        found.setdefault(experiment)
+        if experiment not in found:
+            for other in needs(experiment):
+                if not there(other):
+                    add(other)
+            found[experiment] = None
 
     for experiment in experiments:
-        if experiment not in found and experiment.digest not in done:
-            add(experiment)
+        add(experiment)
     return list(found)
 
 

@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from xtcq.files import find_checkout, write_atomically
+from xtcq.files import find_checkout, parse_json, write_atomically
 from xtcq.study.experiment import Experiment, identity
 from xtcq.tasks import QuestionSpec, TaskSpec
 from xtcq.training.number_format import FORMATS
@@ -145,16 +145,12 @@ def runs_folder() -> Path:
 
 def record_path(experiment: Experiment) -> Path:
     """The file that holds, or will hold, the Record of an experiment."""
-    return _path(experiment, experiment.digest)
-
-
-def _path(experiment: Experiment, digest: str) -> Path:
-    return records_folder(experiment.spec.synthetic) / f"{digest}.json"
+    return records_folder(experiment.spec.synthetic) / f"{experiment.digest}.json"
 
 
 def save_record(record: Record) -> Path:
     """Write a Record under a temporary name and rename it; where that fails, nothing half-written is left."""
-    write_atomically(path := _path(record.experiment, record.digest), record.to_json())
+    write_atomically(path := stored_in(record), record.to_json())
     return path
 
 
@@ -165,8 +161,18 @@ def load_record(path: Path) -> Record:
         RecordError: if the file is not JSON, of another schema, incomplete, changed since it was written, or at odds
             with itself.
     """
-    again = f"Delete {path} and run the experiment again."
-    fields = _read(path, again)
+    return read_record(path.read_bytes, path, f"Delete {path} and run the experiment again.")
+
+
+def read_record(read: Callable[[], bytes], path: Path, again: str) -> Record:
+    """Read and check a Record, wherever it is; errors are those of `load_record`.
+
+    Args:
+        read: returns the content.
+        path: what to call it.
+        again: the remedy.
+    """
+    fields = _read(read, path, again)
     if (schema := fields.get("schema")) == OLD_SCHEMA:
         raise RecordError(
             f"{path} has schema {OLD_SCHEMA}: its best score is that of the last stage alone, and it holds no "
@@ -206,9 +212,9 @@ def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
 
 
 def stored_in(record: Record) -> Path:
-    """The file that a stored Record was read from; those of schema 1 keep the names that they were given then."""
+    """The file that holds, or will hold, a Record; those of schema 1 keep the names that they were given then."""
     if record.schema != OLD_SCHEMA:
-        return records_folder() / f"{record.digest}.json"
+        return records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
     return _read_old(records_folder() / OLD_FOLDER)[record.experiment][0]
 
 
@@ -217,7 +223,7 @@ def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         again = f"Restore {path} from version control."
-        fields = _read(path, again)
+        fields = _read(path.read_bytes, path, again)
         try:
             del fields["digest"]
             experiment = Experiment.from_dict(fields["experiment"])
@@ -227,24 +233,14 @@ def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
     return found
 
 
-def _read(path: Path, remedy: str) -> dict[str, Any]:
+def _read(read: Callable[[], bytes], path: Path, remedy: str) -> dict[str, Any]:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_finite)
+        fields = parse_json(read().decode())
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} is no Record ({error!r}). {remedy}") from error
     if not isinstance(fields, dict):
         raise RecordError(f"{path} is no Record (it holds {type(fields).__name__}). {remedy}")
     return fields
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(result := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands twice")
-    return result
-
-
-def _finite(constant: str) -> float:
-    raise ValueError(f"{constant} is no measurement")
 
 
 # Types of a Record's other values, and the least that a number may be.
@@ -281,7 +277,7 @@ def _check_values(values: Mapping[str, Any], expected: Mapping[str, tuple[Any, f
 
 
 def _fits(values: Any, spec: TaskSpec) -> bool:
-    """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.predicted``."""
+    """Whether predictions are of the kind that a task asks for, see ``xtcq.tasks.EncodedDataset.evaluate``."""
     if isinstance(spec, QuestionSpec) or spec.is_regression:
         kind = str if isinstance(spec, QuestionSpec) else float
         return isinstance(values, list) and all(type(value) is kind for value in values)

@@ -22,8 +22,7 @@ from xtcq.files import find_checkout
 from xtcq.parameters import read_parameters
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.inputs import check_inputs
-from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, needs, with_needed, work_through
+from xtcq.study.queue import DONE, FAILED, FULL, PAUSED, check_inputs, with_all_needed, with_needed, work_through
 from xtcq.study.records import Record, load_record, record_path, runs_folder
 
 logger = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Study:
 
     def records(self) -> list[Record]:
         """Its Records, and those of the runs that they need."""
-        known = dict.fromkeys(run for grid in self._grids for experiment in grid for run in _chain(experiment))
+        known = with_all_needed(experiment for grid in self._grids for experiment in grid)
         return [load_record(record_path(experiment)) for experiment in known if record_path(experiment).exists()]
 
     def by_value(self) -> list[Experiment]:
@@ -68,10 +67,6 @@ class Study:
     def left(self) -> list[Experiment]:
         """What has no Record, the most valuable first, with the runs that it needs the weights of."""
         return with_needed(self.by_value())
-
-
-def _chain(experiment: Experiment) -> list[Experiment]:
-    return [*(found for other in needs(experiment) for found in _chain(other)), experiment]
 
 
 def by_value(grids: Sequence[Sequence[Experiment]], score: Callable[[Experiment], float | None]) -> list[Experiment]:
@@ -222,7 +217,7 @@ def run_study(
     Raises:
         RuntimeError: another study works in the same folder of runs.
         ValueError: the time is not in the future, or something that a run reads is not what its name says.
-        FileNotFoundError: something that a run reads is missing, see ``xtcq.study.inputs``.
+        FileNotFoundError: something that a run reads is missing, see `check_inputs`.
     """
     if not minutes > 0:
         raise ValueError(f"the deadline is {minutes} minutes from now: give a positive number of them")

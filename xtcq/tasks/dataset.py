@@ -30,33 +30,19 @@ class EncodedDataset(Dataset[dict[str, Any]], ABC):
         return {name: values[index] for name, values in self._columns.items()}
 
     @abstractmethod
-    def score(self, predictions: Any, labels: Any) -> dict[str, float]:
-        """Score what a model makes of all examples, in their order.
+    def evaluate(self, predictions: Any, labels: Any) -> tuple[dict[str, float], str | list[float] | list[str]]:
+        """Score what a model makes of all examples, in their order, and say what that is.
 
         Args:
             predictions: Output of the model's head: an array, or a tuple of arrays where the head has several.
             labels: The labels of the examples, an array or tuple likewise.
 
         Returns:
-            One value per metric of the task, in per cent.
+            One value per metric of the task, in per cent; and the predictions as compact as a file should hold them:
+            classes as a string of one digit an example, in hexadecimal, or as a list of such numbers where there are
+            more than 16; numbers as a list, rounded to 1e-4; answers as a list of texts. From them and the labels every
+            metric of the task can be computed again.
 
         Raises:
             ValueError: If predictions do not fit the examples or are not finite.
         """
-
-    @abstractmethod
-    def predicted(self, predictions: Any) -> str | list[float] | list[str]:
-        """What a model makes of all examples, as compact as a file should hold it.
-
-        Args:
-            predictions: Output of the model's head, as for ``score``.
-
-        Returns:
-            Classes as a string of one digit an example, in hexadecimal, or as a list of such numbers where there are
-            more than 16; numbers as a list, rounded to 1e-4; answers as a list of texts. From it and the labels every
-            metric of the task can be computed again.
-        """
-
-    def evaluate(self, predictions: Any, labels: Any) -> tuple[dict[str, float], str | list[float] | list[str]]:
-        """Return what `score` and `predicted` do; where one needs the other, it is computed once."""
-        return self.score(predictions, labels), self.predicted(predictions)

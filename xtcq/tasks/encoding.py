@@ -54,12 +54,9 @@ class _LabelledTexts(EncodedDataset):
         super().__init__({**encoding, "labels": frame["label"].astype(float if spec.is_regression else int).tolist()})
         self._spec = spec
 
-    def score(self, predictions: Any, labels: np.ndarray) -> dict[str, float]:
-        return compute_metrics(self._spec, predictions, labels)
-
-    def predicted(self, predictions: Any) -> str | list[float] | list[str]:
-        scores = np.asarray(predictions, dtype=np.float64)
+    def evaluate(self, predictions: Any, labels: Any) -> tuple[dict[str, float], str | list[float] | list[str]]:
+        scored, scores = compute_metrics(self._spec, predictions, labels), np.asarray(predictions, dtype=np.float64)
         if self._spec.is_regression:
-            return [round(float(value), 4) for value in scores.reshape(-1)]
+            return scored, [round(float(value), 4) for value in scores.reshape(-1)]
         digits = [f"{label:x}" for label in scores.argmax(axis=1)]
-        return "".join(digits) if self._spec.num_labels <= 16 else digits
+        return scored, "".join(digits) if self._spec.num_labels <= 16 else digits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from xtcq.quantization import quant_config, quantization_map
 from xtcq.tasks import Task, data_digest
 from xtcq.training.settings import METHOD, TrainSettings
 from xtcq.training.stage_folder import has_begun
-
-logger = logging.getLogger(__name__)
 
 FILE = "fingerprint.json"
 # What the sums over a tensor may differ by, relative to its magnitudes: they follow the number of threads a little, and
@@ -102,8 +99,7 @@ def _digest(value: Any) -> str:
 def claim(folder: Path, facts: dict[str, Any]) -> None:
     """Say of a stage's folder which training it belongs to, or refuse the folder of another one.
 
-    A folder without anything to go on from is anyone's. One that does not say whose it is, as an earlier version left
-    it, is taken, with a warning.
+    A folder without anything to go on from is anyone's.
 
     Args:
         folder: of a stage; made if needed.
@@ -114,15 +110,13 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     file = folder / FILE
-    if not has_begun(folder) or not file.exists():
-        if has_begun(folder):
-            logger.warning("%s does not say what its training was given: it is taken for the same training", folder)
+    if not has_begun(folder):
         write_atomically(file, json.dumps(facts))
         return
     try:
         other = _differences(json.loads(file.read_text(encoding="utf-8")), facts)
-    except (ValueError, TypeError, AttributeError) as error:
-        other = [f"{FILE} is damaged ({error})"]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        other = [f"{FILE} is missing or damaged ({error})"]
     if other:
         more = f", and {len(other) - 4} more" if len(other) > 4 else ""
         raise ValueError(

@@ -7,7 +7,6 @@ to launch what it computes. Replayed, the same kernels run with the same random 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,14 +19,11 @@ from transformers import TrainingArguments
 # is seen no more often is not worth a graph.
 EAGER_STEPS = 2
 
-# "0" switches graphs off, to compare with.
-VARIABLE = "XTCQ_CUDA_GRAPHS"
-
 
 def uses_graphs(arguments: TrainingArguments) -> bool:
     """Whether the steps of a training run as graphs: on one CUDA device, a whole batch a step."""
     alone = arguments.n_gpu == arguments.world_size == arguments.gradient_accumulation_steps == 1
-    return arguments.device.type == "cuda" and alone and os.environ.get(VARIABLE) != "0"
+    return arguments.device.type == "cuda" and alone
 
 
 class StepGraphs:

@@ -27,7 +27,6 @@ from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode, task_spec
 from xtcq.tasks.dataset import EncodedDataset
-from xtcq.training.callbacks import StageCallback
 from xtcq.training.fingerprint import claim, fingerprint
 from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.preflight import check_task, check_training, warn_of_texts
@@ -35,12 +34,12 @@ from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 from xtcq.training.stage_folder import (
     CLOCKS,
-    Evaluation,
     finish_stage,
     has_begun,
     is_finished,
     newest_intact_checkpoint,
     read_history,
+    read_predictions,
 )
 from xtcq.training.teacher import check_teacher
 from xtcq.training.trainer import DistillationTrainer
@@ -65,7 +64,7 @@ class TrainingResult:
             XTC reports it (Appendix B.2), hence optimistic.
         last: metrics of the last evaluation.
         predictions: at ``"best"`` and ``"last"``, what the student predicted for every evaluation split, see
-            ``xtcq.tasks.EncodedDataset.predicted``.
+            ``xtcq.tasks.EncodedDataset.evaluate``.
         train_seconds: seconds spent in training steps; of an interrupted run, in those that it kept.
         wall_seconds: the same with evaluations and checkpoints, loading left out.
         exploration: what the stage that learned bit-widths found, see ``xtcq.AdaQAT.report``; None without one.
@@ -150,7 +149,7 @@ def train(
     lengths = stage_steps(stages, settings.epoch_steps or math.ceil(len(data) / settings.batch_size))
     due = evaluation_steps(sum(lengths), settings.evaluations)
     history: list[dict[str, Any]] = []
-    candidates: list[Evaluation] = []
+    candidates: list[tuple[dict[str, float], Path, int]] = []  # metrics, and where what is behind them lies
     exploration = None
     # Kept beside the checkpoints: what goes on from them must cut its batches likewise, and nothing else.
     cut = folder / "parts"
@@ -163,7 +162,7 @@ def train(
             loss, finished = losses[index], is_finished(stage_folder)
             while not finished:
                 arguments = training_arguments(stage, settings, steps, stage_folder, parts, index)
-                # Evaluations and checkpoints are asked for by StageCallback; this only says what a best one is.
+                # Evaluations and checkpoints are asked for by ``due``; this only says what a best one is.
                 arguments.metric_for_best_model = f"{next(iter(evaluated))}_{task.spec.primary_metric}"
                 here = {step - begins for step in due if begins < step <= begins + steps}
                 trainer = DistillationTrainer(
@@ -176,7 +175,9 @@ def train(
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
                     data_collator=DataCollatorWithPadding(tokenizer),
-                    callbacks=[StageCallback(stage.name, here, pause)],
+                    name=stage.name,
+                    due=here,
+                    pause=pause,
                 )
                 trainer.remove_callback(PrinterCallback)
                 if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
@@ -211,18 +212,17 @@ def train(
             else:
                 offset = history[-1]["step"] if history else 0
                 points = [entry for entry in entries if "metrics" in entry]
-                candidates += [Evaluation(e["metrics"], stage_folder, e["step"] - offset) for e in points]
+                candidates += [(entry["metrics"], stage_folder, entry["step"] - offset) for entry in points]
             history += entries
 
-    best = max(candidates, key=lambda candidate: candidate.metrics[task.spec.primary_metric])
-    last = candidates[-1]
-    load_model(student, best.folder / "best.safetensors")
+    best, last = max(candidates, key=lambda found: found[0][task.spec.primary_metric]), candidates[-1]
+    load_model(student, best[1] / "best.safetensors")
     student.config.num_texts = len(task.spec.columns)
     return TrainingResult(
         history=history,
-        best=best.metrics,
-        last=last.metrics,
-        predictions={"best": best.predictions(), "last": last.predictions()},
+        best=best[0],
+        last=last[0],
+        predictions={"best": read_predictions(*best[1:]), "last": read_predictions(*last[1:])},
         **{clock: history[-1][clock] for clock in CLOCKS},
         exploration=exploration,
         micro_batch=None if parts == 1 else settings.batch_size // parts,

@@ -7,7 +7,6 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,18 +111,10 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
         shutil.rmtree(checkpoint)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """An evaluation that may be the best one: its metrics, and where the weights and predictions behind them lie."""
-
-    metrics: dict[str, float]
-    folder: Path
-    step: int
-
-    def predictions(self) -> dict[str, Any]:
-        """By split, what the student predicted."""
-        files = sorted(predictions_path(self.folder, self.step).glob("*.json"))
-        return {file.stem: json.loads(file.read_text()) for file in files}
+def read_predictions(folder: Path, step: int) -> dict[str, Any]:
+    """By split, what the student predicted after a step of a stage."""
+    files = sorted(predictions_path(folder, step).glob("*.json"))
+    return {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, Any]]) -> list[dict[str, Any]]:

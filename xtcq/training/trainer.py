@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, EvalPrediction
+from transformers.trainer_utils import EvalLoopOutput, EvalPrediction
 from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
@@ -25,11 +25,9 @@ from xtcq.distillation import DistillationLoss
 from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.tasks.dataset import EncodedDataset
+from xtcq.training.callbacks import SEARCH, StageCallback
 from xtcq.training.graphs import StepGraphs, uses_graphs
-from xtcq.training.stage_folder import CLOCKS, predictions_path, seal
-
-# Where a checkpoint keeps the state of the bit-widths.
-_SEARCH = "search"
+from xtcq.training.stage_folder import CLOCKS, predictions_path
 
 
 class DistillationTrainer(Trainer):
@@ -40,6 +38,9 @@ class DistillationTrainer(Trainer):
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
         adaqat: learn bit-widths as well, in every step until the search is over, which ends the training. The
             controller is the attribute ``controller`` once training has begun; its state is part of every checkpoint.
+        name: in the log.
+        due: steps after which the student is evaluated and a checkpoint is saved.
+        pause: asked at every step that is logged; once it says yes, training stops with a checkpoint.
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
 
     Raises:
@@ -57,6 +58,9 @@ class DistillationTrainer(Trainer):
         distillation: DistillationLoss | None,
         teacher: PreTrainedModel | None,
         adaqat: AdaQATSettings | None = None,
+        name: str = "training",
+        due: Collection[int] = (),
+        pause: Callable[[], bool] = lambda: False,
         **kwargs: Any,
     ) -> None:
         if distillation is None:
@@ -67,7 +71,7 @@ class DistillationTrainer(Trainer):
                 "imitate, or distillation=None to train on the labels"
             )
         super().__init__(compute_metrics=self._score, **kwargs)
-        self.add_callback(_Beside(self))
+        self.add_callback(StageCallback(self, name, due, pause))
         # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
         self.model_accepts_loss_kwargs = False
         parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
@@ -184,7 +188,7 @@ class DistillationTrainer(Trainer):
         """Go on with what the state knows: bit-widths, and the time that came before."""
         if self.adaqat is not None:
             # A dict, though transformers annotates the list that it was made of.
-            saved = self.state.stateful_callbacks.get(_SEARCH)  # type: ignore[union-attr]
+            saved = self.state.stateful_callbacks.get(SEARCH)  # type: ignore[union-attr]
             self.controller = AdaQAT(self.model, self.adaqat, steps=self.state.max_steps, state=saved)
         self._parts_since = self.state.global_step
         for clock in CLOCKS:
@@ -254,37 +258,6 @@ class DistillationTrainer(Trainer):
         if self._stopped_at is not None:
             self._paused += time.perf_counter() - self._stopped_at
             self._stopped_at = None
-
-
-class _Beside(TrainerCallback):
-    """What surrounds the steps of a `DistillationTrainer`, its last callback: it sees what the others asked for."""
-
-    def __init__(self, trainer: DistillationTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer.begin()
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer.start_clock()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        controller = self.trainer.controller
-        if controller is not None and controller.finished:
-            control.should_training_stop = control.should_log = control.should_evaluate = True
-            control.should_save = False  # the stage ends here; from a checkpoint of now, it would go on by one step
-        elif controller is not None and control.should_save:
-            state.stateful_callbacks[_SEARCH] = controller.state()  # type: ignore[index,call-overload]  # a dict
-        if control.should_evaluate or control.should_save:
-            self.trainer.stop_clock()
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        checkpoint = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
-        seal(checkpoint, [path for path in checkpoint.rglob("*") if path.is_file()])
 
 
 class _EpochSampler(LengthGroupedSampler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,12 +14,11 @@ from IPython.display import HTML
 from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record
-from xtcq.tasks import task_spec
 from xtcq_book import scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
-from xtcq_book.frame import bits_squared
+from xtcq_book.drawing import Drawing, or_nothing
+from xtcq_book.panels import colours, panels
 from xtcq_book.provenance import Source
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
@@ -138,18 +136,20 @@ def _student(profile: Profile, task: str, seed: int, precision: str, **fields: A
     return profile.student(task, seed=seed, precision=precision, **fixed | fields)
 
 
-def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
-    """One row a run: what was asked for, what came out, and what choosing the widths cost.
+def to_frame(runs: pd.DataFrame, chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:
+    """Say of every run what was asked for, what came out, and what choosing the widths cost.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``.
+        chosen: of `students`.
 
     Returns:
-        ``task``, ``method``, ``asked``, ``seed``, ``score`` (best, primary metric), ``teacher`` (where it
-        learned from weights that its teacher's Record is not of: their score), ``W`` and ``A`` (means of the
-        widths over matrices, without regard to their sizes), ``bits²`` (mean per weight), ``GBitOPs`` (10^9, per
-        token), ``explored steps`` of the optimizer, ``extra passes`` over a batch beside training steps (forward and
-        backward count one each), and ``seconds`` of both.
+        Those columns, with ``method``, ``asked``, ``W`` and ``A`` (means of the widths over matrices, without regard to
+        their sizes), ``GBitOPs`` (10^9, per token), ``explored steps`` of the optimizer, ``extra passes`` over a batch
+        beside training steps (forward and backward count one each), and ``seconds`` of both.
     """
     rows = []
-    for record in records:
+    for record in runs["record"]:
         experiment, choice, cost = record.experiment, chosen[record.experiment], chosen[record.experiment].cost
         precision = Precision.parse(experiment.precision)
         widths = experiment.allocation or {"all": (precision.weights, precision.activations)}
@@ -159,22 +159,15 @@ def to_frame(records: list[Record], chosen: Mapping[Experiment, Choice]) -> pd.D
             # AdaQAT runs one more forward pass for every width that it moves.
             cost = (record.exploration["steps"], len(record.exploration["trace"]), max(seconds, default=0.0))
         means = [sum(side) / len(widths) for side in zip(*widths.values(), strict=True)]
-        row = {"task": experiment.task, "method": choice.method, "asked": choice.asked, "seed": experiment.seed}
-        metric, taught = task_spec(experiment.task).primary_metric, record.teacher_scores
-        row |= {"score": record.best[metric], "W": means[0], "A": means[1]}
-        row |= {"teacher": taught["best"][metric] if taught else math.nan}
-        row |= {"bits²": bits_squared(record), "GBitOPs": record.bitops / 1e9}
-        rows.append(row | dict(zip(COSTS, cost, strict=True)))
-    columns = ["task", "method", "asked", "seed", "score", "teacher", "W", "A", "bits²", "GBitOPs", *COSTS]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((choice.method, choice.asked, *means, record.bitops / 1e9, *cost))
+    return runs.join(pd.DataFrame(rows, runs.index, ["method", "asked", "W", "A", "GBitOPs", *COSTS]))
 
 
-def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
+def table(frame: pd.DataFrame) -> pd.DataFrame:
     """What each method reached, at what cost: one row a task, budget and method, means over seeds.
 
     Returns:
-        Its columns, ``minus teacher`` beside the score (NaN where the teacher has no Record), and the number of
-        ``seeds``.
+        ``best``, ``minus teacher``, the number of ``seeds``, ``bits²``, and the columns of `to_frame`.
 
     Raises:
         ValueError: two runs with the same labels and seed.
@@ -182,15 +175,27 @@ def table(frame: pd.DataFrame, teachers: list[Record]) -> pd.DataFrame:
     keys = ["task", "asked", "method"]
     if frame.duplicated([*keys, "seed"]).any():
         raise ValueError("runs with the same method and budget differ in more than their seed: show them apart.")
-    reference = {r.experiment.task: r.best[task_spec(r.experiment.task).primary_metric] for r in teachers}
-    frame = frame.assign(
-        **{"minus teacher": frame["score"] - frame["teacher"].fillna(frame["task"].map(reference))},
-        task=[task_spec(name).title for name in frame["task"]],
-    )
     grouped = frame.groupby(keys, sort=False)
-    means = grouped[["score", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
+    means = grouped[["best", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
     means.insert(2, "seeds", grouped.size())
     return means
+
+
+@or_nothing
+def score_over_bitops(frame: pd.DataFrame) -> Drawing:
+    """Best development score over BitOPs, one curve a method and one panel a task.
+
+    A dot is a run; a line joins the means over seeds of one method, in order of BitOPs.
+    """
+    means = frame.groupby(["task", "method", "asked"], sort=False)
+    means = means.agg({"GBitOPs": "mean", "best": "mean", "experiment": "first", "reference": "first"}).reset_index()
+    means["method"] = pd.Categorical(means["method"], [*NAMES.values()])
+    what = {"xlabel": "BitOPs per token ($10^9$)", "estimator": None}
+    grid, shades = panels(means, ["task"], "GBitOPs", "best", "method", **what), colours(means["method"])
+    for title, axes in grid.axes_dict.items():
+        runs = frame[frame["task"] == title]
+        axes.scatter(runs["GBitOPs"], runs["best"], s=12, color=runs["method"].map(shades), alpha=0.5)
+    return Drawing(grid.figure, frame[["task", "method", "asked", "seed", "W", "A", "GBitOPs", "best"]], frame)
 
 
 def gains(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,12 +211,12 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, _), runs in frame.groupby(["task", "seed"], sort=False):
         even = runs[runs["method"] == NAMES["uniform"]]
-        curve, asked = even.groupby("GBitOPs")["score"].mean(), even.set_index("asked")["score"]
+        curve, asked = even.groupby("GBitOPs")["best"].mean(), even.set_index("asked")["best"]
         for run in runs[runs["method"] != NAMES["uniform"]].itertuples():
             within = len(curve) and curve.index[0] * 0.99 <= run.GBitOPs <= curve.index[-1] * 1.01
             level = np.interp(run.GBitOPs, curve.index, curve) if within else np.nan
-            gained = run.score - asked.get(run.asked, np.nan), run.score - level
-            row = {"task": task_spec(task).title, "method": run.method}
+            gained = run.best - asked.get(run.asked, np.nan), run.best - level
+            row = {"task": task, "method": run.method}
             rows += [row | {"": to, "gain": gain} for to, gain in zip(_COMPARED, gained, strict=True)]
     long = pd.DataFrame(rows, columns=["task", "method", "", "gain"])
     grouped = long.groupby(["task", "method", ""], sort=False)["gain"]
@@ -222,7 +227,7 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
 def show(frame: pd.DataFrame, caption: str, source: Source) -> HTML:
     """A table for the page, each number with the digits that it is worth."""
     digits = {"W": "{:.2f}", "A": "{:.2f}", "bits²": "{:.2f}", "GBitOPs": "{:.3f}"}
-    digits |= dict.fromkeys(["score", "minus teacher", "seconds"], "{:.1f}")
+    digits |= dict.fromkeys(["best", "minus teacher", "seconds"], "{:.1f}")
     digits |= dict.fromkeys(["seeds", "explored steps", "extra passes"], "{:.0f}")
     if frame["seeds"].eq(1).all():
         caption += " One seed."

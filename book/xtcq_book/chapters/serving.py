@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 from xtcq.deploy.export import INPUTS, build_graph, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
-from xtcq.quantization import QuantizedLayer, QuantizedTensor, QuantLinear, model_size, quantized_layers
+from xtcq.quantization import QuantizedTensor, QuantLinear, model_size, quantized_layers
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -120,11 +120,7 @@ def pytorch(model: torch.nn.Module) -> Backend:
 
 def load_float64(packed: Path) -> PreTrainedModel:
     """The frozen model of a packed folder, computing in double precision: how far is float32 from the exact sums?"""
-    model = load_packed(packed).double()
-    for module in model.modules():
-        if isinstance(module, QuantizedLayer):
-            module.dtype = torch.float64
-    return model
+    return load_packed(packed).double()
 
 
 def _onnx(path: Path, threads: int | None) -> Backend:

@@ -14,16 +14,16 @@ import pandas as pd
 from xtcq.quantization import cost_report
 from xtcq_book import provenance
 from xtcq_book.arithmetic import table
-from xtcq_book.chapters.benchmarks import Result
+from xtcq_book.chapters.benchmarks import INT8, OURS, PYTORCH, Result
 from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
-from xtcq_book.labels import ENCODERS
+from xtcq_book.labels import ENCODERS, between
 from xtcq_book.lead import RECIPE
 
 # A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
 _ENOUGH = 3
 # Columns of the benchmark of inference.
 _FASTER, _FIRST = "times as fast as ", "processor (s)"
-_PEERS = ("PyTorch fp32", "onnxruntime dynamic int8")
+_PEERS = (PYTORCH, INT8)
 # What every recipe is called by.
 _TOLD = ("layers", "W-E-A", "plan")
 
@@ -40,8 +40,7 @@ def by_task(runs: pd.DataFrame) -> pd.DataFrame:
     grouped = runs.groupby([*told, "task"], sort=False)
     lost = grouped["minus teacher"].mean().unstack("task").reindex(columns=tasks)
     lost.insert(0, "MiB", runs.groupby(told, sort=False)["packed MiB"].mean())
-    seeds = grouped["seed"].nunique().groupby(level=told, sort=False).agg(["min", "max"])
-    lost["seeds"] = [f"{few}" if few == most else f"{few} to {most}" for few, most in seeds.loc[lost.index].to_numpy()]
+    lost["seeds"] = grouped["seed"].nunique().groupby(level=told, sort=False).agg(between)
     lost["Records"] = [list(runs["record"][rows]) for rows in _rows(runs, told, lost.index)]
     return lost.sort_values("MiB", kind="stable")
 
@@ -157,7 +156,7 @@ def _how(verdict: str) -> str:
     return "decided" if verdict in DECIDED else verdict if verdict in (NOT_RUN, CANNOT) else "undecided"
 
 
-def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
+def speed(found: Mapping[str, Result]) -> str:
     """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
 
     Returns:
@@ -166,11 +165,11 @@ def speed(found: Mapping[str, Result], way: str = "xtcq 1-1-8") -> str:
     results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
     ratios, first = {}, {}
     for place, ways in (pair for result in results for pair in result.tables()):
-        if way in ways.index and {f"{_FASTER}{peer}" for peer in _PEERS} <= set(ways):
+        if OURS in ways.index and {f"{_FASTER}{peer}" for peer in _PEERS} <= set(ways):
             model, shape, threads = place.removeprefix("batches ").split(", ")
             for peer in _PEERS:
                 count = "1 thread" if threads == "1 threads" else threads
-                ratios[_in_words(model), shape.replace("x", " × "), peer, count] = ways.loc[way, f"{_FASTER}{peer}"]
+                ratios[_in_words(model), shape.replace("x", " × "), peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
         elif _FIRST in ways:
             first[_in_words(place.removeprefix("load "))] = [ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0])]
     if not ratios:

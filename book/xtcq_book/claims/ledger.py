@@ -305,7 +305,7 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     >>> claim.direction, claim.smallest_effect, claim.holds_at(-0.2), claim.holds_at(-0.4)
     ('not less', 0.3, True, False)
     """
-    path = path or published.folder().parent / "claims.yaml"
+    path = path or published.FOLDER.parent / "claims.yaml"
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from xtcq.tasks import task_spec
+from xtcq_book import labels
 from xtcq_book.claims.interval import Estimate
 from xtcq_book.claims.judge import (
     CONTRADICTED,
@@ -24,7 +25,6 @@ from xtcq_book.claims.judge import (
     judge_all,
 )
 from xtcq_book.claims.ledger import Computed, Found
-from xtcq_book.labels import ENCODERS
 from xtcq_book.provenance import under
 
 _WIDTHS = ("13em", "9em", "9em", "13em")
@@ -110,19 +110,12 @@ def scale(*judgements: Judgement) -> str:
     compared = [j for j in judgements if j.evidence and j.evidence.settings]
     if not compared:
         return ""
-    tasks = {task: len(seeds) for j in compared for task, seeds in j.evidence.seeds.items()}
-    parts = [
-        ", ".join(sorted({ENCODERS.get(j.model, j.model) for j in compared})),
-        ", ".join(task_spec(task).title for task in sorted(tasks)),
-        _range([steps for j in compared for steps in j.steps], "step"),
-        _range([len(seeds) for j in compared for seeds in j.evidence.seeds.values()], "seed") + " a task",
-    ]
-    return ", ".join(parts)
-
-
-def _range(numbers: Sequence[int], unit: str) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}{f' to {high:,}' if high > low else ''} {unit}{'s' * (high > 1)}"
+    return labels.scale(
+        [j.model for j in compared],
+        [task_spec(task).title for task in sorted({task for j in compared for task in j.evidence.seeds})],
+        [steps for j in compared for steps in j.steps],
+        [len(seeds) for j in compared for seeds in j.evidence.seeds.values()],
+    )
 
 
 def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from xtcq.pretrained import encoder_depth, encoder_width
 from xtcq.study import Experiment, load_record, record_path
-from xtcq.study.queue import needs
+from xtcq.study.queue import with_all_needed
 from xtcq.tasks import task_spec
 from xtcq.training.settings import stage_steps
 
@@ -93,21 +93,6 @@ def estimate(experiments: Iterable[Experiment]) -> Estimate:
         recorded=len(records),
         measured_hours=sum(record.train_seconds for record in records) / 3600,
     )
-
-
-def with_all_needed(experiments: Iterable[Experiment]) -> list[Experiment]:
-    """Experiments once each, and before each the runs that it needs, whether they have Records or not."""
-    found: dict[Experiment, None] = {}
-
-    def add(experiment: Experiment) -> None:
-        if experiment not in found:
-            for other in needs(experiment):
-                add(other)
-            found[experiment] = None
-
-    for experiment in experiments:
-        add(experiment)
-    return list(found)
 
 
 def training_operations(experiment: Experiment) -> tuple[float, float]:

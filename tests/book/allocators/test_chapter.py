@@ -6,6 +6,7 @@ from xtcq_book import allocators
 from xtcq_book.allocators import chapter, choices
 from xtcq_book.allocators.chapter import NAMES
 from xtcq_book.allocators.space import SearchSpace
+from xtcq_book.frame import to_frame
 
 from xtcq.study import load_profile
 
@@ -115,11 +116,11 @@ def test_the_published_choices_are_kept_to_their_budgets():
 
 def test_the_table_says_what_choosing_cost(found, measured, make_record):
     grid = students(methods=["uniform", "hessian", "fracbits", "adaqat"], budgets=[8], factors=[1], seeds=[1, 2])
-    frame = allocators.to_frame([measured(e, 80 + e.seed) for e in grid], grid)
-    table = allocators.table(frame, [make_record(90.0)]).reset_index("task", drop=True)
+    runs = to_frame([measured(e, 80 + e.seed) for e in grid], [make_record(90.0)])
+    table = allocators.table(allocators.to_frame(runs, grid)).reset_index("task", drop=True)
     rows = {name: table.loc[(asked, name)] for asked, name in table.index}
     for row in rows.values():
-        assert (row["score"], row["minus teacher"], row["seeds"]) == (81.5, -8.5, 2)
+        assert (row["best"], row["minus teacher"], row["seeds"]) == (81.5, -8.5, 2)
     assert {name: tuple(row[list(chapter.COSTS)]) for name, row in rows.items()} == {
         "uniform": (0, 0, 0),
         "sensitivity (Hessian)": (0, 16, 1.5),
@@ -139,21 +140,22 @@ def test_a_row_is_measured_against_the_teacher_that_it_had(measured, make_record
     records = [measured(e, 80) for e in grid]
     told = dict.fromkeys(("best", "last"), {"accuracy": 86.0, "f1": 80.0})
     records[1] = dataclasses.replace(records[1], teacher_scores=told)
-    table = allocators.table(allocators.to_frame(records, grid), [make_record(90.0)])
+    teacher = make_record(90.0, **vars(MINI.teacher("mrpc")))
+    table = allocators.table(allocators.to_frame(to_frame(records, [teacher]), grid))
     assert table["minus teacher"].item() == ((80 - 90) + (80 - 86)) / 2
 
 
 def test_a_row_without_its_teacher_has_a_dash(measured):
     grid = students(methods=["uniform"], budgets=[8])
-    table = allocators.table(allocators.to_frame([measured(e, 80) for e in grid], grid), [])
+    table = allocators.table(allocators.to_frame(to_frame([measured(e, 80) for e in grid]), grid))
     assert math.isnan(table["minus teacher"].item()) and "–" in allocators.show(table, "Ours.", "none").data
 
 
 def test_runs_that_the_labels_do_not_tell_apart_are_refused(measured):
     ((one, choice),) = students(methods=["uniform"], budgets=[8]).items()
-    frame = allocators.to_frame([measured(one, 80), measured(one, 81)], {one: choice})
+    frame = allocators.to_frame(to_frame([measured(one, 80), measured(one, 81)]), {one: choice})
     with pytest.raises(ValueError, match="differ in more than their seed"):
-        allocators.table(frame, [])
+        allocators.table(frame)
 
 
 def test_gains_are_taken_at_equal_bitops_and_at_equal_budgets(found, measured):
@@ -168,7 +170,7 @@ def test_gains_are_taken_at_equal_bitops_and_at_equal_budgets(found, measured):
         else:
             # Halfway between the uniform runs, where they would have 75; the third lies beyond them.
             records.append(measured(experiment, *next(learned)))
-    gains = allocators.gains(allocators.to_frame(records, grid)).loc["MRPC"]
+    gains = allocators.gains(allocators.to_frame(to_frame(records), grid)).loc["MRPC"]
     at = {(name, to): tuple(gains.loc[name, to]) for name in ("AdaQAT", "FracBits") for to in chapter._COMPARED}
     assert at["AdaQAT", "at the BitOPs"] == pytest.approx((1.5, 1.0, 2.0, 2))
     assert at["FracBits", "at the budget"] == pytest.approx((-4.0, -9.0, 1.0, 2))
@@ -178,22 +180,24 @@ def test_gains_are_taken_at_equal_bitops_and_at_equal_budgets(found, measured):
 @pytest.mark.parametrize("methods", [["adaqat"], ["uniform"]])
 def test_where_nothing_can_be_compared_nothing_is(measured, methods):
     grid = students(methods=methods)
-    gains = allocators.gains(allocators.to_frame([measured(e, 80) for e in grid], grid))
+    gains = allocators.gains(allocators.to_frame(to_frame([measured(e, 80) for e in grid]), grid))
     assert (gains.xs("runs", axis=1, level=1) == 0).all(axis=None)
-    assert allocators.gains(allocators.to_frame([], grid)).empty
+    assert allocators.gains(allocators.to_frame(to_frame([]), grid)).empty
 
 
 def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(found, measured, make_record):
     grid = allocators.students(MINI, tasks=["mrpc", "rte"], methods=["uniform", "hessian", "adaqat"], budgets=[16, 8])
-    frame = allocators.to_frame([measured(e, 80, 1.0 if "16" in c.asked else 0.5) for e, c in grid.items()], grid)
-    teachers = [make_record(90.0), make_record(91.0, task="rte")]
-    figure = allocators.score_over_bitops(frame, teachers, []).figure
+    students = [measured(e, 80, 1.0 if "16" in c.asked else 0.5) for e, c in grid.items()]
+    runs = to_frame(students, [make_record(90.0), make_record(91.0, task="rte")])
+    figure = allocators.score_over_bitops(allocators.to_frame(runs, grid)).figure
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in panels] == ["MRPC", "RTE"]
     for axes, level in zip(panels, (90.0, 91.0), strict=True):
-        lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+        drawn = [line for line in axes.lines if len(line.get_xdata())]
+        (teacher,) = (line for line in drawn if line.get_label() == "teacher")
         # Chance lies far below these scores, and would flatten them.
-        assert set(lines) == {"teacher", "uniform", "sensitivity (Hessian)", "AdaQAT"}
-        assert list(lines["uniform"].get_xdata()) == [0.5, 1.0]
-        assert math.isclose(lines["teacher"].get_ydata()[0], level)
+        assert teacher.get_ydata()[0] == level and len(drawn) == 1 + 3
+        assert [0.5, 1.0] in [list(line.get_xdata()) for line in drawn]
+        assert {text.get_text() for text in axes.texts} == {"teacher", "uniform", "sensitivity (Hessian)", "AdaQAT"}
         assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()
+        assert sum(len(dots.get_offsets()) for dots in axes.collections if len(dots.get_offsets()) > 1) == 7

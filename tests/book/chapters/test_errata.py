@@ -9,8 +9,8 @@ from xtcq_book.chapters import errata
 def alter(tmp_path, monkeypatch):
     """Change one printed value in a copy of the tables."""
     folder = tmp_path / "published"
-    shutil.copytree(published.folder(), folder)
-    monkeypatch.setenv("XTCQ_PUBLISHED", str(folder))
+    shutil.copytree(published.FOLDER, folder)
+    monkeypatch.setattr(published, "FOLDER", folder)
 
     def write(table, row, metric, value):
         path = folder / f"{table}.csv"

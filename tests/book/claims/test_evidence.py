@@ -137,6 +137,43 @@ def test_a_student_is_compared_with_the_teacher_that_it_had(student, only, left_
     assert "its teacher scores 70.0" in left_out(test, [low])
 
 
+class TestTrainingsOfTheTeacher:
+    """A teacher that was trained again has other weights, and its students other scores."""
+
+    @staticmethod
+    def again(record, accuracy=83.0):
+        told = dict.fromkeys(("best", "last"), {"accuracy": accuracy, "f1": 80.0})
+        return dataclasses.replace(record, teacher_scores=told)
+
+    REASON = "what is compared learned from different trainings of one teacher"
+
+    def test_only_sides_of_the_same_are_a_pair(self, pair, only):
+        one, two = pair(less=9.0, seed=2)
+        records = [*pair(seed=1), one, self.again(two), *map(self.again, pair(less=2.0, seed=3))]
+        evidence = only(STAGES, records)
+        assert evidence.effects("best") == {"mrpc": [1.0, 2.0]}
+        assert evidence.gated == [f"mrpc: seeds 2: {self.REASON}"]
+
+    def test_without_any_pair_nothing_counts(self, pair, left_out):
+        one, two = pair()
+        assert left_out(STAGES, [self.again(one), self.again(two, 84.0)]) == f"mrpc: {self.REASON}"
+
+    def test_seeds_are_spread_over_one_teacher(self, student, only):
+        records = [student(80.0, seed=1), self.again(student(70.0, seed=2)), student(81.0, seed=3)]
+        evidence = only(Spread({"stages": ("one-stage",)}), records)
+        assert evidence.seeds == {"mrpc": {1, 3}} and evidence.gated == [f"mrpc: seeds 2: {self.REASON}"]
+
+    def test_students_of_two_teachers_may_be_compared(self, student, only, make_run):
+        half = {"layers": (1, 3, 5)}
+        test = Contrast(
+            {},
+            ({"layers": ((1, 3, 5),), "teacher.layers": (None,)},),
+            ({"layers": (None,), "teacher.layers": ((1, 3, 5),)},),
+        )
+        small = self.again(student(79.0, teacher=teacher_of(**half)))
+        assert only(test, [student(80.0, **half), small, make_run(82.0, **half)]).effects("best") == {"mrpc": [1.0]}
+
+
 def test_every_seed_stands_for_the_same_settings(pair, only):
     records = [one for seed in (1, 2, 3) for one in pair(seed=seed)] + pair(less=5.0, epochs=9, seed=1)
     evidence = only(STAGES, records)

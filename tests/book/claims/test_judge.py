@@ -66,7 +66,7 @@ def study(*gains, spread=0.1):
 
 
 def test_the_rule_on_the_page_has_the_words_and_numbers_of_the_code():
-    cells = json.loads((published.folder().parents[1] / "notebooks/claims.ipynb").read_text())["cells"]
+    cells = json.loads((published.FOLDER.parents[1] / "notebooks/claims.ipynb").read_text())["cells"]
     words = next(" ".join("".join(c["source"]).split()) for c in cells if "## The rule" in c["source"][0])
     assert set(re.findall(r"\*\*([a-z][^*]+)\*\*", words)) == set(VERDICTS) and f"*{ONE_SEED}*" in words
     for said in (

@@ -37,7 +37,7 @@ def test_the_books_ledger_covers_both_papers():
     assert {claim.paper for claim in claims} == {published.XTC, published.ADAQAT}
     assert len({claim.id for claim in claims}) == len(claims)
     # A claim leads to its chapter.
-    notebooks = {path.stem for path in (published.folder().parents[1] / "notebooks").glob("*.ipynb")}
+    notebooks = {path.stem for path in (published.FOLDER.parents[1] / "notebooks").glob("*.ipynb")}
     assert {claim.chapter for claim in claims} <= notebooks
 
 

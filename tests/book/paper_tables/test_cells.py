@@ -43,7 +43,7 @@ REASONS = {"xtc-c8": 3 + 12 + 1, "adaqat-t2": 6 + 4 + 4, "adaqat-t3": 5 + 6 + 7 
 
 
 def printed(table):
-    with (published.folder() / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+    with (published.FOLDER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
         return {(line["row"], line["metric"]): line["value"] for line in csv.DictReader(file)}
 
 

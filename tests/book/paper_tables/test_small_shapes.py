@@ -9,9 +9,9 @@ import torch
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForPreTraining, BertTokenizerFast
 from xtcq_book.paper_tables import cells
-from xtcq_book.paper_tables.estimate import with_all_needed
 
 from xtcq.study import load_record, record_path, run_all
+from xtcq.study.queue import with_all_needed
 from xtcq.tasks import task_spec
 
 WORDS = [first + second for first in "bdfgklmn" for second in ("ado", "eri", "ilu", "ona", "upe", "yto")]

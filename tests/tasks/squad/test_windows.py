@@ -75,13 +75,14 @@ def test_perfect_logits_score_full_marks(question_spec, make_frame, word_tokeniz
     logits = [np.full((len(data), 16 + cut), -100.0) for _ in range(2)]
     for i, (start, end) in enumerate(labels(data)):
         logits[0][i, start] = logits[1][i, end] = 5.0
-    assert data.score(tuple(logits)) == {"f1": 100.0, "exact_match": 100.0}
-    assert data.predicted(tuple(logits)) == ["w8 w9", "w0 w1 w2 w3 w4", "w20 w21 w22 w23 w24", ""]
+    scores, answers = data.evaluate(tuple(logits))
+    assert scores == {"f1": 100.0, "exact_match": 100.0}
+    assert answers == ["w8 w9", "w0 w1 w2 w3 w4", "w20 w21 w22 w23 w24", ""]
     # Nothing but [CLS]: no answer at all, right for the last question alone.
     for side in logits:
         side[:] = -100
         side[:, 0] = 5
-    assert data.score(tuple(logits)) == {"f1": 25.0, "exact_match": 25.0}
+    assert data.evaluate(tuple(logits))[0] == {"f1": 25.0, "exact_match": 25.0}
 
 
 def test_bad_input_is_named(question_spec, make_frame, word_tokenizer):
@@ -92,7 +93,7 @@ def test_bad_input_is_named(question_spec, make_frame, word_tokenizer):
         encode(frame.assign(context="\t"), question_spec, word_tokenizer)
     data = encode(frame, question_spec, word_tokenizer)
     with pytest.raises(ValueError, match=r"logits of shape \(1, at least 10\); got \(1, 9\) and \(1, 9\)"):
-        data.score((np.zeros((1, 9)), np.zeros((1, 9))))
+        data.evaluate((np.zeros((1, 9)), np.zeros((1, 9))))
 
 
 def test_a_long_question_is_accepted_up_to_the_limit(question_spec, make_frame, word_tokenizer):

@@ -47,24 +47,18 @@ class EncodedQuestions(EncodedDataset):
         self._contexts = frame["context"].tolist()
         self._gold = [list(answers["text"]) for answers in frame["answers"]]
 
-    def score(self, predictions: Any, labels: Any = None) -> dict[str, float]:
-        """Score the best answer to every question against its gold texts; `labels` are positions and decide nothing."""
-        return self.evaluate(predictions, labels)[0]
-
-    def evaluate(self, predictions: Any, labels: Any = None) -> tuple[dict[str, float], list[str]]:
-        """Scores, and the answers that they are of: finding those takes longer than scoring them."""
-        answers = self.predicted(predictions)
-        return score_answers(answers, self._gold, self._spec.unanswerable), answers
-
-    def predicted(self, predictions: tuple[np.ndarray, np.ndarray]) -> list[str]:
-        """Find the best answer to every question, see ``xtcq.tasks.squad.answers.find_answers``.
+    def evaluate(
+        self, predictions: tuple[np.ndarray, np.ndarray], labels: Any = None
+    ) -> tuple[dict[str, float], list[str]]:
+        """Find the best answer to every question, see ``xtcq.tasks.squad.answers.find_answers``, and score them.
 
         Args:
             predictions: start and end logits of all windows, [windows, word pieces] each; what lies beyond a window's
                 end is padding and is ignored.
+            labels: positions, which decide nothing: answers are held against the questions' gold texts.
 
         Returns:
-            One text a question, empty where there is no answer.
+            The metrics, and one text a question, empty where there is no answer.
 
         Raises:
             ValueError: there are not as many logits as windows and word pieces, or one is not finite.
@@ -75,7 +69,9 @@ class EncodedQuestions(EncodedDataset):
                 f"task {self._spec.name!r} expects start and end logits of shape ({len(self)}, at least "
                 f"{max(self.lengths)}); got {starts.shape} and {ends.shape}"
             )
-        return find_answers(starts, ends, self.windows, self.questions, self._contexts, self._spec.unanswerable)
+        unanswerable = self._spec.unanswerable
+        answers = find_answers(starts, ends, self.windows, self.questions, self._contexts, unanswerable)
+        return score_answers(answers, self._gold, unanswerable), answers
 
 
 def encode_questions(frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
