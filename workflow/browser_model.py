@@ -6,23 +6,29 @@ import csv
 import gzip
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import typer
+from onnx.external_data_helper import set_external_data
 from torch import nn
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
-from xtcq import freeze
+from xtcq import QuantLinear, freeze
 from xtcq.deploy.export import export_onnx
-from xtcq.study import Experiment, Record, is_trained, load_record, load_student, record_path, records_folder
+from xtcq.quantization.precision import FLOAT_BITS, Precision
+from xtcq.study import Record, is_trained, load_record, load_student, record_path, records_folder
 from xtcq.tasks import load_task
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "_static" / "try-it"
 TASK, LABELS = "sst2", ("negative", "positive")
+# Bytes from which a constant is worth being read from another file.
+_LARGE = 1024
 # Compared with Python by the page itself. Accents, a contraction, digits, symbols, another script, and one text that is
 # too long: what a tokenizer may get wrong.
 SENTENCES = (
@@ -39,7 +45,7 @@ SENTENCES = (
 )
 
 
-def integer_graph(model: BertForSequenceClassification, max_length: int) -> bytes:
+def to_graph(model: BertForSequenceClassification, max_length: int) -> bytes:
     """Returns the ONNX graph of a trained model.
 
     Args:
@@ -56,7 +62,35 @@ def integer_graph(model: BertForSequenceClassification, max_length: int) -> byte
         return export_onnx(model, Path(scratch) / "model.onnx").read_bytes()
 
 
-def run_graph(graph: bytes, tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> np.ndarray:
+def in_floating_point(model: BertForSequenceClassification) -> None:
+    """Takes the quantizers of activations out of a frozen student: what is left multiplies its weights in fp32.
+
+    In place. What an engine does then is what it does for a teacher of this shape, product by product, and the weights
+    take no more bytes.
+    """
+    for layer in model.modules():
+        if isinstance(layer, QuantLinear):
+            layer.input_quantizer = None
+
+
+def without_what_is_in(file: bytes, name: str, graph: bytes) -> bytes:
+    """Returns a graph that reads its large constants from within another model's file, where that has the same ones.
+
+    Args:
+        file: the other model.
+        name: of the file, by which an engine is told of it.
+        graph: the ONNX graph.
+    """
+    model = onnx.load_from_string(graph)
+    for constant in model.graph.initializer:
+        data = constant.raw_data
+        if len(data) >= _LARGE and (place := file.find(data)) >= 0:
+            set_external_data(constant, name, place, len(data))
+            constant.ClearField("raw_data")
+    return model.SerializeToString()
+
+
+def run_graph(graph: bytes | Path, tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> np.ndarray:
     """Returns what onnxruntime computes, one sentence at a time: logits, float32 [sentences, labels]."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     logits = []
@@ -84,7 +118,8 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
     the very weights that taught the first of them. A teacher trained again need not score what its Record says.
 
     Args:
-        records: of trained students of SST-2, the first of them what the page loads first.
+        records: of trained students of SST-2, the first of them what the page loads first, and offers a second time
+            with everything in floating point.
         folder: where the files go; what was there before of other students is deleted.
 
     Raises:
@@ -105,25 +140,32 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx.gz"):
         old.unlink()
+    models: list[dict[str, Any]] = []
+    table: list[tuple[str, str, str]] = []
 
-    def load(experiment: Experiment) -> tuple[bytes, PreTrainedTokenizerBase, str]:
-        model, tokenizer = load_student(experiment)
-        graph = integer_graph(freeze(model) if experiment.quantized else model, tokenizer.model_max_length)
+    def accuracy(graph: bytes, tokenizer: PreTrainedTokenizerBase) -> str:
         right = run_graph(graph, tokenizer, examples["sentence"]).argmax(1) == examples["label"].to_numpy()
-        return graph, tokenizer, f"{100 * right.mean():.1f}"
+        return f"{100 * right.mean():.1f}"
 
-    models, table = [], []
     for record in records:
-        graph, tokenizer, accuracy = load(record.experiment)
-        precision, path = str(record.experiment.precision), folder / f"{TASK}-{record.digest}.onnx.gz"
-        # A byte that is -1 or +1 takes 1.2 bits then: near what packing it would give, without another format.
-        path.write_bytes(gzip.compress(graph, 9, mtime=0))
-        size = path.stat().st_size
-        logits = [[round(float(value), 7) for value in row] for row in run_graph(graph, tokenizer, SENTENCES)]
-        models.append(
-            {"precision": precision, "record": record.digest, "file": path.name, "bytes": size, "logits": logits}
-        )
-        table.append((f"{precision} `{record.digest}`", f"{size / 1e6:.1f} MB", accuracy))
+        student, tokenizer = load_student(record.experiment)
+        precision, name = Precision.parse(record.experiment.precision), f"{TASK}-{record.digest}.onnx.gz"
+        integers = to_graph(freeze(student), tokenizer.model_max_length)
+        offers = [(str(precision), {"file": name}, integers, integers)]
+        if not models:
+            in_floating_point(student)
+            floats = to_graph(student, tokenizer.model_max_length)
+            files = {"file": name.replace(".", "-fp32.", 1), "within": name}
+            travels = without_what_is_in(integers, name, floats)
+            offers.append((f"{replace(precision, activations=FLOAT_BITS)} in fp32", files, floats, travels))
+        for label, files, graph, travels in offers:
+            path = folder / files["file"]
+            path.write_bytes(gzip.compress(travels, 9, mtime=0))
+            size = path.stat().st_size
+            logits = [[round(float(value), 7) for value in row] for row in run_graph(graph, tokenizer, SENTENCES)]
+            models.append({"precision": label, "record": record.digest, **files, "bytes": size, "logits": logits})
+            bytes_ = f"{size / 1e3:.0f} kB beside the first" if "within" in files else f"{size / 1e6:.1f} MB"
+            table.append((f"{label} `{record.digest}`", bytes_, accuracy(graph, tokenizer)))
     page = {
         "labels": LABELS,
         "max_length": tokenizer.model_max_length,
@@ -135,7 +177,8 @@ def write_page_model(records: Sequence[Record], folder: Path) -> None:
     teacher = records[0].experiment.teacher
     if teacher is not None and is_trained(teacher):
         size = load_record(record_path(teacher)).size["parameters"] * 4 / 1e6
-        table.append((f"{teacher.precision} `{teacher.digest}`", f"{size:.1f} MB, not offered here", load(teacher)[2]))
+        score = accuracy(to_graph(load_student(teacher)[0], tokenizer.model_max_length), tokenizer)
+        table.append((f"{teacher.precision} `{teacher.digest}`", f"{size:.1f} MB, not offered here", score))
     with (folder / "models.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(table)
 

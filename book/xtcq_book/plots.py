@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from xtcq.distillation import Stage
 from xtcq.tasks import standard_error, task_spec
+from xtcq.training import WARMUP
 from xtcq_book.drawing import Drawing, nothing, or_nothing, show, use_style
 from xtcq_book.frame import evaluations
 from xtcq_book.labels import as_text
@@ -17,7 +19,7 @@ from xtcq_book.panels import METRIC_LABELS, colours, joined, legend_below, order
 from xtcq_book.scores import alike, tuned
 from xtcq_book.svg import GREY, INK, WIDTH
 
-__all__ = ["compare", "score_over_rates", "score_over_steps", "show", "terms_over_steps", "use_style"]
+__all__ = ["compare", "schedules", "score_over_rates", "score_over_steps", "show", "terms_over_steps", "use_style"]
 
 _MARKERS = "osDP^vX*"
 _BANDS = (
@@ -127,6 +129,35 @@ def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.D
         )
         rows.append(group.iloc[0].to_dict() | {score: mean, "low": low, "high": high, "seeds": len(group)})
     return pd.DataFrame(rows)
+
+
+@or_nothing
+def schedules(plans: Mapping[str, Sequence[Stage]]) -> Drawing:
+    """The learning rate of plans over their training, and which terms are summed when, as XTC's Figure 4 has it.
+
+    Args:
+        plans: stages by the plan's name, one panel each.
+
+    Returns:
+        The figure.
+    """
+    rows: list[dict[str, object]] = []
+    for name, stages in plans.items():
+        start, length = 0.0, sum(stage.epochs for stage in stages)
+        for number, stage in enumerate(stages, start=1):
+            share = 100 * stage.epochs / length
+            what = {"plan": name, "stage": number, "terms": " + ".join(stage.terms)}
+            corners = {start: 0.0, start + WARMUP * share: stage.lr_factor, start + share: 0.0}
+            rows += [what | {"share": x, "learning rate": rate} for x, rate in corners.items()]
+            start += share
+    frame = pd.DataFrame(rows)
+    axes_ = {"xlabel": "share of the training (%)", "ylabel": "learning rate (times the run's)"}
+    grid = panels(frame, ["plan"], "share", "learning rate", "terms", style="terms", markers=False, share=None, **axes_)
+    shades = colours(frame["terms"])
+    for (name, terms), stage in frame.groupby(["plan", "terms"], sort=False):
+        grid.axes_dict[name].fill_between(stage["share"], stage["learning rate"], color=shades[terms], alpha=0.2, lw=0)
+    grid.set(xlim=(0, 100), ylim=(0, 1.1 * frame["learning rate"].max()))
+    return Drawing(grid.figure, frame)
 
 
 @or_nothing

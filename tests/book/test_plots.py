@@ -1,11 +1,16 @@
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from transformers import get_linear_schedule_with_warmup
 from xtcq_book import plots, provenance
 from xtcq_book.frame import to_frame
 
+from xtcq import one_stage, three_stage
 from xtcq.study import load_profile
+from xtcq.training import WARMUP
 
 MINI = load_profile("mini")
 # What scores are held against, in the order of a legend.
@@ -142,6 +147,25 @@ def test_terms_of_the_loss_are_shares_of_what_they_were_at_first(students):
     ]
     assert {"hidden", "attention", "logits"} <= {text.get_text() for text in axes.texts}
     assert plots.terms_over_steps(students({(0, 1, 1e-4, 1): 65.0})).figure is None
+
+
+def test_learning_rates_of_plans_are_those_that_a_trainer_sets():
+    drawn = plots.schedules({"one": one_stage(2), "three": three_stage(3)})
+    one, three = drawn.figure.axes
+    assert [axes.get_title(loc="left") for axes in (one, three)] == ["one", "three"]
+    assert one.get_xlim() == three.get_xlim() == (0, 100) and one.get_ylim() == three.get_ylim()
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    (factor,) = get_linear_schedule_with_warmup(optimizer, round(WARMUP * 300), 300).lr_lambdas
+    for axes, stages in ((one, one_stage(2)), (three, three_stage(3))):
+        curves = [np.array(line.get_xydata()) for line in axes.get_lines() if len(line.get_xdata())]
+        # Drawn by what is summed, and not in the order of the stages.
+        for curve, stage in zip(sorted(curves, key=lambda curve: curve[0, 0]), stages, strict=True):
+            steps = np.linspace(*curve[[0, -1], 0], 301)
+            expected = [stage.lr_factor * factor(step) for step in range(301)]
+            np.testing.assert_allclose(np.interp(steps, *curve.T), expected, atol=1e-9)
+    assert list(drawn.data["terms"].unique()) == ["hidden + attention + logits", "hidden + attention", "logits"]
+    thirds = drawn.data[drawn.data["plan"] == "three"].groupby("stage")["share"].agg(["min", "max"])
+    assert thirds.to_numpy() == pytest.approx(np.array([[0, 100 / 3], [100 / 3, 200 / 3], [200 / 3, 100]]))
 
 
 def test_compared_runs_are_those_of_the_best_rate_in_the_order_of_the_runs(students):

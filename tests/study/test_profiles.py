@@ -122,4 +122,7 @@ def test_a_teacher_is_the_best_of_its_sweep():
 def test_records_of_before_are_found_at_the_scale_of_before():
     sketch = load_profile("sketch")
     students = [sketch.student(task, precision="2-2-8", stages="one-stage") for task in sketch.tasks]
-    assert [record.schema for record in stored(students)] == [1] * len(students)
+    widths = {"recipe": "adaqat", "precision": "2-4-4", "stages": "one-stage", "budget": "longer"}
+    students += [sketch.student("squad-articles", **widths)]
+    for needed in (students, [student.teacher for student in students]):
+        assert [record.schema for record in stored(needed)] == [1] * len(students)

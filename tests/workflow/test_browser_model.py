@@ -28,7 +28,7 @@ def tokenizer(word_tokenizer):
 
 
 def test_graph_computes_what_the_student_does(student, tokenizer):
-    graph = browser_model.integer_graph(student, 16)
+    graph = browser_model.to_graph(student, 16)
     found = browser_model.run_graph(graph, tokenizer, SENTENCES)
     for sentence, logits in zip(SENTENCES, found, strict=True):
         with torch.no_grad():
@@ -37,9 +37,27 @@ def test_graph_computes_what_the_student_does(student, tokenizer):
 
 
 def test_positions_that_no_text_reaches_stay_behind(student):
-    graph = onnx.load_from_string(browser_model.integer_graph(student, 16)).graph
+    graph = onnx.load_from_string(browser_model.to_graph(student, 16)).graph
     shapes = [list(constant.dims) for constant in graph.initializer]
     assert [16, 32] in shapes and [64, 32] not in shapes
+
+
+def test_student_in_floating_point_reads_the_weights_of_the_integers(student, tokenizer, tmp_path):
+    integers = browser_model.to_graph(student, 16)
+    browser_model.in_floating_point(student)
+    floats = browser_model.to_graph(student, 16)
+    kinds = [{node.op_type for node in onnx.load_from_string(graph).graph.node} for graph in (integers, floats)]
+    assert ["QuantizeLinear" in of_graph for of_graph in kinds] == [True, False]
+    small = browser_model.without_what_is_in(integers, "integers.onnx", floats)
+    assert max(len(constant.raw_data) for constant in onnx.load_from_string(small).graph.initializer) < 1024
+    (tmp_path / "integers.onnx").write_bytes(integers)
+    (tmp_path / "floats.onnx").write_bytes(small)
+    found = browser_model.run_graph(tmp_path / "floats.onnx", tokenizer, SENTENCES)
+    np.testing.assert_array_equal(found, browser_model.run_graph(floats, tokenizer, SENTENCES))
+    for sentence, logits in zip(SENTENCES, found, strict=True):
+        with torch.no_grad():
+            expected = student(**tokenizer(sentence, truncation=True, max_length=16, return_tensors="pt")).logits[0]
+        np.testing.assert_allclose(expected, logits, atol=1e-5)
 
 
 def test_vocabulary_is_in_the_order_of_the_ids(tokenizer, tmp_path):
@@ -56,23 +74,27 @@ def test_everything_that_the_page_needs(taught, tmp_path, word_task, monkeypatch
     (folder / "of-before.onnx.gz").write_bytes(b"")
     record, teacher = run(STUDENT), run(TEACHER)
     browser_model.write_page_model([record], folder)
-    name = f"sst2-{STUDENT.digest}.onnx.gz"
-    assert {path.name for path in folder.iterdir()} == {name, "vocabulary.txt.gz", "models.json", "models.csv"}
+    name, floats = (f"sst2-{STUDENT.digest}{kind}.onnx.gz" for kind in ("", "-fp32"))
+    assert {path.name for path in folder.iterdir()} == {name, floats, "vocabulary.txt.gz", "models.json", "models.csv"}
     page = json.loads((folder / "models.json").read_text(encoding="utf-8"))
     assert page["labels"] == ["negative", "positive"] and page["max_length"] == 16
     assert page["sentences"] == list(browser_model.SENTENCES)
-    (model,) = page["models"]
+    model, floating = page["models"]
     assert (model["precision"], model["record"], model["file"]) == ("1-1-8", STUDENT.digest, name)
-    assert model["bytes"] == (folder / name).stat().st_size
-    graph, (_, tokenizer) = gzip.decompress((folder / name).read_bytes()), load_student(STUDENT)
-    found = browser_model.run_graph(graph, tokenizer, page["sentences"])
-    np.testing.assert_allclose(model["logits"], found, atol=1e-6)
+    assert (floating["precision"], floating["file"], floating["within"]) == ("1-1-32 in fp32", floats, name)
+    assert [one["bytes"] for one in page["models"]] == [(folder / one["file"]).stat().st_size for one in page["models"]]
+    tokenizer = load_student(STUDENT)[1]
+    for one in page["models"]:
+        (tmp_path / one["file"]).write_bytes(gzip.decompress((folder / one["file"]).read_bytes()))
+        found = browser_model.run_graph(tmp_path / one["file"], tokenizer, page["sentences"])
+        np.testing.assert_allclose(one["logits"], found, atol=1e-6)
     with (folder / "models.csv").open(encoding="utf-8", newline="") as file:
-        small, large = csv.reader(file)
+        small, same, large = csv.reader(file)
     assert small[:2] == [f"1-1-8 `{STUDENT.digest}`", f"{model['bytes'] / 1e6:.1f} MB"]
+    assert same[:2] == [f"1-1-32 in fp32 `{STUDENT.digest}`", f"{floating['bytes'] / 1e3:.0f} kB beside the first"]
     megabytes = teacher.size["parameters"] * 4 / 1e6
     assert large[:2] == [f"32-32-32 `{TEACHER.digest}`", f"{megabytes:.1f} MB, not offered here"]
-    for line, of in ((small, record), (large, teacher)):
+    for line, of in ((small, record), (same, record), (large, teacher)):
         assert float(line[2]) == pytest.approx(of.best["accuracy"], abs=2.2)  # one of 48 examples, and rounding
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import psutil
 import torch
-from transformers import DataCollatorWithPadding
+from transformers import DataCollatorWithPadding, PrinterCallback
+from transformers.trainer_utils import SaveStrategy
 
 from xtcq.quantization import use_score_attention
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import runs_folder
 from xtcq.study.students import build_student
 from xtcq.tasks import encode, load_task
-from xtcq.training import distillation_loss
+from xtcq.training import DistillationTrainer, TrainSettings, distillation_loss
 from xtcq.training.number_format import VARIABLE, choose
+from xtcq.training.settings import training_arguments
 
 STEPS = 3
 # A run keeps its last and its best checkpoint, each with two moments a weight, and the weights of every stage.
@@ -31,8 +35,8 @@ class Estimate:
 
     Attributes:
         runs, steps: without a Record, teachers to be trained again for their weights included.
-        hours: for all processes together. Steps are timed alone, launched one by one, on texts of median length;
-            evaluations, and what processes take from each other, come on top.
+        hours: for all processes together. Steps are timed alone, on texts of median length; evaluations, and what
+            processes take from each other, come on top.
         bytes, free: that their weights need in the folder of runs, and that are free there.
     """
 
@@ -68,36 +72,30 @@ def _bytes(left: Sequence[Experiment], jobs: int) -> int:
 
 
 def measure_step(experiment: Experiment) -> float:
-    """Seconds of a training step, the least of `STEPS`, from untrained weights on a batch of texts of median length."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    """Seconds of a training step, the least of `STEPS`, from untrained weights on texts of median length."""
     student, tokenizer = build_student(experiment, pretrained=False)
+    stage = ([one for one in experiment.plan() if one.distils] or experiment.plan())[-1]
     loss, teacher = None, None
-    distilling = [stage for stage in experiment.plan() if stage.distils]
-    if experiment.teacher is not None and distilling:
-        teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0].eval().to(device))
-        loss = distillation_loss(distilling[-1], use_score_attention(student), teacher, experiment.layer_map)
-    spec = experiment.spec
-    data = encode(load_task(experiment.task).train, spec, tokenizer)
-    middle = sorted(range(len(data)), key=data.lengths.__getitem__)[len(data) // 2 :][: spec.batch_size]
-    collated = DataCollatorWithPadding(tokenizer)([data[index] for index in middle])
-    batch = {name: value.to(device) for name, value in collated.items()}
-    student.train().to(device)
-    optimizer = torch.optim.AdamW(student.parameters())
-    short = choose(os.environ.get(VARIABLE, "fp32")) == "bf16"
-    times = []
-    for _ in range(STEPS + 1):
-        start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=short):
-            output = student(**batch, output_hidden_states=True, output_attentions=loss is not None)
-        if loss is None or teacher is None:
-            total = output.loss
-        else:
-            with torch.no_grad():
-                target = teacher(**batch, output_hidden_states=True, output_attentions=True)
-            total, _ = loss(output, target, batch["attention_mask"])
-        total.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        total.item()  # is waited for
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    if stage.distils and experiment.teacher is not None:
+        teacher = use_score_attention(build_student(experiment.teacher, pretrained=False)[0])
+        loss = distillation_loss(stage, use_score_attention(student), teacher, experiment.layer_map)
+    spec, texts = experiment.spec, load_task(experiment.task).train
+    by_length = texts.iloc[texts[list(spec.columns)].map(len).sum(axis=1).argsort()]
+    middle = by_length.iloc[len(texts) // 2 :][: spec.batch_size * (STEPS + 1)]
+    rate, compute = experiment.learning_rate, choose(os.environ.get(VARIABLE, "fp32"))
+    settings = TrainSettings(learning_rate=rate, batch_size=spec.batch_size, seed=0, compute=compute)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(stage, settings, STEPS + 1, Path(folder), 1, 0)
+        arguments.save_strategy = SaveStrategy.NO
+        trainer = DistillationTrainer(
+            distillation=loss,
+            teacher=teacher,
+            model=student,
+            args=arguments,
+            train_dataset=encode(middle, spec, tokenizer),
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    ends = [entry["train_seconds"] for entry in trainer.state.log_history if "loss" in entry]
+    return min(later - end for end, later in pairwise(ends))

@@ -44,8 +44,7 @@ class DistillationTrainer(Trainer):
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
 
     Raises:
-        ValueError: if there is a loss of distillation and no teacher, or bit-widths shall be learned on several devices
-            or over several batches a step.
+        ValueError: if there is a loss of distillation and no teacher.
     """
 
     # A Trainer may lack these, and take data of any kind.
@@ -74,13 +73,6 @@ class DistillationTrainer(Trainer):
         self.add_callback(StageCallback(self, name, due, pause))
         # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
         self.model_accepts_loss_kwargs = False
-        parts = self.args.n_gpu, self.args.world_size, self.args.gradient_accumulation_steps
-        if adaqat is not None and max(parts) > 1:
-            raise ValueError(
-                f"bit-widths are learned on one device, from one batch a step, and this is {self.args.n_gpu} GPUs, "
-                f"{self.args.world_size} processes and {self.args.gradient_accumulation_steps} batches a step: show "
-                "one GPU by CUDA_VISIBLE_DEVICES and accumulate no gradients"
-            )
         self.adaqat = adaqat
         self.controller: AdaQAT | None = None
         self.distillation = distillation

@@ -20,12 +20,13 @@ export function startEngine(ort, wasm) {
 }
 
 export class Classifier {
-  // ort: from startEngine. graph: the ONNX file. vocabulary: its text. maxLength: in word pieces.
-  static async create(ort, graph, vocabulary, maxLength) {
+  // ort: from startEngine. graph: the ONNX file. vocabulary: its text. maxLength: in word pieces. externalData: files
+  // that the graph reads constants from.
+  static async create(ort, graph, vocabulary, maxLength, externalData = []) {
     const classifier = new Classifier();
     classifier.ort = ort;
     classifier.tokenizer = new WordPiece(vocabulary, maxLength);
-    classifier.session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+    classifier.session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"], externalData });
     return classifier;
   }
 

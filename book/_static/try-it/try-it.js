@@ -19,8 +19,8 @@
     return null;
   }
 
-  function megabytes(bytes) {
-    return `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
+  function size(bytes) {
+    return bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
   }
 
   function button(label, action) {
@@ -62,7 +62,7 @@
     form.hidden = more.hidden = false;
     more.append(button("Compare with Python", compare));
     for (const model of page.models.slice(1)) {
-      const wanted = button(`Add ${model.precision} (${megabytes(model.bytes)})`, async () => {
+      const wanted = button(`Add ${model.precision} (${size(model.bytes)})`, async () => {
         status.textContent = `Loading ${model.precision} …`;
         await add(model);
         wanted.remove();
@@ -79,9 +79,12 @@
 
   async function add(model) {
     const graph = await parts.fetchUnpacked(new URL(model.file, base));
-    const classifier = await parts.Classifier.create(ort, graph, vocabulary, page.max_length);
+    const within = loaded.filter(({ file }) => file === model.within);
+    const files = within.map(({ file, graph }) => ({ path: file, data: graph }));
+    const classifier = await parts.Classifier.create(ort, graph, vocabulary, page.max_length, files);
     await classifier.time(page.max_length, 3); // the first runs compile
-    loaded.push({ ...model, classifier });
+    const bytes = within.reduce((sum, { bytes }) => sum + bytes, model.bytes);
+    loaded.push({ ...model, bytes, graph, classifier });
   }
 
   async function classify() {
@@ -93,7 +96,7 @@
     let found;
     for (const { precision, bytes, classifier } of loaded) {
       found = await classifier.classify(text.value);
-      rows.push(row(`${precision}, ${megabytes(bytes)}`, found));
+      rows.push(row(`${precision}, ${size(bytes)}`, found));
     }
     table.querySelector("tbody").replaceChildren(...rows);
     table.hidden = false;
@@ -122,12 +125,13 @@
       status.textContent = `Comparing ${precision} …`;
       const { equal, close, apart } = await parts.compare(classifier, page.sentences, logits);
       const time = await classifier.time(32);
+      const others = close < logits.length ? `, and the others differ by at most ${apart.toFixed(3)}` : "";
       said.push(
-        `${precision}: ${equal} of ${logits.length} labels are those of Python. Logits of ${close} are equal to 0.00001, ` +
-          `and the others differ by at most ${apart.toFixed(3)}. 32 word pieces take ${time.toFixed(1)} ms.`,
+        `${precision}: ${equal} of ${logits.length} labels are those of Python. Logits of ${close} are equal to ` +
+          `0.00001${others}. 32 word pieces take ${time.toFixed(1)} ms.`,
       );
     }
-    status.textContent = said.join(" ");
+    status.textContent = said.join("\n");
   }
 
   load.addEventListener("click", () => {

@@ -1,5 +1,14 @@
 """Who else allocates bits: rivals of AdaQAT that choose a width for every matrix's weights and inputs."""
 
-from xtcq_book.allocators.chapter import find, gains, score_over_bitops, show, students, table, to_frame
+from xtcq_book.allocators.chapter import (
+    find,
+    gains,
+    score_over_bitops,
+    score_over_size,
+    show,
+    students,
+    table,
+    to_frame,
+)
 
-__all__ = ["find", "gains", "score_over_bitops", "show", "students", "table", "to_frame"]
+__all__ = ["find", "gains", "score_over_bitops", "score_over_size", "show", "students", "table", "to_frame"]

@@ -1,25 +1,30 @@
-"""The comparison of allocators: its students, its table and what they gain."""
+"""The comparison of allocators: its students, its table and figures, and what they gain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import HTML
 
 from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq_book import scores
+from xtcq_book import labels, scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
-from xtcq_book.drawing import Drawing, or_nothing
+from xtcq_book.arithmetic import adaqat_model
+from xtcq_book.arithmetic import table as printed
+from xtcq_book.drawing import Drawing, nothing, or_nothing
 from xtcq_book.panels import colours, panels
+from xtcq_book.paper_scores import paper_score
 from xtcq_book.provenance import Source
+from xtcq_book.svg import GREY
 
 # What a reader calls a method. Figures give colours and marks in this order, so that they mean the same everywhere.
 NAMES = {
@@ -36,6 +41,9 @@ _FULL = (tuple(NAMES), (8.0, 12.0, 16.0), (0.5, 1.0, 2.0))
 _SCALES = {"demo": (("uniform", "fracbits"), (8.0,), (1.0,))}
 COSTS = ("explored steps", "extra passes", "seconds")
 _COMPARED = ("at the budget", "at the BitOPs")
+_BASE = "BERT_BASE | FP32"
+# Tasks made of SQuAD's validation splits, beside the release that they are of.
+_SQUAD = {"squad-articles": "squad1", "squad2-articles": "squad2"}
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,53 @@ def score_over_bitops(frame: pd.DataFrame) -> Drawing:
         runs = frame[frame["task"] == title]
         axes.scatter(runs["GBitOPs"], runs["best"], s=12, color=runs["method"].map(shades), alpha=0.5)
     return Drawing(grid.figure, frame[["task", "method", "asked", "seed", "W", "A", "GBitOPs", "best"]], frame)
+
+
+@or_nothing
+def score_over_size(frame: pd.DataFrame) -> Drawing:
+    """What students lose over how small they are, beside the rows of the paper: its Figures 1 and 2, one panel a task.
+
+    Encoders differ, so both axes are relative: points to the teacher, and size to the teacher's 32 bits.
+
+    Args:
+        frame: of `to_frame`, of any tasks; runs whose teacher has no Record are left out.
+    """
+    runs = frame[frame["reference"].notna()]
+    if runs.empty:
+        return nothing()
+    # What the paper compares; how the rivals of this chapter choose is told apart where they stand beside one another.
+    kinds = runs["method"].where(runs["method"].isin([NAMES["uniform"], NAMES["adaqat"]]), "other allocators")
+    full = runs["reference"].map(lambda teacher: teacher.size["packed_mib"])
+    ours = runs[["task", "minus teacher", "bits²"]].assign(method=kinds + ", here", smaller=full / runs["packed MiB"])
+    names = dict.fromkeys(zip(runs["task"], (experiment.task for experiment in runs["experiment"]), strict=True))
+    rows = [{"task": title} | row for title, name in names for row in _printed(name)]
+    points = pd.concat([ours, pd.DataFrame(rows, columns=ours.columns)]).dropna().reset_index(drop=True)
+    what = {"xlabel": "times smaller than in 32 bits", "ylabel": "points against its teacher"}
+    look = {"kind": sns.scatterplot, "share": None, "s": 50}
+    grid = panels(points, ["task"], "smaller", "minus teacher", "method", **what, **look)
+    for axes in grid.axes_dict.values():
+        axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
+    encoders = ", ".join(labels.ENCODERS.get(name, name) for name in runs["encoder"].unique())
+    note = f"Here: {encoders}, packed files, a mark a run. Printed: BERT-base, Tables 2 to 4 of AdaQAT-BERT."
+    return Drawing(grid.figure, points, runs, note)
+
+
+def _printed(task: str) -> Iterator[dict[str, str | float]]:
+    """Rows of AdaQAT-BERT's Tables 2 to 4 with the size and the score of a task, or of the one that it stands for."""
+    like = _SQUAD.get(task, task)
+    full = "adaqat-t2" if like in _SQUAD.values() else "adaqat-t3"
+    weights = adaqat_model("32-32-32")["bitops"] / 32**2
+    for name in (full, "adaqat-t4"):
+        cells = printed(name)
+        for row in cells.rows:
+            if cells.has(row, "BitOPs 1e9"):
+                method = row.partition(" | ")[0] if name == full else NAMES["adaqat"]
+                yield {
+                    "method": f"{method}, printed",
+                    "minus teacher": paper_score(name, row, like) - paper_score(full, _BASE, like),
+                    "bits²": 1e9 * cells.value(row, "BitOPs 1e9") / weights,
+                    "smaller": printed(full).value(_BASE, "Size MB") / cells.value(row, "Size MB"),
+                }
 
 
 def gains(frame: pd.DataFrame) -> pd.DataFrame:

@@ -202,3 +202,25 @@ def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(found, measured, mak
         assert named == {"teacher", "uniform", "sensitivity (Hessian)", "AdaQAT"}
         assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()
         assert sum(len(dots.get_offsets()) for dots in axes.collections if len(dots.get_offsets()) > 1) == 7
+
+
+def test_sizes_stand_beside_the_rows_of_the_paper(measured, make_record):
+    size = {"parameters": 10, "nominal_mib": 80.0, "packed_mib": 80.0, "embedding_mb": 1.0}
+    tasks = ("mrpc", "squad-articles")
+    grid = allocators.students(MINI, tasks, ["uniform", "adaqat"], [8.0], [1.0])
+    teachers = [dataclasses.replace(make_record(80.0, **vars(MINI.teacher(name))), size=size) for name in tasks]
+    records = [dataclasses.replace(measured(one, 78.0), size=size | {"packed_mib": 8.0}) for one in grid]
+    drawn = allocators.score_over_size(allocators.to_frame(to_frame(records, teachers), grid))
+    of_task = drawn.data.set_index(["task", "method"])
+    for task in ("MRPC", "SQuAD v1.1 validation, by article"):
+        for method in ("uniform, here", "AdaQAT, here"):
+            assert of_task.loc[(task, method), ["minus teacher", "smaller"]].tolist() == [-2.0, 10.0]
+    # Table 4: MRPC 86.50 at 2.24-4-4.18 and 37.04 MB; Table 3: full precision 86.28, 417.6 MB; MRPC of Q-BERT is not
+    # printed. Table 2: SQuAD v1.1, F1 88.71 against 88.7.
+    mrpc = of_task.loc[("MRPC", "AdaQAT, printed")]
+    assert mrpc["minus teacher"] == pytest.approx(0.22) and mrpc["smaller"] == pytest.approx(417.6 / 37.04)
+    assert mrpc["bits²"] == pytest.approx(2.24 * 4.18, rel=0.02)
+    assert ("MRPC", "Q-BERT, printed") not in of_task.index
+    assert of_task.loc[("SQuAD v1.1 validation, by article", "AdaQAT, printed"), "minus teacher"] == pytest.approx(0.01)
+    assert len(drawn.figure.axes) == 2
+    assert allocators.score_over_size(allocators.to_frame(to_frame(records), grid)).figure is None  # without a teacher
