@@ -226,7 +226,7 @@ def score_over_size(frame: pd.DataFrame) -> Drawing:
     rows = [{"task": title} | row for title, name in names for row in _printed(name)]
     points = pd.concat([ours, pd.DataFrame(rows, columns=ours.columns)]).dropna().reset_index(drop=True)
     what = {"xlabel": "times smaller than in 32 bits", "ylabel": "points against its teacher"}
-    look = {"kind": sns.scatterplot, "share": None, "s": 50}
+    look = {"kind": sns.scatterplot, "share": None, "s": 50, "edgecolor": "none"}
     grid = panels(points, ["task"], "smaller", "minus teacher", "method", **what, **look)
     for axes in grid.axes_dict.values():
         axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
