@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import typer
 from machine import processor, write
-from runtimes import BASELINE, installed, runtimes_of, save_full
+from runtimes import BASELINE, PARTS, installed, runtimes_of, save_full
 
 from xtcq import freeze, load_packed, save_packed
 from xtcq.deploy.gguf_file import export_gguf
@@ -79,7 +79,9 @@ def main(
                 teacher, _ = load_student(experiment.teacher)
                 save_full(teacher, tokenizer, Path(name) / "full")
                 ways = runtimes_of(Path(name) / "full", {}, 1, compiled=False)
-                found = {way: serving.answer(run, examples, tokenizer) for way, (run, _) in ways.items()}
+                found = {
+                    way: serving.answer(run, examples, tokenizer) for way, (run, _) in ways.items() if PARTS not in way
+                }
                 result["labels"][experiment.task] = {
                     way: serving.agreement(logits, found[BASELINE]) for way, logits in found.items()
                 }

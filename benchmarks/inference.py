@@ -4,7 +4,7 @@ Times BERT-base's and MiniLM's shape with random weights in every way of ``runti
 run and take turns; a ratio is the median over the turns. What the machine could do at most, products a second and
 bytes a second, is measured in the same run.
 
-    python benchmarks/inference.py --json benchmarks/results/inference-cpu.json
+    python benchmarks/inference.py --arch bert-base --json benchmarks/results/inference-cpu-bert-base.json
     python benchmarks/inference.py --arch minilm-l6 --rounds 3 --shape 1x16      # a look
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import typer
 from machine import processor, write
-from runtimes import BASELINE, COMPILED, PEER, TWO_BITS, config_of, installed, random_models, runtimes_of
+from runtimes import BASELINE, COMPILED, PARTS, PEER, TWO_BITS, config_of, installed, random_models, runtimes_of
 from transformers import BertConfig
 from turns import Clock, clock_of, clock_said, in_turns, ratios
 
@@ -69,10 +69,10 @@ def least_ms(config: BertConfig, rows: int, tokens: int, peak: Mapping[str, floa
 def main(
     arch: Annotated[list[str], typer.Option(help="may be given several times")] = ["bert-base", "minilm-l6"],  # noqa: B006
     shape: Annotated[list[str], typer.Option(help="rows x tokens; may be given several times")] = [  # noqa: B006
-        *("1x8", "1x16", "1x128", "32x128")
+        *("1x4", "1x8", "1x16", "1x128", "32x128")
     ],
     layers: Annotated[int | None, typer.Option(min=1, help="depth, if other than the architecture's")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="of a text; a batch of 32 gets a tenth of them")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="of a text; a batch of 32 gets a seventh of them")] = 20,
     threads: Annotated[list[int], typer.Option(help="may be given several times")] = [1, os.cpu_count() or 1],  # noqa: B006
     cpu_time: Annotated[
         bool, typer.Option("--cpu-time", help="one thread by the processor's time, for a machine in use")
@@ -105,11 +105,11 @@ def main(
                     timed = {
                         way: lambda run=run, batch=batch: run(batch)
                         for way, (run, _) in ways.items()
-                        if rows * tokens <= FEW or TWO_BITS not in way
+                        if (rows * tokens <= FEW or TWO_BITS not in way) and (large or PARTS not in way)
                     }
                     if large and compiled:
                         timed[COMPILED]()  # another shape may be compiled again
-                    turns = max(2, rounds // 10) if large else rounds
+                    turns = max(2, rounds // 7) if large else rounds
                     table = ratios(in_turns(timed, turns, clock, warm=not large), (BASELINE, PEER))
                     table["file (MiB)"] = [ways[way][1] / MIB for way in table.index]
                     place = f"{kind}{f' of {layers} layers' if layers else ''}, {one}, {count} threads"

@@ -23,12 +23,12 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from xtcq.deploy.export import export_onnx
 from xtcq.deploy.prepared import INPUTS
-from xtcq.deploy.runtime import Runtime, session_options
+from xtcq.deploy.runtime import Runtime, in_parts, session_options
 from xtcq.packing import save_packed
 from xtcq.quantization import ARCHITECTURES, QuantConfig, freeze, quantize
 
 BASELINE, COMPILED, PEER = "PyTorch fp32", "PyTorch fp32, compiled", "onnxruntime dynamic int8"
-TWO_BITS = ", matmulnbits"
+TWO_BITS, PARTS = ", matmulnbits", ", in xtcq's parts"
 # Recipe adaqat has learned steps, which are constants: no range is looked for when the model answers.
 PACKED = {"1-1-8": ("1-1-8", "xtc"), "2-2-8": ("2-2-8", "xtc"), "2-2-8 adaqat": ("2-2-8", "adaqat")}
 OPTIONAL = ("openvino", "ctranslate2", "auto_round_kernel")
@@ -115,6 +115,8 @@ def runtimes_of(full: Path, packed: Mapping[str, Path], threads: int, compiled: 
     }
     for name, file in graphs.items():
         found[name] = _session(full / file, threads), (full / file).stat().st_size
+    whole, size = found[PEER]
+    found[PEER + PARTS] = (lambda batch: np.concatenate([whole(part) for part in in_parts(batch)])), size
     if importlib.util.find_spec("openvino"):
         import openvino
 

@@ -135,6 +135,23 @@ def test_greater_codes_are_unsigned_bytes(frozen_bert):
         assert tensors[node.input[1]].dtype == np.uint8 and tensors[node.input[5]] == 128
 
 
+@pytest.mark.parametrize(("recipe", "biases"), [("xtc", 12), ("ternarybert", 5), ("adaqat", 5)])
+def test_sums_stay_apart_and_on_all_threads(recipe, biases, frozen_bert, tmp_path):
+    """onnxruntime joins none of them to an operator that is slower; a key's bias is none where scores are not rounded.
+
+    Steps of the whole tensor leave the bias to the product, where nothing else is added to it.
+    """
+    onnx.save(build_graph(frozen_bert("2-2-8", recipe)), tmp_path / "m.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
+    onnxruntime.InferenceSession(tmp_path / "m.onnx", options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(tmp_path / "optimized.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    assert not [kind for kind in kinds if "Skip" in kind or "Bias" in kind] and kinds.count("Sum") <= 1
+    rows = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.dims[0] == 1}
+    assert sum(node.op_type == "Add" and bool(rows & set(node.input)) for node in graph.node) == biases
+
+
 def test_query_key_and_value_share_the_codes_of_their_input(frozen_bert):
     nodes = build_graph(frozen_bert("1-1-8")).graph.node
     # Of six linear layers, four inputs; the last layer's query sees the first token alone.

@@ -8,6 +8,7 @@ import torch
 from transformers import pipeline
 
 from xtcq import PackedModelError, load_packed, save_packed
+from xtcq.deploy import runtime as runtime_module
 from xtcq.deploy.predict import predict_file
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, predict_text
 from xtcq.packing import packed as packed_module
@@ -70,6 +71,28 @@ def test_other_recipes_at_equal_batches(precision, recipe, packed, word_tokenize
         expected = load_packed(folder)(**batch).logits
     found = Runtime(folder, threads=1).logits({name: values.numpy() for name, values in batch.items()})
     np.testing.assert_allclose(found, expected, atol=3e-4)
+
+
+@pytest.mark.parametrize(("recipe", "parts"), [("xtc", [2, 2, 1]), ("ternarybert", [5])])
+def test_a_large_batch_runs_in_parts(recipe, parts, packed, word_tokenizer, monkeypatch):
+    """To the same bits; where rows share a scale, it stays whole, and answers as the fake-quantized model does."""
+    folder = packed("2-2-8", recipe)
+    batch = word_tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=True)
+    runtime, inputs = Runtime(folder, threads=1), {name: values.numpy() for name, values in batch.items()}
+    whole, ran = runtime.logits(inputs), []
+
+    class Counted:
+        def run(self, names, part, session=runtime.session):
+            ran.append(len(part["input_ids"]))
+            return session.run(names, part)
+
+    runtime.session = Counted()
+    monkeypatch.setattr(runtime_module, "AT_ONCE", 3 * inputs["input_ids"].shape[1] - 1)
+    found = runtime.logits(inputs)
+    assert ran == parts
+    np.testing.assert_array_equal(found, whole)
+    with torch.no_grad():
+        np.testing.assert_allclose(found, load_packed(folder)(**batch).logits, atol=3e-4)
 
 
 def test_regression_gives_values(packed, word_tokenizer):

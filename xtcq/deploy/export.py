@@ -98,6 +98,12 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     return graph.finish({name: ("batch", "tokens") for name in INPUTS}, outputs)
 
 
+def shares_scales(model: nn.Module) -> bool:
+    """Whether tokens share a scale that is found when the model runs: then each depends on all others of its batch."""
+    dynamic = (module for module in model.modules() if isinstance(module, DynamicQuantizer))
+    return any(quantizer.granularity == "tensor" for quantizer in dynamic)
+
+
 class _Bert:
     """Appends the parts of an encoder to a graph; hidden states are [batch, tokens, features].
 
@@ -126,9 +132,7 @@ class _Bert:
         x, layers = self._embeddings(), self._encoder.encoder.layer
         for layer in layers[:-1]:
             x = self._layer(layer, x, x)
-        # A scale that all tokens share depends on all of them.
-        dynamic = (module for module in layers[-1].modules() if isinstance(module, DynamicQuantizer))
-        prune = first_only and all(quantizer.granularity != "tensor" for quantizer in dynamic)
+        prune = first_only and not shares_scales(layers[-1])
         queries = self._graph("Slice", x, *_FIRST) if prune else x
         x = self._layer(layers[-1], queries, x)
         return self._graph("Slice", x, *_FIRST) if first_only and not prune else x
@@ -169,8 +173,12 @@ class _Bert:
         graph = self._graph
         at_queries = self.all if queries == x else self.first
         states = {"query": (queries, at_queries), "key": (x, self.all), "value": (x, self.all)}
-        operands = {name: self._layers.linear(getattr(attention, name), *at) for name, at in states.items()}
         quantizers = getattr(attention, "operand_quantizers", None)
+        # A key's bias adds the same to all scores of a query, and softmax takes that out again.
+        operands = {
+            name: self._layers.linear(getattr(attention, name), *at, bias=name != "key" or quantizers is not None)
+            for name, at in states.items()
+        }
         if quantizers is None:
             mask = self._masks if queries == x else self._mask
             heads = {"q_num_heads": self._heads, "kv_num_heads": self._heads}

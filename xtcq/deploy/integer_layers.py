@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from xtcq.deploy.activations import QuantizedActivation, dequantize, quantize_activation
-from xtcq.deploy.graph import Graph, Operand
+from xtcq.deploy.graph import Graph
 from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
 from xtcq.quantization import CodeFormat, QuantEmbedding, Quantizer, QuantLinear
 
@@ -37,14 +38,15 @@ class IntegerLayers:
         self._graph = graph
         self._two_bits = two_bits
 
-    def linear(self, layer: nn.Linear, x: str, shape: str, *added: str) -> str:
-        """Append a linear layer with its bias, and whatever else is added to what it gives.
+    def linear(self, layer: nn.Linear, x: str, shape: str, *added: str, bias: bool = True) -> str:
+        """Append a linear layer, and whatever else is added to what it gives.
 
         Args:
             layer: frozen, or in floating point with or without a quantized input.
             x: [..., in_features].
             shape: name of the shape of ``x`` with 1 in place of ``in_features``.
             *added: [..., out_features].
+            bias: whether the layer's is added, if it has one.
 
         Returns:
             [..., out_features].
@@ -57,18 +59,25 @@ class IntegerLayers:
         lora_u, lora_v = getattr(layer, "lora_u", None), getattr(layer, "lora_v", None)
         frozen = layer if isinstance(layer, QuantLinear) and layer.is_frozen else None
         codes = None if quantizer is None else quantize_activation(graph, quantizer, x, layer.in_features, shape)
+        row = _array(layer.bias) if bias and layer.bias is not None else None
         if codes is not None and (lora_u is not None or frozen is None):
             x = dequantize(graph, codes)
         if frozen is None:
-            terms: list[Operand] = [graph("MatMul", x, _array(layer.weight).T)]
-        else:
-            terms = [self._weighted(frozen, x) if codes is None else self._product(frozen, codes)]
+            terms = [graph("MatMul", x, _array(layer.weight).T)]
+        elif codes is None:
+            terms = [self._weighted(frozen, x)]
+        elif codes.tokens or self._two_bits or added:
+            terms = [self._product(frozen, codes)]
+        else:  # the product has the whole scale, and can add the bias itself
+            terms, row = [self._product(frozen, codes, row)], None
         if lora_u is not None and lora_v is not None:
             terms.append(graph("MatMul", graph("MatMul", x, _array(lora_u)), _array(lora_v)))
-        if layer.bias is not None:
-            terms.append(_array(layer.bias))
-        # onnxruntime would join an Add to GELU or LayerNorm, in operators that take longer than theirs and the sum.
-        return graph("Sum", *terms, *added)
+        terms += added
+        if row is not None:
+            # Last and as a matrix of one row: an Add in the usual place is joined to GELU or LayerNorm by onnxruntime,
+            # in operators that take longer than theirs and the Add. A Sum is left alone, but stays on one thread.
+            terms.append(graph.constant(row[None]))
+        return functools.reduce(lambda y, term: graph("Add", y, term), terms)
 
     def embedding(self, table: nn.Embedding, ids: str) -> str:
         """Append the look-up of ``ids`` [batch or 1, tokens]; of a quantized table, only the rows found are unpacked.
@@ -109,15 +118,15 @@ class IntegerLayers:
             weight = self._graph("Sub", weight, np.float32(zero))
         return self._graph("MatMul", x, self._graph("Mul", weight, _array(layer.scale).reshape(-1)))
 
-    def _product(self, layer: QuantLinear, x: QuantizedActivation) -> str:
-        """Append the product."""
+    def _product(self, layer: QuantLinear, x: QuantizedActivation, bias: np.ndarray | None = None) -> str:
+        """Append the product, and a bias [out_features] where bytes are multiplied at one scale for all tokens."""
         graph, columns = self._graph, _array(layer.scale).reshape(-1)  # one scale, or one per output
         if self._two_bits and _fits_two_bits(layer, x):
             # Sums of codes are whole numbers, nearly always below 2^24: exact until the scales meet them.
             return graph("Mul", self._two_bit_product(layer, x), graph("Mul", x.scale, columns))
         if x.tokens:
             return graph("Mul", self._byte_product(layer, x, _ONE, columns), x.scale)
-        return self._byte_product(layer, x, x.scale, columns)
+        return self._byte_product(layer, x, x.scale, columns, bias)
 
     def _byte_product(
         self,
@@ -125,10 +134,11 @@ class IntegerLayers:
         x: QuantizedActivation,
         scale: str | np.float32,
         columns: np.ndarray,
+        bias: np.ndarray | None = None,
     ) -> str:
         codes, zero = self._codes(layer)
-        operands = (x.codes, codes, scale, columns, x.zero)
-        return self._graph("MatMulIntegerToFloat", *operands, *([np.uint8(zero)] if zero else []))
+        optional = (np.uint8(zero) if zero else "", "" if bias is None else bias)
+        return self._graph("MatMulIntegerToFloat", x.codes, codes, scale, columns, x.zero, *optional)
 
     def _codes(self, layer: QuantLinear) -> tuple[str, int]:
         """Append the codes [in_features, out_features], a byte each, and return them with what they have too much.

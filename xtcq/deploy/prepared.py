@@ -36,6 +36,7 @@ class Prepared:
         max_length: word pieces that it reads.
         truncation_side: where a longer text loses what is too much.
         pad_token_id: what shorter rows of a batch are filled with.
+        shares_scales: whether a row's answer depends on the rows beside it, which it shares scales of activations with.
         digest: of the packed model, the kind of weights and the program that made the graph.
     """
 
@@ -47,6 +48,7 @@ class Prepared:
     max_length: int
     truncation_side: str
     pad_token_id: int
+    shares_scales: bool
     digest: str
 
 

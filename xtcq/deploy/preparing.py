@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from xtcq.checks import check_choice
-from xtcq.deploy.export import build_graph
+from xtcq.deploy.export import build_graph, shares_scales
 from xtcq.deploy.prepared import Prepared
 from xtcq.outputs import MULTI_LABEL, REGRESSION, problem_type
 from xtcq.packing import load_packed
@@ -43,6 +43,7 @@ def make(folder: Path, weights: str, digest: str) -> Prepared:
         max_length=min(config.max_position_embeddings, tokenizer.model_max_length),
         truncation_side=tokenizer.truncation_side,
         pad_token_id=tokenizer.pad_token_id,
+        shares_scales=shares_scales(model),
         digest=digest,
     )
 

@@ -19,6 +19,9 @@ from xtcq.deploy.prepared import INPUTS, prepare
 if TYPE_CHECKING:  # a single text waits for no table
     import pandas as pd
 
+# Tokens that are run at once: what an operator writes is still in the processor's caches when the next one reads it.
+AT_ONCE = 1024
+
 
 class TruncationWarning(UserWarning):
     """A text was longer than what the model reads, and lost its end."""
@@ -114,6 +117,7 @@ class Runtime:
         prepared = prepare(folder, weights)
         self.names, self.multi_label, self.num_texts = prepared.names, prepared.multi_label, prepared.num_texts
         self.max_length, self.digest = prepared.max_length, prepared.digest
+        self._shares_scales = prepared.shares_scales
         self._fill = {"input_ids": prepared.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
         self._tokenizer = Tokenizer.from_str(prepared.tokenizer)
         self._tokenizer.enable_truncation(self.max_length, direction=prepared.truncation_side)
@@ -121,7 +125,7 @@ class Runtime:
         self.session = onnxruntime.InferenceSession(prepared.graph, options, providers=providers)
 
     def logits(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Run one batch.
+        """Run one batch; a large one in parts, unless its rows depend on each other.
 
         Args:
             inputs: ``input_ids``, ``attention_mask`` and ``token_type_ids``, integers [batch, tokens].
@@ -129,7 +133,9 @@ class Runtime:
         Returns:
             float32 [batch, labels].
         """
-        return self.session.run(["logits"], {name: np.asarray(inputs[name], np.int64) for name in INPUTS})[0]
+        batch = {name: np.asarray(inputs[name], np.int64) for name in INPUTS}
+        parts = [batch] if self._shares_scales else in_parts(batch)
+        return np.concatenate([self.session.run(["logits"], part)[0] for part in parts])
 
     def check_texts(self, given: int) -> None:
         """Refuse pairs for a model of single texts, and single texts for one of pairs.
@@ -205,6 +211,16 @@ class Runtime:
             for name, values in zip(INPUTS, (one.ids, one.attention_mask, one.type_ids), strict=True):
                 batch[name][row, : len(values)] = values
         return batch
+
+
+def in_parts(batch: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Split a batch, arrays [rows, tokens], into parts of at most ``AT_ONCE`` tokens, or of one row."""
+    rows, tokens = next(iter(batch.values())).shape
+    count = -(-rows // max(1, AT_ONCE // max(1, tokens)))
+    if count < 2:  # a short text does not wait for what it does not need
+        return [dict(batch)]
+    split = zip(*(np.array_split(values, count) for values in batch.values()), strict=True)
+    return [dict(zip(batch, part, strict=True)) for part in split]
 
 
 def session_options(threads: int | None) -> onnxruntime.SessionOptions:

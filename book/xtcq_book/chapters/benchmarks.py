@@ -24,6 +24,7 @@ from xtcq_book.drawing import Drawing
 from xtcq_book.svg import INK, PALETTE, WIDTH
 
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
+_TERNARY = "xtcq 2-2-8"
 _SAME_GRAPH = f"{INT8}, xtcq's graph"
 _QUARTILES = ("lower quartile", "upper quartile")
 
@@ -39,8 +40,8 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
-    Target("inference-cpu", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
+    Target("inference-*", "^xtcq 1-1-8$", "times as fast as PyTorch fp32", 3.0, "least"),
+    Target("inference-*", "^xtcq 1-1-8$", "times as fast as onnxruntime dynamic int8", 1.0, "least"),
     Target("quantizer_kernels-cuda-compiled", "xtcq", "x bound", 2.0, "most"),
     # A step with XTC's quantizers, against one without any; the other recipes do more.
     Target("training_step-*[!d]", "xtc [^,]*$", "x KD", 1.15, "most"),
@@ -219,6 +220,17 @@ def few_bits(result: Result) -> pd.DataFrame:
         rows[name] |= {"times smaller": file[PYTORCH] / file[OURS]}
         rows[name] |= {"tokens": peak["int8 (GMAC/s)"] / peak["memory (GB/s)"]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def two_bits(result: Result) -> pd.DataFrame:
+    """How many times as fast as with a byte a weight a student answers with two bits a weight in memory.
+
+    Returns:
+        Ratios of medians: one row an architecture and number of threads, one column a shape that both were timed at.
+    """
+    tables = by_shape(result, f"times as fast as {INT8}")
+    rows = {name: table.loc[f"{_TERNARY}, matmulnbits"] / table.loc[_TERNARY] for name, table in tables.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").dropna(axis=1)
 
 
 def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:

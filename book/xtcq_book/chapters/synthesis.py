@@ -160,29 +160,37 @@ def speed(found: Mapping[str, Result]) -> str:
     """How fast a packed model answers beside its peers, by what the script of `benchmarks` wrote.
 
     Returns:
-        HTML: a row a model and size of batch, the time to the first answer, and the machine.
+        HTML: a row a processor, model and size of batch, the time to the first answer, and the machines.
     """
     results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
     ratios, first = {}, {}
-    for place, ways in (pair for result in results for pair in result.tables()):
+    for device, place, ways in ((_short(result), *pair) for result in results for pair in result.tables()):
         if OURS in ways.index and {f"{_FASTER}{peer}" for peer in _PEERS} <= set(ways):
             model, shape, threads = place.removeprefix("batches ").split(", ")
             for peer in _PEERS:
                 count = "1 thread" if threads == "1 threads" else threads
-                ratios[_in_words(model), shape.replace("x", " × "), peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
+                row = device, _in_words(model), shape.replace("x", " × ")
+                ratios[*row, peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
         elif _FIRST in ways:
             first[_in_words(place.removeprefix("load "))] = [ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0])]
     if not ratios:
         return "<p>How fast it is was not measured yet.</p>"
     said = "; ".join("{}, {:.2f} s against {:.2f} s".format(model, *seconds) for model, seconds in first.items())
-    frame = pd.Series(ratios).unstack([2, 3], sort=False)[[*_PEERS]].rename_axis(["model", "texts × tokens"])
+    frame = pd.Series(ratios).unstack([3, 4], sort=False)[[*_PEERS]]
+    frame = frame.rename_axis(["processor", "model", "texts × tokens"])
     table = (
         frame.style.format("{:.2f}", na_rep="–")
         .set_uuid("speed")
         .set_caption(f"A 1-bit model: how many times as fast as {' and as '.join(_PEERS)} (medians; below 1 is slower)")
     )
     until = f"<p>Processor time until the first answer, against {_PEERS[0]}: {said}.</p>" if said else ""
-    return provenance.under(table, f"benchmarks/results, on {results[0].data['device']}.").data + until
+    files = dict.fromkeys(f"{result.name}.json" for result in results)
+    return provenance.under(table, f"benchmarks/results: {', '.join(files)}.").data + until
+
+
+def _short(result: Result) -> str:
+    """The processor without what every processor's name says."""
+    return result.data["device"].replace("(R)", "").replace(" Processor", "")
 
 
 def _in_words(model: str) -> str:

@@ -139,6 +139,7 @@ def test_runtimes_side_by_side():
         "least × int8": 0.8, "most × int8": 2.0, "least × int8 in xtcq's graph": 0.64,
         "most × int8 in xtcq's graph": 1.6, "times smaller": 20.0, "tokens": 50.0,
     })  # fmt: skip
+    assert benchmarks.two_bits(result).to_dict("index") == {"small, 1 threads": {"1x8": pytest.approx(5 / 3)}}
     drawing = benchmarks.runtimes(result, "small, 1 threads")
     (axes,) = drawing.figure.axes
     assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["1x8", "1x128"]

@@ -99,13 +99,18 @@ def test_speed_names_the_peers_and_the_machine():
         model: {"PyTorch fp32": {"processor (s)": other}, "xtcq": {"processor (s)": own}}
         for model, (other, own) in seconds.items()
     }
-    data = {"inference-cpu": {"device": "A chip", "batches": batches}, "first_answer-cpu": {"load": load}}
+    data = {
+        "inference-cpu": {"device": "A(R) chip", "batches": batches},
+        "inference-cpu-amx": {"device": "Another chip", "batches": {"tiny, 1x8, 1 threads": ways}},
+        "first_answer-cpu": {"device": "A(R) chip", "load": load},
+    }
     text = synthesis.speed({name: benchmarks.Result(name, one) for name, one in data.items()})
     assert "<caption>A 1-bit model" in text
     assert all(f">{cell}<" in text for cell in ("tiny", "1 × 8", "2 × 4", "1 thread", "2 threads"))
-    assert text.count(">5.00<") == text.count(">0.90<") == 2
-    assert text.count(">–<") == 4  # neither shape was timed with both numbers of threads
-    assert "A chip" in text
+    assert text.count(">5.00<") == text.count(">0.90<") == 3
+    assert text.count(">–<") == 6  # no shape was timed with both numbers of threads
+    assert ">A chip<" in text and ">Another chip<" in text
+    assert "benchmarks/results: inference-cpu.json, inference-cpu-amx.json, first_answer-cpu.json." in text
     assert "against PyTorch fp32: tiny, 0.50 s against 0.20 s; large, 0.60 s against 0.30 s." in text
     assert "not measured" in synthesis.speed({})
 
@@ -113,7 +118,7 @@ def test_speed_names_the_peers_and_the_machine():
 def test_the_published_benchmark_has_what_the_landing_page_says():
     text = synthesis.speed(benchmarks.read(benchmarks.results_folder()))
     assert all(name in text for name in ("MiniLM-L6", "BERT-base", "2 threads", "first answer"))
-    assert "minilm" not in text
+    assert ">minilm" not in text
 
 
 def test_labels_that_tell_recipes_apart_are_only_those_that_do(runs):
