@@ -32,8 +32,9 @@
 
   // What scrolls can be reached with the keyboard, and a table fades where it goes on.
   function mark(scroll) {
-    const { scrollWidth, clientWidth, scrollHeight, clientHeight, scrollLeft } = scroll;
+    const { scrollWidth, clientWidth, scrollHeight, clientHeight, scrollLeft, scrollTop } = scroll;
     scroll.classList.toggle("cut", scrollLeft + clientWidth < scrollWidth - 1);
+    scroll.classList.toggle("cut-below", scrollTop + clientHeight < scrollHeight - 1);
     if (scrollWidth > clientWidth + 1 || scrollHeight > clientHeight + 1) scroll.tabIndex = 0;
     else scroll.removeAttribute("tabindex");
   }

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
-from xtcq.adaqat import Replay, narrowed
+from xtcq.adaqat import THRESHOLD, Replay, narrowed
 from xtcq.quantization import Precision, QuantConfig, QuantLinear, quantize
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, stored_in
@@ -33,11 +33,11 @@ from xtcq_book.panels import colours, joined, panels
 
 SIDES = ["weights", "activations"]
 POOLER = "pooler"
-# Numbers and dashes on the light cells of a map, whatever the page.
-_DASHES = INK["light"]
+# Numbers and frames on the light cells of a map, whatever the page.
+_DRAWN = INK["light"]
 # How many decimals the columns of `explored` are worth.
-DIGITS = dict.fromkeys(["W", "A", "bits²", "reach"], 2) | {"frozen": 0, "oscillations": 0, "steps": 0, "η": "{:.3g}"}
-_EXPLORED = ["W", "A", "bits²", "frozen", "oscillations", "steps", "ended", "η", "reach", "unlike the paper"]
+DIGITS = dict.fromkeys(["W", "A", "bits²", "reach"], 2) | {"frozen %": 0, "oscillations": 0, "steps": 0, "η": "{:.3g}"}
+_EXPLORED = ["W", "A", "bits²", "frozen %", "oscillations", "steps", "ended", "η", "reach", "unlike the paper"]
 
 
 def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
@@ -49,7 +49,7 @@ def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
 
     Returns:
         Indexed by ``task``, the label and ``seed``: ``W`` and ``A``, means over the layers without regard to their
-        sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen``, the share of
+        sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen %``, the share of
         learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
         of the exploration; ``ended`` by all widths being frozen or by the budget; its rate ``η`` and ``reach``, the
         most bits a step; and in what it was ``unlike the paper``, see ``xtcq.study.regime.judged``.
@@ -59,7 +59,7 @@ def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
         found = run["record"].exploration
         frozen = [width for side in found["frozen"].values() for width in side]
         row = {name: run[name] for name in ("task", by, "seed", "bits²")}
-        row |= {"W": found["mean_weights"], "A": found["mean_activations"], "frozen": 100 * float(np.mean(frozen))}
+        row |= {"W": found["mean_weights"], "A": found["mean_activations"], "frozen %": 100 * float(np.mean(frozen))}
         row |= {"oscillations": sum(map(sum, found["oscillations"].values())), "η": found["eta"]}
         row |= {name: found[name] for name in ("steps", "ended", "reach")}
         rows.append(row | {"unlike the paper": "; ".join(_departures(run["record"])) or "nothing"})
@@ -73,12 +73,14 @@ def _learned(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _departures(record: Record) -> list[str]:
-    """What an exploration lacked of the paper's, as its report says; one of before says its rate and threshold."""
+    """What an exploration lacked of the paper's, as its report says; one of before had too large steps."""
     found = record.exploration
     if found.get("in_regime"):
         return []
-    rate = f"a rate of {found['eta']:.3g} with up to {found['reach']:.2g} bits a step"
-    return found.get("departures") or [rate, f"a threshold of oscillations of {record.experiment.adaqat.oscillations}"]
+    # Its rate and reach have columns of their own.
+    count = record.experiment.adaqat.oscillations
+    early = [f"frozen after more than {count} oscillation{'s' * (count > 1)}"] * (count < THRESHOLD)
+    return found.get("departures") or ["η", "reach", *early]
 
 
 def mean_widths(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
@@ -108,7 +110,8 @@ def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8
         most: largest width of the colour scale.
 
     Returns:
-        A map of the weights and one of their inputs, which answer to a pointer; a dashed cell did not come to rest.
+        A map of the weights and one of their inputs, which answer to a pointer; a cell with a frame did not come to
+        rest. Where all widths are equal and at rest, a sentence says so and there is no map.
 
     Raises:
         ValueError: a module that is no matrix of a BERT encoder or its pooler, a width beyond the scale, or a run of
@@ -122,7 +125,10 @@ def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8
     moving = int((~cells["at rest"]).sum())
     at_least = (cells["bits"] == least).sum()
     said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {least} bits"
-    said += f"; {moving} had not come to rest (dashed) and may be where they began." if moving else "."
+    said += f"; {moving} had not come to rest (framed) and may be where they began." if moving else "."
+    below = f"<p>{html.escape(said)}</p>" + csv_link(cells, "bits-by-layer") + provenance.line([record])
+    if not moving and at_least == len(cells):
+        return HTML(f'<figure class="panels"><figcaption>{below}</figcaption></figure>')
     maps = "".join(
         interactive.html(
             _map(cells[cells["side"] == side], f"bits of {side}", least, most),
@@ -131,7 +137,6 @@ def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8
         )
         for side in SIDES
     )
-    below = f"<p>{html.escape(said)}</p>" + csv_link(cells, "bits-by-layer") + provenance.line([record])
     return HTML(
         f'<figure class="panels"><div class="side-by-side">{maps}</div><figcaption>{below}</figcaption></figure>'
     )
@@ -175,14 +180,13 @@ def _map(cells: pd.DataFrame, title: str, least: int, most: int) -> alt.Chart:
     )
     scale = alt.Scale(domain=list(range(least, most + 1)), range=list(colours))
     rests = alt.datum["at rest"]
-    squares = base.mark_rect(aria=False, strokeWidth=2, stroke=_DASHES).encode(
+    squares = base.mark_rect(aria=False, strokeWidth=2, stroke=_DRAWN).encode(
         color=alt.Color("bits:O", scale=scale, legend=None),
-        strokeDash=alt.condition(rests, alt.value([1, 0]), alt.value([3, 3])),
         strokeOpacity=alt.condition(rests, alt.value(0), alt.value(1)),
     )
     dark = alt.datum.bits > (least + most) / 2
     return squares + base.mark_text(aria=False, fontSize=11).encode(
-        text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value(_DASHES))
+        text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value(_DRAWN))
     )
 
 

@@ -65,8 +65,8 @@ def use_style() -> None:
             "path.simplify_threshold": 0.5,
         }
     )
-    sizes = dict.fromkeys(("axes.labelsize", "axes.titlesize", "font.size", "legend.title_fontsize"), 8.5)
-    plt.rcParams.update(sizes | dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8))
+    sizes = dict.fromkeys(("axes.labelsize", "axes.titlesize", "font.size", "legend.title_fontsize"), 9.5)
+    plt.rcParams.update(sizes | dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9))
 
 
 def show(drawn: Drawing | Figure, alt: str, source: provenance.Source | None = None) -> HTML:

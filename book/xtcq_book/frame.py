@@ -14,7 +14,7 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, as_taught
 from xtcq.tasks import chance_level, standard_error, task_spec
 from xtcq_book import paper_rows
-from xtcq_book.labels import COLUMNS
+from xtcq_book.labels import COLUMNS, machine
 
 # Times are comparable only where these two are equal.
 DEVICE = ["device", "side by side"]
@@ -47,8 +47,7 @@ def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
         "nominal MiB": record.size["nominal_mib"],
         "packed MiB": record.size["packed_mib"],
         "bits²": bits_squared(record),
-        # A step in another number format costs another time.
-        "device": ", ".join(filter(None, (record.device, record.compute))),
+        "device": machine(record),
         "side by side": record.side_by_side,
         "hours": record.train_seconds / 3600,
         "wall hours": record.wall_seconds / 3600 if record.wall_seconds >= record.train_seconds else math.nan,

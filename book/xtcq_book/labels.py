@@ -9,6 +9,7 @@ from xtcq.distillation import SELECTIONS, select_layers
 from xtcq.pretrained import encoder_depth
 from xtcq.quantization import LAYER_LINEARS, Precision
 from xtcq.study.experiment import Experiment
+from xtcq.study.records import Record
 from xtcq.tasks import task_spec
 
 # The matrices of an encoder layer, by their path in it.
@@ -65,6 +66,11 @@ def start(experiment: Experiment) -> str:
     if experiment.start is not None:
         return f"{Precision.parse(experiment.start.precision).weights}-bit"
     return "teacher" if experiment.cut_from_teacher else "pre-trained"
+
+
+def machine(record: Record) -> str:
+    """Where a run was trained, with the number format: a step in another one costs another time."""
+    return ", ".join(filter(None, (record.device, record.compute))).replace(" 1 threads", " 1 thread")
 
 
 # Columns of ``xtcq_book.frame.to_frame``; 2 bits mean ternary in XTC's recipe.

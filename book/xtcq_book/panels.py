@@ -100,7 +100,7 @@ def panels(
                 .groupby(hue, observed=True, sort=False)[y]
                 .last()
             )
-            name_ends(axes, last.to_dict())
+            name_ends(axes, last.to_dict(), hue)
     legend_below(grid.figure, "" if style else hue)
     return grid
 
@@ -111,7 +111,7 @@ def colours(column: pd.Series) -> dict[str, str]:
     return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
 
 
-def name_ends(axes: plt.Axes, ends: Mapping[str, float]) -> None:
+def name_ends(axes: plt.Axes, ends: Mapping[str, float], hue: str = "") -> None:
     """Write names at the right of a panel, at the heights where their lines end, none over another.
 
     What a panel is held against (`references`) is named in the same way.
@@ -119,11 +119,12 @@ def name_ends(axes: plt.Axes, ends: Mapping[str, float]) -> None:
     Args:
         axes: with all lines drawn.
         ends: name to height.
+        hue: what the names are values of, written before one that says nothing by itself: a number, or none.
     """
     held = {str(line.get_label()): line.get_ydata()[0] for line in axes.get_lines() if line.get_gid() == "reference"}
     bottom, top = axes.get_ylim()
     wanted = sorted(((height - bottom) / (top - bottom), name) for name, height in (dict(ends) | held).items())
-    gap = 0.075
+    gap = 0.1
     places = np.array([min(max(height, 0.0), 1.0) for height, _ in wanted])
     for upper in range(1, len(places)):
         places[upper] = max(places[upper], places[upper - 1] + gap)
@@ -131,9 +132,10 @@ def name_ends(axes: plt.Axes, ends: Mapping[str, float]) -> None:
     for lower in range(len(places) - 2, -1, -1):
         places[lower] = min(places[lower], places[lower + 1] - gap)
     lines = {str(line.get_label()): line for line in axes.get_lines()}
-    side = {"xycoords": "axes fraction", "va": "center", "fontsize": "small", "annotation_clip": False}
+    side = {"xycoords": "axes fraction", "va": "center", "fontsize": 9, "annotation_clip": False}
     for place, (_, name) in zip(places, wanted, strict=True):
-        axes.annotate(name, (1.06, place), color=INK, **side)
+        bare = name.isdigit() or name == "none"
+        axes.annotate(f"{hue} {name}".lstrip() if bare else name, (1.06, place), color=INK, **side)
         if name not in held:
             axes.annotate("■", (1.02, place), color=lines[name].get_color(), **side)
 
@@ -172,12 +174,13 @@ def legend_below(figure: Figure, title: str = "") -> None:
     written = {text.get_text() for axes in figure.axes for text in axes.texts}
     named = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        if label not in written
+        if not {label, f"{title} {label}"} & written
     }  # fmt: skip
     if not named:
         return
     # Inches of a handle, of a letter, and of a line; the panels keep their own room.
-    columns = max(1, int(WIDTH / (0.6 + 0.07 * max(map(len, named)))))
+    # What has headings of its own goes down a single column: none of them stands at the foot of one.
+    columns = max(1, int(WIDTH / (0.6 + 0.07 * max(map(len, named))))) if title else 1
     figure.set_layout_engine("constrained")
     figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(named) // columns) + bool(title)))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, title=title)

@@ -12,14 +12,14 @@ import pandas as pd
 from xtcq.distillation import Stage
 from xtcq.tasks import standard_error, task_spec
 from xtcq.training import WARMUP
-from xtcq_book.drawing import Drawing, or_nothing, show, use_style
+from xtcq_book.drawing import Drawing, nothing, or_nothing, show, use_style
 from xtcq_book.frame import evaluations
 from xtcq_book.labels import as_text
 from xtcq_book.panels import METRIC_LABELS, colours, joined, legend_below, ordered, panels, references
 from xtcq_book.scores import alike, tuned
 from xtcq_book.svg import GREY, INK, WIDTH
 
-__all__ = ["compare", "schedules", "score_over_rates", "score_over_steps", "show", "use_style"]
+__all__ = ["compare", "schedules", "score_over_rates", "score_over_steps", "show", "terms_over_steps", "use_style"]
 
 _MARKERS = "osDP^vX*"
 _BANDS = (
@@ -44,11 +44,12 @@ def score_over_steps(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
     Returns:
         The figure.
     """
-    points = evaluations(runs).assign(panel=lambda points: joined(points, "task", *by))
+    told, same = _varying_panels(runs, by)
+    points = evaluations(runs).assign(panel=lambda points: joined(points, "task", *told))
     points["line"] = points["experiment"].map(alike)
     lines = spread(points, ["panel", hue, "line", "step", "stage"], "score")
     what = "training (optimizer steps)"
-    grid = panels(lines, ["task", *by], "step", "score", hue, xlabel=what, units="line", estimator=None, band=True)
+    grid = panels(lines, ["task", *told], "step", "score", hue, xlabel=what, units="line", estimator=None, band=True)
     shades = colours(lines[hue])
     for title, panel in lines.groupby("panel", sort=False):
         axes, strips = grid.axes_dict[title], 0
@@ -59,20 +60,50 @@ def score_over_steps(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
                 _stages(axes, [0, *ends], shades[as_text(name)], strips)
                 strips += 1
     columns = ["task", *by, hue, "step", "stage", "score", "low", "high", "seeds"]
-    return Drawing(grid.figure, lines[list(dict.fromkeys(columns))], runs, _BANDS)
+    return Drawing(grid.figure, lines[list(dict.fromkeys(columns))], runs, same + _BANDS)
 
 
 def _stages(axes: plt.Axes, ends: Sequence[int], shade: str, strip: int) -> None:
     """A strip at the foot of a panel, a rectangle a stage with its number."""
     place = {"transform": axes.get_xaxis_transform(), "zorder": 0.5}
-    low = 0.01 + 0.065 * strip
+    low = 0.01 + 0.085 * strip
     for number, (start, end) in enumerate(zip(ends, ends[1:], strict=False), start=1):
         axes.fill_between(
-            [start, end], low, low + 0.055, color=shade, alpha=0.2 + 0.25 * (number % 2), linewidth=0, **place
+            [start, end], low, low + 0.075, color=shade, alpha=0.2 + 0.25 * (number % 2), linewidth=0, **place
         )
         axes.text(
-            (start + end) / 2, low + 0.025, f"stage {number}", ha="center", va="center", fontsize=7, color=INK, **place
+            (start + end) / 2, low + 0.035, f"stage {number}", ha="center", va="center", fontsize=8, color=INK, **place
         )
+
+
+@or_nothing
+def terms_over_steps(runs: pd.DataFrame, by: Sequence[str] = ("W-E-A",)) -> Drawing:
+    """The terms of the distillation loss over training, each in per cent of what it was when it was first written down.
+
+    Args:
+        runs: of ``xtcq_book.frame.to_frame``; a plan with one stage has all terms from start to end.
+        by: columns that name the panels, after the task.
+
+    Returns:
+        The figure, one line a term; nothing where no run has such terms.
+    """
+    points = [
+        {"run": run, "term": term, "step": entry["step"], "share": 100 * entry[f"loss_{term}"] / first}
+        for run, record in runs["record"].items()
+        for term in ("hidden", "attention", "logits")
+        if (first := next((entry[name] for entry in record.history if (name := f"loss_{term}") in entry), None))
+        for entry in record.history
+        if f"loss_{term}" in entry
+    ]
+    if not points:
+        return nothing("Nothing to draw: none of these runs learns from hidden states, attentions or logits.")
+    lines = pd.DataFrame(points).merge(runs, left_on="run", right_index=True)
+    told, same = _varying_panels(runs, by)
+    what = {"xlabel": "training (optimizer steps)", "ylabel": "loss of a term (% of its first)"}
+    grid = panels(lines, ["task", *told], "step", "share", "term", markers=False, **what)
+    for axes in grid.axes_dict.values():
+        axes.set(xlim=(0, None), ylim=(0, None))
+    return Drawing(grid.figure, lines[["task", *by, "term", "step", "share"]], runs, same.strip())
 
 
 def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.DataFrame:
@@ -141,17 +172,18 @@ def score_over_rates(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
     Returns:
         The figure.
     """
-    runs = runs.assign(panel=joined(runs, "task", *by))
+    told, same = _varying_panels(runs, by)
+    runs = runs.assign(panel=joined(runs, "task", *told))
     rates = sorted(runs["learning rate"].unique())
     means = spread(runs, ["panel", hue, "learning rate"])
-    grid = panels(means, ["task", *by], "learning rate", "best", hue, xlabel="peak learning rate", band=True)
+    grid = panels(means, ["task", *told], "learning rate", "best", hue, xlabel="peak learning rate", band=True)
     for axes in grid.axes_dict.values():
         axes.set_xscale("log")
         axes.set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
         axes.set_xticks(rates, map(as_text, rates), rotation=30 if len(rates) > 4 else 0)
         axes.minorticks_off()
     columns = list(dict.fromkeys(["task", *by, hue, "learning rate", "best", "low", "high", "seeds"]))
-    return Drawing(grid.figure, means[columns], runs, _BANDS)
+    return Drawing(grid.figure, means[columns], runs, same + _BANDS)
 
 
 @or_nothing
@@ -210,6 +242,13 @@ def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence
     legend_below(figure, of)
     columns = dict.fromkeys(["task", *across, *hue, "learning rate", "best", "low", "high", "seeds"])
     return Drawing(figure, means[list(columns)], runs, _BANDS + rates)
+
+
+def _varying_panels(runs: pd.DataFrame, by: Sequence[str]) -> tuple[list[str], str]:
+    """The columns that panels are named by, and the sentence that says once what is the same in all of them."""
+    same = {name: as_text(runs[name].iloc[0]) for name in by if runs[name].nunique() == 1}
+    said = ", ".join(f"{name} {value}" for name, value in same.items())
+    return [name for name in by if name not in same], f"Every panel: {said}. " if same else ""
 
 
 def _varying(runs: pd.DataFrame, names: list[str]) -> list[str]:

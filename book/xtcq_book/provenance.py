@@ -20,6 +20,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.files import find_checkout
 from xtcq.study.records import Record, records_folder, stored_in
+from xtcq_book.labels import machine
 
 # Runs, their Records, or a sentence where the numbers come from no run of this study.
 Source = pd.DataFrame | Iterable[Record] | str
@@ -67,7 +68,7 @@ def line(source: Source) -> str:
     if not records:
         return _folded("Source", html.escape(source if isinstance(source, str) else "None of these runs has a Record."))
     hours = sum(record.train_seconds for record in records) / 3600
-    machines = Counter(", ".join(filter(None, (record.device, record.compute))) for record in records)
+    machines = Counter(map(machine, records))
     commits = Counter((record.commit or "unknown")[:8] for record in records)
     parts = {
         "Machine": "; ".join(f"{html.escape(name)}: {number}" for name, number in machines.most_common()),

@@ -28,6 +28,10 @@ from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, pa
 from xtcq_book.provenance import Source, is_yours, links, records_of, under
 
 Place = Callable[[Experiment], Row]
+# How a mean over a part of the tasks is named, before the colon and their names.
+_MEAN = "mean of "
+# What can be said of a score of one task, and of no mean.
+_NOISE = ("standard error", "chance")
 
 
 def table(
@@ -76,7 +80,7 @@ def table(
     columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
     columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise
     columns += ["yours"] * (cells["yours"].nunique() > 1) + ["Records"]
-    return cells.set_index(["task", *(["metric"] if further else []), *keys])[columns]
+    return _gathered(cells.set_index(["task", *(["metric"] if further else []), *keys])[columns])
 
 
 def averages(
@@ -113,7 +117,7 @@ def averages(
     means["paper minus teacher"] = means["paper"] - means["paper teacher"]
     columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * minus_teacher
     columns += ["paper minus teacher"] * (paper is not None and minus_teacher) + ["Records"]
-    return means.set_index([*keys, "average"])[columns]
+    return _gathered(means.set_index([*keys, "average"])[columns])
 
 
 def differences(
@@ -171,7 +175,7 @@ def differences(
     columns = ["difference", *(["least", "most"] if (result["pairs"] > 1).any() else []), "pairs"]
     columns += ["paper"] * (paper is not None)
     columns += ["printed"] * (printed is not None) + ["standard error", "chance", "Records"]
-    return result.astype({"pairs": int}).set_index(by)[columns]
+    return _gathered(result.astype({"pairs": int}).set_index(by)[columns])
 
 
 def alike(experiment: Experiment, **fields: Any) -> Experiment:
@@ -245,15 +249,23 @@ def show(
         )
     if source is None:
         source = [record for of_row in frame["Records"] for record in of_row]
+    frame = frame.drop(columns=[name for name in _NOISE if name in frame and frame[name].isna().all()])
     levels = {name: frame.index.unique(name) for name in frame.index.names}
     constant = {name: values[0] for name, values in levels.items() if len(values) == 1}
     if constant and len(constant) < len(levels):
-        caption += " Every row: " + ", ".join(f"{name} {as_text(value)}" for name, value in constant.items()) + "."
+        said = {name: as_text(value) for name, value in constant.items()}
+        # A mean says what it is a mean of, and has no metric of its own.
+        named = [text if text.startswith(_MEAN) else f"{name} {text}" for name, text in said.items() if text]
+        caption += f" Every row: {', '.join(named)}."
         frame = frame.droplevel(list(constant))
+    frame, means = _short_means(frame)
+    caption += means
     if frame.empty:
         caption += " It is empty: no Record here has such a value."
+    decimals = dict.fromkeys(frame.select_dtypes("float"), precision) | dict(digits or {})
+    # Nothing that is rounded to zero has a sign.
     formats: dict[Any, Any] = {
-        name: f"{{:.{how}f}}" if isinstance(how, int) else how for name, how in (digits or {}).items()
+        name: f"{{:z.{how}f}}" if isinstance(how, int) else how for name, how in decimals.items()
     } | {"Records": links}
     # The same table has the same name whenever it is made; no rule below is for a single cell.
     name = hashlib.sha256(caption.encode()).hexdigest()[:6]
@@ -264,6 +276,28 @@ def show(
         if name == "learning rate":
             style = style.format_index(as_text, level=level)
     return under(style, source)
+
+
+def _gathered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that have a label in common stand together, labels in the order in which they come; rates from low to high.
+
+    A grid goes through its values as it was written, and a reader looks down a column.
+    """
+    places = [
+        level if name == "learning rate" else pd.factorize(level)[0]
+        for name in frame.index.names
+        for level in [frame.index.get_level_values(name)]
+    ]
+    return frame.iloc[np.lexsort(places[::-1])]
+
+
+def _short_means(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The table with short names for its means over tasks, and the sentence that says which tasks those are."""
+    values = {value for name in frame.index.names for value in frame.index.unique(name)}
+    short = {text: text.partition(":")[0] for text in sorted(map(str, values)) if text.startswith(_MEAN)}
+    if len(set(short.values())) < len(short):  # over equally many tasks, and not the same
+        return frame, ""
+    return frame.rename(index=short), "".join(f" {text[0].upper()}{text[1:]}." for text in short)
 
 
 def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place | None]) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
     Returns:
         Indexed as by `resolution`; one column for every planted need of 2, 3 and 4 bits of ``weights`` (with
         activations that need 4) and of ``activations`` (with weights that need 2): the mean width found. The last
-        column is ``in regime``, whether all six searches lacked nothing of the paper's.
+        column is ``in regime``: ``yes`` if all six searches lacked nothing of the paper's, else ``no``.
     """
     cases = [(role, need) for role in (WEIGHTS, ACTIVATIONS) for need in NEEDS]
     rows = {}
@@ -83,7 +83,7 @@ def planted(experiments: Iterable[Experiment]) -> pd.DataFrame:
             report = {"eta": search.eta, "planned_steps": steps, "updates": search.updates(), "frozen": frozen}
             lacked += judged(experiment, report)["departures"]
             found.append(sum(width.bits for width in getattr(search, role)) / len(search.sizes))
-        rows[steps, experiment.adaqat.granularity] = [*found, not lacked]
+        rows[steps, experiment.adaqat.granularity] = [*found, "no" if lacked else "yes"]
     columns = pd.MultiIndex.from_tuples([*((role, f"needs {need}") for role, need in cases), ("in regime", "")])
     return pd.DataFrame(list(rows.values()), _index(rows), columns)
 

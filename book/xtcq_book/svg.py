@@ -24,7 +24,7 @@ INK = "#0a0b0c"
 GREY = "#7d7d86"
 _CURRENT = "currentColor"
 # Inches of a panel: a phone shows its letters in their own size.
-WIDTH, HEIGHT = 3.6, 2.5
+WIDTH, HEIGHT = 3.2, 2.3
 
 
 def panels(figure: Figure) -> list[str]:

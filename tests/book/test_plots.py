@@ -64,8 +64,15 @@ def test_one_panel_a_task_and_label_with_its_metric_and_teacher(students):
     # What is compared has the same axes: panels of one task.
     assert one.get_ylim() == two.get_ylim() != cola.get_ylim()
     assert [text.get_text() for text in one.get_xticklabels()] == ["1e-4"]
-    # A few lines are named where they end, and need no legend.
-    assert not figure.legends and {text.get_text() for text in two.texts} == {"0", "8", "■", *REFERENCES}
+    # A few lines are named where they end, a number with what it is of, and need no legend.
+    named = {"LoRA rank 0", "LoRA rank 8", "■", *REFERENCES}
+    assert not figure.legends and {text.get_text() for text in two.texts} == named
+
+
+def test_what_is_the_same_in_all_panels_is_said_below_them(students):
+    drawn = plots.score_over_rates(students({(0, 1, 1e-4, 1): 70.0}), by=("W-E-A", "plan"))
+    assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == ["MRPC"]
+    assert drawn.note.startswith("Every panel: W-E-A 1-1-8, plan ") and "W-E-A" in drawn.data
 
 
 def test_what_scores_are_held_against(students):
@@ -123,6 +130,23 @@ def test_a_plan_of_several_stages_has_them_in_a_strip(students):
     assert [text.get_text() for text in axes.texts][-2:] == ["stage 1", "stage 2"]
     one = students({(0, 1, 1e-4, 1): 65.0})
     assert "stage 1" not in [text.get_text() for text in plots.score_over_steps(one).figure.axes[0].texts]
+
+
+def test_terms_of_the_loss_are_shares_of_what_they_were_at_first(students):
+    runs = students({(0, 1, 1e-4, 1): 65.0})
+    entries = [(20, 2.0, 30.0, 0.6), (40, 1.5, 15.0, 0.6), (60, 1.0, 9.0, 0.3)]
+    names = ("step", "loss_hidden", "loss_attention", "loss_logits")
+    history = [{"stage": 0} | dict(zip(names, entry, strict=True)) for entry in entries]
+    runs.at[0, "record"] = dataclasses.replace(runs["record"][0], history=runs["record"][0].history + history)
+    drawn = plots.terms_over_steps(runs)
+    (axes,) = drawn.figure.axes
+    assert lines(axes) == [
+        [(20, 100.0), (40, 75.0), (60, 50.0)],
+        [(20, 100.0), (40, 50.0), (60, pytest.approx(30.0))],
+        [(20, 100.0), (40, 100.0), (60, 50.0)],
+    ]
+    assert {"hidden", "attention", "logits"} <= {text.get_text() for text in axes.texts}
+    assert plots.terms_over_steps(students({(0, 1, 1e-4, 1): 65.0})).figure is None
 
 
 def test_learning_rates_of_plans_are_those_that_a_trainer_sets():

@@ -178,6 +178,28 @@ def test_keys_that_never_change_are_said_once(teach, learn):
     assert "1e-4" in html and html.count("one-stage") == 1
 
 
+def test_rows_with_a_label_in_common_stand_together(teach, learn):
+    rates = (5e-4, 1e-4)
+    students = [learn(80.0, precision=bits, learning_rate=rate) for rate in rates for bits in ("2-2-8", "1-1-8")]
+    table = scores.table(to_frame(students, [teach(85.0)], MINI), ["W-E-A", "learning rate"])
+    wanted = [("2-2-8", 1e-4), ("2-2-8", 5e-4), ("1-1-8", 1e-4), ("1-1-8", 5e-4)]
+    assert table.index.to_list() == [("MRPC", *row) for row in wanted]
+
+
+def test_a_mean_names_its_tasks_once_and_shows_nothing_that_it_has_not(teach, learn):
+    places = [(task, rank) for task in ("mrpc", "rte") for rank in (0, 1, 8)]
+    students = [
+        learn(80.0 + rank * (task == "rte"), task=task, precision="1-1-8", lora_rank=rank) for task, rank in places
+    ]
+    runs = to_frame(students, [teach(85.0, "mrpc"), teach(85.0, "rte")], MINI)
+    table = scores.differences(runs, of="LoRA rank", base=0)
+    html = scores.show(table, caption="Added.").data
+    assert "Mean of 2 tasks: MRPC, RTE." in html and html.count(">mean of 2 tasks<") == 1 and "chance" in html
+    alone = scores.show(table.loc[["mean of 2 tasks: MRPC, RTE"]].assign(difference=-0.04), caption="Added.").data
+    assert "Added. Every row: mean of 2 tasks: MRPC, RTE." in alone
+    assert "chance" not in alone and ">0.0<" in alone and "-0.0" not in alone
+
+
 def test_second_metrics_stand_beside_the_papers(mini, teach, learn):
     place = {"stages": "one-stage", "learning_rate": 2e-5, "budget": "A", "precision": "1-1-8"}
     tasks = ("mrpc", "sst2", "mnli")

@@ -73,7 +73,7 @@ def test_panels_of_a_grid_are_equally_wide_on_a_phone(figure):
     assert boxes[0] == pytest.approx(boxes[1], abs=0.5)
     sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", "".join(svg.panels(figure)))]
     # A phone has 328 pixels between its margins.
-    assert min(sizes) * 328 / boxes[0][0] >= 8
+    assert min(sizes) * 328 / boxes[0][0] >= 10
 
 
 def test_a_legend_has_letters_of_the_size_of_its_panels(figure):

@@ -11,17 +11,20 @@ WORDS = re.compile(r"[^\W\d]{2,}\W+[^\W\d]{2,}")
 # A column with a longer cell needs room for more than a word a line.
 LONGER_THAN_A_LINE = 45
 # A table whose rows mostly have a longer cell is read as one card a row on a phone.
-LONGEST_CELL = 90
+LONGEST_CELL = 75
+# What the first column says in so few letters stays on one line there, and is not broken at a hyphen.
+SHORT_LABEL = 16
 
 
 def label_tables(page: Page) -> None:
     """Gives every table of a page what `page.css` and `page.js` need to make it scroll, fold, or become cards.
 
-    Each stands in a `div.table-scroll` of its own; cells of the first column are marked, since a row whose first cell
-    spans several has none, and so are columns of words; cells
+    Each stands in a `div.table-scroll` of its own, under a header without a row that could do without; cells of the
+    first column are marked, since a row whose first cell spans several has none, and so are columns of words; cells
     carry the name of their column; empty cells of the header are no headers.
     """
     for table in page.soup.select("article table"):
+        _join_header(table)
         grid = _grid(table)
         scroll = page.soup.new_tag("div", attrs={"class": "table-scroll", "role": "group", "aria-label": _label(table)})
         parent = table.parent
@@ -31,7 +34,8 @@ def label_tables(page: Page) -> None:
         del table["border"]
         head, body = _rows(table, "thead"), _rows(table, "tbody")
         for cell in {id(cell): cell for row in grid for cell in row[:1]}.values():
-            cell["class"] = [*cell.get("class", ()), "first-column"]
+            short = ["short"] * (len(text_of(cell)) <= SHORT_LABEL)
+            cell["class"] = [*cell.get("class", ()), "first-column", *short]
         for cell in [cell for row in head for cell in row.find_all(["th", "td"])]:
             if not text_of(cell) and not cell.find("img"):
                 cell.name = "td"
@@ -55,6 +59,22 @@ def label_tables(page: Page) -> None:
         lengths = [max(len(text_of(cell, ("details",))) for cell in row.find_all(["td", "th"])) for row in body]
         if sum(length > LONGEST_CELL for length in lengths) * 2 > len(body):
             scroll["class"] = [*scroll["class"], "as-cards"]
+
+
+def _join_header(table: Tag) -> None:
+    """Writes the names of an index, which pandas puts below the header, into the empty cells of the row above them."""
+    head = _rows(table, "thead")
+    if len(head) < 2:
+        return
+    upper, lower = _grid(table)[len(head) - 2 : len(head)]
+    if len(upper) != len(lower) or any(text_of(above) and text_of(below) for above, below in zip(upper, lower)):
+        return
+    named = [(above, below) for above, below in zip(upper, lower) if text_of(below)]
+    if any(int(cell.get("colspan", 1)) + int(cell.get("rowspan", 1)) > 2 for pair in named for cell in pair):
+        return
+    for above, below in named:
+        above.replace_with(below)
+    head[-1].decompose()
 
 
 def _rows(table: Tag, part: str) -> list[Tag]:

@@ -6,6 +6,7 @@ Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`, and ``sizes`` t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,13 @@ def records_of(profile: Profile) -> list[Record]:
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 
 
+def teachers_of(records: list[Record]) -> list[Record]:
+    """The fine-tuned models that others of these learned from; of several of a task the one with most students last."""
+    taught = Counter(record.experiment.teacher for record in records)
+    fine_tuned = [r for r in records if r.experiment.stages == "finetune" and taught[r.experiment]]
+    return sorted(fine_tuned, key=lambda record: taught[record.experiment])
+
+
 def totals(runs: pd.DataFrame) -> pd.DataFrame:
     """Device hours by group of comparable times and by task.
 
@@ -96,7 +104,7 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a device, aspect and value of it: ``against`` (the value compared with, of `BASES`), ``times``
         (geometric mean of the ratios of the two step times), ``low`` and ``high`` (95 % interval of Student's t on the
-        logarithms; NaN for a single pair), ``pairs``, and ``below 1``: the pairs whose step got cheaper.
+        logarithms; NaN for fewer than three pairs), ``pairs``, and ``below 1``: the pairs whose step got cheaper.
     """
     runs = runs.assign(layers=runs["layers"].str.replace(r"^all .*", "all", regex=True))
     every = [*DEVICE, "task", *_CONFIGURATION, "epochs", "learning rate", "seed"]
@@ -108,7 +116,7 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
         ratios = (pairs["log"] - pairs["log of base"]).groupby([pairs[name] for name in (*DEVICE, aspect)], sort=False)
         for (*device, value), ratio in ratios:
             low, high = (
-                t.interval(0.95, len(ratio) - 1, ratio.mean(), ratio.sem()) if len(ratio) > 1 else [math.nan] * 2
+                t.interval(0.95, len(ratio) - 1, ratio.mean(), ratio.sem()) if len(ratio) > 2 else [math.nan] * 2
             )
             numbers = [*np.exp([ratio.mean(), low, high]), len(ratio), (ratio < 0).sum()]
             rows.append([*device, aspect, as_text(value), as_text(base), *numbers])
@@ -120,13 +128,13 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
     """What students lose over the minutes that they trained, one point a run and one panel for comparable times.
 
-    Students without a Record of their teacher are left out.
+    Students without a Record of their teacher are left out, and so are teachers.
 
     Returns:
         The figure: colours are weights, embeddings and activations, marks are plans.
     """
     minutes, lost = "training (minutes of optimizer steps)", "points lost to the teacher"
-    students = runs[runs["minus teacher"].notna()]
+    students = runs[runs["minus teacher"].notna() & (runs["plan"] != "finetune")]
     students = students.assign(**{minutes: 60 * students["hours"], lost: -students["minus teacher"]})
     students = students.assign(machine=joined(students, *DEVICE) + " side by side")
     students = students[students.groupby("machine")["machine"].transform("size") > 1]
@@ -156,7 +164,7 @@ def score_over_size(runs: pd.DataFrame) -> Drawing:
         front = group[group["best"] > group["best"].cummax().shift(fill_value=-math.inf)]
         axes.plot(front[size], front["best"], color=GREY, linewidth=1, zorder=0)
         axes.set_xscale("log")
-        axes.set_xlim(group[size].min() / 1.3, group[size].max() * 1.3)
+        axes.set_xlim(runs[size].min() / 1.3, runs[size].max() * 1.3)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -283,18 +291,17 @@ def students(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Indexed by ``task``, ``layers``, ``W-E-A``, ``recipe``, ``LoRA rank`` and ``steps``: ``nominal MiB``,
         ``packed MiB``, ``best`` (mean over seeds of the best plan, rate, teacher and augmentation), ``of``
-        (configurations it was chosen from) and ``minus teacher`` (the fine-tuned model of full depth; NaN if there is
-        no Record of it). Smallest models first.
+        (configurations it was chosen from) and ``minus teacher`` (NaN if there is no Record of it). Smallest models
+        first.
     """
     key = ["task", "layers", "W-E-A", "recipe", "LoRA rank", "steps"]
     tried = [*key, "plan", "learning rate", "teacher", "augmentation"]
-    means = runs.groupby(tried, sort=False)[["nominal MiB", "packed MiB", "best"]].mean().reset_index()
+    numbers = ["nominal MiB", "packed MiB", "best", "minus teacher"]
+    means = runs.groupby(tried, sort=False)[numbers].mean().reset_index()
     grouped = means.groupby(key, sort=False)
     best = means.loc[grouped["best"].idxmax()].set_index(key)
     best["of"] = grouped.size()
-    full = runs[(runs["plan"] == "finetune") & runs["layers"].str.startswith("all") & (runs["W-E-A"] == "32-32-32")]
     tasks = best.index.get_level_values("task")
-    best["minus teacher"] = best["best"] - tasks.map(full.groupby("task")["best"].mean()).astype(float)
     order = {task: place for place, task in enumerate(runs["task"].unique())}
     best = best.assign(place=tasks.map(order)).sort_values(["place", "packed MiB"])
     return best[["nominal MiB", "packed MiB", "best", "of", "minus teacher"]]

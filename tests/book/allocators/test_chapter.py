@@ -198,12 +198,8 @@ def test_the_figure_has_a_curve_a_method_and_a_panel_a_task(found, measured, mak
         # Chance lies far below these scores, and would flatten them.
         assert teacher.get_ydata()[0] == level and len(drawn) == 1 + 3
         assert [0.5, 1.0] in [list(line.get_xdata()) for line in drawn]
-        assert {text.get_text() for text in axes.texts} - {"■"} == {
-            "teacher",
-            "uniform",
-            "sensitivity (Hessian)",
-            "AdaQAT",
-        }
+        named = {text.get_text() for text in axes.texts} - {"■"}
+        assert named == {"teacher", "uniform", "sensitivity (Hessian)", "AdaQAT"}
         assert "BitOPs" in axes.get_xlabel() and "accuracy" in axes.get_ylabel()
         assert sum(len(dots.get_offsets()) for dots in axes.collections if len(dots.get_offsets()) > 1) == 7
 

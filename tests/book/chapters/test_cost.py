@@ -249,7 +249,8 @@ def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
         # Trained on labels, but no level to compare with.
         student(77.0, packed=5.0, precision="2-4-4", recipe="adaqat", stages="finetune", teacher=None),
     ]
-    table = cost.students(to_frame(records))
+    assert cost.teachers_of(records) == records[:1]
+    table = cost.students(to_frame(records, records[:1]))
     assert table.index.names == ["task", "layers", "W-E-A", "recipe", "LoRA rank", "steps"]
     assert table["packed MiB"].to_list() == [3.0, 4.0, 5.0, 86.0]
     row = table.loc[("MRPC", "all 6", "1-1-8", "xtc", 0, 10)]

@@ -61,3 +61,19 @@ def test_columns_of_words_are_marked_and_long_ones_get_room(make_page):
     label_tables(page)
     assert [cell["class"][-1] for cell in page.soup.select("thead .words")] == ["words", "long"]
     assert len(page.soup.select("tbody .words")) == 4
+
+
+def test_names_of_the_index_stand_in_the_header_and_not_below_it(make_page):
+    head = "<thead><tr><th></th><th></th><th>{}</th></tr><tr><th>task</th><th>bits</th><th>{}</th></tr></thead>"
+    row = "<tbody><tr><th>RTE</th><th>1</th><td>60.1</td></tr></tbody>"
+    page = make_page(f"<table>{head.format('best', '')}{row}</table><table>{head.format('ours', 'best')}{row}</table>")
+    label_tables(page)
+    joined, two_levels = page.soup.select("thead")
+    assert [cell.get_text() for cell in joined.find_all(["td", "th"])] == ["task", "bits", "best"]
+    assert len(two_levels.find_all("tr")) == 2
+
+
+def test_short_labels_of_a_row_are_not_broken(make_page):
+    page = make_page("<table><tbody><tr><th>2-2-8</th></tr><tr><th>published order, unpaired</th></tr></tbody></table>")
+    label_tables(page)
+    assert ["short" in cell["class"] for cell in page.soup.select(".first-column")] == [True, False]
