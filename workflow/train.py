@@ -35,8 +35,6 @@ def main(
         from xtcq.study import Experiment
         from xtcq.study.runs import make
 
-        # A card is one run's own; without one, the runs share the device that the Record names.
-        os.environ["XTCQ_SIDE_BY_SIDE"] = "1" if torch.cuda.is_available() else str(processes)
         fields = json.loads(plan.read_text(encoding="utf-8"))["plan"]["left"][digest]["experiment"]
         experiment = Experiment.from_dict(fields)
         if experiment.digest != digest:
@@ -44,7 +42,8 @@ def main(
                 f"error: the plan has {digest} where this machine's xtcq has {experiment.digest}, for {experiment}: "
                 "its method or settings are other ones; use one version of the code everywhere"
             )
-        make(experiment)
+        # A card is one run's own; without one, the runs share the device that the Record names.
+        make(experiment, shared=1 if torch.cuda.is_available() else processes)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,24 @@ import pandas as pd
 from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, as_taught
+from xtcq.study.records import Record, as_taught, load_record, records_folder
 from xtcq.tasks import chance_level, standard_error, task_spec
 from xtcq_book import paper_rows
 from xtcq_book.labels import COLUMNS, machine
 
 # Times are comparable only where these two are equal.
 DEVICE = ["device", "side by side"]
+
+
+def of_scale(scale: Profile) -> list[Record]:
+    """Every Record that there is of a scale's encoders and kind of task, whichever chapter asked for it.
+
+    Raises:
+        RecordError: if a stored Record cannot be used.
+    """
+    models, synthetic = (scale.model, *scale.small_encoders), task_spec(scale.tasks[0]).synthetic
+    every = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
+    return [r for r in every if r.experiment.model in models and r.experiment.spec.synthetic == synthetic]
 
 
 def bits_squared(record: Record) -> float:

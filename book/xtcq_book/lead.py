@@ -11,12 +11,10 @@ import altair as alt
 import pandas as pd
 
 from xtcq.quantization import Precision
-from xtcq.study import Profile, full_teachers, load_profile, stored
-from xtcq.study.records import Record, load_record, records_folder
-from xtcq.tasks import task_spec
+from xtcq.study import full_teachers, load_profile, stored
 from xtcq_book.arithmetic import MB, MIB, table
 from xtcq_book.chapters.cost import printed_sizes
-from xtcq_book.frame import to_frame
+from xtcq_book.frame import of_scale, to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
 from xtcq_book.labels import as_text, between, scale
 from xtcq_book.panels import joined
@@ -49,18 +47,11 @@ def students(profile: str = "mini") -> pd.DataFrame:
         RecordError: if a stored Record cannot be used.
     """
     scale = load_profile(profile)
-    records = [load_record(path) for path in sorted(records_folder().glob("*.json"))]
-    chosen = [record for record in records if _is_student(record, scale)]
+    taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]
+    chosen = [record for record in taught if Precision.parse(record.experiment.precision).weights < 32]
     runs = to_frame(chosen, stored(full_teachers(record.experiment for record in chosen)), scale)
     runs = tuned(runs[runs["minus teacher"].notna()])
     return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])
-
-
-def _is_student(record: Record, scale: Profile) -> bool:
-    e = record.experiment
-    quantized = Precision.parse(e.precision).weights < 32
-    same_kind = task_spec(e.task).synthetic == task_spec(scale.tasks[0]).synthetic
-    return quantized and same_kind and e.teacher is not None and e.model in (scale.model, *scale.small_encoders)
 
 
 def recipes(runs: pd.DataFrame) -> pd.DataFrame:

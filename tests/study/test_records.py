@@ -22,19 +22,18 @@ def test_round_trip(folders, make_record):
     assert load_record(path) == record
 
 
-def test_another_schema(folders, make_record):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"schema": 2', '"schema": 3', "has schema 3, and this version reads schema 2. Delete .* run the experiment"),
+        ('"schema": 2', '"schema": 1', "has schema 1: its best score is that of the last stage alone.*schema-1/"),
+        ("80.0", "99.0", "was changed after it was written: its content has another digest"),
+    ],
+)
+def test_a_file_that_was_changed(folders, make_record, old, new, message):
     path = save_record(make_record())
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
-    with pytest.raises(
-        RecordError, match="has schema 3, and this version reads schema 2. Delete .* run the experiment"
-    ):
-        load_record(path)
-
-
-def test_a_record_of_before_says_where_it_belongs(folders, make_record):
-    path = save_record(make_record())
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
-    with pytest.raises(RecordError, match="has schema 1: its best score is that of the last stage alone.*schema-1/"):
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RecordError, match=message):
         load_record(path)
 
 
@@ -63,13 +62,6 @@ def test_an_experiment_changed_by_hand(folders, make_record):
     fields["content"] = content_digest(fields)
     path.write_text(json.dumps(fields))
     with pytest.raises(RecordError, match="was changed by hand or renamed"):
-        load_record(path)
-
-
-def test_a_number_changed_by_hand(folders, make_record):
-    path = save_record(make_record())
-    path.write_text(path.read_text().replace("80.0", "99.0"))
-    with pytest.raises(RecordError, match="was changed after it was written: its content has another digest"):
         load_record(path)
 
 

@@ -16,7 +16,7 @@ from xtcq.adaqat.replay import Replay
 from xtcq.adaqat.settings import ENDS, AdaQATSettings, begin, held, partition
 from xtcq.adaqat.widths import ACTIVATIONS, ROLES, WEIGHTS, Coordinate
 from xtcq.checks import check_integer
-from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths
+from xtcq.quantization import LSQQuantizer, QuantLinear, get_widths, learned_steps
 
 
 class AdaQAT:
@@ -72,7 +72,18 @@ class AdaQAT:
         self.settings = settings = settings or AdaQATSettings()
         check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
-        self._learned = _learned(model, layers)
+        learned = learned_steps(model)
+        if not layers:
+            raise ValueError(
+                f"nothing of {type(model).__name__} is quantized: call quantize(model, QuantConfig('4-4-4', 'adaqat')) "
+                "first"
+            )
+        if lacking := [name for name in layers if name not in learned]:
+            raise ValueError(
+                f"{lacking[0]} of {type(model).__name__} does not learn the steps of both its weight and its input: "
+                "quantize weights and activations by recipe 'adaqat'"
+            )
+        self._learned = dict(zip(ROLES, zip(*learned.values(), strict=True), strict=True))
         self.names = list(layers)
         self.steps = steps
         self._model = model
@@ -230,23 +241,6 @@ class AdaQAT:
         rerun = self._replay.from_layer(start) if self.settings.paired else nullcontext()
         with narrowed(quantizers, self.settings.steps), rerun:
             return upper - float(evaluate())
-
-
-def _learned(model: nn.Module, layers: dict[str, QuantLinear]) -> dict[str, list[LSQQuantizer]]:
-    """The quantizers of every layer's weight and input, by role."""
-    kind = type(model).__name__
-    found: dict[str, list[LSQQuantizer]] = {role: [] for role in ROLES}
-    if not layers:
-        raise ValueError(f"nothing of {kind} is quantized: call quantize(model, QuantConfig('4-4-4', 'adaqat')) first")
-    for name, layer in layers.items():
-        for role, quantizer in ((WEIGHTS, layer.weight_quantizer), (ACTIVATIONS, layer.input_quantizer)):
-            if not isinstance(quantizer, LSQQuantizer):
-                raise ValueError(
-                    f"{name} of {kind} does not learn the steps of both its weight and its input: quantize weights and "
-                    "activations by recipe 'adaqat'"
-                )
-            found[role].append(quantizer)
-    return found
 
 
 def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], settings: AdaQATSettings) -> None:

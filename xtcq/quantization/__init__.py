@@ -8,6 +8,7 @@ from xtcq.quantization.contents import (
     Widths,
     find_encoder,
     get_widths,
+    learned_steps,
     quant_config,
     quantization_map,
     quantized_layers,

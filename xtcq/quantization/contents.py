@@ -107,6 +107,12 @@ def get_widths(model: nn.Module) -> Widths:
     }
 
 
+def learned_steps(model: nn.Module) -> dict[str, tuple[LSQQuantizer, LSQQuantizer]]:
+    """Return, by layer, the quantizers of weight and input of the linear layers that learn the steps of both."""
+    pairs = {n: (m.weight_quantizer, m.input_quantizer) for n, m in model.named_modules() if isinstance(m, QuantLinear)}
+    return {n: (w, x) for n, (w, x) in pairs.items() if isinstance(w, LSQQuantizer) and isinstance(x, LSQQuantizer)}
+
+
 def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescaling: str = "keep") -> None:
     """Give layers of a model that was quantized with learned steps bit-widths of their own, in place.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xtcq.checks import check_integer
-from xtcq.quantization import LSQQuantizer, set_widths
+from xtcq.quantization import LSQQuantizer, learned_steps, set_widths
 from xtcq_book.allocators.space import LEAST, MOST, SearchSpace, round_to_budget
 
 # Bits that a width may move in one step: a longer one would pass over widths without having tried them.
@@ -68,10 +68,9 @@ class FracBits:
         check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         self.budget, self.steps = budget, steps
         self._model, self._done = model, 0
-        layers = {name: model.get_submodule(name) for name in space.sizes}
-        self._quantizers = {name: (one.weight_quantizer, one.input_quantizer) for name, one in layers.items()}
+        self._quantizers = learned_steps(model)
         start = [[quantizer.bits for quantizer in pair] for pair in self._quantizers.values()]
-        device = next(iter(layers.values())).weight.device
+        device = next(iter(self._quantizers.values()))[0].step.device
         self.values = nn.Parameter(torch.tensor(start, dtype=torch.float32, device=device))
         sizes = torch.tensor(list(space.sizes.values()), dtype=torch.float32, device=device)
         self._shares = sizes / sizes.sum()

@@ -11,7 +11,7 @@ from typing import Self
 
 from torch import nn
 
-from xtcq.quantization import LSQQuantizer, QuantLinear, Widths
+from xtcq.quantization import Widths, learned_steps
 
 # Every width is of this range; the library's learned steps have no other.
 LEAST, MOST = 2, 8
@@ -45,14 +45,7 @@ class SearchSpace:
     @classmethod
     def of(cls, model: nn.Module) -> Self:
         """The space of a quantized model: its linear layers with learned steps for weights and inputs."""
-        layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantLinear)}
-        return cls(
-            {
-                name: layer.weight.numel()
-                for name, layer in layers.items()
-                if isinstance(layer.weight_quantizer, LSQQuantizer) and isinstance(layer.input_quantizer, LSQQuantizer)
-            }
-        )
+        return cls({name: model.get_submodule(name).weight.numel() for name in learned_steps(model)})
 
     def average(self, widths: Mapping[str, tuple[float, float]]) -> float:
         """The mean of Nw * Na over all weights, in bits squared; widths may be fractional."""

@@ -24,7 +24,7 @@ from xtcq_book.drawing import Drawing
 from xtcq_book.svg import INK, PALETTE, WIDTH
 
 PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
-_TERNARY = "xtcq 2-2-8"
+_TWO_BITS = "xtcq 2-2-8, matmulnbits"
 _SAME_GRAPH = f"{INT8}, xtcq's graph"
 _QUARTILES = ("lower quartile", "upper quartile")
 
@@ -225,11 +225,13 @@ def few_bits(result: Result) -> pd.DataFrame:
 def two_bits(result: Result) -> pd.DataFrame:
     """How many times as fast as with a byte a weight a student answers with two bits a weight in memory.
 
+    The bytes are those of the 1-bit student: a byte takes the same time whatever it holds.
+
     Returns:
         Ratios of medians: one row an architecture and number of threads, one column a shape that both were timed at.
     """
     tables = by_shape(result, f"times as fast as {INT8}")
-    rows = {name: table.loc[f"{_TERNARY}, matmulnbits"] / table.loc[_TERNARY] for name, table in tables.items()}
+    rows = {name: table.loc[_TWO_BITS] / table.loc[OURS] for name, table in tables.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").dropna(axis=1)
 
 

@@ -18,13 +18,12 @@ from scipy.stats import t
 
 from xtcq.quantization import cost_report
 from xtcq.study import Profile
-from xtcq.study.records import Record, load_record, records_folder
-from xtcq.tasks import task_spec
+from xtcq.study.records import Record
 from xtcq_book import published
 from xtcq_book.arithmetic import MIB, table, xtc_model
 from xtcq_book.chapters.errata import printed_configurations
 from xtcq_book.drawing import Drawing, nothing, or_nothing
-from xtcq_book.frame import DEVICE
+from xtcq_book.frame import DEVICE, of_scale
 from xtcq_book.labels import as_text
 from xtcq_book.panels import joined, panels
 from xtcq_book.svg import GREY
@@ -42,9 +41,9 @@ _EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
 
 
 def records_of(profile: Profile) -> list[Record]:
-    """Every Record that there is of a profile's encoders and kind of task, whichever chapter asked for it.
+    """The Records of a scale, but for runs whose bit-widths were learned or allocated.
 
-    Runs whose bit-widths were learned or allocated are left out: a precision does not say what they cost.
+    Of those a precision does not say what they cost.
 
     Returns:
         Records in the order of their tasks.
@@ -52,10 +51,7 @@ def records_of(profile: Profile) -> list[Record]:
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    models, synthetic = (profile.model, *profile.small_encoders), task_spec(profile.tasks[0]).synthetic
-    every = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
-    chosen = [r for r in every if r.experiment.width_source == "uniform" and r.experiment.model in models]
-    chosen = [r for r in chosen if task_spec(r.experiment.task).synthetic == synthetic]
+    chosen = [record for record in of_scale(profile) if record.experiment.width_source == "uniform"]
     order = {task: i for i, task in enumerate(profile.tasks)}
     return sorted(chosen, key=lambda r: (order.get(r.experiment.task, len(order)), r.experiment.task))
 

@@ -172,10 +172,11 @@ def speed(found: Mapping[str, Result]) -> str:
                 row = device, _in_words(model), shape.replace("x", " × ")
                 ratios[*row, peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
         elif _FIRST in ways:
-            first[_in_words(place.removeprefix("load "))] = [ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0])]
+            seconds = (ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0]))
+            first[_in_words(place.removeprefix("load "))] = device, *seconds
     if not ratios:
         return "<p>How fast it is was not measured yet.</p>"
-    said = "; ".join("{}, {:.2f} s against {:.2f} s".format(model, *seconds) for model, seconds in first.items())
+    said = "; ".join("{} on {}, {:.2f} s against {:.2f} s".format(model, *told) for model, told in first.items())
     frame = pd.Series(ratios).unstack([3, 4], sort=False)[[*_PEERS]]
     frame = frame.rename_axis(["processor", "model", "texts × tokens"])
     table = (

@@ -111,7 +111,7 @@ def test_speed_names_the_peers_and_the_machine():
     assert text.count(">–<") == 6  # no shape was timed with both numbers of threads
     assert ">A chip<" in text and ">Another chip<" in text
     assert "benchmarks/results: inference-cpu.json, inference-cpu-amx.json, first_answer-cpu.json." in text
-    assert "against PyTorch fp32: tiny, 0.50 s against 0.20 s; large, 0.60 s against 0.30 s." in text
+    assert "tiny on A chip, 0.50 s against 0.20 s; large on A chip, 0.60 s against 0.30 s." in text
     assert "not measured" in synthesis.speed({})
 
 
