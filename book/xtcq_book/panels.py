@@ -135,7 +135,7 @@ def name_ends(axes: plt.Axes, ends: Mapping[str, float], hue: str = "") -> None:
     side = {"xycoords": "axes fraction", "va": "center", "fontsize": 9, "annotation_clip": False}
     for place, (_, name) in zip(places, wanted, strict=True):
         bare = name.isdigit() or name == "none"
-        axes.annotate(f"{hue} {name}".lstrip() if bare else name, (1.06, place), color=INK, **side)
+        axes.annotate(f"{hue} {name}".lstrip() if bare else name, (1.09, place), color=INK, **side)
         if name not in held:
             axes.annotate("■", (1.02, place), color=lines[name].get_color(), **side)
 
