@@ -185,3 +185,9 @@ def test_run_makes_weights_that_are_not_here(small_world, trainings):
     assert invoke("run", source).exit_code == 0 and not weights.exists()
     assert invoke("run", source, "--weights").exit_code == 0 and weights.exists()
     assert trainings == [experiment.digest] * 2
+
+
+@pytest.mark.parametrize("arguments", [("run", "no.json"), ("pack", "no.json", "there")])
+def test_a_file_that_is_missing_is_named_before_any_work(arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 2 and "no.json" in result.stderr and "does not exist" in result.stderr

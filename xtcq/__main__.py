@@ -75,7 +75,9 @@ def cost(
 
 @app.command()
 def run(
-    source: Annotated[Path, typer.Argument(help="experiments or Records as JSON, or a notebook: its grid")],
+    source: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="experiments or Records as JSON, or a notebook's grid")
+    ],
     profile: Annotated[str | None, typer.Option(help="profile of a notebook's grid")] = None,
     parameters: Annotated[str, typer.Option(help="other parameters of a notebook, as JSON")] = "{}",
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
@@ -198,7 +200,10 @@ def _json(name: str, text: str | bytes) -> Any:
 
 @app.command()
 def pack(
-    source: Annotated[Path, typer.Argument(help="an experiment or a Record as JSON; trained first if it was not")],
+    source: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="an experiment or Record as JSON; trained if it was not"),
+    ],
     folder: Annotated[Path, typer.Argument(help="where the packed model goes")],
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
