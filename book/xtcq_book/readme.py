@@ -9,7 +9,7 @@ from xtcq_book.arithmetic import xtc_model
 from xtcq_book.chapters import synthesis
 from xtcq_book.claims.judge import DECIDED, judge_all
 from xtcq_book.claims.ledger import Computed
-from xtcq_book.claims.table import scale
+from xtcq_book.claims.table import scale, to_frame
 
 _PLACE = re.compile(r"(<!-- results: [^>]* -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -31,11 +31,15 @@ def lines() -> list[str]:
         found.append(f"{row['mean']:+.1f} at {labels['W-E-A']} with {labels['layers']} layers, {row['MiB']:.1f} MiB")
     points = f"**Points** against the teacher, means over {tasks}: {'; '.join(found)}. Students: {lead.scale_of(runs)}."
     trained = [j for j in judge_all() if not isinstance(j.claim.test, Computed)]
-    decided = sum(j.verdict in DECIDED for j in trained)
+    decided = [j for j in trained if j.verdict in DECIDED]
+    named = [
+        f"\n  - {row.claim} *{row.verdict.capitalize()}*: {row.best} points ({row.scale})."
+        for row in to_frame(decided).itertuples(index=False)
+    ]
     claims = (
-        f"**Claims.** Of the papers' {len(trained)} that need training, {decided or 'none'} "
-        f"{'are' if decided > 1 else 'is'} decided at this scale ({scale(*trained)}). The others are undecided here, "
-        "cannot be tested here, or were not run."
+        f"**Claims.** Of the papers' {len(trained)} that need training, {len(decided) or 'none'} "
+        f"{'are' if len(decided) > 1 else 'is'} decided at this scale ({scale(*trained)}). The others are undecided "
+        f"here, cannot be tested here, or were not run.{''.join(named)}"
     )
     return [size, points, claims]
 
