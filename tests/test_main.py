@@ -190,4 +190,4 @@ def test_run_makes_weights_that_are_not_here(small_world, trainings):
 @pytest.mark.parametrize("arguments", [("run", "no.json"), ("pack", "no.json", "there")])
 def test_a_file_that_is_missing_is_named_before_any_work(arguments):
     result = invoke(*arguments)
-    assert result.exit_code == 2 and "no.json" in result.stderr and "does not exist" in result.stderr
+    assert result.exit_code == 1 and "error: no.json is no file: give an experiment" in result.stderr

@@ -75,9 +75,7 @@ def cost(
 
 @app.command()
 def run(
-    source: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="experiments or Records as JSON, or a notebook's grid")
-    ],
+    source: Annotated[Path, typer.Argument(help="experiments or Records as JSON, or a notebook: its grid")],
     profile: Annotated[str | None, typer.Option(help="profile of a notebook's grid")] = None,
     parameters: Annotated[str, typer.Option(help="other parameters of a notebook, as JSON")] = "{}",
     jobs: Annotated[int, typer.Option(min=1, help="processes side by side on one device")] = 1,
@@ -86,6 +84,7 @@ def run(
     weights: Annotated[bool, typer.Option("--weights", help="train also what has only a Record here")] = False,
 ) -> None:
     """Train what has no Record yet. Interrupted runs go on from their checkpoint."""
+    _check_file(source)
     _log()
     from xtcq.study import record_path, run_all
     from xtcq.study.runs import make
@@ -168,6 +167,12 @@ def import_(archive: Annotated[Path, typer.Argument(help="a file that --export w
     typer.echo(f"{len(new)} new Records; {len(known)} were here already and stay")
 
 
+def _check_file(source: Path) -> None:
+    """Say so before seconds of imports."""
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is no file: give an experiment or a Record as JSON, as in book/records")
+
+
 def _experiments(source: Path, profile: str | None, parameters: str) -> list:
     from xtcq.study import Experiment, notebook_grid
 
@@ -200,14 +205,12 @@ def _json(name: str, text: str | bytes) -> Any:
 
 @app.command()
 def pack(
-    source: Annotated[
-        Path,
-        typer.Argument(exists=True, dir_okay=False, help="an experiment or Record as JSON; trained if it was not"),
-    ],
+    source: Annotated[Path, typer.Argument(help="an experiment or a Record as JSON; trained first if it was not")],
     folder: Annotated[Path, typer.Argument(help="where the packed model goes")],
     rest: Annotated[str, typer.Option(help="width of scales and unquantized parameters: fp32 or fp16")] = "fp32",
 ) -> None:
     """Pack the trained student of an experiment into a folder that load_packed reads."""
+    _check_file(source)
     from xtcq.packing import ModelCard, save_packed
     from xtcq.pretrained import PUBLISHED
     from xtcq.quantization import freeze

@@ -33,8 +33,8 @@ def lines() -> list[str]:
     trained = [j for j in judge_all() if not isinstance(j.claim.test, Computed)]
     decided = [j for j in trained if j.verdict in DECIDED]
     named = [
-        f"\n  - {row.claim} *{row.verdict.capitalize()}*: {row.best} points ({row.scale})."
-        for row in to_frame(decided).itertuples(index=False)
+        f"\n  - {j.claim.claim} *{j.verdict.capitalize()}*: {best} points ({scale(j)})."
+        for j, best in zip(decided, to_frame(decided).get("best", ()), strict=True)
     ]
     claims = (
         f"**Claims.** Of the papers' {len(trained)} that need training, {len(decided) or 'none'} "

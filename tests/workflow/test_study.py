@@ -200,12 +200,16 @@ def test_tables_that_cannot_be_run(repository, config, message):
 def test_a_job_trains_where_snakemake_wants_its_files(repository, monkeypatch):
     teacher, *_ = left()
     asked = []
-    monkeypatch.setattr("xtcq.study.runs.make", lambda experiment: asked.append((experiment.digest, dict(os.environ))))
+
+    def make(experiment, shared):
+        asked.append((experiment.digest, shared, dict(os.environ)))
+
+    monkeypatch.setattr("xtcq.study.runs.make", make)
     paths = {"record": Path(f"copies/records/{teacher}.json"), "weights": Path(f"copies/runs/{teacher}/s.safetensors")}
     monkeypatch.setattr(os, "environ", dict(os.environ))
     train.main(Path("plan.json"), teacher, **paths, locks=Path("locks"), processes=2)
-    ((digest, environment),) = asked
-    assert digest == teacher
+    ((digest, shared, environment),) = asked
+    assert (digest, shared) == (teacher, 2)
     assert (environment["XTCQ_RECORDS"], environment["XTCQ_RUNS"]) == ("copies/records", "copies/runs")
 
     text = Path("plan.json").read_text()
