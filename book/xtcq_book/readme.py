@@ -39,7 +39,7 @@ def lines() -> list[str]:
     claims = (
         f"**Claims.** Of the papers' {len(trained)} that need training, {len(decided) or 'none'} "
         f"{'are' if len(decided) > 1 else 'is'} decided at this scale ({scale(*trained)}). The others are undecided "
-        f"here, cannot be tested here, or were not run.{''.join(named)}"
+        f"here, depend on the score, cannot be tested here, or were not run.{''.join(named)}"
     )
     return [size, points, claims]
 
