@@ -188,3 +188,16 @@ def test_configuration_that_makes_no_sense(repository, without_a_kernel):
     assert ran.returncode != 0 and "unknown profile 'huge'" in ran.stderr
     ran = snakemake(repository, "demo", check=False, three={"seed": 1})
     assert ran.returncode != 0 and "unknown notebooks ['three']: there are ['one', 'two']" in ran.stderr
+
+
+def test_demo_pages_side_by_side_train_one_run_at_a_time(repository, without_a_kernel):
+    one = repository / "notebooks/one.ipynb"
+    notebook = nbformat.read(one, as_version=4)
+    notebook.cells[1].source += "\njobs: int = 2"
+    notebook.cells.append(new_code_cell("print(jobs)"))
+    nbformat.write(notebook, one)
+    (repository / "parameters.json").write_text(json.dumps({"parameters": {}}))
+    command = [sys.executable, "-m", "snakemake", "_build/done/demo/one", "--configfile", "parameters.json"]
+    for config, said in ((["jobs=2"], "1"), ([], "2")):
+        subprocess.run([*command, "--config", "profile=demo", *config], cwd=repository, check=True)
+        assert outputs(repository / "_build/executed/demo/one.ipynb")[0]["text"][-1].strip() == said
