@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 from IPython.display import HTML
 
@@ -27,6 +30,7 @@ from xtcq_book.claims.judge import (
 from xtcq_book.claims.ledger import Computed, Found
 from xtcq_book.provenance import under
 
+_NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
 _WIDTHS = ("13em", "9em", "9em", "13em")
 _OPEN = (UNDECIDED, UNDECIDED_HERE, DEPENDS)
 _NO_LABELS = "the labels are not at hand"
@@ -167,6 +171,13 @@ def _link(judgement: Judgement, executed: str) -> str:
     return f'<a href="{executed}/{judgement.claim.chapter}.html">{escape(judgement.claim.claim)}</a>'
 
 
+@cache
+def link_to(name: str) -> str:
+    """A chapter's title, as a link from the page of another one."""
+    first = nbformat.read(_NOTEBOOKS / f"{name}.ipynb", as_version=4).cells[0].source.splitlines()[0]
+    return f'<a href="{name}.html">{escape(first.removeprefix("# "))}</a>'
+
+
 def _tally(judgements: Iterable[Judgement]) -> str:
     return ", ".join(f"{number} {verdict}" for verdict, number in counts(judgements).items() if number) or "none"
 
@@ -181,9 +192,7 @@ def show(judgements: Sequence[Judgement], name: str) -> HTML:
     frame = pd.DataFrame(
         {
             "claim": _lines(f'<strong id="{r.id}">{r.id}</strong>', escape(r.claim), small=r.says),
-            "verdict": _lines(
-                f"<strong>{r.verdict}</strong>", escape(r.because), small=f'<a href="{r.chapter}.html">{r.chapter}</a>'
-            ),
+            "verdict": _lines(f"<strong>{r.verdict}</strong>", escape(r.because), small=link_to(r.chapter)),
             "paper": _lines(r.paper, j.paper_verdict, small=f"{r.source}<br>{escape(j.claim.scale)}"),
             "ours": _lines(*_ours(j, r), small="" if r.scale == "–" else r.scale) + _left_out(j),
         }
