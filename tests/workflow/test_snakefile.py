@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tests.workflow import forked
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 
@@ -27,7 +28,8 @@ print(profile, seed, os.environ['XTCQ_RECORDS'])"""
 
 
 @pytest.fixture
-def repository(tmp_path):
+def repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     shutil.copytree(WORKFLOW, tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("notebooks", "book/executed", "book/xtcq_book", "xtcq"):
         (tmp_path / folder).mkdir(parents=True)
@@ -60,13 +62,12 @@ def without_a_kernel(repository):
     (repository / "workflow/execute.py").write_text(WITHOUT_A_KERNEL)
 
 
-def snakemake(repository, profile, check=True, names=("one", "two"), python=sys.executable, **parameters):
+def snakemake(repository, profile, check=True, names=("one", "two"), **parameters):
     (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
     done = f"_build/done/{'published' if profile == 'mini' else profile}"
-    command = [python, "-m", "snakemake", *(f"{done}/{name}" for name in names)]
-    command += ["--config", f"profile={profile}", "--configfile", "parameters.json"]
-    ran = subprocess.run(
-        command, cwd=repository, capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": str(repository)}
+    pages = [f"{done}/{name}" for name in names]
+    ran = forked.snakemake(
+        *pages, "--config", f"profile={profile}", "--configfile", "parameters.json", folder=repository
     )
     assert not check or ran.returncode == 0, ran.stderr
     return ran
@@ -85,7 +86,8 @@ def test_a_folder_with_a_space(repository, without_a_kernel, tmp_path, monkeypat
     python.parent.mkdir()
     python.symlink_to(Path(sys.executable).resolve())
     monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
-    snakemake(repository, "demo", names=("two",), python=python)
+    command = [python, "-m", "snakemake", "_build/done/demo/two", "--config", "profile=demo"]
+    subprocess.run(command, cwd=repository, check=True)
     assert list(written(repository)) == ["two.ipynb"]
 
 
@@ -175,9 +177,9 @@ def test_results_of_benchmarks_are_part_of_their_page(repository, without_a_kern
 
 
 def test_a_cluster_gets_a_job_with_a_gpu_for_every_chapter(repository, without_a_kernel):
-    command = [Path(sys.executable).with_name("snakemake"), "--dry-run", "--workflow-profile"]
-    command += ["workflow/profiles/slurm", "--config", "profile=mini"]
-    ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    profile = ("--workflow-profile", "workflow/profiles/slurm", "--config", "profile=mini")
+    ran = forked.snakemake("--dry-run", *profile, folder=repository)
+    assert ran.returncode == 0, ran.stderr
     for setting in ("\nrule execute:", "threads: 8", "gpu=1"):
         assert ran.stdout.count(setting) == 2, setting
     assert "runtime=1440" in ran.stdout
