@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from transformers import PretrainedConfig
+from typing import TYPE_CHECKING, Any
 
 from xtcq.checks import check_choice
+
+if TYPE_CHECKING:  # names of labels are read without it
+    from transformers import PretrainedConfig
 
 CLASSES = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"

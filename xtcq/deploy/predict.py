@@ -18,8 +18,8 @@ from tqdm import tqdm
 from xtcq.checks import check_choice
 from xtcq.deploy.runtime import Predictions, Runtime, TruncationWarning, probability_columns
 from xtcq.files import saving, whole_file
+from xtcq.tasks.columns import ON_EMPTY, check_columns, rows_with_text, warn_of_empty
 from xtcq.tasks.tables import BLOCK_ROWS, Table, open_table
-from xtcq.tasks.texts import ON_EMPTY, check_columns, rows_with_text, warn_of_empty
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -6,10 +6,9 @@ from xtcq.lazy import on_demand
 
 if TYPE_CHECKING:
     from xtcq.packing.card import ModelCard
-    from xtcq.packing.labels import rename_labels
     from xtcq.packing.manifest import PackedModelError
-    from xtcq.packing.packed import check_packing, load_packed, save_packed
+    from xtcq.packing.packed import check_packing, load_packed, rename_labels, save_packed
 
-__getattr__, __dir__ = on_demand(__name__, ("manifest", "card", "packed", "labels"))
+__getattr__, __dir__ = on_demand(__name__, ("manifest", "card", "packed"))
 
 __all__ = ["ModelCard", "PackedModelError", "check_packing", "load_packed", "rename_labels", "save_packed"]

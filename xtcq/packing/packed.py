@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.checks import check_choice
 from xtcq.files import whole_folder
-from xtcq.outputs import problem_type
+from xtcq.outputs import check_names, problem_type
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, WEIGHTS_FILE, Manifest, PackedModelError, describe_file
@@ -184,6 +188,33 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
     if beside := {name: content[name] for name in manifest.files if name not in (CONFIG_FILE, WEIGHTS_FILE)}:
         setattr(model, _BESIDE, beside)
     return model.eval()
+
+
+def rename_labels(folder: str | Path, names: Sequence[str]) -> list[str]:
+    """Rename the labels of a packed classifier, in order, and return those that there were; the rest stays to the bit.
+
+    Raises:
+        FileNotFoundError: the folder holds no packed model.
+        PackedModelError: it is damaged; see ``load_packed``.
+        ValueError: it is no classifier, or there are not as many different names as it has labels.
+        OSError: it cannot be written, and stays as it was.
+    """
+    folder = Path(folder).absolute()
+    model = load_packed(folder)
+    config: Any = model.config
+    before, names = [str(config.id2label[i]) for i in range(config.num_labels)], list(names)
+    if not isinstance(model, BertForSequenceClassification) or len(before) == 1:
+        raise ValueError(f"{folder} holds a {type(model).__name__} without classes: it has no labels to rename")
+    check_names("names", dict(enumerate(names)), len(before), f"in the order of {before}")
+    with whole_folder(folder) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        fields = json.loads((folder / CONFIG_FILE).read_bytes())
+        fields |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        (temporary / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        manifest = Manifest.read(folder)
+        files = manifest.files | {CONFIG_FILE: describe_file(temporary / CONFIG_FILE)}
+        (temporary / MAP_FILE).write_text(dataclasses.replace(manifest, files=files).to_json(), encoding="utf-8")
+    return before
 
 
 def _check_beside(folder: Path, content: Mapping[str, bytes]) -> None:

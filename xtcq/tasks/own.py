@@ -10,10 +10,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from xtcq.checks import check_integer
-from xtcq.tasks.labels import named_classes, read_labels
+from xtcq.tasks.columns import check_texts, named_classes, read_labels
 from xtcq.tasks.spec import Task, TaskSpec
 from xtcq.tasks.tables import Table, read_table
-from xtcq.tasks.texts import check_texts
 
 # By number of classes.
 _METRICS: dict[int, tuple[str, ...]] = {1: ("pearson", "spearman"), 2: ("accuracy", "f1")}

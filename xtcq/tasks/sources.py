@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+from xtcq.tasks.columns import check_texts, read_labels
 from xtcq.tasks.demo import DEMO_QUESTIONS, DEMO_SPECS, make_demo_task
 from xtcq.tasks.glue import GLUE_SPECS
-from xtcq.tasks.labels import read_labels
 from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
 from xtcq.tasks.splits import read_split
 from xtcq.tasks.squad import SQUAD_SPECS, load_questions
-from xtcq.tasks.texts import check_texts
 
 TASKS: tuple[str, ...] = (*GLUE_SPECS, *SQUAD_SPECS, *DEMO_SPECS, DEMO_QUESTIONS.name)
 

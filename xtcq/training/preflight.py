@@ -15,8 +15,7 @@ from xtcq.outputs import CLASSES, MULTI_LABEL, REGRESSION, problem_type
 from xtcq.preflight import HEADS, check_float32, check_labels, check_model, check_tokenizer, named, reads_pairs
 from xtcq.quantization import check_unchanged
 from xtcq.tasks import QuestionSpec, Task, TaskSpec
-from xtcq.tasks.labels import read_labels
-from xtcq.tasks.texts import check_columns
+from xtcq.tasks.columns import check_columns, read_labels
 
 _MUCH = 0.1
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import pandas as pd
 
+from xtcq.tasks.columns import check_texts
 from xtcq.tasks.spec import QuestionSpec, Task
 from xtcq.tasks.splits import read_split
-from xtcq.tasks.texts import check_texts
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 # Official rows of the releases.

@@ -1,15 +1,17 @@
-"""Columns of texts: rows without one are refused, left out or kept, by choice."""
+"""Columns of a table: texts, whose empty rows are refused, left out or kept, and labels: classes or numbers."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xtcq.checks import EMPTY, check_choice, text_faults
+from xtcq.outputs import check_names
+from xtcq.tasks.tables import Table
 
 ON_EMPTY = ("error", "skip", "empty")
 
@@ -34,7 +36,7 @@ def rows_with_text(values: Sequence[object], origin: str, name: str, on_empty: s
     Raises:
         ValueError: with the first row, counted from 1, that holds no text, or a text that is no Unicode.
 
-    >>> from xtcq.tasks.texts import rows_with_text
+    >>> from xtcq.tasks.columns import rows_with_text
     >>> rows_with_text(["good", None], "the table", "text", "skip").tolist()
     [True, False]
     """
@@ -79,7 +81,7 @@ def check_texts(
         UserWarning: rows had no text; with their number.
 
     >>> import pandas as pd
-    >>> from xtcq.tasks.texts import check_texts
+    >>> from xtcq.tasks.columns import check_texts
     >>> check_texts(pd.DataFrame({"text": ["a", "b"], "kind": [0, 1], "id": [7, 8]}), ["text"], ["kind"], "it").shape
     (2, 2)
     """
@@ -105,3 +107,79 @@ def warn_of_empty(origin: str, number: int, rows: int, on_empty: str) -> None:
     """Say how many rows had no text, and what became of them."""
     what = "left out" if on_empty == "skip" else "kept without a text"
     warnings.warn(f"{origin}: {number:,} of {rows:,} rows have no text and were {what}", UserWarning, stacklevel=3)
+
+
+def named_classes(
+    source: Table, column: str, values: pd.Series, names: Mapping[int, object] | None = None
+) -> pd.Series:
+    """Give a column of classes the names that a data set of the package ``datasets`` has for their numbers.
+
+    Its order of the classes need not be a classifier's, and numbers alone would not show it. Where the data set has not
+    the ``names`` of the classifier, or none are given, ``values`` stay as they are.
+    """
+    kind = getattr(source, "features", {}).get(column)
+    own = dict(enumerate(getattr(kind, "names", None) or ()))
+    if not isinstance(names, Mapping) or {*own.values()} != {str(name) for name in names.values()}:
+        return values
+    return values.map(own).fillna(values)  # -1 is a hidden label
+
+
+def read_labels(
+    values: pd.Series,
+    num_labels: int,
+    origin: str,
+    least: float = -np.inf,
+    most: float = np.inf,
+    names: Mapping[int, object] | None = None,
+) -> np.ndarray:
+    """Read classes or numbers.
+
+    Args:
+        values: the column.
+        num_labels: number of classes, 1 for regression.
+        origin: what to call the table in a message.
+        least: smallest number of a regression; classes begin at 0.
+        most: greatest number of a regression.
+        names: of the classes, ``config.id2label`` of a classifier. A column may then hold them in place of numbers.
+
+    Returns:
+        int64 from 0 to ``num_labels - 1``, or float64.
+
+    Raises:
+        ValueError: with the first row, counted from 1, what it holds and what was expected; or the column can be read
+            as numbers and as names, and they are not the same classes.
+
+    >>> import pandas as pd
+    >>> from xtcq.tasks.columns import read_labels
+    >>> read_labels(pd.Series(["bad", "good"]), 2, "the table", names={0: "bad", 1: "good"}).tolist()
+    [0, 1]
+    """
+    numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64)
+    if num_labels == 1:
+        expected = "a number" if np.isinf(most) else f"a number from {least:g} to {most:g}"
+        valid = np.isfinite(numbers) & (numbers >= least) & (numbers <= most)
+    else:
+        names = {} if names is None else check_names("labels", names, num_labels, "give model.config.id2label")
+        known = f"all of {', '.join(repr(str(name)) for name in names.values())}"
+        expected = (
+            f"an integer from 0 to {num_labels - 1}, in the order of the classifier's labels, or "
+            f"{known if names else 'their names, given by labels=model.config.id2label'}"
+        )
+        valid = np.isin(numbers, range(num_labels))
+        classes = {str(name): float(number) for number, name in names.items()}
+        named = values.astype(str).map(classes).to_numpy(np.float64)
+        if names and not np.isnan(named).any():
+            if valid.all() and not np.array_equal(named, numbers):
+                raise ValueError(
+                    f"{origin}: {values.name!r} holds numbers, and {dict(names)} names classes by numbers: rename "
+                    f"them, or leave labels out and give the numbers 0 to {num_labels - 1}"
+                )
+            numbers, valid = named, np.ones(len(named), bool)
+    if not valid.all():
+        row = int(np.flatnonzero(~valid)[0])
+        hidden = "; -1 marks the hidden labels of a test split" if numbers[row] == -1 else ""
+        raise ValueError(
+            f"{origin}: row {row + 1} has the label {values.tolist()[row]!r} in {values.name!r}, expected {expected}: "
+            f"correct or renumber {(~valid).sum():,} labels{hidden}"
+        )
+    return numbers if num_labels == 1 else numbers.astype(np.int64)
