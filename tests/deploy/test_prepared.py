@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from xtcq import save_packed
-from xtcq.deploy import preparing
+from xtcq.deploy import prepared
 from xtcq.deploy.prepared import prepare
 from xtcq.deploy.runtime import Runtime
 
@@ -33,8 +33,8 @@ def folder(frozen_bert, word_tokenizer, tmp_path, monkeypatch):
 @pytest.fixture
 def makings(monkeypatch):
     """The folders that a graph was made of, in order."""
-    seen, original = [], preparing.make
-    monkeypatch.setattr(preparing, "make", lambda folder, *rest: seen.append(folder.name) or original(folder, *rest))
+    seen, original = [], prepared._make
+    monkeypatch.setattr(prepared, "_make", lambda folder, *rest: seen.append(folder.name) or original(folder, *rest))
     return seen
 
 
