@@ -175,14 +175,5 @@ def _check_glue(root: Path, page: Path) -> Iterator[Problem]:
         notebook = (page.parent / target).resolve()
         if not notebook.exists():
             yield Problem(name, f"it takes {key!r} from {target}, which does not exist. Execute that notebook")
-        elif key not in _glued(notebook):
+        elif key not in story.glued(notebook):
             yield Problem(name, f"{target} glues no {key!r}. Correct the key, or glue it there and execute it again")
-
-
-def _glued(notebook: Path) -> set[str]:
-    return {
-        output["metadata"]["scrapbook"]["name"].removeprefix("application/papermill.record/")
-        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        for output in cell.get("outputs", ())
-        if "scrapbook" in output.get("metadata", {})
-    }

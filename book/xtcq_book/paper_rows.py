@@ -41,8 +41,7 @@ def depth(experiment: Experiment) -> int | None:
     Returns:
         The number of layers out of BERT-base's twelve; None where the share is no whole number of them.
     """
-    kept = encoder_depth(experiment.model) if experiment.kept is None else len(experiment.kept)
-    layers, rest = divmod(_BERT_BASE * kept, encoder_depth((experiment.teacher or experiment).model))
+    layers, rest = divmod(_BERT_BASE * experiment.depth, encoder_depth((experiment.teacher or experiment).model))
     return None if rest else layers
 
 

@@ -120,13 +120,10 @@ def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.D
     """
     rows = []
     for _, group in runs.groupby(list(keys), sort=False):
-        mean, error = (
-            group[score].mean(),
-            standard_error(task_spec(group["experiment"].iloc[0].task), group[score].mean()),
-        )
-        low, high = (
-            (mean - (error or 0), mean + (error or 0)) if len(group) == 1 else (group[score].min(), group[score].max())
-        )
+        low, mean, high = group[score].agg(["min", "mean", "max"])
+        if len(group) == 1:
+            error = standard_error(task_spec(group["experiment"].iloc[0].task), mean) or 0
+            low, high = mean - error, mean + error
         rows.append(group.iloc[0].to_dict() | {score: mean, "low": low, "high": high, "seeds": len(group)})
     return pd.DataFrame(rows)
 

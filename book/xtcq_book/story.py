@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,24 +99,29 @@ def numbers_of(template: Path, executed: Path) -> dict[str, float]:
     """
     text = "".join(map(_source, _cells(template)))
     others = {key.partition("/")[0] for key in (found["key"] for found in _GLUED.finditer(text)) if "/" in key}
-    numbers = _glued(executed / template.name)
+    numbers = _numbers(executed / template.name)
     for name in sorted(others):
-        numbers |= {f"{name}/{key}": number for key, number in _glued(executed / f"{name}.ipynb").items()}
+        numbers |= {f"{name}/{key}": number for key, number in _numbers(executed / f"{name}.ipynb").items()}
     return numbers
 
 
-def _glued(page: Path) -> dict[str, float]:
-    if not page.exists():
-        return {}
+def glued(page: Path) -> dict[str, str]:
+    """What an executed page glues, as text by key."""
     found = {}
-    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+    for cell in _cells(page):
         for output in cell.get("outputs", ()):
             if book := output.get("metadata", {}).get("scrapbook"):
-                text = "".join(output["data"].get(f"{book['mime_prefix']}text/plain", ""))
-                try:
-                    found[book["name"].removeprefix(book["mime_prefix"])] = float(text)
-                except ValueError:  # no number
-                    continue
+                text = "".join(output.get("data", {}).get(f"{book['mime_prefix']}text/plain", ""))
+                found[book["name"].removeprefix(book["mime_prefix"])] = text
+    return found
+
+
+def _numbers(page: Path) -> dict[str, float]:
+    """What it glues of numbers; nothing of a page that is not there."""
+    found = {}
+    for key, text in glued(page).items() if page.exists() else ():
+        with suppress(ValueError):
+            found[key] = float(text)
     return found
 
 

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     for name in ("rte", "stsb", "mnli"):
         spec = task_spec(name)
         small = replace(spec, rows={split: 12 for split in spec.rows})
-        monkeypatch.setitem(sources.GLUE_SPECS, name, small)
+        monkeypatch.setitem(sources._SPECS, name, small)
         (tmp_path / "glue" / name).mkdir(parents=True)
         for split in spec.rows:
             rows(name, 12).to_parquet(tmp_path / "glue" / name / f"{split}.parquet")

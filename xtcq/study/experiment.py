@@ -141,6 +141,11 @@ class Experiment:
         return self.teacher.kept if self.teacher is not None and self.cut_from_teacher else None
 
     @property
+    def depth(self) -> int:
+        """Layers of the student's encoder."""
+        return encoder_depth(self.model) if self.kept is None else len(self.kept)
+
+    @property
     def layer_map(self) -> LayerMap | None:
         """The pairs of layers that are compared where the student has some of its teacher's; None for all, evenly."""
         return LayerMap.kept(self.layers) if self.layers else None
@@ -148,9 +153,8 @@ class Experiment:
     @property
     def matrices(self) -> dict[str, int]:
         """Numbers of weights of the student's linear layers by name, known without building it."""
-        depth = encoder_depth(self.model) if self.kept is None else len(self.kept)
         shares = dict(zip(LAYER_LINEARS, (1, 1, 1, 1, 4, 4), strict=True))
-        sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(depth) for name, share in shares.items()}
+        sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(self.depth) for name, share in shares.items()}
         if self.spec.head != "questions":  # such a model has no pooler
             sizes["bert.pooler.dense"] = 1
         return {name: share * encoder_width(self.model) ** 2 for name, share in sizes.items()}

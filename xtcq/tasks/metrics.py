@@ -87,7 +87,7 @@ def chance_level(spec: TaskSpec) -> float | None:
     """
     if spec.primary_metric in CORRELATIONS or (isinstance(spec, QuestionSpec) and not spec.unanswerable):
         return 0.0
-    return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.evaluation_splits[0]]
+    return None if spec.majority is None else 100 * spec.majority / spec.rows[spec.main_split]
 
 
 def standard_error(spec: TaskSpec, score: float) -> float | None:
@@ -101,7 +101,7 @@ def standard_error(spec: TaskSpec, score: float) -> float | None:
         Points: that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation
         (many values, normal); None for metrics whose value alone does not give it.
     """
-    examples, share = spec.rows[spec.evaluation_splits[0]], score / 100
+    examples, share = spec.rows[spec.main_split], score / 100
     if spec.primary_metric == "accuracy":
         return 100 * math.sqrt(share * (1 - share) / examples)
     return 100 * (1 - share**2) / math.sqrt(examples - 1) if spec.primary_metric == "pearson" else None
@@ -119,7 +119,7 @@ def least_score(spec: TaskSpec, chance: float) -> float:
     """
     if chance == 0:
         return LEAST_MATTHEWS if spec.primary_metric == "matthews" else LEAST_SCORE
-    return chance + 2 * math.sqrt(chance * (100 - chance) / spec.rows[spec.evaluation_splits[0]])
+    return chance + 2 * math.sqrt(chance * (100 - chance) / spec.rows[spec.main_split])
 
 
 def has_learned(spec: TaskSpec, score: float) -> bool:

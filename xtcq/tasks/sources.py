@@ -11,7 +11,8 @@ from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
 from xtcq.tasks.splits import read_split
 from xtcq.tasks.squad import SQUAD_SPECS, load_questions
 
-TASKS: tuple[str, ...] = (*GLUE_SPECS, *SQUAD_SPECS, *DEMO_SPECS, DEMO_QUESTIONS.name)
+_SPECS: dict[str, TaskSpec] = GLUE_SPECS | SQUAD_SPECS | DEMO_SPECS | {DEMO_QUESTIONS.name: DEMO_QUESTIONS}
+TASKS = tuple(_SPECS)
 
 
 def task_spec(name: str) -> TaskSpec:
@@ -24,10 +25,9 @@ def task_spec(name: str) -> TaskSpec:
     >>> task_spec("mrpc").metrics
     ('accuracy', 'f1')
     """
-    specs = GLUE_SPECS | SQUAD_SPECS | DEMO_SPECS | {DEMO_QUESTIONS.name: DEMO_QUESTIONS}
-    if name not in tuple(specs):
+    if name not in TASKS:
         raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(TASKS)}")
-    return specs[name]
+    return _SPECS[name]
 
 
 def load_task(name: str) -> Task:

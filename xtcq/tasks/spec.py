@@ -55,6 +55,11 @@ class TaskSpec:
         return tuple(split for split in self.rows if split != "train")
 
     @property
+    def main_split(self) -> str:
+        """Name of the evaluation split that scores are of."""
+        return self.evaluation_splits[0]
+
+    @property
     def head(self) -> str:
         """What stands on the encoder, see `xtcq.encoder.load_encoder`."""
         return "classifier"

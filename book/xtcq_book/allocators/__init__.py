@@ -10,5 +10,3 @@ from xtcq_book.allocators.chapter import (
     table,
     to_frame,
 )
-
-__all__ = ["find", "gains", "score_over_bitops", "score_over_size", "show", "students", "table", "to_frame"]

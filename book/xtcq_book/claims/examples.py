@@ -54,11 +54,11 @@ def influence(record: Record, score: str) -> np.ndarray | None:
     spec = task_spec(record.experiment.task)
     if record.predictions is None:
         return None
-    made = record.predictions[score][spec.evaluation_splits[0]]
-    if len(made) != _count(spec.name):
+    made, count = record.predictions[score][spec.main_split], spec.rows[spec.main_split]
+    if len(made) != count:
         raise ValueError(
             f"the Record {record.digest} of «{record.experiment}» holds {len(made):,} predictions at {score}, and the "
-            f"development set of {spec.title} has {_count(spec.name):,} examples: run the experiment again"
+            f"development set of {spec.title} has {count:,} examples: run the experiment again"
         )
     frame = _examples(spec.name)
     if frame is None:
@@ -95,11 +95,6 @@ def _of_labels(labels: np.ndarray, predicted: np.ndarray, correlates: bool) -> t
     return found, x * y - found * (x**2 + y**2) / 2
 
 
-def _count(task: str) -> int:
-    spec = task_spec(task)
-    return spec.rows[spec.evaluation_splits[0]]
-
-
 def _examples(task: str) -> pd.DataFrame | None:
     return _read(task, os.environ.get("XTCQ_DATA"))
 
@@ -111,6 +106,6 @@ def _read(task: str, root: str | None) -> pd.DataFrame | None:
     if data_folder(*([spec.release] if isinstance(spec, QuestionSpec) else ["glue", task])) is None:
         return None
     try:
-        return load_task(task).evaluation[spec.evaluation_splits[0]]
+        return load_task(task).evaluation[spec.main_split]
     except FileNotFoundError:  # a folder without this task's training split
         return None

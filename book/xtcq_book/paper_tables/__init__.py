@@ -14,7 +14,6 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from xtcq.pretrained import encoder_depth
 from xtcq.study import Experiment
 from xtcq_book import arithmetic
 from xtcq_book.paper_tables import adaqat, xtc
@@ -147,6 +146,5 @@ def _source(cell: Cell, row: Row, tasks: list[str]) -> dict[str, Any]:
 
 def _described(run: Experiment) -> str:
     """What the size of a run's student follows from."""
-    depth = encoder_depth(run.model) if run.kept is None else len(run.kept)
     terms = f" and LoRA of rank {run.lora_rank}" if run.lora_rank else ""
-    return f"{run.precision} by {run.recipe} with {depth} layers{terms}"
+    return f"{run.precision} by {run.recipe} with {run.depth} layers{terms}"

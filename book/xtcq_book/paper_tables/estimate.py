@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xtcq.pretrained import encoder_depth, encoder_width
+from xtcq.pretrained import encoder_width
 from xtcq.study import Experiment, load_record, record_path
 from xtcq.study.queue import with_all_needed
 from xtcq.tasks import task_spec
@@ -116,6 +116,5 @@ def training_operations(experiment: Experiment) -> tuple[float, float]:
 def forward_operations(experiment: Experiment) -> float:
     """Floating-point operations of a forward pass over one text of the task's full length."""
     length = task_spec(experiment.task).max_length
-    depth = encoder_depth(experiment.model) if experiment.kept is None else len(experiment.kept)
     width = encoder_width(experiment.model)
-    return float(length * depth * (2 * _MATRICES * width**2 + 4 * length * width))
+    return float(length * experiment.depth * (2 * _MATRICES * width**2 + 4 * length * width))

@@ -4,19 +4,3 @@ from xtcq.tasks.augmentation.augment import Augmentation, augment
 from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
 from xtcq.tasks.augmentation.store import COPIES, SOURCES, augment_task, augmented_folder, load_augmented_task
 from xtcq.tasks.augmentation.words import Sentence, Word, find_words
-
-__all__ = [
-    "COPIES",
-    "SOURCES",
-    "Augmentation",
-    "Candidates",
-    "MaskedLM",
-    "Neighbours",
-    "Sentence",
-    "Word",
-    "augment",
-    "augment_task",
-    "augmented_folder",
-    "find_words",
-    "load_augmented_task",
-]

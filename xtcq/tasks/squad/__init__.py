@@ -3,16 +3,3 @@
 from xtcq.tasks.squad.data import RELEASES, SQUAD_SPECS, checked_questions, load_questions, split_by_article
 from xtcq.tasks.squad.metrics import normalize_answer, score_answer, score_answers
 from xtcq.tasks.squad.windows import EncodedQuestions, encode_questions
-
-__all__ = [
-    "RELEASES",
-    "SQUAD_SPECS",
-    "EncodedQuestions",
-    "checked_questions",
-    "encode_questions",
-    "load_questions",
-    "normalize_answer",
-    "score_answer",
-    "score_answers",
-    "split_by_article",
-]
