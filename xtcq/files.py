@@ -34,13 +34,9 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def saving(kept: str) -> Iterator[None]:
-    """Say of a write that fails in this block what is kept and what to do, whichever library wrote.
+    """Raise an OSError where a write fails in this block, whichever library wrote: what is ``kept`` and what to do.
 
-    Args:
-        kept: what is still there, with its path; a clause for the message.
-
-    Raises:
-        OSError: if it cannot be written; on a full disk with the number ``errno.ENOSPC``.
+    On a full disk it has the number ``errno.ENOSPC``. What is kept is a clause for the message.
     """
     try:
         yield

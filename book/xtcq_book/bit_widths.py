@@ -1,4 +1,7 @@
-"""Bit-widths that were learned: where they came to rest, how they got there, and how noisy what moved them is."""
+"""Bit-widths that were learned: where they came to rest, how they got there, and how noisy what moved them is.
+
+Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`; those that learned no widths are left out.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,10 @@ _EXPLORED = ["W", "A", "bits²", "frozen %", "oscillations", "steps", "ended", "
 
 
 def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
-    """Where the widths came to rest, one row a run; runs that learned none are left out.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-        by: column that tells the runs of a task apart, besides their seed.
+    """Where the widths came to rest, one row a run.
 
     Returns:
-        Indexed by ``task``, the label and ``seed``: ``W`` and ``A``, means over the layers without regard to their
+        Indexed by ``task``, ``by`` and ``seed``: ``W`` and ``A``, means over the layers without regard to their
         sizes, as AdaQAT-BERT prints them; ``bits²``, the mean of Nw * Na over the weights; ``frozen %``, the share of
         learned widths that had come to rest, in per cent; ``oscillations``, the sum over all widths; ``steps``, those
         of the exploration; ``ended`` by all widths being frozen or by the budget; its rate ``η`` and ``reach``, the
@@ -204,10 +203,6 @@ def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:
     """Fractional widths over the steps of AdaQAT's exploration, one panel a run; a cross where a width froze.
 
     A width of the whole network has the integers in use as a faint step line behind it.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``; those that learned no widths are left out.
-        by: columns that name the panels, after the task.
     """
     runs = _learned(runs)
     if runs.empty:
@@ -244,12 +239,7 @@ def _thinned(lines: pd.DataFrame, most: int = 300) -> pd.DataFrame:
 def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Drawing:
     """Mean width in use of weights and of activations over the steps of the exploration, one panel a task.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``; those that learned no widths are left out.
-        by: column that tells the lines of a panel apart.
-
-    Returns:
-        The figure: solid lines are weights, dashed ones activations; integers in use, averaged over layers.
+    Solid lines are weights, dashed ones activations: integers in use, averaged over layers; ``by`` tells them apart.
     """
     runs = _learned(runs)
     if runs.empty:

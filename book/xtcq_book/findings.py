@@ -38,11 +38,7 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
 
 
 def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
-    """Say which trained models a page would load and cannot: their weights are not published with their Records.
-
-    Returns:
-        A sentence with the experiments, nothing if all are there.
-    """
+    """Say which trained models a page would load and cannot: their weights are not published with their Records."""
     lacking = [experiment for experiment in dict.fromkeys(experiments) if not is_trained(experiment)]
     if not lacking:
         return None
@@ -51,11 +47,7 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
 
 
 def earlier(records: list[Record]) -> Markdown | None:
-    """Mark results of the earlier edition, whose students were short and were scored by another rule.
-
-    Returns:
-        One line, nothing if no Record is old.
-    """
+    """Mark results of the earlier edition, whose students were short and were scored by another rule."""
     old = [record for record in records if record.schema == OLD_SCHEMA]
     steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
     if not old:

@@ -21,11 +21,7 @@ DEVICE = ["device", "side by side"]
 
 
 def of_scale(scale: Profile) -> list[Record]:
-    """Every Record that there is of a scale's encoders and kind of task, whichever chapter asked for it.
-
-    Raises:
-        RecordError: if a stored Record cannot be used.
-    """
+    """Every Record that there is of a scale's encoders and kind of task, whichever chapter asked for it."""
     models, synthetic = (scale.model, *scale.small_encoders), task_spec(scale.tasks[0]).synthetic
     every = (load_record(path) for path in sorted(records_folder(synthetic).glob("*.json")))
     return [r for r in every if r.experiment.model in models and r.experiment.spec.synthetic == synthetic]

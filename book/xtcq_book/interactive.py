@@ -39,14 +39,9 @@ CONFIG = {
 
 
 def compiled(chart: alt.TopLevelMixin, **fields: object) -> dict:
-    """The chart in the book's style, as the Vega that draws it.
+    """The chart, which has no configuration of its own, as Vega in the book's style.
 
-    Args:
-        chart: of altair, without a configuration of its own.
-        **fields: top-level fields of its specification that shall differ, such as ``width="container"``.
-
-    Returns:
-        A Vega specification.
+    ``fields`` are top-level fields of its specification that shall differ, such as ``width="container"``.
     """
     spec = chart.to_dict() | {"config": CONFIG} | fields
     return vl_convert.vegalite_to_vega(spec, vl_version=alt.VEGALITE_VERSION.rpartition(".")[0])

@@ -1,4 +1,7 @@
-"""The book's first picture: what students lose against their teacher, over the bytes of their file."""
+"""The book's first picture: what students lose against their teacher, over the bytes of their file.
+
+Everywhere here ``runs`` are those of `students`.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,8 @@ _SIZES = [2, 3, 4, 5, 7, 10, 15, 20, 30, 40]
 def students(profile: str = "mini") -> pd.DataFrame:
     """Every quantized student of a scale, at the best of its learning rates.
 
-    Args:
-        profile: name of the scale.
-
     Returns:
         Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``.
-
-    Raises:
-        RecordError: if a stored Record cannot be used.
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]
@@ -56,9 +53,6 @@ def students(profile: str = "mini") -> pd.DataFrame:
 
 def recipes(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a recipe: what it loses, as the mean over its tasks of the mean over their seeds.
-
-    Args:
-        runs: of `students`.
 
     Returns:
         The columns `RECIPE` and ``bits``; ``minus teacher`` in points; ``packed MiB``, the mean over tasks, whose heads
@@ -101,14 +95,9 @@ def _papers() -> Iterator[tuple[Any, ...]]:
 
 
 def chart(runs: pd.DataFrame) -> alt.LayerChart:
-    """The picture.
+    """The picture: every student a dot that leads to its Record, with a bar over the seeds of a task.
 
-    Args:
-        runs: of `students`.
-
-    Returns:
-        Every student a dot that leads to its Record, with a bar over the seeds of a task; recipes as diamonds, and in
-        grey what the papers print.
+    Recipes are diamonds; in grey stands what the papers print.
     """
     x = alt.X("MiB:Q", title="size of the model (MiB)", scale=alt.Scale(type="log", domain=[1.8, 44], nice=False))
     y = alt.Y("lost:Q", title="points against its full-precision teacher", scale=alt.Scale(nice=False, padding=12))
@@ -180,11 +169,7 @@ def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Ch
 
 
 def scale_of(runs: pd.DataFrame) -> str:
-    """What the students of some runs are: encoder, tasks, steps and seeds, for the sentence that tells a result.
-
-    Args:
-        runs: of `students`.
-    """
+    """What the students of some runs are: encoder, tasks, steps and seeds, for the sentence that tells a result."""
     if runs.empty:
         return "no student has a Record"
     seeds = runs.groupby([*RECIPE, "task"])["seed"].nunique()
@@ -192,14 +177,7 @@ def scale_of(runs: pd.DataFrame) -> str:
 
 
 def page(runs: pd.DataFrame) -> str:
-    """The picture for the landing page, with the scale of what it shows.
-
-    Args:
-        runs: of `students`.
-
-    Returns:
-        HTML.
-    """
+    """The picture for the landing page, as HTML with the scale of what it shows."""
     said = scale_of(runs)
     caption = (
         f"Students of this book: {said}, each at the best of its learning rates. A bar spans the seeds of a task, and "
@@ -214,10 +192,6 @@ def page(runs: pd.DataFrame) -> str:
 
 
 def files(runs: pd.DataFrame) -> dict[str, str]:
-    """Every file of the picture, by its name in `FOLDER`: the landing page's, and two still ones.
-
-    Args:
-        runs: of `students`.
-    """
+    """Every file of the picture, by its name in `FOLDER`: the landing page's, and two still ones."""
     picture = chart(runs)
     return {"lead.html": page(runs) + "\n"} | {f"{theme}.svg": still(picture, ink) + "\n" for theme, ink in INK.items()}

@@ -1,4 +1,8 @@
-"""What a chapter draws of its runs: scores over training, over learning rates, and side by side."""
+"""What a chapter draws of its runs: scores over training, over learning rates, and side by side.
+
+Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`, ``hue`` is the column that tells lines apart, and
+``by`` are the columns that name the panels, after the task.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +39,6 @@ def score_over_steps(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = 
     The band is the range of the seeds, or where there is one the standard error of a score. Where a plan has several
     stages, a strip at the foot of the panel shows them. Cost is counted in optimizer steps: a step costs nearly the
     same in every plan, and the seconds of runs that shared a processor cannot be compared.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-        hue: column that tells lines apart.
-        by: columns that name the panels, after the task.
-
-    Returns:
-        The figure.
     """
     told, same = _varying_panels(runs, by)
     points = evaluations(runs).assign(panel=lambda points: joined(points, "task", *told))
@@ -80,12 +76,7 @@ def _stages(axes: plt.Axes, ends: Sequence[int], shade: str, strip: int) -> None
 def terms_over_steps(runs: pd.DataFrame, by: Sequence[str] = ("W-E-A",)) -> Drawing:
     """The terms of the distillation loss over training, each in per cent of what it was when it was first written down.
 
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``; a plan with one stage has all terms from start to end.
-        by: columns that name the panels, after the task.
-
-    Returns:
-        The figure, one line a term; nothing where no run has such terms.
+    A plan with one stage has all of them from start to end. Nothing is drawn where no run has such terms.
     """
     points = [
         {"run": run, "term": term, "step": entry["step"], "share": 100 * entry[f"loss_{term}"] / first}
@@ -130,14 +121,7 @@ def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.D
 
 @or_nothing
 def schedules(plans: Mapping[str, Sequence[Stage]]) -> Drawing:
-    """The learning rate of plans over their training, and which terms are summed when, as XTC's Figure 4 has it.
-
-    Args:
-        plans: stages by the plan's name, one panel each.
-
-    Returns:
-        The figure.
-    """
+    """The learning rate of plans over their training, and which terms are summed when, as XTC's Figure 4 has it."""
     rows: list[dict[str, object]] = []
     for name, stages in plans.items():
         start, length = 0.0, sum(stage.epochs for stage in stages)
@@ -159,16 +143,7 @@ def schedules(plans: Mapping[str, Sequence[Stage]]) -> Drawing:
 
 @or_nothing
 def score_over_rates(runs: pd.DataFrame, hue: str = "plan", by: Sequence[str] = ("W-E-A",)) -> Drawing:
-    """Best development score against the peak learning rate: means over seeds with the seeds as dots, see `spread`.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-        hue: column that tells lines apart.
-        by: columns that name the panels, after the task.
-
-    Returns:
-        The figure.
-    """
+    """Best development score against the peak learning rate: means over seeds with the seeds as dots, see `spread`."""
     told, same = _varying_panels(runs, by)
     runs = runs.assign(panel=joined(runs, "task", *told))
     rates = sorted(runs["learning rate"].unique())
@@ -195,9 +170,6 @@ def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence
         across: columns that name the rows, in the order of the runs.
         hue: columns that tell the dots of a row apart.
         label: what the rows are.
-
-    Returns:
-        The figure.
 
     Raises:
         ValueError: if runs with the same labels differ in more than seed and learning rate.

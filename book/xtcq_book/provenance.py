@@ -59,11 +59,7 @@ def links(records: Iterable[Record]) -> str:
 
 
 def line(source: Source) -> str:
-    """The folded line.
-
-    Args:
-        source: runs of ``xtcq_book.frame.to_frame`` or Records; or a sentence, where there is no run behind it.
-    """
+    """The folded line, of runs of ``xtcq_book.frame.to_frame``, of Records, or with a sentence."""
     records = records_of(source)
     if not records:
         return _folded("Source", html.escape(source if isinstance(source, str) else "None of these runs has a Record."))
@@ -93,11 +89,10 @@ def _folded(summary: str, text: str) -> str:
 
 
 def is_yours(record: Record) -> bool:
-    """Whether a Record was made by whoever runs the page, and not by the edition.
+    """Whether a Record was made by whoever runs the page, and not by the edition: version control does not know it.
 
-    Returns:
-        Whether version control does not know it. False where that cannot be told: outside a clone, and where
-        ``XTCQ_RECORDS`` names the folder, as it does while an edition is made.
+    False where that cannot be told: outside a clone, and where ``XTCQ_RECORDS`` names the folder, as it does while an
+    edition is made.
     """
     root = None if os.environ.get("XTCQ_RECORDS") else find_checkout()
     known = _published(root) if root else frozenset()

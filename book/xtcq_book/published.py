@@ -100,12 +100,7 @@ def load(table: str) -> pd.DataFrame:
 
 
 def errata() -> pd.DataFrame:
-    """The printed numbers that do not follow from the papers' own rows, each with its likely cause.
-
-    Raises:
-        ValueError: malformed file.
-        FileNotFoundError: the file is missing.
-    """
+    """The printed numbers that do not follow from the papers' own rows, each with its likely cause."""
     return _frame("errata", ERRATA_COLUMNS)
 
 
@@ -114,21 +109,12 @@ def repeats() -> pd.DataFrame:
 
     ``metrics`` are those to compare, or ``all`` that both rows print. Left out are the tasks that have added sentences
     in Table C.2 and not in C.4, and averages that were taken before a table's other rounding.
-
-    Raises:
-        ValueError: malformed file.
-        FileNotFoundError: the file is missing.
     """
     return _frame("repeats", REPEAT_COLUMNS)
 
 
 def departures() -> pd.DataFrame:
-    """Where published code does something else than its paper says, with repository, commit, file and lines.
-
-    Raises:
-        ValueError: malformed file.
-        FileNotFoundError: the file is missing.
-    """
+    """Where published code does something else than its paper says, with repository, commit, file and lines."""
     return _frame("code-departures", DEPARTURE_COLUMNS)
 
 

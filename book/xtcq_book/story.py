@@ -66,11 +66,7 @@ def value(frame: pd.DataFrame, column: str, **labels: object) -> float:
 
 
 def keep(**values: float) -> None:
-    """Glue numbers to the executed page, where the prose of the chapter takes them from.
-
-    Args:
-        values: by key, with ``_`` for the ``-`` of the key.
-    """
+    """Glue numbers to the executed page, where the prose takes them from; a key has ``_`` here and ``-`` there."""
     from myst_nb import glue
 
     for key, number in values.items():
@@ -78,24 +74,15 @@ def keep(**values: float) -> None:
 
 
 def keep_scale(runs: pd.DataFrame) -> None:
-    """Glue what every chapter has to say of its students: ``students``, ``tasks``, ``steps`` (the most) and ``seeds``.
-
-    Args:
-        runs: of ``xtcq_book.frame.to_frame``.
-    """
+    """Glue what every chapter says of its students: ``students``, ``tasks``, ``steps`` (the most) and ``seeds``."""
     steps = int(runs["steps"].max()) if len(runs) else 0
     keep(students=len(runs), tasks=runs["task"].nunique(), steps=steps, seeds=runs["seed"].nunique())
 
 
 def numbers_of(template: Path, executed: Path) -> dict[str, float]:
-    """The numbers that the prose of a chapter may take.
+    """The numbers that the prose of a template may take, given the folder of the executed pages.
 
-    Args:
-        template: the clean notebook.
-        executed: the folder of the executed pages.
-
-    Returns:
-        Those that its own page glues, by key, and those of other pages that it names, by ``page/key``.
+    Those that its own page glues are there by key, and those of other pages that it names by ``page/key``.
     """
     text = "".join(map(_source, _cells(template)))
     others = {key.partition("/")[0] for key in (found["key"] for found in _GLUED.finditer(text)) if "/" in key}
@@ -126,14 +113,9 @@ def _numbers(page: Path) -> dict[str, float]:
 
 
 def problems(template: Path, page: Path) -> Iterator[str]:
-    """What a reader of a chapter would miss, and what of its prose does not hold.
+    """What a reader of a chapter would miss, and what of its prose does not hold: a sentence each, with the remedy.
 
-    Args:
-        template: the clean notebook.
-        page: the executed one, if there is one.
-
-    Yields:
-        A sentence each, with the remedy.
+    The ``template`` is the clean notebook, and ``page`` the executed one, if there is one.
     """
     prose = [cell for cell in _cells(template) if cell["cell_type"] == "markdown"]
     for cell in prose:
@@ -192,14 +174,9 @@ def format_number(number: float, how: str) -> str:
 
 
 def renew(template: Path, numbers: Mapping[str, float]) -> int:
-    """Write the numbers of an executed page into the prose of its template; a key that it does not glue stays.
+    """Write numbers of `numbers_of` into the prose of a template, in place, and return how many changed.
 
-    Args:
-        template: the clean notebook, changed in place.
-        numbers: of `numbers_of`.
-
-    Returns:
-        How many numbers changed.
+    What stands there for a key that is not among them stays.
     """
     notebook, changed = json.loads(template.read_text(encoding="utf-8")), 0
 

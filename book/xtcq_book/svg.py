@@ -30,11 +30,8 @@ WIDTH, HEIGHT = 3.2, 2.3
 def panels(figure: Figure) -> list[str]:
     """The panels of a figure, and then what stands beside them, such as a legend.
 
-    Args:
-        figure: any; it is laid out once, as it would be drawn whole.
-
-    Returns:
-        An ``<svg>`` element each, without size, whose ids no other figure of a page has.
+    It is laid out once, as it would be drawn whole. Each is an ``<svg>`` element without size, whose ids no other
+    figure of a page has.
     """
     figure.canvas.draw()
     figure.set_layout_engine("none")

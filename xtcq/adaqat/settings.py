@@ -176,10 +176,8 @@ def held(count: int, settings: AdaQATSettings) -> set[Coordinate]:
 def begin(settings: AdaQATSettings, start: Mapping[str, tuple[int, int]], sizes: Mapping[str, int]) -> WidthSearch:
     """Return the widths of a model before their first update.
 
-    Args:
-        settings: of the search.
-        start: widths (weights, activations) of every quantized linear layer, in the model's order.
-        sizes: number of weights of each.
+    Widths at their ``start`` are (weights, activations) of every quantized linear layer, in the model's order, and
+    ``sizes`` the number of weights of each.
 
     Raises:
         ValueError: layers of one group start with different widths.

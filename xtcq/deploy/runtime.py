@@ -105,15 +105,11 @@ class Runtime:
         max_length: word pieces that it reads.
         digest: of the packed model and of the graph that was made of it: with another one, it may be another model.
 
-    Raises:
-        FileNotFoundError: the folder, or a file of it, is missing, or it has no tokenizer.
-        PackedModelError: the packed model is damaged; see ``load_packed``.
-        ValueError: it is no sequence classifier, cannot run as integers, its tokenizer does not fit, or two of its
-            labels have one name.
+    Errors and warnings are those of ``xtcq.deploy.prepared.prepare``.
     """
 
     def __init__(self, folder: str | Path, weights: str = "int8", threads: int | None = None) -> None:
-        """Load and compile, see ``xtcq.deploy.prepared.prepare``; the arguments are described above."""
+        """Load and compile."""
         prepared = prepare(folder, weights)
         self.names, self.multi_label, self.num_texts = prepared.names, prepared.multi_label, prepared.num_texts
         self.max_length, self.digest = prepared.max_length, prepared.digest
@@ -138,11 +134,7 @@ class Runtime:
         return np.concatenate([self.session.run(["logits"], part)[0] for part in parts])
 
     def check_texts(self, given: int) -> None:
-        """Refuse pairs for a model of single texts, and single texts for one of pairs.
-
-        Raises:
-            ValueError: there are other than ``num_texts`` to a row.
-        """
+        """Refuse, by a ValueError, pairs for a model of single texts, and single texts for one of pairs."""
         if self.num_texts not in (None, given):
             raise ValueError(
                 "the model reads single texts, and pairs were given: leave out the second texts"

@@ -65,9 +65,6 @@ def run_all(experiments: Iterable[Experiment], jobs: int = 1) -> list[Record]:
 def check_inputs(runs: Iterable[Experiment]) -> None:
     """Refuse runs of which any could not be begun, so that none is trained in vain.
 
-    Args:
-        runs: what is left to train.
-
     Raises:
         FileNotFoundError: data, an encoder, or the masked language model or word vectors that sentences are added with
             cannot be found; the message says what to get and where to put it.

@@ -76,14 +76,9 @@ CORRELATIONS = ("matthews", "pearson")
 
 
 def chance_level(spec: TaskSpec) -> float | None:
-    """Score without learning: of always giving the most frequent answer.
+    """Score without learning: the primary metric, in per cent, of always giving the most frequent answer.
 
-    Args:
-        spec: the task.
-
-    Returns:
-        Value of the primary metric, in per cent; 0 for correlations and for questions that all have an answer; None
-        where the labels would have to be counted.
+    It is 0 for correlations and for questions that all have an answer, and None where labels would have to be counted.
     """
     if spec.primary_metric in CORRELATIONS or (isinstance(spec, QuestionSpec) and not spec.unanswerable):
         return 0.0
@@ -91,15 +86,10 @@ def chance_level(spec: TaskSpec) -> float | None:
 
 
 def standard_error(spec: TaskSpec, score: float) -> float | None:
-    r"""Standard error of a task's primary metric over development sets of the same size.
+    r"""Standard error, in points, of a task's primary metric over development sets of the same size, from its value.
 
-    Args:
-        spec: the task.
-        score: value of the metric, in per cent.
-
-    Returns:
-        Points: that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation
-        (many values, normal); None for metrics whose value alone does not give it.
+    It is that of a share for an accuracy (binomial), :math:`(1 - r^2) / \sqrt{n - 1}` for a Pearson correlation (many
+    values, normal), and None for metrics whose value alone does not give it.
     """
     examples, share = spec.rows[spec.main_split], score / 100
     if spec.primary_metric == "accuracy":
@@ -108,14 +98,9 @@ def standard_error(spec: TaskSpec, score: float) -> float | None:
 
 
 def least_score(spec: TaskSpec, chance: float) -> float:
-    """The score above which a model has learned something.
+    """The score, in per cent, above which a model has learned something.
 
-    Args:
-        spec: the task.
-        chance: its ``chance_level``, in per cent.
-
-    Returns:
-        Per cent: two (binomial) standard errors above chance, or a fixed value where that is 0.
+    It is two (binomial) standard errors above ``chance``, see ``chance_level``, or a fixed value where that is 0.
     """
     if chance == 0:
         return LEAST_MATTHEWS if spec.primary_metric == "matthews" else LEAST_SCORE

@@ -16,10 +16,7 @@ TASKS = tuple(_SPECS)
 
 
 def task_spec(name: str) -> TaskSpec:
-    """Look up the fixed facts of a task.
-
-    Raises:
-        ValueError: there is no task of this name.
+    """Look up the fixed facts of a task; a ValueError names the tasks that there are.
 
     >>> from xtcq.tasks import task_spec
     >>> task_spec("mrpc").metrics
@@ -64,11 +61,7 @@ def load_task(name: str) -> Task:
 def data_digest(task: Task) -> str:
     """Digest of a task's examples, the same whether they come from a folder or from the hub.
 
-    Args:
-        task: as ``load_task`` returns it.
-
-    Returns:
-        The first 16 hexadecimal digits of the SHA-256 of all splits, row by row.
+    It is the first 16 hexadecimal digits of the SHA-256 of all splits, row by row.
     """
     digest = hashlib.sha256()
     for split, frame in {"train": task.train, **task.evaluation}.items():

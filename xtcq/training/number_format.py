@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 def number_format(folder: Path) -> str:
     """The format of a run: that in which it began, kept in its folder, else ``XTCQ_COMPUTE``, else ``"fp32"``.
 
-    Raises:
-        ValueError: as for `choose`.
+    Errors are those of `choose`.
     """
     kept = folder / "compute"
     begun = kept.exists()

@@ -41,15 +41,9 @@ _EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
 
 
 def records_of(profile: Profile) -> list[Record]:
-    """The Records of a scale, but for runs whose bit-widths were learned or allocated.
+    """The Records of a scale in the order of their tasks, but for runs whose bit-widths were learned or allocated.
 
     Of those a precision does not say what they cost.
-
-    Returns:
-        Records in the order of their tasks.
-
-    Raises:
-        RecordError: if a stored Record cannot be used.
     """
     chosen = [record for record in of_scale(profile) if record.experiment.width_source == "uniform"]
     order = {task: i for i, task in enumerate(profile.tasks)}

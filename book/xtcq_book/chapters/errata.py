@@ -25,12 +25,7 @@ BEST, MEAN, STD, DIFFERENCE = "Best (above)", "Ave. above", "std above", "Differ
 
 
 def checks() -> list[Check]:
-    """Every printed number that can be recomputed, rule by rule.
-
-    Raises:
-        ValueError: a malformed CSV file.
-        FileNotFoundError: a CSV file is missing.
-    """
+    """Every printed number that can be recomputed, rule by rule; errors are those of `published.load`."""
     rules = (
         _averages,
         _best_rows,
@@ -55,10 +50,6 @@ def disagreements() -> pd.DataFrame:
     Returns:
         One line a check: ``table``, ``row``, ``metric``, ``printed``, ``recomputed`` (two decimals more than are
         printed), ``rule``, and the ``cause`` that ``errata.csv`` gives for it (empty where it gives none).
-
-    Raises:
-        ValueError: a malformed CSV file.
-        FileNotFoundError: a CSV file is missing.
     """
     key = ["table", "row", "metric", "rule"]
     wrong = [check for check in checks() if not check.agrees]
@@ -74,7 +65,7 @@ def errata_frame(paper: str) -> pd.DataFrame:
         Columns ``place``, ``rows``, ``metric``, ``printed``, ``recomputed``, ``rule``, ``likely cause``.
 
     Raises:
-        ValueError: another paper's name, or a malformed CSV file.
+        ValueError: another paper's name.
     """
     if paper not in (published.XTC, published.ADAQAT):
         raise ValueError(f"paper is {paper!r}; expected {published.XTC!r} or {published.ADAQAT!r}")

@@ -151,9 +151,6 @@ def show(apart: pd.DataFrame, shapes: pd.DataFrame, what: str, scale: str, sourc
         what: is compared, for a reader who cannot see the figures.
         scale: of the runs, as a caption says it.
         source: of the numbers.
-
-    Returns:
-        An object that a notebook renders: two tables and two figures, or a sentence where there are no two runs.
     """
     if apart["run"].nunique() < 2:
         return HTML("<p>Fewer than two of these students have their weights here, so nothing is compared.</p>")
@@ -219,10 +216,8 @@ def comparison(frame: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
 def distance_panels(frame: pd.DataFrame) -> Drawing:
     """Distance from full precision along the layers, six points a layer and run.
 
-    Matrices of a layer stand side by side, in the order in which data flow through them.
-
-    Returns:
-        The figure: latent weights on the left, binary weights on the right with what rounding does before training.
+    Matrices of a layer stand side by side, in the order in which data flow through them: latent weights on the left,
+    binary weights on the right with what rounding does before training.
     """
     frame = frame[frame["matrix"] != WORDS]
     offsets = dict(zip(MATRICES.values(), np.linspace(-0.3, 0.3, len(MATRICES)), strict=True))

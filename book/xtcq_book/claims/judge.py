@@ -87,17 +87,9 @@ class Judgement:
 
 
 def judge_all() -> list[Judgement]:
-    """Judge the book's ledger by the Records of `records_folder`.
+    """Judge the book's ledger by the Records of `records_folder`, in the ledger's order.
 
-    Returns:
-        One judgement a claim, in the ledger's order.
-
-    Raises:
-        ClaimError: a malformed ledger.
-        RecordError: a Record that cannot be used.
-        ValueError: a published row or metric that does not exist, a malformed table, or a Record whose predictions do
-            not fit the development set.
-        FileNotFoundError: a published table is missing.
+    Errors are those of `load_claims`, of `load_record`, and of `judge`.
     """
     records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
     return [judge(claim, records) for claim in load_claims()]

@@ -123,15 +123,10 @@ def scale(*judgements: Judgement) -> str:
 
 
 def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str:
-    """What was decided, in a few lines for a landing page.
+    """What was decided, in a few lines of HTML for a landing page; ``executed`` is its way to the executed chapters.
 
-    Args:
-        judgements: of both papers.
-        executed: the way from that page to the executed chapters.
-
-    Returns:
-        HTML: the number of claims by verdict with their scale, those decided and those whose interval
-        leaves them open, each with its own, and those that a computation contradicts.
+    It has the number of claims by verdict with their scale, those decided and those whose interval leaves them open,
+    each with its own, and those that a computation contradicts.
     """
     trained = [j for j in judgements if not _computed(j)]
     computed = [j for j in judgements if _computed(j)]

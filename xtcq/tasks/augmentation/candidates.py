@@ -68,14 +68,9 @@ class Neighbours:
 
     @classmethod
     def from_encoder(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """Take the word embeddings of an encoder: the words are its pieces that are whole words.
+        """Take the word embeddings of an encoder, a BERT with or without a head: the words are its whole-word pieces.
 
-        Args:
-            model: a BERT, bare or with a head.
-            tokenizer: its tokenizer.
-
-        Returns:
-            The neighbours. A word of several pieces has no vector there, so it has no candidates.
+        A word of several pieces has no vector there, so it has no candidates.
 
         Raises:
             ValueError: if the tokenizer has a piece that the encoder has no vector for.

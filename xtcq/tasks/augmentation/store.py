@@ -84,14 +84,7 @@ def load_augmented_task(
 def augment_task(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerBase, settings: Augmentation) -> Task:
     """Augment the training set of a task, or read it from disk if the same was done before.
 
-    Args:
-        task: with its data.
-        source: where candidates come from.
-        tokenizer: decides what a word is.
-        settings: see ``Augmentation``.
-
-    Returns:
-        The task with a longer training set. The same arguments give the same file to the byte.
+    The arguments are those of ``augment``; the same ones give the same file to the byte.
 
     Raises:
         OSError: if the result cannot be written; nothing half-written is left.

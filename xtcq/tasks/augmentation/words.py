@@ -44,11 +44,7 @@ class Sentence:
     def replaced(self, choices: Sequence[str | None]) -> str:
         """The text with some words replaced; everything between them stays as it is.
 
-        Args:
-            choices: one for each word, None to leave it. A choice takes over a capital first letter.
-
-        Returns:
-            The new text.
+        There is a choice for each word, None to leave it; one that is taken has the word's capital first letter.
         """
         parts: list[str] = []
         position = 0
@@ -66,13 +62,6 @@ def find_words(text: str, tokenizer: PreTrainedTokenizerBase) -> Sentence:
 
     Words are those of the tokenizer's first step, BERT's split at white space and punctuation, so a word is never a
     part of another one. Stop words are scikit-learn's English list; TinyBERT brings a list of its own.
-
-    Args:
-        text: any text, also an empty one.
-        tokenizer: a fast tokenizer.
-
-    Returns:
-        The sentence.
     """
     backend = tokenizer.backend_tokenizer
     words = []

@@ -67,15 +67,7 @@ def load_questions(spec: QuestionSpec) -> Task:
     v2.0; otherwise ``rajpurkar/<release>`` on the Hugging Face hub is read. Every split that is read must have the
     official number of rows.
 
-    Args:
-        spec: one of ``xtcq.tasks.squad.SQUAD_SPECS``.
-
-    Returns:
-        The task; its frames are described at ``checked_questions``.
-
-    Raises:
-        ValueError: a file is damaged or not the official split, or ``checked_questions`` refuses it.
-        FileNotFoundError: no source has the data, or a split is missing from the folder.
+    Errors are those of ``read_split`` and ``checked_questions``, where its frames are described.
     """
     needed = ("validation",) if spec.held_out else tuple(spec.rows)
     release, frames = spec.release, {}
@@ -89,11 +81,7 @@ def load_questions(spec: QuestionSpec) -> Task:
 
 
 def split_by_article(frame: pd.DataFrame, every: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Hold out articles.
-
-    Args:
-        frame: questions with a column ``title``.
-        every: of the sorted titles, each whose number (counted from 1) is a multiple of this is held out.
+    """Hold out articles: of the sorted titles each whose number, from 1, is a multiple of ``every``.
 
     Returns:
         The questions on the other articles, and those on the articles that were held out; no title is in both.

@@ -19,12 +19,8 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 def normalize_answer(text: str) -> str:
     """Reduce an answer to what is compared.
 
-    Args:
-        text: any text.
-
-    Returns:
-        The text in lower case, without ASCII punctuation, then without the words "a", "an" and "the", its words
-        joined by single blanks. Punctuation goes without a trace, so "well-known" becomes one word.
+    That is the text in lower case, without ASCII punctuation, then without the words "a", "an" and "the", its words
+    joined by single blanks. Punctuation goes without a trace, so "well-known" becomes one word.
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
