@@ -36,6 +36,8 @@ from xtcq_book.panels import colours, joined, panels
 
 SIDES = ["weights", "activations"]
 POOLER = "pooler"
+# Bits of the colour scale of a map.
+LEAST, MOST = 2, 8
 # Numbers and frames on the light cells of a map, whatever the page.
 _DRAWN = INK["light"]
 # How many decimals the columns of `explored` are worth.
@@ -99,14 +101,12 @@ def by_matrix(records: Iterable[Record]) -> pd.DataFrame:
     return means.groupby(pd.Index(kinds, name="matrix", dtype=object), sort=False).mean()
 
 
-def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8) -> HTML:
+def bits_by_layer(record: Record, title: str = "") -> HTML:
     """Bits of every matrix of an encoder and of its inputs, one row a layer, the pooler beside the last.
 
     Args:
         record: of a run whose widths were learned, or chosen one by one.
         title: what tells the run from others on the page.
-        least: smallest width of the colour scale.
-        most: largest width of the colour scale.
 
     Returns:
         A map of the weights and one of their inputs, which answer to a pointer; a cell with a frame did not come to
@@ -119,18 +119,18 @@ def bits_by_layer(record: Record, title: str = "", least: int = 2, most: int = 8
     cells = _cells(record)
     if cells.empty:
         raise ValueError(f"{record.experiment} has one width for all matrices: there is no map to draw")
-    if outside := [bits for bits in cells["bits"] if not least <= bits <= most]:
-        raise ValueError(f"a width of {outside[0]} is beyond the scale of {least} to {most} bits: widen it")
+    if outside := [bits for bits in cells["bits"] if not LEAST <= bits <= MOST]:
+        raise ValueError(f"a width of {outside[0]} is beyond the scale of {LEAST} to {MOST} bits: widen it")
     moving = int((~cells["at rest"]).sum())
-    at_least = (cells["bits"] == least).sum()
-    said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {least} bits"
+    at_least = (cells["bits"] == LEAST).sum()
+    said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {LEAST} bits"
     said += f"; {moving} had not come to rest (framed) and may be where they began." if moving else "."
     below = f"<p>{html.escape(said)}</p>" + csv_link(cells, "bits-by-layer") + provenance.line([record])
     if not moving and at_least == len(cells):
         return HTML(f'<figure class="panels"><figcaption>{below}</figcaption></figure>')
     maps = "".join(
         interactive.html(
-            _map(cells[cells["side"] == side], f"bits of {side}", least, most),
+            _map(cells[cells["side"] == side], f"bits of {side}"),
             name=f"bits-{stored_in(record).stem}-{side}",
             says=f"{said} Bits of the {side} of every matrix, one row a layer.",
         )
@@ -168,22 +168,22 @@ def _cells(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["side", "layer", "matrix", "bits", "at rest"])
 
 
-def _map(cells: pd.DataFrame, title: str, least: int, most: int) -> alt.Chart:
+def _map(cells: pd.DataFrame, title: str) -> alt.Chart:
     """One side's map."""
     order = [*MATRICES.values(), POOLER]
-    colours = sns.color_palette("YlGnBu", most - least + 1).as_hex()
+    colours = sns.color_palette("YlGnBu", MOST - LEAST + 1).as_hex()
     base = alt.Chart(cells, width=290, height=24 * cells["layer"].nunique(), title=title).encode(
         x=alt.X("matrix:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=110, aria=False)),
         y=alt.Y("layer:O", title="encoder layer", axis=alt.Axis(aria=False)),
         tooltip=["matrix:N", "layer:O", "bits:Q", "at rest:N"],
     )
-    scale = alt.Scale(domain=list(range(least, most + 1)), range=list(colours))
+    scale = alt.Scale(domain=list(range(LEAST, MOST + 1)), range=list(colours))
     rests = alt.datum["at rest"]
     squares = base.mark_rect(aria=False, strokeWidth=2, stroke=_DRAWN).encode(
         color=alt.Color("bits:O", scale=scale, legend=None),
         strokeOpacity=alt.condition(rests, alt.value(0), alt.value(1)),
     )
-    dark = alt.datum.bits > (least + most) / 2
+    dark = alt.datum.bits > (LEAST + MOST) / 2
     return squares + base.mark_text(aria=False, fontSize=11).encode(
         text="bits:Q", color=alt.condition(dark, alt.value("#ffffff"), alt.value(_DRAWN))
     )
@@ -270,7 +270,7 @@ def _mean_widths(record: Record) -> pd.DataFrame:
     return frame[~still | (frame["step"] == frame["step"].max())]
 
 
-def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4-4-4", seed: int = 0) -> pd.DataFrame:
+def difference_noise(teacher: Experiment, batches: int = 96) -> pd.DataFrame:
     """The loss difference of one bit less in one matrix, with the same dropout masks in both passes and with others.
 
     The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
@@ -280,10 +280,10 @@ def difference_noise(teacher: Experiment, batches: int = 96, precision: str = "4
         ``standard error`` of the mean.
     """
     model, tokenizer = trained_student(teacher)
-    quantize(model, QuantConfig(precision, "adaqat"))
+    quantize(model, QuantConfig("4-4-4", "adaqat"))
     task = load_task(teacher.task)
-    transformers.set_seed(seed)
-    rows = task.train.sample(min(batches * task.spec.batch_size, len(task.train)), random_state=seed)
+    transformers.set_seed(0)
+    rows = task.train.sample(min(batches * task.spec.batch_size, len(task.train)), random_state=0)
     loader = DataLoader(
         encode(rows, task.spec, tokenizer), task.spec.batch_size, collate_fn=DataCollatorWithPadding(tokenizer)
     )

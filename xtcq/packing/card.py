@@ -10,9 +10,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xtcq.quantization import model_size, quant_config, quantized_layers
+from xtcq.quantization.cost import MIB
 from xtcq.quantization.precision import FLOAT_BITS
 
-MIB = 2**20
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",
     "BertForQuestionAnswering": "question-answering",

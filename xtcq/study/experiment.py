@@ -179,7 +179,7 @@ class Experiment:
     @property
     def quantized(self) -> bool:
         """Whether anything at all has fewer than 32 bits."""
-        return Precision.parse(self.precision) != Precision.parse("32-32-32")
+        return self.precision != "32-32-32"
 
     def plan(self) -> list[Stage]:
         """The stages that this experiment trains through."""

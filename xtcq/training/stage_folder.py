@@ -32,7 +32,7 @@ def newest_intact_checkpoint(folder: Path) -> str | None:
 
     Each that is passed over is named in a warning.
     """
-    for checkpoint in sorted(_checkpoints(folder), key=_step, reverse=True):
+    for checkpoint in sorted(_checkpoints(folder), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         damage = _damage(checkpoint)
         if damage is None:
             return str(checkpoint)
@@ -42,10 +42,6 @@ def newest_intact_checkpoint(folder: Path) -> str | None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return [path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name.split("-")[1].isdecimal()]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
 
 
 def seal(folder: Path, files: Iterable[Path]) -> None:

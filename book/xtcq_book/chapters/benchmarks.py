@@ -77,7 +77,8 @@ class Result:
         versions = {"torch": plain.pop("torch", None)} | self.data.get("versions", {})
         parts = [device, f"{threads} threads" if threads else ""]
         parts += [f"{package} {version}" for package, version in versions.items() if version]
-        parts += [f"{key} {_short(value)}" for key, value in plain.items() if value not in (None, False)]
+        shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in plain.items()}
+        parts += [f"{key} {value}" for key, value in shown.items() if value not in (None, False)]
         return ", ".join(part for part in parts if part)
 
     def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -318,7 +319,3 @@ def _tables(place: Sequence[str], data: dict[str, Any]) -> Iterator[tuple[str, p
     for key, value in inner.items():
         if key not in rows:
             yield from _tables((*place, key), value)
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

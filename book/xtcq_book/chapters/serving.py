@@ -30,11 +30,11 @@ from xtcq.deploy.export import INPUTS, build_graph, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
 from xtcq.quantization import QuantizedTensor, QuantLinear, model_size, quantized_layers
+from xtcq.quantization.cost import MIB
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
 BASELINE, PEER, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq"
-MIB = 2**20
 WEIGHTS_FILES = ("packed.safetensors", "model.safetensors")
 
 # What the operators of an encoder's graph are there for; those that are not named move data or add things up.

@@ -6,7 +6,7 @@ At another scale no run stands in a cell of these tables; what can be compared t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -52,17 +52,13 @@ def runs(*tables: str, **only: Sequence[Any]) -> list[Experiment]:
     """
     found = experiments(cell for name in tables for cell in cells(name))
     for name, wanted in only.items():
-        of = PAPER.budget_name if name == "budget" else partial(_value, name)
+        of = PAPER.budget_name if name == "budget" else attrgetter(name)
         kept = [run for run in found if not wanted or of(run) in wanted or (name == "precision" and not run.quantized)]
         if not kept:
             there = ", ".join(map(str, dict.fromkeys(map(of, found))))
             raise ValueError(f"no run of {', '.join(tables)} has {name} among {list(wanted)}: there are {there}")
         found = kept
     return found
-
-
-def _value(name: str, run: Experiment) -> Any:
-    return getattr(run, name)
 
 
 def table(name: str, tasks: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Record]]:
@@ -88,14 +84,10 @@ def _ours(cell: Cell, records: Mapping[Experiment, Record]) -> float:
         of_tasks = {run.task: records[run].best for run in cell.experiments}
         plain = len(of_tasks) == len(cell.experiments) == len(GLUE_NUMBERS)
         return glue_average(of_tasks) if plain else np.nan
-    scores = [_score(records[run], cell.metric) for run in cell.experiments]
+    # AdaQAT-BERT's Table 3 leaves out the name of some tasks' first metric.
+    scores = [records[run].best[_METRICS.get(cell.metric, run.spec.primary_metric)] for run in cell.experiments]
     rule = next((rule for said, rule in _RULES.items() if cell.how.startswith(said)), None)
     return rule(scores) if rule else scores[0]
-
-
-def _score(record: Record, column: str) -> float:
-    # AdaQAT-BERT's Table 3 leaves out the name of some tasks' first metric.
-    return record.best[_METRICS.get(column, record.experiment.spec.primary_metric)]
 
 
 def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | None:
