@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 from xtcq_book.paper_tables.estimate import forward_operations
 
-from xtcq.pretrained import encoder_depth
 from xtcq.study import Experiment, full_teachers, notebook_grid
 from xtcq.study.queue import with_all_needed
 from xtcq.tasks import task_spec
@@ -69,8 +68,7 @@ def seconds(run: Experiment) -> tuple[float, float]:
     spec = task_spec(run.task)
     tokens = TOKENS.get(run.task, spec.max_length // 2)
     fixed, slope = _line("KD + xtc 1-1-8" if run.teacher else "fine-tuning")
-    depth = encoder_depth(run.model) if run.kept is None else len(run.kept)
-    cores = fixed + slope * spec.batch_size * tokens * depth / 6
+    cores = fixed + slope * spec.batch_size * tokens * run.depth / 6
     passes = 3 * forward_operations(run) + (forward_operations(run.teacher) if run.teacher else 0)
     return run.steps * cores, run.steps * max(LAUNCHED, passes * spec.batch_size * tokens / spec.max_length / T4)
 

@@ -15,6 +15,7 @@ from functools import cache
 
 from xtcq.pretrained import encoder_depth
 from xtcq.study import Profile
+from xtcq.study.budgets import NAMES as BUDGETS
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
 from xtcq_book import labels
@@ -26,7 +27,6 @@ from xtcq_book.paper_tables.xtc import ENCODERS, LORA_RATES, STAGE_RATES
 Row = tuple[str, str] | None
 RowOf = Callable[[Experiment], Row]
 
-BUDGETS = ("A", "B", "C")
 _BERT_BASE = 12
 # Tables with a row for every budget, and those whose rows are the best of several rates.
 _BUDGETED = ("xtc-c2", "xtc-c3", "xtc-c4", "xtc-c9", "xtc-c10", "xtc-c11", "xtc-c12")

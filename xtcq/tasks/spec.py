@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pandas as pd
 
@@ -24,6 +25,7 @@ class TaskSpec:
             best checkpoint.
         rows: number of examples of every split. All splits except ``"train"`` are evaluation splits.
         synthetic: true for tasks that this project generates itself.
+        head: what stands on the encoder, see ``xtcq.encoder.load_encoder``.
         majority: examples of the most frequent class in the main evaluation split; None where it is not known or there
             are no classes. Always answering that class gets this many right.
     """
@@ -38,6 +40,7 @@ class TaskSpec:
     rows: Mapping[str, int] = field(hash=False)
     synthetic: bool = False
     majority: int | None = None
+    head: ClassVar[str] = "classifier"
 
     @property
     def is_regression(self) -> bool:
@@ -58,11 +61,6 @@ class TaskSpec:
     def main_split(self) -> str:
         """Name of the evaluation split that scores are of."""
         return self.evaluation_splits[0]
-
-    @property
-    def head(self) -> str:
-        """What stands on the encoder, see `xtcq.encoder.load_encoder`."""
-        return "classifier"
 
     @property
     def training_examples(self) -> int:
@@ -102,11 +100,7 @@ class QuestionSpec(TaskSpec):
     release: str = ""
     held_out: int = 0
     windows: int | None = None
-
-    @property
-    def head(self) -> str:
-        """What stands on the encoder, see `xtcq.encoder.load_encoder`."""
-        return "questions"
+    head: ClassVar[str] = "questions"
 
     @property
     def training_examples(self) -> int:
