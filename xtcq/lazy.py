@@ -17,11 +17,6 @@ def on_demand(package: str, modules: Sequence[str]) -> tuple[Callable[[str], Any
 
     Returns:
         The two functions. A name is kept in the package once it was found.
-
-    >>> from xtcq.lazy import on_demand
-    >>> find, names = on_demand("xtcq.packing", ["manifest"])
-    >>> find("PackedModelError").__module__
-    'xtcq.packing.manifest'
     """
 
     def find(name: str) -> Any:

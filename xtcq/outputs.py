@@ -68,12 +68,6 @@ def check_names(what: str, names: Any, number: int, remedy: str) -> Mapping[int,
     Raises:
         ValueError: there are more or fewer names than labels, their numbers are not 0, 1, ..., two are equal, or one
             is empty or holds control characters, which a terminal would obey.
-
-    >>> from xtcq.outputs import check_names
-    >>> check_names("config.id2label", {0: "good", 1: "good"}, 2, "correct it")
-    Traceback (most recent call last):
-        ...
-    ValueError: config.id2label is {0: 'good', 1: 'good'}, expected a name of its own for each of 0 to 1: correct it
     """
     fit = isinstance(names, Mapping) and set(names) == set(range(number))
     texts = [str(name) for name in names.values()] if fit else []

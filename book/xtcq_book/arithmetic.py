@@ -108,13 +108,6 @@ class Table:
             The check. Its tolerance is half a unit of the last printed digit plus what half a unit of each input
             changes: the sum of these effects for up to three inputs, the root of the sum of squares for more, whose
             roundings cannot be expected to act in one direction.
-
-        >>> from xtcq_book.arithmetic import table
-        >>> cells = table("xtc-c8")
-        >>> scores = [(cells, f"XTC-BERT5 | {bits}", "Avg.") for bits in (1, 32)]
-        >>> check = cells.check("drop", "XTC-BERT5 | 1", "Acc. drop", lambda low, full: low - full, *scores)
-        >>> check.printed, check.digits, check.agrees
-        ('-1.84', '-1.8400', True)
         """
         values = [other.value(*cell) for other, *cell in inputs]
         halves = [other.half_unit(*cell) for other, *cell in inputs]
@@ -153,10 +146,6 @@ def table(name: str) -> Table:
     Raises:
         ValueError: unknown table, or a malformed file.
         FileNotFoundError: the file is missing.
-
-    >>> from xtcq_book.arithmetic import table
-    >>> table("xtc-c8").value("XTC-BERT6 | 1", "Size ratio")
-    52.3
     """
     file = published.FOLDER / f"{name}.csv"
     state = file.stat() if file.exists() else None

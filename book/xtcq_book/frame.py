@@ -87,12 +87,6 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
         ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None,
         with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``).
-
-    Example:
-        >>> from xtcq_book.frame import to_frame
-        >>> frame = to_frame([])
-        >>> len(frame), "learning rate" in frame
-        (0, True)
     """
     labels: dict[str, Callable[[Experiment], Any]] = dict(COLUMNS)
     if scale is not None:

@@ -56,14 +56,6 @@ def still(chart: alt.TopLevelMixin, ink: str = _PAGE) -> str:
 
     Returns:
         The text of an SVG file.
-
-    Example:
-        >>> import altair as alt, pandas as pd
-        >>> from xtcq_book.interactive import INK, still
-        >>> chart = alt.Chart(pd.DataFrame({"bits": [1, 2]})).mark_point().encode(x="bits:Q")
-        >>> picture = still(chart, INK["dark"])
-        >>> picture.startswith("<svg"), INK["dark"] in picture, "currentColor" in picture
-        (True, True, False)
     """
     return vl_convert.vega_to_svg(compiled(chart)).replace(_PAGE, ink)
 

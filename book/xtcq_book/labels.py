@@ -105,12 +105,7 @@ def scale(encoders: Iterable[str], tasks: Iterable[str], steps: Iterable[int], s
 
 
 def between(numbers: Iterable[int], unit: str = "") -> str:
-    """The least and the most of some numbers, or the one that they are, with a unit in the singular.
-
-    >>> from xtcq_book.labels import between
-    >>> between([2, 1], " seed")
-    '1 to 2 seeds'
-    """
+    """The least and the most of some numbers, or the one that they are, with a unit in the singular."""
     low, high = min(found := list(numbers)), max(found)
     return f"{low:,}{f' to {high:,}' if high > low else ''}{unit}{'s' * (high > 1 and unit != '')}"
 

@@ -43,11 +43,6 @@ def paper_score(name: str, row: str, task: str, metric: str | None = None) -> fl
 
     Returns:
         The value, or NaN if the paper has no such row, task or metric.
-
-    Example:
-        >>> from xtcq_book.paper_scores import paper_score
-        >>> paper_score("xtc-c2", "Budget-C | One-Stage | 2e-5", "cola")
-        57.3
     """
     primary = task_spec(task).primary_metric
     column = PAPER_COLUMNS.get(task, {}).get(metric or primary, "")

@@ -77,10 +77,6 @@ def load(table: str) -> pd.DataFrame:
     Raises:
         ValueError: unknown table, or a malformed file (names file, line and remedy).
         FileNotFoundError: the file is missing.
-
-    >>> from xtcq_book import published
-    >>> published.load("xtc-c8").query("row == 'XTC-BERT6 | 1' and metric == 'Size ratio'")["printed"].item()
-    '52.3'
     """
     source(table)
     path = FOLDER / f"{table}.csv"

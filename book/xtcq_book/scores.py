@@ -66,11 +66,6 @@ def table(
 
     Raises:
         ValueError: if two runs with the same keys differ in more than their seed.
-
-    Example:
-        >>> from xtcq_book import frame, scores
-        >>> scores.table(frame.to_frame([]), ["bits"]).columns.tolist()
-        ['best', 'last', 'minus teacher', 'Records']
     """
     cells = _cells(runs, keys, {"paper": paper, "paper ± seeds": deviations, "paper teacher": lambda _: paper_teacher})
     cells = cells[cells["primary"] != further]
@@ -146,11 +141,6 @@ def differences(
 
     Raises:
         ValueError: if runs that are alike in task, labels, seed, learning rate and length differ in anything else.
-
-    Example:
-        >>> from xtcq_book import frame, scores
-        >>> scores.differences(frame.to_frame([]), of="LoRA rank", base=0, keys=["bits"]).index.names
-        FrozenList(['task', 'metric', 'bits', 'LoRA rank'])
     """
     labels = [*keys, *([] if of in keys else [of])]
     places = {"paper": paper, "printed": printed}

@@ -47,13 +47,6 @@ def value(frame: pd.DataFrame, column: str, **labels: object) -> float:
 
     Raises:
         ValueError: if several rows have these labels.
-
-    Example:
-        >>> import pandas as pd
-        >>> from xtcq_book.story import value
-        >>> index = pd.MultiIndex.from_tuples([("RTE", 0), ("RTE", 8)], names=["task", "LoRA rank"])
-        >>> value(pd.DataFrame({"best": [60.0, 61.5]}, index), "best", LoRA_rank=8)
-        61.5
     """
     rows = frame
     for label, wanted in labels.items():

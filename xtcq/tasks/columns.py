@@ -35,10 +35,6 @@ def rows_with_text(values: Sequence[object], origin: str, name: str, on_empty: s
 
     Raises:
         ValueError: with the first row, counted from 1, that holds no text, or a text that is no Unicode.
-
-    >>> from xtcq.tasks.columns import rows_with_text
-    >>> rows_with_text(["good", None], "the table", "text", "skip").tolist()
-    [True, False]
     """
     there = np.ones(len(values), bool)
     for row, fault in text_faults(values):
@@ -79,11 +75,6 @@ def check_texts(
 
     Warns:
         UserWarning: rows had no text; with their number.
-
-    >>> import pandas as pd
-    >>> from xtcq.tasks.columns import check_texts
-    >>> check_texts(pd.DataFrame({"text": ["a", "b"], "kind": [0, 1], "id": [7, 8]}), ["text"], ["kind"], "it").shape
-    (2, 2)
     """
     check_choice("on_empty", on_empty, ON_EMPTY)
     wanted = [*texts, *others]

@@ -32,11 +32,6 @@ def read_table(source: Table, columns: Sequence[str] = (), encoding: str | None 
 
     Returns:
         The table, and what to call it in a message. All values of a text file are texts: "NA" and "null" are words.
-
-    >>> import pandas as pd
-    >>> from xtcq.tasks.tables import read_table
-    >>> read_table(pd.DataFrame({"text": ["a", "b"]}))[1]
-    'the data frame'
     """
     if not isinstance(source, str | Path):
         return _in_memory(source)

@@ -147,16 +147,6 @@ def check_task(task: Task) -> None:
     Raises:
         ValueError: a metric is none of the task's kind, a column is missing, or, with the row counted from 1, a text or
             a label is none.
-
-    >>> import pandas as pd
-    >>> from xtcq.tasks import Task, TaskSpec
-    >>> from xtcq.training.preflight import check_task
-    >>> table = pd.DataFrame({"text": ["good", 7], "label": [1, 0]})
-    >>> spec = TaskSpec("mine", "Mine", ("text",), 2, 16, 2, ("accuracy",), {"train": 2, "validation": 2})
-    >>> check_task(Task(spec, table, {"validation": table}))
-    Traceback (most recent call last):
-        ...
-    ValueError: 'train' of task 'mine': row 2 has 7 in 'text', expected a text
     """
     spec = task.spec
     if isinstance(spec, QuestionSpec):
@@ -179,17 +169,6 @@ def warn_of_texts(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerB
 
     Warns:
         UserWarning: more than a tenth of the word pieces are unknown, or of the examples as long as can be.
-
-    >>> import warnings
-    >>> from tokenizers import Tokenizer, models
-    >>> from transformers import PreTrainedTokenizerFast
-    >>> from xtcq.training.preflight import warn_of_texts
-    >>> level = Tokenizer(models.WordLevel({"[UNK]": 0, "good": 1}, unk_token="[UNK]"))
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     warn_of_texts([[0, 1], [1]], PreTrainedTokenizerFast(tokenizer_object=level, unk_token="[UNK]"), 8)
-    >>> str(caught[0].message).partition(":")[0]
-    'of 3 word pieces 33 % are unknown to the tokenizer'
     """
     pieces = [piece for row in rows for piece in row]
     unknown = pieces.count(tokenizer.unk_token_id) / len(pieces)

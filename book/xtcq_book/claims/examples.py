@@ -21,10 +21,6 @@ def majority(task: str) -> float:
 
     Returns:
         Per cent; nan where the labels would have to be counted and are not at hand.
-
-    >>> from xtcq_book.claims.examples import majority
-    >>> round(majority("mrpc"), 2), majority("stsb")
-    (68.38, 0.0)
     """
     spec = task_spec(task)
     if (known := chance_level(spec)) is not None:

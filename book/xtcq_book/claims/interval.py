@@ -46,11 +46,6 @@ def estimate(effects: Mapping[str, Sequence[float]], examples: Mapping[str, floa
 
     Returns:
         The estimate. Of tasks of one seed it has the effect alone.
-
-    >>> from xtcq_book.claims.interval import estimate
-    >>> found = estimate({"mrpc": [1.0, 1.4, 1.2], "rte": [0.2, 0.4, 0.6]})
-    >>> round(found.effect, 2), [round(bound, 2) for bound in found.seeds]
-    (0.8, [0.57, 1.03])
     """
     means = {task: float(np.mean(values)) for task, values in effects.items()}
     effect, count = float(np.mean(list(means.values()))), len(means)
@@ -122,10 +117,6 @@ def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[floa
 
     Returns:
         The deviation and its interval.
-
-    >>> from xtcq_book.claims.interval import deviation
-    >>> [round(float(value), 2) for value in (deviation([1.0], [4])[0], *deviation([1.0], [4])[1])]
-    [1.0, 0.6, 2.87]
     """
     freedom = sum(freedoms)
     squares = sum(variance * own for variance, own in zip(variances, freedoms, strict=True))
@@ -134,10 +125,5 @@ def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[floa
 
 
 def quantile(freedom: float) -> float:
-    """Half the width of an interval at `LEVEL`, in standard errors (Student's t).
-
-    >>> from xtcq_book.claims.interval import quantile
-    >>> round(quantile(2), 3), round(quantile(float("inf")), 3)
-    (4.303, 1.96)
-    """
+    """Half the width of an interval at `LEVEL`, in standard errors (Student's t)."""
     return float(student_t.ppf((1 + LEVEL) / 2, freedom))

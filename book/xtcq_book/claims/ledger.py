@@ -299,11 +299,6 @@ def load_claims(path: Path | None = None) -> list[Claim]:
 
     Raises:
         ClaimError: the file is missing, is no YAML, or an entry is malformed.
-
-    >>> from xtcq_book.claims.ledger import load_claims
-    >>> claim = load_claims()[0]
-    >>> claim.direction, claim.smallest_effect, claim.holds_at(-0.2), claim.holds_at(-0.4)
-    ('not less', 0.3, True, False)
     """
     path = path or published.FOLDER.parent / "claims.yaml"
     try:

@@ -60,11 +60,6 @@ class Effect:
         plus: terms, each ``"table / row"``, or a mapping from a reduction to a list of such texts.
         minus: the same.
         over: names, which may stand in braces in a term, with the values that are put in for them.
-
-    >>> from xtcq_book.claims.paper import Effect
-    >>> effect = Effect(["Avg."], plus=["xtc-c6 / {kept}-6"], minus=["xtc-c6 / Top-6"], over={"kept": ["Skip"]})
-    >>> round(effect.values()["Avg."], 2)  # 83.27 - 82.08
-    1.19
     """
 
     metrics: Annotated[Texts, BeforeValidator(lambda value: NINE if value == "nine" else value)]

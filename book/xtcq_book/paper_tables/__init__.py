@@ -83,12 +83,6 @@ def cells(table: str, rows: str = "*", tasks: Sequence[str] = ()) -> list[Cell]:
 
     Raises:
         ValueError: an unknown table, a pattern that no row matches, or a task that the rows do not have.
-
-    Example:
-        >>> from xtcq_book.paper_tables import cells
-        >>> first = cells("xtc-c2", rows="budget-a | one-stage | 2e-5")[0]
-        >>> first.metric, first.kind, str(first.experiments[0])[:15]
-        ('CoLA Mcc', 'experiment', 'cola 1-1-8 augm')
     """
     if table not in RULES:
         raise ValueError(f"table {table!r} has no runs that are known: use one of {', '.join(RULES)}")

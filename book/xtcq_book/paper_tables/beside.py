@@ -44,11 +44,6 @@ def runs(*tables: str, **only: Sequence[Any]) -> list[Experiment]:
 
     Raises:
         ValueError: an unknown table, or values that none of its runs has.
-
-    Example:
-        >>> from xtcq_book.paper_tables.beside import runs
-        >>> len(runs("xtc-c2")), len(runs("xtc-c2", task=["rte"], learning_rate=[1e-4]))
-        (216, 9)
     """
     found = experiments(cell for name in tables for cell in cells(name))
     for name, wanted in only.items():

@@ -61,12 +61,6 @@ class Estimate:
 
         Raises:
             ValueError: an unknown card or an impossible share.
-
-        Example:
-            >>> from xtcq_book.paper_tables.estimate import Estimate
-            >>> took = Estimate(1, 1000, operations=3.12e17, fp32_operations=1.95e16, recorded=0, measured_hours=0.0)
-            >>> round(took.hours("A100", (0.5, 1.0)) * 3600)
-            3000
         """
         if card not in CARDS:
             raise ValueError(f"card {card!r} is unknown: use one of {', '.join(CARDS)}, with the shares that fit yours")
