@@ -19,7 +19,6 @@ from xtcq_book.paper_tables.estimate import forward_operations
 
 from xtcq.study import Experiment, full_teachers, notebook_grid
 from xtcq.study.queue import with_all_needed
-from xtcq.tasks import task_spec
 
 ROOT = Path(__file__).parents[1]
 TIMED = ROOT / "benchmarks" / "results" / "training_step-cpu.json"
@@ -65,7 +64,7 @@ def _line(kind: str) -> tuple[float, float]:
 
 def seconds(run: Experiment) -> tuple[float, float]:
     """Of a run's steps, on two cores and on a T4."""
-    spec = task_spec(run.task)
+    spec = run.spec
     tokens = TOKENS.get(run.task, spec.max_length // 2)
     fixed, slope = _line("KD + xtc 1-1-8" if run.teacher else "fine-tuning")
     cores = fixed + slope * spec.batch_size * tokens * run.depth / 6

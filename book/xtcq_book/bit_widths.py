@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
 from xtcq.adaqat import THRESHOLD, Replay, narrowed
-from xtcq.quantization import Precision, QuantConfig, QuantLinear, quantize
+from xtcq.quantization import QuantConfig, QuantLinear, quantize
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, stored_in
 from xtcq.study.runs import trained_student
@@ -254,7 +254,7 @@ def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Drawing:
 
 def _mean_widths(record: Record) -> pd.DataFrame:
     """The mean integer width of each side after every step that changed one, from a uniform start."""
-    report, start = record.exploration, Precision.parse(record.experiment.precision)
+    report, start = record.exploration, record.experiment.quantization.precision
     # Reports of before the groups had none but single layers here.
     layers = np.array([len(group) for group in report.get("groups", [[name] for name in report["widths"]])])
     points = []

@@ -84,12 +84,7 @@ def show(drawn: Drawing | Figure, alt: str, source: provenance.Source | None = N
         ValueError: a figure that does not say where it comes from.
     """
     drawn = Drawing(drawn) if isinstance(drawn, Figure) else drawn
-    source = drawn.source if source is None else source
-    if source is None:
-        raise ValueError(
-            f"the figure «{alt}» does not say where its numbers come from: give source=, the runs behind it or a "
-            "sentence"
-        )
+    source = provenance.stated(drawn.source if source is None else source, f"figure «{alt}»")
     if drawn.figure is None:
         return HTML(f"<p>{html.escape(drawn.note)}</p>")
     pictures = "".join(svg.panels(drawn.figure))

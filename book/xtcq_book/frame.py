@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, as_taught, load_record, records_folder
@@ -31,7 +30,7 @@ def bits_squared(record: Record) -> float:
     """Mean over the weights of their bits times those of what they are multiplied with."""
     if record.exploration:
         return record.exploration["average"]
-    experiment, precision = record.experiment, Precision.parse(record.experiment.precision)
+    experiment, precision = record.experiment, record.experiment.quantization.precision
     if experiment.allocation is None:
         return precision.weights * precision.activations
     weights = {name: experiment.matrices[name] for name in experiment.allocation}
@@ -39,7 +38,7 @@ def bits_squared(record: Record) -> float:
 
 
 def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
-    spec = task_spec(record.experiment.task)
+    spec = record.experiment.spec
     metric = spec.primary_metric
     teacher = teacher and as_taught(teacher, record)
     best, steps = record.best[metric], record.history[-1]["step"]

@@ -7,10 +7,9 @@ from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
 from xtcq.pretrained import encoder_depth
-from xtcq.quantization import LAYER_LINEARS, Precision
+from xtcq.quantization import LAYER_LINEARS
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record
-from xtcq.tasks import task_spec
 
 # The matrices of an encoder layer, by their path in it.
 MATRICES = dict(
@@ -22,7 +21,7 @@ ENCODERS = {"minilm-l6": "MiniLM-L6", "bert-base": "BERT-base", "bert-base-uncas
 
 def task(experiment: Experiment) -> str:
     """Name of the task as the papers print it."""
-    return task_spec(experiment.task).title
+    return experiment.spec.title
 
 
 def layers(experiment: Experiment) -> str:
@@ -38,13 +37,13 @@ def layers(experiment: Experiment) -> str:
 
 def linears(experiment: Experiment) -> str:
     """Bits of weights and activations of the linear layers: ``"2-4"``, W-A of AdaQAT-BERT Table 5."""
-    precision = Precision.parse(experiment.precision)
+    precision = experiment.quantization.precision
     return f"{precision.weights}-{precision.activations}"
 
 
 def tables(experiment: Experiment) -> str:
     """Bits of the token, segment and position tables: ``"4-32-4"``, T-K-P of AdaQAT-BERT Table 5."""
-    return "-".join(map(str, Precision.parse(experiment.precision).embeddings))
+    return "-".join(map(str, experiment.quantization.precision.embeddings))
 
 
 def widths(experiment: Experiment) -> str:
@@ -64,7 +63,7 @@ def exploration(experiment: Experiment) -> str:
 def start(experiment: Experiment) -> str:
     """What the student began with: bits of the run that it starts from, ``"teacher"`` or ``"pre-trained"``."""
     if experiment.start is not None:
-        return f"{Precision.parse(experiment.start.precision).weights}-bit"
+        return f"{experiment.start.quantization.precision.weights}-bit"
     return "teacher" if experiment.cut_from_teacher else "pre-trained"
 
 
@@ -80,7 +79,7 @@ COLUMNS: dict[str, Callable[[Experiment], Any]] = {
     "layers": layers,
     "recipe": lambda e: e.recipe,
     "W-E-A": lambda e: e.precision,
-    "bits": lambda e: Precision.parse(e.precision).weights,
+    "bits": lambda e: e.quantization.precision.weights,
     "W-A": linears,
     "T-K-P": tables,
     "LoRA rank": lambda e: e.lora_rank,

@@ -13,7 +13,6 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from xtcq.quantization import Precision
 from xtcq.study import full_teachers, load_profile, stored
 from xtcq_book.arithmetic import MB, MIB, table
 from xtcq_book.chapters.cost import printed_sizes
@@ -45,7 +44,7 @@ def students(profile: str = "mini") -> pd.DataFrame:
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]
-    chosen = [record for record in taught if Precision.parse(record.experiment.precision).weights < 32]
+    chosen = [record for record in taught if record.experiment.quantization.precision.weights < 32]
     runs = to_frame(chosen, stored(full_teachers(record.experiment for record in chosen)), scale)
     runs = tuned(runs[runs["minus teacher"].notna()])
     return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])

@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from xtcq.study.records import Record
-from xtcq.tasks import TaskSpec, chance_level, standard_error, task_spec
+from xtcq.tasks import TaskSpec, chance_level, standard_error
 from xtcq_book.labels import as_text
 from xtcq_book.svg import GREY, HEIGHT, INK, PALETTE, WIDTH
 
@@ -82,7 +82,7 @@ def panels(
         for (name, *_), line in points.groupby(alone, observed=True, sort=False) if band else ():
             axes.fill_between(line[x], line["low"], line["high"], color=shades[name], alpha=0.15, linewidth=0)
         if ylabel is None:
-            spec = task_spec(points["experiment"].iloc[0].task)
+            spec = points["experiment"].iloc[0].spec
             teachers = {one.best[spec.primary_metric]: one for one in points["reference"].dropna()}.values()
             top = max([points[y].max(), *(teacher.best[spec.primary_metric] for teacher in teachers)])
             # Chance that is farther below all scores than they reach would only flatten the panel.

@@ -104,7 +104,7 @@ def _rows(table: str, ending: str) -> dict[tuple[Hashable, ...], str]:
     return found
 
 
-def _beside(*tables: str, profile: Profile = PAPER, tuned: bool = False) -> RowOf:
+def _row_in(*tables: str, profile: Profile = PAPER, tuned: bool = False) -> RowOf:
     """Finds the row of a student in the first table that has one."""
 
     def row(experiment: Experiment) -> Row:
@@ -130,13 +130,13 @@ def stages(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
         best_of: the rates that students were chosen over. The row is then the best of `STAGE_RATES`, and there is none
             if those are others.
     """
-    row = _beside("xtc-c2", "xtc-c3", profile=profile, tuned=best_of is not None)
+    row = _row_in("xtc-c2", "xtc-c3", profile=profile, tuned=best_of is not None)
     return row if best_of is None else _best_of(best_of, STAGE_RATES, row)
 
 
 def augmentation(profile: Profile) -> RowOf:
     """Table C.4 for 1-bit students of full depth without added sentences; C.2 for those with them."""
-    plain, added = _beside("xtc-c4", "xtc-c3", profile=profile), stages(profile)
+    plain, added = _row_in("xtc-c4", "xtc-c3", profile=profile), stages(profile)
     return lambda experiment: (plain if experiment.augmentation == "none" else added)(experiment)
 
 
@@ -146,7 +146,7 @@ def small(experiment: Experiment) -> Row:
     C.8 names no rate. Its rows of five and four layers are printed again in C.13, whose caption says 2e-5; that of
     the rows of six layers is not known.
     """
-    return (_beside("xtc-c8") if experiment.quantized else rates)(experiment)
+    return (_row_in("xtc-c8") if experiment.quantized else rates)(experiment)
 
 
 def lora(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
@@ -158,13 +158,13 @@ def lora(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
             `LORA_RATES` at six layers, and there is none if those are others.
     """
     if best_of is None:
-        return _beside("xtc-c13", "xtc-c11", "xtc-c12", profile=profile)
-    return _best_of(best_of, LORA_RATES, _beside(*_TUNED, profile=profile, tuned=True))
+        return _row_in("xtc-c13", "xtc-c11", "xtc-c12", profile=profile)
+    return _best_of(best_of, LORA_RATES, _row_in(*_TUNED, profile=profile, tuned=True))
 
 
 # Full-precision students with fewer layers by rate; which layers are kept; plans; students that go on; two teachers.
-rates, selections, plans = _beside("xtc-c5"), _beside("xtc-c6"), _beside("xtc-c7")
-continued, teacher_size = _beside("xtc-c14"), _beside("xtc-c15")
+rates, selections, plans = _row_in("xtc-c5"), _row_in("xtc-c6"), _row_in("xtc-c7")
+continued, teacher_size = _row_in("xtc-c14"), _row_in("xtc-c15")
 
 
 def teacher_difference(experiment: Experiment) -> Row:
@@ -180,7 +180,7 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
         experiment: a student, whatever its seed; the tables have one run alone of each in full precision.
         what: ``"Ave. above"`` for the mean, ``"std above"`` for the deviation.
     """
-    found = _beside("xtc-c16", "xtc-c17")(experiment) if experiment.quantized else None
+    found = _row_in("xtc-c16", "xtc-c17")(experiment) if experiment.quantized else None
     return found and (found[0], f"{found[1].rpartition(' | ')[0]} | {what}")
 
 

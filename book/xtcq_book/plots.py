@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xtcq.distillation import Stage
-from xtcq.tasks import standard_error, task_spec
+from xtcq.tasks import standard_error
 from xtcq.training import WARMUP
 from xtcq_book.drawing import Drawing, nothing, or_nothing, show, use_style
 from xtcq_book.frame import evaluations
@@ -113,7 +113,7 @@ def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.D
     for _, group in runs.groupby(list(keys), sort=False):
         low, mean, high = group[score].agg(["min", "mean", "max"])
         if len(group) == 1:
-            error = standard_error(task_spec(group["experiment"].iloc[0].task), mean) or 0
+            error = standard_error(group["experiment"].iloc[0].spec, mean) or 0
             low, high = mean - error, mean + error
         rows.append(group.iloc[0].to_dict() | {score: mean, "low": low, "high": high, "seeds": len(group)})
     return pd.DataFrame(rows)
@@ -192,7 +192,7 @@ def compare(runs: pd.DataFrame, across: str | Sequence[str], hue: str | Sequence
     offsets = dict(zip(shades, np.linspace(-0.28, 0.28, len(shades)) if len(shades) > 1 else [0.0], strict=True))
     for axes, task in zip(grid.flat, tasks, strict=False):
         found = means[means["task"] == task]
-        spec = task_spec(found["experiment"].iloc[0].task)
+        spec = found["experiment"].iloc[0].spec
         for row, compared in found.groupby("row", sort=False, observed=True):
             heights = rows.index(row) + compared[of].map(offsets).astype(float)
             axes.plot(compared["best"], heights, color=GREY, linewidth=0.8, zorder=1)

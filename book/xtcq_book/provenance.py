@@ -51,6 +51,15 @@ def _place(record: Record) -> str:
     return stored_in(record).relative_to(records_folder(record.experiment.spec.synthetic)).as_posix()
 
 
+def stated(source: Source | None, what: str) -> Source:
+    """The source; a ValueError where there is none, for whatever a page shows says where its numbers come from."""
+    if source is None:
+        raise ValueError(
+            f"the {what} does not say where its numbers come from: give source=, the runs behind it or a sentence"
+        )
+    return source
+
+
 def links(records: Iterable[Record]) -> str:
     """Links for a row of a table: its seeds, or how many runs they are where those are more than a few."""
     found = list(records)

@@ -25,7 +25,7 @@ from xtcq_book import arithmetic
 from xtcq_book.labels import as_text
 from xtcq_book.paper_rows import Row
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score
-from xtcq_book.provenance import Source, is_yours, links, records_of, under
+from xtcq_book.provenance import Source, is_yours, links, records_of, stated, under
 
 Place = Callable[[Experiment], Row]
 # How a mean over a part of the tasks is named, before the colon and their names.
@@ -232,13 +232,9 @@ def show(
     Raises:
         ValueError: a table that does not say where it comes from.
     """
-    if source is None and "Records" not in frame:
-        raise ValueError(
-            f"the table «{caption}» does not say where its numbers come from: give source=, the runs behind it or a "
-            "sentence"
-        )
-    if source is None:
+    if source is None and "Records" in frame:
         source = [record for of_row in frame["Records"] for record in of_row]
+    source = stated(source, f"table «{caption}»")
     frame = frame.drop(columns=[name for name in _NOISE if name in frame and frame[name].isna().all()])
     levels = {name: frame.index.unique(name) for name in frame.index.names}
     constant = {name: values[0] for name, values in levels.items() if len(values) == 1}

@@ -25,7 +25,6 @@ from xtcq.adaqat import (
     begin,
     pressures,
 )
-from xtcq.quantization import Precision
 from xtcq.study.experiment import Experiment
 from xtcq.training.settings import stage_steps
 
@@ -192,5 +191,5 @@ def start_widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearc
 
 def student_layers(experiment: Experiment) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
     """Return start widths and numbers of weights of a student's linear layers, known without building it."""
-    precision = Precision.parse(experiment.precision)
+    precision = experiment.quantization.precision
     return dict.fromkeys(experiment.matrices, (precision.weights, precision.activations)), experiment.matrices

@@ -12,7 +12,6 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
 
-from xtcq.quantization import Precision
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
 from xtcq_book import labels, scores
@@ -159,7 +158,7 @@ def to_frame(runs: pd.DataFrame, chosen: Mapping[Experiment, Choice]) -> pd.Data
     rows = []
     for record in runs["record"]:
         experiment, choice, cost = record.experiment, chosen[record.experiment], chosen[record.experiment].cost
-        precision = Precision.parse(experiment.precision)
+        precision = experiment.quantization.precision
         widths = experiment.allocation or {"all": (precision.weights, precision.activations)}
         if experiment.adaqat is not None:
             widths = record.exploration["widths"]

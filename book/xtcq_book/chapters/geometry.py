@@ -20,7 +20,6 @@ from xtcq.quantization import find_encoder
 from xtcq.study.experiment import Experiment
 from xtcq.study.runs import run, trained_student
 from xtcq.study.students import is_trained
-from xtcq.tasks import task_spec
 from xtcq_book import drawing, provenance, scores
 from xtcq_book.drawing import Drawing, or_nothing
 from xtcq_book.labels import MATRICES, task
@@ -283,5 +282,5 @@ def _norm(matrix: Tensor) -> float:
 
 def _best_step(experiment: Experiment) -> int:
     """Where the weights of a trained student come from: the best evaluation."""
-    metric = task_spec(experiment.task).primary_metric
+    metric = experiment.spec.primary_metric
     return max(run(experiment).evaluations, key=lambda point: point["metrics"][metric])["step"]

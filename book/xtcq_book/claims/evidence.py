@@ -17,7 +17,7 @@ import numpy as np
 
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, as_taught
-from xtcq.tasks import least_score, task_spec
+from xtcq.tasks import least_score
 from xtcq_book.claims.examples import influence, majority
 from xtcq_book.claims.ledger import LEAST_SEEDS, READINGS, TEACHER, Contrast, Found, Selector, Spread
 
@@ -142,11 +142,11 @@ class _Gate(Exception):
 def value(record: Record, score: str, first: int = 0) -> float:
     """The primary metric of a Record at ``"best"`` or ``"last"``, in per cent; the best from step ``first`` on."""
     found = _best(record, first)["metrics"] if score == "best" else record.last
-    return found[task_spec(record.experiment.task).primary_metric]
+    return found[record.experiment.spec.primary_metric]
 
 
 def _best(record: Record, first: int = 0) -> dict[str, Any]:
-    metric = task_spec(record.experiment.task).primary_metric
+    metric = record.experiment.spec.primary_metric
     return max((e for e in record.evaluations if e["step"] >= first), key=lambda entry: entry["metrics"][metric])
 
 
@@ -167,7 +167,7 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
         two sides or more, else one configuration on one task. An encoder without a run that bears on it is left out.
     """
     # Records of schema 1 have no predictions, and were scored by another rule.
-    usable = [r for r in records if r.predictions is not None and not task_spec(r.experiment.task).synthetic]
+    usable = [r for r in records if r.predictions is not None and not r.experiment.spec.synthetic]
     where = dict(test.where) | ({"budget": test.length} if test.length else {})
     bearing = [r for r in usable if _matches(r.experiment, where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}
@@ -337,7 +337,7 @@ def _gated(terms: Mapping[int, Sequence[tuple[int, Record]]], better: float, tea
     students = [record for record in runs if record.experiment.teacher is not None]
     levels = {value(_teacher(record, teachers), "best") for record in students or runs}
     experiment = runs[0].experiment
-    least = least_score(task_spec(experiment.task), majority(experiment.task))
+    least = least_score(experiment.spec, majority(experiment.task))
     if isnan(least):
         raise _Gate("its labels are needed to know what the most frequent answer scores, and XTCQ_DATA lacks them")
     for name, level in (("teacher", min(levels)), ("better side", better)):

@@ -47,7 +47,7 @@ def influence(record: Record, score: str) -> np.ndarray | None:
     Raises:
         ValueError: the predictions are not one an example, or give another score with the labels than the Record says.
     """
-    spec = task_spec(record.experiment.task)
+    spec = record.experiment.spec
     if record.predictions is None:
         return None
     made, count = record.predictions[score][spec.main_split], spec.rows[spec.main_split]

@@ -122,7 +122,7 @@ def _source(cell: Cell, row: Row, tasks: list[str]) -> dict[str, Any]:
     """What a cell is made from, given the tasks that its row has scores of."""
     if cell.metric in _OF_TABLES:
         return {"how": "what the bits of the embedding tables give"}
-    rows = [row, row.beside] if row.beside and cell.metric == "Acc. drop" else [row]
+    rows = [row, row.reference] if row.reference and cell.metric == "Acc. drop" else [row]
     if reason := next((one.reason for one in rows if one.reason), ""):
         return {"reason": reason}
     if cell.task and row.runs(cell.task):

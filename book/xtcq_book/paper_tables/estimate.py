@@ -19,7 +19,6 @@ from types import MappingProxyType
 from xtcq.pretrained import encoder_width
 from xtcq.study import Experiment, load_record, record_path
 from xtcq.study.queue import with_all_needed
-from xtcq.tasks import task_spec
 from xtcq.training.settings import stage_steps
 
 # 1e12 dense operations a second in bf16 and in fp32, by the maker's data sheets (SXM where there are two).
@@ -95,7 +94,7 @@ def training_operations(experiment: Experiment) -> tuple[float, float]:
     Returns:
         Those of the student outside explorations, and those in fp32.
     """
-    spec, forward = task_spec(experiment.task), forward_operations(experiment)
+    spec, forward = experiment.spec, forward_operations(experiment)
     teacher = forward_operations(experiment.teacher) if experiment.teacher else 0.0
     plan = experiment.plan()
     steps = stage_steps(plan, experiment.epoch_steps)
@@ -109,6 +108,6 @@ def training_operations(experiment: Experiment) -> tuple[float, float]:
 
 def forward_operations(experiment: Experiment) -> float:
     """Floating-point operations of a forward pass over one text of the task's full length."""
-    length = task_spec(experiment.task).max_length
+    length = experiment.spec.max_length
     width = encoder_width(experiment.model)
     return float(length * experiment.depth * (2 * _MATRICES * width**2 + 4 * length * width))

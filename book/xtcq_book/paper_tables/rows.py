@@ -41,14 +41,14 @@ class Row:
         how: how they are computed from those runs; empty where each score is that of the only run.
         reason: why the row cannot be run.
         assumes: names in ``ASSUMPTIONS``.
-        beside: the row that a drop of the average is measured from.
+        reference: the row that a drop of the average is measured from.
     """
 
     runs: Callable[[str], tuple[Experiment, ...]] = lambda task: ()
     how: str = ""
     reason: str = ""
     assumes: tuple[str, ...] = ()
-    beside: Row | None = None
+    reference: Row | None = None
 
     def run(self, task: str) -> Experiment:
         """The only run of a task."""

@@ -99,7 +99,7 @@ def small(name: str, bits: str) -> Row:
     else:
         whole = _beginning(int(name[-1]))
         few = quantized(whole, int(name[-1]), bits)
-    return whole if bits == "32" else replace(few, beside=whole)
+    return whole if bits == "32" else replace(few, reference=whole)
 
 
 def _ternary_tinybert(task: str) -> Experiment:
