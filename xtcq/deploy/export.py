@@ -18,8 +18,7 @@ from xtcq.deploy.prepared import INPUTS, WEIGHTS
 from xtcq.files import whole_file
 from xtcq.packing import load_packed
 from xtcq.preflight import check_integer_graph, check_packable
-from xtcq.quantization import DynamicQuantizer, SplitLayer, find_encoder, quantized_layers
-from xtcq.quantization.precision import FLOAT_BITS
+from xtcq.quantization import DynamicQuantizer, SplitLayer, check_frozen, find_encoder, quantized_layers
 
 _FIRST = (np.array([0]), np.array([1]), np.array([1]))  # start, end and axis of the first token's slice
 
@@ -206,10 +205,8 @@ def _squeezed(graph: Graph, x: str) -> str:
 
 def _check(model: PreTrainedModel) -> None:
     check_packable(model)
-    kind = type(model).__name__
+    check_frozen(model)
     for name, layer in quantized_layers(model).items():
-        if layer.bits < FLOAT_BITS and not layer.is_frozen:
-            raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
         if isinstance(layer, SplitLayer):
             raise ValueError(
                 f"{name} was split in two binary halves by recipe 'binarybert', which has no integer graph: run the "

@@ -30,12 +30,11 @@ from xtcq.quantization import (
     CodeFormat,
     LSQQuantizer,
     QuantizedLayer,
+    check_frozen,
     check_unchanged,
     quant_config,
     quantization_map,
-    quantized_layers,
 )
-from xtcq.quantization.precision import FLOAT_BITS
 
 CARD_FILE = "README.md"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
@@ -241,9 +240,7 @@ def _check_model(model: PreTrainedModel) -> None:
     check_unchanged(model)
     if not quantization_map(model):
         raise ValueError(f"{kind} is not quantized: call quantize(model, config) and freeze(model) first")
-    for name, layer in quantized_layers(model).items():
-        if layer.bits < FLOAT_BITS and not layer.is_frozen:
-            raise ValueError(f"{kind} is not frozen, {name} holds floating-point weights: call freeze(model) first")
+    check_frozen(model)
     formats = _code_formats(model)
     for name, module in model.named_modules():
         dtypes = {tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()}

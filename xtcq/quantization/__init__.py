@@ -14,7 +14,7 @@ from xtcq.quantization.contents import (
     quantized_layers,
     set_widths,
 )
-from xtcq.quantization.convert import check_unchanged, freeze, quantize
+from xtcq.quantization.convert import check_frozen, check_unchanged, freeze, quantize
 from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitops, cost_report, model_size
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import RESCALING, LSQQuantizer

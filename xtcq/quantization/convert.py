@@ -177,6 +177,15 @@ def check_unchanged(model: nn.Module) -> None:
             check_score_attention(module)
 
 
+def check_frozen(model: nn.Module) -> None:
+    """Refuse, by a ValueError, a model with a quantized layer whose weights are no integers yet."""
+    for name, layer in quantized_layers(model).items():
+        if layer.bits < FLOAT_BITS and not layer.is_frozen:
+            raise ValueError(
+                f"{type(model).__name__} is not frozen, {name} holds floating-point weights: call freeze(model) first"
+            )
+
+
 def _quantized_linear(linear: nn.Linear, config: QuantConfig, activated_input: bool) -> nn.Module:
     """Return the layer in the place of ``linear``, which is ``linear`` itself where 32 bits leave it alone."""
     recipe, bits = config.scheme, config.precision
