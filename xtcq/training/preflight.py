@@ -44,8 +44,8 @@ def check_training(
         check_labels(model)
         check_unchanged(model)
         _check_whole(model, role)
-        known = type(model).__module__.startswith("transformers.")  # what head others' classes have is not known
-        if known and not type(model).__name__.endswith(HEADS[spec.head]):
+        stock = type(model).__module__.startswith("transformers.")  # what head others' classes have is not known
+        if stock and not type(model).__name__.endswith(HEADS[spec.head]):
             raise ValueError(
                 f"the {role} is a {type(model).__name__}, and task {spec.name!r} needs one of transformers' "
                 f"...{HEADS[spec.head]}: give the {role} the head of the task"
