@@ -30,7 +30,6 @@ class Profile:
         budgets: length of a whole plan by budget: passes over the training set, or optimizer steps where it is an
             ``int``. None stands for XTC's own, task by task: see ``xtcq.study.budgets``.
         budget: the budget that a notebook uses unless it compares budgets.
-        learning_rates: rates of a sweep.
         learning_rate: the rate that a notebook uses unless it sweeps.
         depths: layers of the small students, largest first.
         small_learning_rates: rates of a sweep over small students.
@@ -60,7 +59,6 @@ class Profile:
     question_tasks: tuple[str, ...]
     budgets: Mapping[str, float | int | None]
     budget: str
-    learning_rates: tuple[float, ...]
     learning_rate: float
     depths: tuple[int, ...]
     small_learning_rates: tuple[float, ...]

@@ -65,7 +65,6 @@ _SCALES = {
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
         budgets=MappingProxyType({"short": 60}),
         budget="short",
-        learning_rates=(1e-4,),
         learning_rate=1e-4,
         depths=(1,),
         small_learning_rates=(1e-4,),
@@ -93,9 +92,6 @@ _SCALES = {
             {"quarter": 250, "short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES
         ),
         budget="short",
-        # A sweep decides something where its best rate lies inside it. Of the paper's rates, 2e-5 to 5e-4, one stage
-        # did best at the highest in short runs, so that the lowest makes way for one between the others.
-        learning_rates=(1e-4, 2e-4, 5e-4),
         learning_rate=1e-4,
         depths=(3, 2),
         small_learning_rates=(5e-5, 1e-4, 5e-4),
@@ -121,7 +117,6 @@ _SCALES = {
         question_tasks=("squad1", "squad2"),
         budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 160_000}),
         budget="A",
-        learning_rates=(2e-5, 1e-4, 5e-4),
         learning_rate=1e-4,
         depths=(6, 5, 4),
         small_learning_rates=(5e-5, 1e-4, 5e-4),
@@ -148,7 +143,6 @@ _SCALES["sketch"] = _Sketch(
     | {
         "name": "sketch",
         "budgets": MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
-        "learning_rates": (2e-5, 1e-4, 5e-4),
         "teacher_epochs": 3.0,
         "teacher_steps": 1000,
         "teacher_sweep_rates": (),
