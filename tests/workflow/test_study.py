@@ -2,8 +2,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import plan
@@ -11,6 +9,7 @@ import pytest
 import train
 from filelock import FileLock
 
+from tests.workflow import forked
 from xtcq.study import Experiment
 from xtcq.study.records import save_record
 from xtcq.study.study import read_study, run_study
@@ -49,20 +48,19 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def left(**config):
-    """What the study lacks; snakemake gets the same without loading torch."""
+def left(refused=None, **config):
+    """What the study lacks; snakemake gets the same without loading torch, and refuses it with a message, if any."""
     plan.write_plan(config or {"study": STUDY}, Path("plan.json"))
     Path("workflow/plan.py").write_text(
         "import shutil\ndef write_plan(config, target):\n    target.parent.mkdir(exist_ok=True)\n"
         "    shutil.copy('plan.json', target)\n"
-        "def check_plan(path):\n    pass\n"
+        f"def check_plan(path):\n    if {refused!r}:\n        raise FileNotFoundError({refused!r})\n"
     )
     return json.loads(Path("plan.json").read_text())["plan"]["left"]
 
 
 def snakemake(*arguments, check=True, config=(f"study={STUDY}",)):
-    command = [Path(sys.executable).with_name("snakemake"), "study", "--config", *config, *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True)
+    ran = forked.snakemake("study", "--config", *config, *arguments, folder=Path.cwd())
     assert not check or ran.returncode == 0, ran.stderr
     return ran
 
@@ -148,6 +146,9 @@ def test_data_that_are_missing_are_missed_before_the_first_job(repository, monke
     monkeypatch.setenv("XTCQ_DATA", "data")
     with pytest.raises(FileNotFoundError, match="train.parquet is missing: task") as refused:
         run_study(read_study(Path(STUDY)), jobs=1)
+    left(refused=str(refused.value))
+    with pytest.raises(FileNotFoundError, match=re.escape(str(refused.value))):
+        plan.check_plan(Path("plan.json"))
     ran = snakemake(check=False)
     assert ran.returncode != 0 and str(refused.value) in ran.stderr
     assert not Path("trained").exists()
