@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import product
 
@@ -156,14 +154,6 @@ def test_jobs_are_what_idle_cores_allow(monkeypatch, percents, running, jobs):
     monkeypatch.setattr(psutil, "cpu_count", lambda **kwargs: 2)
     monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: percents)
     assert study.idle_jobs(running) == jobs
-
-
-def test_neither_jupyter_nor_datasets_are_needed():
-    code = (
-        "import sys; sys.modules['datasets'] = sys.modules['IPython'] = sys.modules['papermill'] = None\n"
-        "from xtcq.study import archive, study"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 SST2 = Experiment(task="sst2", epochs=1, learning_rate=1e-4)
