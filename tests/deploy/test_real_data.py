@@ -33,7 +33,7 @@ def student(tmp_path_factory) -> tuple[Path, Task, object]:
     folder = tmp_path_factory.mktemp("student")
     task = load_task("sst2")
     torch.manual_seed(0)
-    model, tokenizer = load_encoder("minilm-l6", 2)
+    model, tokenizer = load_encoder("minilm-l2", 2)
     quantize(model, QuantConfig("1-1-8"))
     few = Task(task.spec, task.train.head(TRAINED_ON), {"validation": task.evaluation["validation"].head(100)})
     train(

@@ -94,9 +94,9 @@ def test_examples_that_are_seen_twice_are_remembered(fit, teacher, epochs, passe
 
 
 def test_students_learn_the_same(fit, monkeypatch):
-    ours, result = fit(two_stage(4), "remembered")
+    ours, result = fit(two_stage(2), "remembered")
     monkeypatch.setattr(training, "RememberedTeacher", lambda teacher, *_: teacher)
-    plain, expected = fit(two_stage(4), "plain")
+    plain, expected = fit(two_stage(2), "plain")
     losses, other = ([e["loss"] for e in found.history if "loss" in e] for found in (result, expected))
     assert losses == pytest.approx(other, rel=1e-3)
 
