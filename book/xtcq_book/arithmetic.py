@@ -161,7 +161,6 @@ def _exponent(text: str) -> int:
     return int(Decimal(text).as_tuple().exponent)
 
 
-@cache
 def xtc_model(layers: int, bits: int, lora_rank: int = 0) -> dict[str, float | int]:
     """What ``cost_report`` finds for BERT-base at XTC's precisions: ``bits`` for weights and tokens, activations at 8.
 
@@ -171,7 +170,6 @@ def xtc_model(layers: int, bits: int, lora_rank: int = 0) -> dict[str, float | i
     return cost_report("bert-base", f"{bits}-{bits}-{32 if bits == 32 else 8}", layers=layers, lora_rank=lora_rank)
 
 
-@cache
 def adaqat_model(precision: str, embeddings: str | None = None) -> dict[str, float | int]:
     """What ``cost_report`` finds for BERT-base as AdaQAT-BERT counts: linear maps, pooler included, and tables."""
     return cost_report("bert-base", precision, "adaqat", embeddings=embeddings)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -161,12 +162,22 @@ def cost_report(
     11.92
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
-    model = quantize(architecture(arch, layers), config)
-    sizes = asdict(model_size(model))
-    return {name: sizes[name] for name in ("nominal_mib", "packed_mib", "embedding_mb")} | {
-        "bitops": bitops(model),
-        "parameters": sizes["parameters"],
+    size, operations = _cost(arch, config, layers)
+    return {
+        "nominal_mib": size.nominal_mib,
+        "packed_mib": size.packed_mib,
+        "embedding_mb": size.embedding_mb,
+        "bitops": operations,
+        "parameters": size.parameters,
     }
+
+
+# A page asks for the same models again and again, and building one takes longer than all else that it computes. Typed,
+# since 1.0 and True are no number of layers.
+@lru_cache(maxsize=1024, typed=True)
+def _cost(arch: str, config: QuantConfig, layers: int | None) -> tuple[ModelSize, int]:
+    model = quantize(architecture(arch, layers), config)
+    return model_size(model), bitops(model)
 
 
 def _bits_and_numel(layer: nn.Module) -> tuple[int, int]:
