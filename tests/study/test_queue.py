@@ -2,11 +2,12 @@ import errno
 import json
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -64,23 +65,35 @@ def test_a_search_that_cannot_end_is_refused_before_its_teacher_is_trained(small
     assert trainings == []
 
 
-def test_runs_are_side_by_side_and_a_killed_process_costs_one(folders, monkeypatch):
-    """In processes of their own; what they do is exchanged, so that nothing is trained."""
+def test_runs_are_side_by_side_and_a_killed_process_costs_one(monkeypatch):
+    """In processes of their own, which load nothing: what they do is exchanged, and so is what is run."""
 
-    def attempt(experiment, workers, deadline):
+    @dataclass(frozen=True)
+    class Run:
+        digest: str
+
+    def attempt(run, workers, deadline):
         import os
         import signal
 
-        if experiment.seed == 1:
+        if run.digest == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         return "done", f"{workers} side by side in {os.getpid()}"
 
-    monkeypatch.setattr(queue, "_attempt", attempt)
-    grid = [replace(TEACHER, seed=seed) for seed in range(2)]
-    ends = queue.work_through(lambda: grid, 2)
-    assert [ends[experiment][0] for experiment in grid] == ["done", "failed"]
-    assert "its process was killed" in ends[grid[1]][1] and grid[1].digest in ends[grid[1]][1]
-    assert ends[grid[0]][1].startswith("2 side by side") and str(os.getpid()) not in ends[grid[0]][1]
+    def first(wanted, ends, busy, *_):
+        return next((run for run in wanted if run not in ends and run not in busy), None)
+
+    for name, stand_in in {"_attempt": attempt, "_begin": lambda: None, "_next": first}.items():
+        monkeypatch.setattr(queue, name, stand_in)
+    well, killed = Run("well"), Run("killed")
+    ends = queue.work_through(lambda: [well, killed], 2)
+    assert (ends[well][0], ends[killed][0]) == ("done", "failed")
+    assert "its process was killed" in ends[killed][1] and "(killed)" in ends[killed][1]
+    assert ends[well][1].startswith("2 side by side") and str(os.getpid()) not in ends[well][1]
+
+
+def test_a_run_reaches_the_process_that_trains_it():
+    assert pickle.loads(pickle.dumps(STUDENT)) == STUDENT
 
 
 def test_after_a_full_disk_nothing_more_is_started(small_world, monkeypatch):
@@ -94,12 +107,12 @@ def test_after_a_full_disk_nothing_more_is_started(small_world, monkeypatch):
 
 def test_a_run_that_time_is_up_for_is_finished_by_the_next_call(small_world, monkeypatch):
     """Metric by metric, weights included, as if nothing had happened."""
-    long = replace(TEACHER, epochs=8, evaluations=3)  # 96 steps, logged at every second one
+    long = replace(TEACHER, epochs=4, evaluations=3)  # 48 steps, logged at every one
     undisturbed = run(long).history
     weights = (small_world / "runs" / long.digest / "student.safetensors").read_bytes()
     record_path(long).unlink()
     shutil.rmtree(small_world / "runs")
-    for _ in range(4):
+    for _ in range(2):
         asked = iter(range(100))
         monkeypatch.setattr(queue.time, "time", lambda asked=asked: next(asked))
         ends = queue.work_through(lambda: [long], 1, deadline=9)  # the tenth time that it is looked at

@@ -49,31 +49,32 @@ def lowercasing(tokenizer):
     return tokenizer
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (lambda a: {"settings": replace(a["settings"], learning_rate=5e-2)}, "learning_rate was 0.001 and is 0.05"),
-        (lambda a: {"settings": replace(a["settings"], seed=4)}, "settings.seed was 3 and is 4"),
-        (lambda a: {"stages": one_stage(2)}, "stages.0.epochs was 1 and is 2"),
-        (lambda a: {"stages": two_stage(1)}, "plan was .*hidden.attention.logits"),
-        (lambda a: {"task": replace(a["task"], train=a["task"].train.iloc[::-1])}, "data was"),
-        (lambda a: {"task": replace(a["task"], spec=replace(a["task"].spec, max_length=6))}, "task.max_length was 16"),
-        (lambda a: {"student": shifted(a["student"])}, "student.weights at the beginning are others"),
-        (lambda a: {"teacher": shifted(a["teacher"])}, "teacher.weights at the beginning are others"),
-        (lambda a: {"tokenizer": cutting_on_the_left(a["tokenizer"])}, "tokenizer was"),
-        (lambda a: {"tokenizer": lowercasing(a["tokenizer"])}, "tokenizer was"),
-        (lambda a: {"layer_map": LayerMap.kept((1, 3))}, "layer map was null and is given"),
-        (lambda a: {"teacher": None, "stages": finetune(1)}, "teacher was a BertForSequenceClassification and is null"),
-    ],
-)
-def test_a_folder_of_another_training_is_refused(arguments, change, named):
+CHANGES = [
+    (lambda a: {"settings": replace(a["settings"], learning_rate=5e-2)}, "learning_rate was 0.001 and is 0.05"),
+    (lambda a: {"settings": replace(a["settings"], seed=4)}, "settings.seed was 3 and is 4"),
+    (lambda a: {"stages": one_stage(2)}, "stages.0.epochs was 1 and is 2"),
+    (lambda a: {"stages": two_stage(1)}, "plan was .*hidden.attention.logits"),
+    (lambda a: {"task": replace(a["task"], train=a["task"].train.iloc[::-1])}, "data was"),
+    (lambda a: {"task": replace(a["task"], spec=replace(a["task"].spec, max_length=6))}, "task.max_length was 16"),
+    (lambda a: {"student": shifted(a["student"])}, "student.weights at the beginning are others"),
+    (lambda a: {"teacher": shifted(a["teacher"])}, "teacher.weights at the beginning are others"),
+    (lambda a: {"tokenizer": cutting_on_the_left(a["tokenizer"])}, "tokenizer was"),
+    (lambda a: {"tokenizer": lowercasing(a["tokenizer"])}, "tokenizer was"),
+    (lambda a: {"layer_map": LayerMap.kept((1, 3))}, "layer map was null and is given"),
+    (lambda a: {"teacher": None, "stages": finetune(1)}, "teacher was a BertForSequenceClassification and is null"),
+]
+
+
+def test_a_folder_of_another_training_is_refused(arguments):
     train(**arguments())
-    again = arguments()
-    again |= change(again)
-    before = copy.deepcopy(again["student"].state_dict())
-    with pytest.raises(ValueError, match=f"stage-0 holds a stage of another training: .*{named}.*another folder, or"):
-        train(**again)
-    torch.testing.assert_close(again["student"].state_dict(), before, rtol=0, atol=0)
+    for change, named in CHANGES:
+        again = arguments()
+        again |= change(again)
+        before = copy.deepcopy(again["student"].state_dict())
+        message = f"stage-0 holds a stage of another training: .*{named}.*another folder, or"
+        with pytest.raises(ValueError, match=message):
+            train(**again)
+        torch.testing.assert_close(again["student"].state_dict(), before, rtol=0, atol=0)
 
 
 def test_of_many_differences_four_are_named(arguments):
@@ -127,19 +128,15 @@ def test_rounding_and_facts_of_another_version_are_no_difference(arguments):
     assert train(**again).history == first.history
 
 
-@pytest.mark.parametrize("text", [None, "", "[1]", "{", '{"settings": 3, "student": {"weights": 7}}'])
-def test_a_missing_or_damaged_fingerprint(arguments, text):
+def test_how_many_runs_share_the_machine_decides_nothing_and_a_damaged_fingerprint_all(arguments):
     given = arguments()
     train(**given)
-    file = given["folder"] / "stage-0" / FILE
-    file.unlink() if text is None else file.write_text(text)
-    with pytest.raises(ValueError, match="stage-0 holds a stage of another training: "):
-        train(**arguments())
-
-
-def test_how_many_runs_share_the_machine_decides_nothing(arguments):
-    train(**arguments())
     train(**arguments(settings=replace(SETTINGS, side_by_side=4)))
+    file = given["folder"] / "stage-0" / FILE
+    for text in ("", "[1]", "{", '{"settings": 3, "student": {"weights": 7}}', None):
+        file.unlink() if text is None else file.write_text(text)
+        with pytest.raises(ValueError, match="stage-0 holds a stage of another training: "):
+            train(**arguments())
 
 
 def test_it_costs_little(word_task, word_tokenizer):
