@@ -47,7 +47,7 @@ def test_predictions_on_a_whole_development_set(student):
     folder, task, tokenizer = student
     texts = task.evaluation["validation"]
     examples = encode(texts, task.spec, tokenizer)
-    runtime = Runtime(folder)
+    runtime = Runtime(folder, threads=1)
     found = runtime.predict(texts["sentence"].tolist()).logits
     trained = serving.answer(serving.pytorch(load_packed(folder)), examples, tokenizer)
     exact = serving.answer(serving.pytorch(serving.load_float64(folder)), examples, tokenizer)

@@ -159,12 +159,14 @@ def test_a_worker_ends_when_its_parent_was_killed():
 
 
 def test_a_run_whose_parent_was_killed_is_asked_to_pause(monkeypatch):
-    asked = []
+    asked, threads = [], []
     monkeypatch.setattr(queue, "make", lambda experiment, pause, side_by_side: asked.append(pause()))
+    # A worker's own: set here, they would make every training after this test ten times as long on busy cores.
+    monkeypatch.setattr(queue.torch, "set_num_threads", threads.append)
     for parent in (os.getppid(), 1 if os.getppid() != 1 else 2):
         monkeypatch.setattr(queue, "_parent", parent)
         queue._attempt(TEACHER, 1, float("inf"))
-    assert asked == [False, True]
+    assert asked == [False, True] and threads == [os.cpu_count()] * 2
 
 
 def test_a_page_is_drawn_from_a_grid_and_its_teachers(small_world, trainings):

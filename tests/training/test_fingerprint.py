@@ -145,7 +145,7 @@ def test_it_costs_little(word_task, word_tokenizer):
     model = BertForSequenceClassification(config)
     began = time.process_time()
     fingerprint(model, finetune(1), word_task, word_tokenizer, SETTINGS, model, None)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(
