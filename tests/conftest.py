@@ -41,6 +41,14 @@ def cache(tmp_path_factory):
     os.environ["XTCQ_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """What a test leaves to torch, all after it have: trainings of two threads take ten times as long on busy cores."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
+
+
 @pytest.fixture
 def tiny_bert():
     """A factory of small random BERTs with a head, the same weights at every call with the same arguments."""
