@@ -48,7 +48,10 @@ def shell():
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.cache_size = 0
-    yield InteractiveShell.instance(config=config)
+    shell = InteractiveShell.instance(config=config)
+    yield shell
+    # IPython put a `__main__` of its own in place, and Python starts no process from one that was reset.
+    shell.restore_sys_module_state()
     InteractiveShell.clear_instance()
 
 
