@@ -6,6 +6,8 @@ ENV := .venv/.installed
 # Small matrices gain nothing from more threads than this.
 export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 export TOKENIZERS_PARALLELISM = false
+# Some images set it; every kernel would then compile PyTorch and transformers anew, ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help env test book html pdf archive lint check clean
@@ -23,7 +25,7 @@ help:
 
 env: $(ENV)
 
-# Not compiled here: Python compiles what is imported, and all 19,000 modules take minutes.
+# Not compiled here: Python compiles what is imported, once, and all 19,000 modules take minutes.
 $(ENV): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "xtcq needs Python 3.11, 3.12 or 3.13: say which with make env PYTHON=python3.12"; exit 1; }
