@@ -12,6 +12,7 @@ from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertF
 from xtcq import encoder, pretrained
 from xtcq.encoder import load_classifier, load_encoder, load_masked_lm
 from xtcq.pretrained import model_names
+from xtcq.tasks import load_task
 
 
 @pytest.fixture
@@ -66,12 +67,32 @@ def test_minilm_is_the_published_model(published):
 
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_the_demos_encoder_is_the_first_layers(published, pretrained, recwarn):
-    model, _ = load_encoder("minilm-l2", 2, pretrained=pretrained)
+    model, _ = load_encoder("minilm-demo", 2, pretrained=pretrained)
     assert model.config.num_hidden_layers == len(model.bert.encoder.layer) == 2
     assert not recwarn.list
     stored = load_file(published / "model.safetensors")
-    same = [torch.equal(value, stored[key]) for key, value in model.bert.state_dict().items() if "weight" in key]
+    words = "embeddings.word_embeddings.weight"
+    same = [
+        torch.equal(value, stored[key])
+        for key, value in model.bert.state_dict().items()
+        if "weight" in key and key != words
+    ]
     assert all(same) == pretrained
+
+
+def test_the_demos_encoder_reads_its_tasks_as_the_whole_one_does(published):
+    (whole, tokens), (demo, few) = load_encoder("minilm-l6", 2), load_encoder("minilm-demo", 2)
+    assert len(few) == demo.config.vocab_size == demo.bert.embeddings.word_embeddings.num_embeddings < 400
+    assert few.pad_token_id == demo.config.pad_token_id == demo.bert.embeddings.word_embeddings.padding_idx == 0
+    for name in ("demo-acceptability", "demo-pairs", "demo-similarity", "demo-questions"):
+        task = load_task(name)
+        for frame in (task.train, *task.evaluation.values()):
+            columns = [frame[column].tolist() for column in task.spec.columns]
+            one, two = (tokenizer(*columns, padding=True, return_tensors="pt") for tokenizer in (tokens, few))
+            assert tokens.batch_decode(one["input_ids"]) == few.batch_decode(two["input_ids"])
+            embedded = [m.bert.embeddings.word_embeddings(b["input_ids"][:50]) for m, b in ((whole, one), (demo, two))]
+            assert torch.equal(*embedded)
+    assert few.tokenize("Zebra!") == ["z", "##e", "##b", "##r", "##a", "!"]
 
 
 def test_the_seed_gives_the_classifier(tiny):
@@ -133,8 +154,8 @@ def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys)
 
 
 def test_names():
-    assert model_names() == ("minilm-l6", "minilm-l2", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
-    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, minilm-l2, bert-base"):
+    assert model_names() == ("minilm-l6", "minilm-demo", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
+    with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, minilm-demo, bert-base"):
         load_encoder("bert-large", 2)
     with pytest.raises(
         ValueError, match="num_labels is 0, expected an integer of at least 1; give the number of classes"

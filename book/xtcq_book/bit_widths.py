@@ -28,10 +28,10 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, stored_in
 from xtcq.study.runs import trained_student
 from xtcq.tasks import encode, load_task
-from xtcq_book import interactive, labels, provenance
+from xtcq_book import columns, interactive, provenance
+from xtcq_book.columns import MATRICES
 from xtcq_book.drawing import Drawing, csv_link, nothing
 from xtcq_book.interactive import INK
-from xtcq_book.labels import MATRICES
 from xtcq_book.panels import colours, joined, panels
 
 SIDES = ["weights", "activations"]
@@ -123,7 +123,7 @@ def bits_by_layer(record: Record, title: str = "") -> HTML:
         raise ValueError(f"a width of {outside[0]} is beyond the scale of {LEAST} to {MOST} bits: widen it")
     moving = int((~cells["at rest"]).sum())
     at_least = (cells["bits"] == LEAST).sum()
-    said = f"{title or labels.task(record.experiment)}: {at_least} of {len(cells)} widths are {LEAST} bits"
+    said = f"{title or columns.task(record.experiment)}: {at_least} of {len(cells)} widths are {LEAST} bits"
     said += f"; {moving} had not come to rest (framed) and may be where they began." if moving else "."
     below = f"<p>{html.escape(said)}</p>" + csv_link(cells, "bits-by-layer") + provenance.line([record])
     if not moving and at_least == len(cells):

@@ -13,7 +13,7 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, as_taught, load_record, records_folder
 from xtcq.tasks import chance_level, standard_error, task_spec
 from xtcq_book import paper_rows
-from xtcq_book.labels import COLUMNS, machine
+from xtcq_book.columns import COLUMNS, machine
 
 # Times are comparable only where these two are equal.
 DEVICE = ["device", "side by side"]
@@ -78,7 +78,7 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         scale: the profile whose budgets name the lengths of training; without it there is no column ``budget``.
 
     Returns:
-        The columns of ``labels.COLUMNS`` and ``budget`` (with the paper's where its row is of another length);
+        The columns of ``columns.COLUMNS`` and ``budget`` (with the paper's where its row is of another length);
         ``metric``, the task's primary one, with its ``best`` and ``last`` value in per cent, ``minus teacher`` in
         points, the ``standard error`` that one such score has, and the score by ``chance`` (both NaN where they are not
         known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the

@@ -16,9 +16,9 @@ import pandas as pd
 from xtcq.study import full_teachers, load_profile, stored
 from xtcq_book.arithmetic import MB, MIB, table
 from xtcq_book.chapters.cost import printed_sizes
+from xtcq_book.columns import as_text, between, scale
 from xtcq_book.frame import of_scale, to_frame
 from xtcq_book.interactive import COLOURS, INK, html, still
-from xtcq_book.labels import as_text, between, scale
 from xtcq_book.panels import joined
 from xtcq_book.paper_scores import NINE, PAPER_TEACHER
 from xtcq_book.scores import tuned

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from xtcq.study.records import Record
 from xtcq.tasks import TaskSpec, chance_level, standard_error
-from xtcq_book.labels import as_text
+from xtcq_book.columns import as_text
 from xtcq_book.svg import GREY, HEIGHT, INK, PALETTE, WIDTH
 
 METRIC_LABELS = {

@@ -18,7 +18,7 @@ from xtcq.study import Profile
 from xtcq.study.budgets import NAMES as BUDGETS
 from xtcq.study.budgets import own_name
 from xtcq.study.experiment import Experiment
-from xtcq_book import labels
+from xtcq_book import columns
 from xtcq_book.paper_tables import cells
 from xtcq_book.paper_tables.rows import PAPER
 from xtcq_book.paper_tables.xtc import ENCODERS, LORA_RATES, STAGE_RATES
@@ -47,7 +47,7 @@ def depth(experiment: Experiment) -> int | None:
 
 def _chosen(experiment: Experiment) -> str:
     """How its layers were chosen: ``"all"``, ``"skip"``, ``"top"``, ``"bottom"`` or ``"layers"``."""
-    return labels.layers(experiment).split()[0]
+    return columns.layers(experiment).split()[0]
 
 
 def budget(profile: Profile, experiment: Experiment) -> str:
@@ -186,4 +186,4 @@ def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
 
 def learned(experiment: Experiment) -> Row:
     """Table 4 of AdaQAT-BERT: widths that were learned, one row a task."""
-    return ("adaqat-t4", "MNLI-m/mm" if experiment.task == "mnli" else labels.task(experiment))
+    return ("adaqat-t4", "MNLI-m/mm" if experiment.task == "mnli" else columns.task(experiment))

@@ -16,9 +16,9 @@ import pandas as pd
 from xtcq.distillation import Stage
 from xtcq.tasks import standard_error
 from xtcq.training import WARMUP
+from xtcq_book.columns import as_text
 from xtcq_book.drawing import Drawing, nothing, or_nothing, show, use_style
 from xtcq_book.frame import evaluations
-from xtcq_book.labels import as_text
 from xtcq_book.panels import METRIC_LABELS, colours, joined, legend_below, ordered, panels, references
 from xtcq_book.scores import alike, tuned
 from xtcq_book.svg import GREY, INK, WIDTH

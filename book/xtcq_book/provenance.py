@@ -20,7 +20,7 @@ from pandas.io.formats.style import Styler
 
 from xtcq.files import find_checkout
 from xtcq.study.records import Record, records_folder, stored_in
-from xtcq_book.labels import machine
+from xtcq_book.columns import machine
 
 # Runs, their Records, or a sentence where the numbers come from no run of this study.
 Source = pd.DataFrame | Iterable[Record] | str

@@ -22,7 +22,7 @@ from pandas.io.formats.style import Styler
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import has_learned, task_spec
 from xtcq_book import arithmetic
-from xtcq_book.labels import as_text
+from xtcq_book.columns import as_text
 from xtcq_book.paper_rows import Row
 from xtcq_book.paper_scores import GLUE_NUMBERS, PAPER_TEACHER, glue_average, paper_score
 from xtcq_book.provenance import Source, is_yours, links, records_of, stated, under

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from xtcq_book import bit_widths
+from xtcq_book.columns import MATRICES
 from xtcq_book.frame import to_frame
-from xtcq_book.labels import MATRICES
 
 from xtcq.quantization import get_widths
 from xtcq.study import load_profile

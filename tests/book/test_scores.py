@@ -4,8 +4,8 @@ import math
 import pandas as pd
 import pytest
 from xtcq_book import paper_rows, scores
+from xtcq_book.columns import layers
 from xtcq_book.frame import to_frame
-from xtcq_book.labels import layers
 
 from xtcq.study import load_profile
 from xtcq.tasks import task_spec

@@ -17,7 +17,7 @@ from xtcq_book.chapters import serving
 
 from xtcq import QuantConfig, freeze, load_packed, quantize, save_packed
 from xtcq.deploy.runtime import Runtime
-from xtcq.distillation import PLANS
+from xtcq.distillation import PLANS, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.tasks import Task, encode, load_task
 from xtcq.training import TrainSettings, train
@@ -33,7 +33,8 @@ def student(tmp_path_factory) -> tuple[Path, Task, object]:
     folder = tmp_path_factory.mktemp("student")
     task = load_task("sst2")
     torch.manual_seed(0)
-    model, tokenizer = load_encoder("minilm-l2", 2)
+    model, tokenizer = load_encoder("minilm-l6", 2)
+    model = reduce_layers(model, (0, 1))
     quantize(model, QuantConfig("1-1-8"))
     few = Task(task.spec, task.train.head(TRAINED_ON), {"validation": task.evaluation["validation"].head(100)})
     train(

@@ -58,7 +58,7 @@ def _evaluated(experiment: Experiment, every: int, fields: Mapping[str, Any]) ->
 _SCALES = {
     "demo": Profile(
         name="demo",
-        model="minilm-l2",
+        model="minilm-demo",
         tasks=("demo-acceptability",),
         grid_tasks=("demo-acceptability",),
         question_tasks=("demo-questions",),

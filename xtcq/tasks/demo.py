@@ -10,6 +10,7 @@ data are the same everywhere. No sentence occurs twice in a task, so training an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
@@ -209,6 +210,19 @@ def make_demo_task(name: str) -> Task:
     frame["label"] = frame["label"].astype("float64" if spec.is_regression else "int64")
     train, validation = frame[: spec.rows["train"]], frame[spec.rows["train"] :].reset_index(drop=True)
     return Task(spec, train, {"validation": validation})
+
+
+@functools.cache
+def demo_words() -> frozenset[str]:
+    """The words of all demo tasks, as they stand between blanks."""
+    tasks = [make_demo_task(name) for name in (*DEMO_SPECS, DEMO_QUESTIONS.name)]
+    frames = [
+        frame[column]
+        for task in tasks
+        for frame in (task.train, *task.evaluation.values())
+        for column in task.spec.columns
+    ]
+    return frozenset(word for texts in frames for text in texts for word in text.split())
 
 
 def _make_questions() -> Task:

@@ -14,7 +14,7 @@ from IPython.display import HTML
 
 from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
-from xtcq_book import labels, scores
+from xtcq_book import columns, scores
 from xtcq_book.allocators import choices
 from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
 from xtcq_book.arithmetic import adaqat_model
@@ -229,7 +229,7 @@ def score_over_size(frame: pd.DataFrame) -> Drawing:
     grid = panels(points, ["task"], "smaller", "minus teacher", "method", **what, **look)
     for axes in grid.axes_dict.values():
         axes.axhline(0, color=GREY, linestyle="--", linewidth=1)
-    encoders = ", ".join(labels.ENCODERS.get(name, name) for name in runs["encoder"].unique())
+    encoders = ", ".join(columns.ENCODERS.get(name, name) for name in runs["encoder"].unique())
     note = f"Here: {encoders}, packed files, a mark a run. Printed: BERT-base, Tables 2 to 4 of AdaQAT-BERT."
     return Drawing(grid.figure, points, runs, note)
 

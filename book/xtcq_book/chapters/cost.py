@@ -22,9 +22,9 @@ from xtcq.study.records import Record
 from xtcq_book import published
 from xtcq_book.arithmetic import MIB, table, xtc_model
 from xtcq_book.chapters.errata import printed_configurations
+from xtcq_book.columns import as_text
 from xtcq_book.drawing import Drawing, nothing, or_nothing
 from xtcq_book.frame import DEVICE, of_scale
-from xtcq_book.labels import as_text
 from xtcq_book.panels import joined, panels
 from xtcq_book.svg import GREY
 

@@ -21,8 +21,8 @@ from xtcq.study.experiment import Experiment
 from xtcq.study.runs import run, trained_student
 from xtcq.study.students import is_trained
 from xtcq_book import drawing, provenance, scores
+from xtcq_book.columns import MATRICES, task
 from xtcq_book.drawing import Drawing, or_nothing
-from xtcq_book.labels import MATRICES, task
 from xtcq_book.panels import panels
 
 WORDS = "word embedding"

@@ -16,7 +16,7 @@ from xtcq_book import provenance
 from xtcq_book.arithmetic import table
 from xtcq_book.chapters.benchmarks import INT8, OURS, PYTORCH, Result
 from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
-from xtcq_book.labels import ENCODERS, between
+from xtcq_book.columns import ENCODERS, between
 from xtcq_book.lead import RECIPE
 
 # A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.

@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from xtcq.tasks import task_spec
-from xtcq_book import labels
+from xtcq_book import columns
 from xtcq_book.claims.interval import Estimate
 from xtcq_book.claims.judge import (
     CONTRADICTED,
@@ -114,7 +114,7 @@ def scale(*judgements: Judgement) -> str:
     compared = [j for j in judgements if j.evidence and j.evidence.settings]
     if not compared:
         return ""
-    return labels.scale(
+    return columns.scale(
         [j.model for j in compared],
         [task_spec(task).title for task in sorted({task for j in compared for task in j.evidence.seeds})],
         [steps for j in compared for steps in j.steps],

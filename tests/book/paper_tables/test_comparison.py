@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from xtcq_book import paper_tables, published
-from xtcq_book.paper_tables.beside import beside, runs, table
+from xtcq_book.paper_tables.comparison import comparison, runs, table
 
 from xtcq.study import load_profile, notebook_grid
 from xtcq.study.records import save_record
@@ -72,11 +72,11 @@ def test_without_records_every_row_is_there_and_ours_is_empty(folders):
     assert list(frame.index) == list(dict.fromkeys(published.load("xtc-c2")["row"])) and not records
     assert frame.xs("ours", axis=1, level=1).isna().all(axis=None)
     assert frame.loc["Budget-C | One-Stage | 2e-5", ("CoLA Mcc", "paper")] == 57.3
-    shown = beside(PAPER, "adaqat-t3").data
+    shown = comparison(PAPER, "adaqat-t3").data
     assert (
         "BinaryBERT" in shown and "DynaBERT that is not public" in shown and "None of these runs has a Record" in shown
     )
-    assert beside(load_profile("mini"), "adaqat-t3") is None
+    assert comparison(load_profile("mini"), "adaqat-t3") is None
 
 
 def test_scores_of_records_stand_in_their_cells(folders, make_record):

@@ -85,7 +85,7 @@ def _ours(cell: Cell, records: Mapping[Experiment, Record]) -> float:
     return rule(scores) if rule else scores[0]
 
 
-def beside(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | None:
+def comparison(profile: Profile, *tables: str, tasks: Sequence[str] = ()) -> HTML | None:
     """The papers' tables of a chapter at their own scale, every row that they have; nothing at another scale."""
     if profile.name != PAPER.name:
         return None
