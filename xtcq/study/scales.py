@@ -27,6 +27,14 @@ class _Sketch(Profile):
         return cut(length / task_spec(task).epoch_steps, 3) if isinstance(length, int) else super().epochs(task, budget)
 
 
+class _Demo(Profile):
+    """The scale of the demo: a single layer needs as long as its teacher to learn what it then keeps in few bits."""
+
+    def reduced(self, task: str, depth: int, selection: str = "skip", **fields: Any) -> Experiment:
+        own = {} if {"precision", "budget"} & set(fields) else {"epochs": self.teacher_epochs}
+        return super().reduced(task, depth, selection, **own | fields)
+
+
 class _Paper(Profile):
     """The scale of the papers, with what differs by task and by kind of run: lengths, rates, sentences, evaluations."""
 
@@ -56,7 +64,7 @@ def _evaluated(experiment: Experiment, every: int, fields: Mapping[str, Any]) ->
 
 
 _SCALES = {
-    "demo": Profile(
+    "demo": _Demo(
         name="demo",
         model="minilm-demo",
         tasks=("demo-acceptability",),
@@ -65,10 +73,11 @@ _SCALES = {
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
         budgets=MappingProxyType({"short": 60}),
         budget="short",
-        learning_rate=1e-4,
+        # One rate for all of them: chapters that ask for the same student share it.
+        learning_rate=5e-4,
         depths=(1,),
-        small_learning_rates=(1e-4,),
-        reduced_learning_rate=5e-4,
+        small_learning_rates=(5e-4,),
+        reduced_learning_rate=2e-4,
         teacher_epochs=2.0,
         teacher_steps=150,
         teacher_learning_rate=5e-4,
