@@ -31,11 +31,11 @@ def gradient_of(adaqat, coordinate, before, settings, pressure):
 
 
 @pytest.mark.parametrize("role", [WEIGHTS, ACTIVATIONS])
-@pytest.mark.parametrize("rescaling", ["keep", "rescale"])
+@pytest.mark.parametrize("steps", ["keep", "rescale"])
 @pytest.mark.parametrize("layer", [0, 4, 9, 12])
-def test_layer_difference_is_ceil_minus_floor_by_hand(learned, role, layer, rescaling):
+def test_layer_difference_is_ceil_minus_floor_by_hand(learned, role, layer, steps):
     model, batch = learned("4-4-5")
-    adaqat = controller(model, eta=1e-3, order="published", rescaling=rescaling)
+    adaqat = controller(model, eta=1e-3, order="published", steps=steps)
     for other in range(13):
         adaqat.widths[WEIGHTS, other].frozen = role == ACTIVATIONS or other != layer
         adaqat.widths[ACTIVATIONS, other].frozen = other != layer
@@ -43,7 +43,7 @@ def test_layer_difference_is_ceil_minus_floor_by_hand(learned, role, layer, resc
     before = adaqat.widths[role, layer].value
     name = adaqat.names[layer]
     down = copy.deepcopy(model)
-    set_widths(down, {name: (3, 5) if role == WEIGHTS else (4, 4)}, rescaling)
+    set_widths(down, {name: (3, 5) if role == WEIGHTS else (4, 4)}, steps)
     with torch.no_grad():
         expected = model(**batch).loss.item() - down(**batch).loss.item()
     advance(adaqat, model, batch)
@@ -156,7 +156,7 @@ def test_a_state_goes_on_bit_for_bit(learned):
     whole, batch = learned()
     whole.train()
     cut = copy.deepcopy(whole)
-    settings = {"lambda_weights": 0.5, "rescaling": "rescale", "eta": 1.0}
+    settings = {"lambda_weights": 0.5, "steps": "rescale", "eta": 1.0}
     first, second = controller(whole, **settings), controller(cut, **settings)
     torch.manual_seed(0)
     for _ in range(30):
@@ -347,19 +347,19 @@ def test_a_planted_need_is_found_in_a_model(learned, granularity, order, factor,
     assert set(get_widths(model).values()) == {needs}
 
 
-def by_hand(quantizer, x, rescaling):
+def by_hand(quantizer, x, steps):
     """Equation 7 from two quantizers."""
     narrow = LSQQuantizer(quantizer.bits, quantizer.signed)
     narrow.load_state_dict(quantizer.state_dict())
-    narrow.change_bits(quantizer.bits - 1, rescaling)
+    narrow.change_bits(quantizer.bits - 1, steps)
     with torch.no_grad():
         return (quantizer(x) - narrow(x)).square().mean()
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("rescaling", ["keep", "rescale"])
+@pytest.mark.parametrize("steps", ["keep", "rescale"])
 @pytest.mark.parametrize("bits", range(2, 9))
-def test_error_is_equation_7(bits, rescaling, signed):
+def test_error_is_equation_7(bits, steps, signed):
     torch.manual_seed(bits)
     x = torch.randn(7, 33) * 3
     quantizer = LSQQuantizer(bits, signed)
@@ -367,9 +367,9 @@ def test_error_is_equation_7(bits, rescaling, signed):
     with torch.no_grad():
         quantizer.step.copy_(x.abs().max() / quantizer.levels[1])  # the range that one bit less does not reach
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}
-    found = reduction_error(quantizer, x, rescaling)
+    found = reduction_error(quantizer, x, steps)
     assert found > 0
-    torch.testing.assert_close(found, by_hand(quantizer, x, rescaling))
+    torch.testing.assert_close(found, by_hand(quantizer, x, steps))
     assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
 
 

@@ -37,7 +37,7 @@ def test_round_trip_through_json():
         ({"order": "random"}, "expected one of 'paper', 'published'"),
         ({"counts": "all"}, "expected one of 'cycles', 'crossings'"),
         ({"pressure": "size"}, "expected one of 'mean', 'bitops'"),
-        ({"rescaling": "reset"}, "expected one of 'keep', 'rescale'"),
+        ({"steps": "reset"}, "expected one of 'keep', 'rescale'"),
         ({"paired": 1}, "paired is 1, expected True or False"),
         ({"ends": 8}, "ends is 8, expected True or False"),
         ({"short": None}, "short is None, expected True or False"),

@@ -142,7 +142,7 @@ class AdaQAT:
         for chosen in differences:
             for quantizer in self._quantizers(chosen):
                 if quantizer.bits != self.widths[chosen].bits:
-                    quantizer.change_bits(self.widths[chosen].bits, self.settings.rescaling)
+                    quantizer.change_bits(self.widths[chosen].bits, self.settings.steps)
         self._replay.forget()
         self._errors = {}
 
@@ -223,14 +223,14 @@ class AdaQAT:
                 for layer in layers:
                     weight = self._layers[layer].weight
                     assert weight is not None  # only integers have none
-                    self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.rescaling)
+                    self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
             errors[group] = reduce(torch.add, (self._errors[layer] for layer in layers)) / len(layers)
         # One reading of the device, however many layers there are.
         values = torch.stack(list(errors.values())).nan_to_num(nan=torch.inf)
         return [(role, list(errors)[int(values.argmin())])]
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
-        self._errors[index] = reduction_error(self._quantizer(ACTIVATIONS, index), inputs[0], self.settings.rescaling)
+        self._errors[index] = reduction_error(self._quantizer(ACTIVATIONS, index), inputs[0], self.settings.steps)
 
     @torch.no_grad()
     def _difference(self, chosen: Coordinate, upper: float, evaluate: Callable[[], Tensor]) -> float:
@@ -239,7 +239,7 @@ class AdaQAT:
             return 0.0
         start = self._replay.position(self._layers[self._movable(*chosen)[0]])
         rerun = self._replay.from_layer(start) if self.settings.paired else nullcontext()
-        with narrowed(quantizers, self.settings.rescaling), rerun:
+        with narrowed(quantizers, self.settings.steps), rerun:
             return upper - float(evaluate())
 
 

@@ -23,7 +23,7 @@ _CHOICES = {
     "order": ("paper", "published"),
     "counts": ("cycles", "crossings"),
     "pressure": ("mean", "bitops"),
-    "rescaling": RESCALING,
+    "steps": RESCALING,
 }
 
 
@@ -62,7 +62,7 @@ class AdaQATSettings:
             operations (Equation 2), with the same mean.
         paired: both losses of a finite difference see the same dropout masks. The published code draws new ones.
         share: part of the training that exploration may take, between 0 and 1.
-        rescaling: what becomes of LSQ's step sizes when a width changes, "keep" (published code) or "rescale"; see
+        steps: what becomes of LSQ's step sizes when a width changes, "keep" (published code) or "rescale"; see
             ``xtcq.quantization.LSQQuantizer.change_bits``.
         ends: hold the weights of the first and the last quantized linear layer, and the input of the first, at 8 bits
             (Algorithm 1, which leaves that input in full precision). In BERT these are the query of the first encoder
@@ -90,7 +90,7 @@ class AdaQATSettings:
     pressure: str = "mean"
     paired: bool = True
     share: float = 0.5
-    rescaling: str = "keep"
+    steps: str = "keep"
     ends: bool = False
     short: bool = False
 
