@@ -110,9 +110,10 @@ def _keep_tokens(
 ) -> PreTrainedTokenizerBase:
     """Leave an encoder, in place, the tokens of some words and single characters; return a tokenizer of them."""
     vocabulary = tokenizer.get_vocab()
-    rows = {vocabulary.get(prefix + one) for one in string.printable for prefix in ("", "##")} - {None}
-    rows = sorted(rows.union(tokenizer.all_special_ids, *tokenizer(list(words))["input_ids"]))
-    table = model.get_input_embeddings()
+    characters = {prefix + one for one in string.printable for prefix in ("", "##")} & set(vocabulary)
+    found: set[int] = {vocabulary[piece] for piece in characters}
+    rows = sorted(found.union(tokenizer.all_special_ids, *tokenizer(list(words))["input_ids"]))
+    table: Any = model.get_input_embeddings()
     kept = nn.Embedding.from_pretrained(table.weight[rows].detach(), freeze=False, padding_idx=table.padding_idx)
     model.set_input_embeddings(kept)
     model.config.vocab_size = len(rows)

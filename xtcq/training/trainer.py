@@ -38,6 +38,9 @@ from xtcq.training.stage_folder import CLOCKS, predictions_path, seal
 
 logger = logging.getLogger(__name__)
 
+# Short trainings save twice a second, and the Trainer warns that it then goes by the checkpoints' numbers.
+logging.getLogger("transformers.trainer_utils").addFilter(lambda record: "mtime" not in record.getMessage())
+
 # Where a checkpoint keeps the state of the bit-widths.
 SEARCH = "search"
 
