@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENV := .venv/.installed
+INSTALL := python -m pip install --quiet --disable-pip-version-check --no-compile
 
 # Small matrices gain nothing from more threads than this.
 export OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
@@ -25,13 +26,16 @@ help:
 
 env: $(ENV)
 
-# Not compiled here: Python compiles what is imported, once, and all 19,000 modules take minutes.
+# Two at a time, since a pip uses one core to read the index and to unpack; the second line adds what these versions need
+# on this machine alone, CUDA's libraries for one, and checks the rest. Not compiled here: Python compiles what is
+# imported, once, and all 19,000 modules take minutes.
 $(ENV): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "xtcq needs Python 3.11, 3.12 or 3.13: say which with make env PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	grep == requirements.txt | xargs -P 2 -n 26 $(BIN)/$(INSTALL) --no-deps
+	$(BIN)/$(INSTALL) -r requirements.txt
+	$(BIN)/$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 test: $(ENV)

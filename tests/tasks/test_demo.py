@@ -13,9 +13,9 @@ DEMOS = list(demo.DEMO_SPECS)
 
 # Of the rows as JSON. A change of the grammar changes them, and makes earlier results on these tasks incomparable.
 DIGESTS = {
-    "demo-acceptability": "bef2db49a9175821",
-    "demo-pairs": "ad7f43c06ad950dd",
-    "demo-similarity": "82c4d48451ae4648",
+    "demo-acceptability": "27b2043d818cfb9f",
+    "demo-pairs": "19978e766de2bd50",
+    "demo-similarity": "f9b188dd0bc2b97c",
 }
 
 
@@ -46,7 +46,7 @@ def test_the_data_are_the_same_everywhere(name):
 def test_training_and_evaluation_share_no_sentence(name):
     task = load_task(name)
     everything = texts(task.train, task.spec) + texts(task.evaluation["validation"], task.spec)
-    assert len(set(everything)) == len(everything) == 1_500 * len(task.spec.columns)
+    assert len(set(everything)) == len(everything) == 1_350 * len(task.spec.columns)
 
 
 @pytest.mark.parametrize("name", DEMOS)

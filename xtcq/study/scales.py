@@ -71,7 +71,7 @@ _SCALES = {
         grid_tasks=("demo-acceptability",),
         question_tasks=("demo-questions",),
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
-        budgets=MappingProxyType({"short": 60}),
+        budgets=MappingProxyType({"short": 48}),
         budget="short",
         # One rate for all of them: chapters that ask for the same student share it.
         learning_rate=5e-4,

@@ -151,7 +151,7 @@ def _similarity(rng: Random, index: int) -> tuple[tuple[str, str], float]:
 
 
 def _spec(name: str, title: str, columns: tuple[str, ...], num_labels: int, metrics: tuple[str, ...]) -> TaskSpec:
-    rows = {"train": 1_200, "validation": 300}
+    rows = {"train": 1_200, "validation": 150}
     return TaskSpec(name, title, columns, num_labels, 32, 16, metrics, rows, synthetic=True)
 
 
@@ -169,9 +169,9 @@ DEMO_QUESTIONS = QuestionSpec(
     ("question", "context"),
     num_labels=2,
     max_length=64,
-    batch_size=16,
+    batch_size=8,
     metrics=("f1", "exact_match"),
-    rows={"train": 640, "validation": 160},
+    rows={"train": 640, "validation": 80},
     synthetic=True,
     stride=16,
     unanswerable=True,
@@ -186,8 +186,8 @@ def make_demo_task(name: str) -> Task:
         name: a key of ``DEMO_SPECS``, or ``"demo-questions"``.
 
     Returns:
-        The task, the same at every call and on every platform. It has 1,200 training and 300 evaluation examples;
-        classes are balanced, and so are the six scores of the similarity task. Of questions it has 640 and 160; a
+        The task, the same at every call and on every platform. It has 1,200 training and 150 evaluation examples;
+        classes are balanced, and so are the six scores of the similarity task. Of questions it has 640 and 80; a
         quarter of them has no answer, and the others ask for the person, the thing and the place equally often.
 
     >>> from xtcq.tasks.demo import make_demo_task

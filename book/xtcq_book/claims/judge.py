@@ -227,6 +227,8 @@ def _with_words(claim: Claim, judged: Judgement) -> Judgement:
     if verdict == undecided and not lack:
         alone = _word(claim, best.points.seeds, at_scale)
         because = "decided in points, but not as a share of the lift" if alone else _OPEN
+    if verdict == DEPENDS:
+        because = f"{best.verdict} by the best score, {last.verdict} by the last"
     beyond = verdict in DECIDED and {word(scored, "both") for scored in both} == {verdict}
     return replace(judged, verdict=verdict, because=because, best=best, last=last, beyond=beyond)
 

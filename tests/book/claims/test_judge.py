@@ -200,6 +200,7 @@ def test_a_verdict_that_holds_under_one_score_only(claim, make_study):
     judgement = judge(claim, make_study(gains, last=study(0.0, 0.1, -0.1, spread=0.9)))
     assert (judgement.verdict, judgement.best.verdict) == (DEPENDS, SAME)
     assert judgement.last.verdict == UNDECIDED_HERE and not judgement.beyond
+    assert judgement.because == "same here by the best score, undecided here by the last"
     assert judge(claim, make_study(gains, last=study(-1, -1, -1))).verdict == DEPENDS
 
 
