@@ -147,7 +147,9 @@ def _tidy(notebook: nbformat.NotebookNode, parameters: dict[str, Any], made_by: 
     return notebook
 
 
-def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] | None = None) -> Path:
+def execute(
+    template: Path, output: Path, log: Path, parameters: dict[str, Any] | None = None, code: str = ""
+) -> Path:
     """Executes a notebook and puts the result in place only if every cell succeeded.
 
     While it runs, and for ever if it fails, the notebook lies beside the log (`.partial.ipynb`, `.failed.ipynb`); an
@@ -158,6 +160,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
         output: where the executed notebook goes, by rename.
         log: the text log; what the cells print appears there as it is printed.
         parameters: JSON values by name; see `check_parameters`.
+        code: digest of the code behind the page, where it is known: to find it takes two seconds.
 
     Raises:
         ParameterError: before a kernel starts.
@@ -165,7 +168,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
     """
     parameters = parameters or {}
     check_parameters(template, parameters)
-    made_by = digest(template, template.resolve().parents[1])
+    made_by = code or digest(template, template.resolve().parents[1])
     log.parent.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = log.with_suffix(".partial.ipynb"), log.with_suffix(".failed.ipynb")
@@ -230,12 +233,13 @@ def main(
     output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
     log: Annotated[Path, typer.Option(help="text log; a failed notebook stays beside it")],
     parameters: Annotated[str, typer.Option(help="JSON object")] = "{}",
+    code: Annotated[str, typer.Option(help="digest of the code behind the page, if it is known")] = "",
 ) -> None:
     """Execute one notebook with papermill, strictly."""
     # tqdm asks every kernel for widgets; a page is better off with plain lines, and without the warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
     try:
-        execute(template, output, log, parse_parameters(parameters))
+        execute(template, output, log, parse_parameters(parameters), code)
     except ParameterError as error:
         raise SystemExit(f"error: {error}") from None
     except PapermillExecutionError as error:

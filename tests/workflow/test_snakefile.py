@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from dependencies import digest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.workflow import forked
@@ -45,12 +46,13 @@ WITHOUT_A_KERNEL = """
 import contextlib, io, json, sys
 from pathlib import Path
 
-template, page, _, _, _, parameters = sys.argv[1:]
+template, page, _, _, _, code, _, parameters = sys.argv[1:]
 notebook, names, said = json.loads(Path(template).read_text()), {}, io.StringIO()
 with contextlib.redirect_stdout(said):
     for number, cell in enumerate(cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
         exec("".join(cell["source"]), names)
         names.update(json.loads(parameters) if number == 0 else {})
+notebook["metadata"]["xtcq"] = {"code": code}
 notebook["cells"][-1]["outputs"] = [{"text": said.getvalue().splitlines(keepends=True)}]
 Path(page).parent.mkdir(parents=True, exist_ok=True)
 Path(page).write_text(json.dumps(notebook))
@@ -95,6 +97,9 @@ def test_what_is_stale_runs_and_nothing_else(repository, without_a_kernel):
     snakemake(repository, "demo")
     first = written(repository)
     assert sorted(first) == ["one.ipynb", "two.ipynb"] and not list(repository.glob("book/executed/*"))
+    for name in first:
+        said = nbformat.read(repository / "_build/executed/demo" / name, as_version=4).metadata.xtcq.code
+        assert said == digest(repository / "notebooks" / name, repository), "a page says what code made it"
 
     write(repository / "notebooks/one.ipynb", DRAWING, text="new")
     snakemake(repository, "demo")
