@@ -147,9 +147,7 @@ def _tidy(notebook: nbformat.NotebookNode, parameters: dict[str, Any], made_by: 
     return notebook
 
 
-def execute(
-    template: Path, output: Path, log: Path, parameters: dict[str, Any] | None = None, code: str = ""
-) -> Path:
+def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] | None = None, code: str = "") -> Path:
     """Executes a notebook and puts the result in place only if every cell succeeded.
 
     While it runs, and for ever if it fails, the notebook lies beside the log (`.partial.ipynb`, `.failed.ipynb`); an
