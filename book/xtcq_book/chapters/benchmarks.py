@@ -254,7 +254,7 @@ def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
         axes.hlines(places, lows[name][shape], highs[name][shape], color=colour, linewidth=1)
         axes.plot(middles[name][shape], places, "osD^vP"[number % 6], color=colour, markersize=4, label=shape)
     axes.axvline(1, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(ways)), ways, fontsize=7)
+    axes.set_yticks(range(len(ways)), [fill(way, 18) for way in ways], fontsize=7)
     axes.set_ylim(len(ways) - 0.5, -0.5)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
