@@ -236,7 +236,7 @@ def two_bits(result: Result) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").dropna(axis=1)
 
 
-def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
+def runtimes(result: Result, name: str) -> Drawing:
     """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
 
     Returns:
@@ -244,7 +244,7 @@ def runtimes(result: Result, name: str, part: str = "batches") -> Drawing:
     """
     column = f"times as fast as {INT8}"
     middles, lows, highs = (
-        by_shape(result, one, part) for one in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
+        by_shape(result, one) for one in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
     )
     ways, shapes = list(middles[name].index), list(middles[name])
     figure, axes = plt.subplots(figsize=(WIDTH, 0.36 * len(ways) + 0.9), layout="constrained")
