@@ -263,24 +263,27 @@ def code_differences(model: PreTrainedModel, batches: Sequence[Batch]) -> pd.Dat
     on the boundary between two levels; whatever comes after that code differs for its sake.
 
     Args:
-        model: frozen, with every linear layer's input quantized symmetrically, one scale a token (recipe "xtc").
+        model: frozen, with the input of every linear layer of the encoder quantized to signed codes (recipes "xtc" and
+            "adaqat").
         batches: of `make_batches`.
 
     Returns:
         One row a text, in the order of the batches: ``logits``, the greatest difference of logits; ``codes``, how many
-        differ in the first quantized input that has any (0: none in all of them); ``levels``, by how many at most; and
-        ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in
+        differ in the input of the first layer that has any (0: none in all of them); ``levels``, by how many at most;
+        and ``from boundary``, how far the values of those codes lay from the boundary between two levels at most, in
         levels.
     """
     graph = build_graph(model)
-    names = [node.output[0] for node in graph.graph.node if node.op_type == "QuantizeLinear"]
-    graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in names)
+    # A product of integers for each layer, in the same order; layers that read the same codes share them.
+    names = [node.input[0] for node in graph.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    read = list(dict.fromkeys(names))
+    graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in read)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), session_options(1), ["CPUExecutionProvider"])
     inputs: list[tuple[torch.Tensor, QuantizedTensor]] = []
 
     def keep(layer: QuantLinear, given: tuple[torch.Tensor]) -> None:
-        if not inputs or inputs[-1][0] is not given[0]:  # query, key and value share theirs
-            inputs.append((given[0], layer.input_quantizer.quantize(given[0])))
+        x = given[0] if given[0].dim() == 3 else given[0][:, None]  # the pooler reads a text's first token
+        inputs.append((x, layer.input_quantizer.quantize(x)))
 
     layers = [one for one in quantized_layers(model).values() if getattr(one, "input_quantizer", None)]
     hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
@@ -288,13 +291,14 @@ def code_differences(model: PreTrainedModel, batches: Sequence[Batch]) -> pd.Dat
     for batch in batches:
         inputs.clear()
         expected = pytorch(model)(batch)
-        logits, *codes = session.run(["logits", *names], dict(batch))
-        # The last layer's query takes a text's first token alone, and its codes are among those of the key.
-        del codes[-5]
+        logits, *arrays = session.run(["logits", *read], dict(batch))
+        codes = dict(zip(read, arrays, strict=True))
         rows = pd.DataFrame({"logits": np.abs(logits - expected).max(1), "codes": 0, "levels": 0, "from boundary": 0.0})
-        for (x, there), here in zip(inputs, codes, strict=True):
+        for (x, there), name in zip(inputs, names, strict=True):
+            here = codes[name].astype(int) - 128
+            # Of the last layer, the graph computes a text's first token alone.
             place = (x / there.scale).numpy()[:, : here.shape[1]]
-            there, here = there.codes.numpy()[:, : here.shape[1]].astype(int), here.astype(int) - 128
+            there = there.codes.numpy()[:, : here.shape[1]].astype(int)
             other = (here != there) & (batch["attention_mask"][:, : here.shape[1], None] == 1)
             for row in np.flatnonzero(other.any((1, 2)) & (rows["codes"] == 0)):
                 at = row, other[row]

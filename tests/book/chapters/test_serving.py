@@ -105,19 +105,21 @@ def rows():
     return batches
 
 
-def test_integers_leave_the_trained_model_at_boundaries_alone(frozen_bert, rows):
+@pytest.mark.parametrize("kind", [(), ("2-4-4", "adaqat"), ("2-4-8", "adaqat")])
+def test_integers_leave_the_trained_model_at_boundaries_alone(frozen_bert, rows, kind):
     """Where no code differs, logits do not; where one does, its sum could be rounded to either side."""
-    found = serving.code_differences(frozen_bert(), rows)
+    found = serving.code_differences(frozen_bert(*kind), rows)
     assert len(found) == 128
     same = found["codes"] == 0
     assert same.sum() >= 64 and found["logits"][same].max() <= 1e-5
     assert (found["levels"][~same] == 1).all() and found["from boundary"].max() <= 1e-3
 
 
-def test_another_computation_leaves_it_elsewhere(frozen_bert, rows, monkeypatch):
-    model, other = frozen_bert(), frozen_bert()
+@pytest.mark.parametrize("kind", [(), ("2-4-4", "adaqat")])
+def test_another_computation_leaves_it_elsewhere(frozen_bert, rows, monkeypatch, kind):
+    model, other = frozen_bert(*kind), frozen_bert(*kind)
     with torch.no_grad():
-        other.bert.encoder.layer[0].output.dense.bias[3] += 0.1
+        other.bert.encoder.layer[0].output.dense.bias[3] += 1
     monkeypatch.setattr(serving, "build_graph", lambda _: build_graph(other))
     found = serving.code_differences(model, rows)
     assert (found["codes"] > 0).all() and found["from boundary"].max() > 1e-2
