@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 from xtcq.study.budgets import own_name
 from xtcq.study.records import Record, load_record, records_folder
+from xtcq.tasks import task_spec
 from xtcq_book import published
 from xtcq_book.claims import computed
 from xtcq_book.claims.evidence import Evidence, Setting, find_evidence, value
@@ -229,8 +230,32 @@ def _with_words(claim: Claim, judged: Judgement) -> Judgement:
         because = "decided in points, but not as a share of the lift" if alone else _OPEN
     if verdict == DEPENDS:
         because = f"{best.verdict} by the best score, {last.verdict} by the last"
+    if verdict in DECIDED and best.lift is not None and (rests := _without_a_task(claim, judged)):
+        verdict, because = undecided, rests
     beyond = verdict in DECIDED and {word(scored, "both") for scored in both} == {verdict}
     return replace(judged, verdict=verdict, because=because, best=best, last=last, beyond=beyond)
+
+
+def _without_a_task(claim: Claim, judged: Judgement) -> str:
+    """Which task a verdict rests on, and what is left without it; empty if there is none.
+
+    Without any one task the effect has to stay on its side of the threshold, and the interval on its side of zero.
+    """
+
+    def sides(points: Estimate) -> tuple[bool, bool]:
+        low, high = points.seeds
+        return claim.holds_at(points.effect), low * high > 0
+
+    for task in judged.evidence.seeds:
+        others = judged.evidence.only([other for other in judged.evidence.seeds if other != task], "")
+        found = {score: scored.points for score, scored in _estimates(others).items()}
+        for score, points in found.items():
+            (held, apart), (still_held, still_apart) = map(sides, (getattr(judged, score).points, points))
+            if still_held != held or (apart and not still_apart):
+                said = "{} {:+.1f} [{:+.1f}, {:+.1f}]"
+                left = ", ".join(said.format(name, one.effect, *one.seeds) for name, one in found.items())
+                return f"it rests on {task_spec(task).title}: without it {left} points"
+    return ""
 
 
 def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:

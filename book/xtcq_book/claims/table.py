@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import nbformat
@@ -132,7 +133,7 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
     computed = [j for j in judgements if _computed(j)]
     at = scale(*trained)
     parts = [
-        f"<p>Of the {len(trained)} claims in the papers' tables that need training{f', with {at}' * bool(at)}: "
+        f"<p>Of the {len(trained)} claims of the papers that need training{f', with {at}' * bool(at)}: "
         f"{_tally(trained)}.</p>"
     ]
     for verdict in (*DECIDED, *_OPEN):
@@ -207,14 +208,16 @@ def _ours(j: Judgement, row: Any) -> list[str]:
     points, lift = j.best.points, j.best.lift
     if points.both:
         lines.append("best, for other examples too [{:+.2f}, {:+.2f}]".format(*points.both))
-    elif lift:
+    elif lift and points.seeds:
         early = ", ".join(j.evidence.shortened)
         lines.append(
             f"for other examples: {f'no predictions at the best shared step ({early})' if early else _NO_LABELS}"
         )
     if lift:
         share = _points(lift.effect, lift.seeds, 1)
-        lines.append(f"{share} % of the lift; same sign in {points.agree} of {points.tasks} tasks")
+        lines.append(f"{share} % of the lift")
+        of_tasks = {task: fmean(values) for task, values in j.evidence.effects(SCORES[0]).items()}
+        lines.append(", ".join(f"{task_spec(task).title} {effect:+.2f}" for task, effect in of_tasks.items()))
     if j.control is not None:
         lines.append(f"control {j.control:+.2f}")
     if j.evidence.mixed:
