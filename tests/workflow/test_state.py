@@ -56,8 +56,7 @@ def test_what_is_missing_what_came_since_and_what_is_old(root):
 def test_code_and_data_that_the_page_reads_make_it_old_and_words_do_not(root, file, content, changed):
     page = page_of(root)
     (root / file).write_text(content)
-    for cached in (dependencies._parsed, dependencies._meaning):
-        cached.cache_clear()
+    dependencies._read.cache_clear()
     assert said(root, page)[-1] == ("code changed since" if changed else "code unchanged since")
 
 
