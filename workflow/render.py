@@ -61,10 +61,10 @@ def stage(root: Path, edition: Edition) -> Path:
         (source / "book" / "executed").mkdir(exist_ok=True)
         shutil.copy2(page, source / "book" / "executed")
     for page in (source / "book" / "executed").glob("*.ipynb"):
-        if (template := root / "notebooks" / page.name).exists():
-            renew_prose(template, page)
-            show_state(page, template, root)
         notebook = nbformat.read(page, as_version=4)
+        if (template := root / "notebooks" / page.name).exists():
+            renew_prose(notebook, nbformat.read(template, as_version=4))
+            show_state(notebook, template, root)
         for_the_book(notebook, config.get("repository", {}).get("url", ""))
         nbformat.write(notebook, page)
     (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -74,27 +74,23 @@ def stage(root: Path, edition: Edition) -> Path:
     return source
 
 
-def renew_prose(template: Path, page: Path) -> None:
+def renew_prose(page: nbformat.NotebookNode, template: nbformat.NotebookNode) -> None:
     """Gives a page all cells of its template but those of code; one with other code than its template stays as it is.
 
     Args:
-        template: the clean notebook.
         page: the executed notebook, whose code and outputs stay.
+        template: the clean one.
     """
-    notebook = nbformat.read(page, as_version=4)
-    clean = nbformat.read(template, as_version=4).cells
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    own = [cell for cell in code if not _injected(cell)]
-    if [cell.source for cell in own] != [cell.source for cell in clean if cell.cell_type == "code"]:
+    code = [cell for cell in page.cells if cell.cell_type == "code"]
+    own = [cell.source for cell in code if not _injected(cell)]
+    if own != [cell.source for cell in template.cells if cell.cell_type == "code"]:
         return
-    cells = []
-    for cell in clean:
-        cells.append(code.pop(0) if cell.cell_type == "code" else cell)
+    page.cells = []
+    for cell in template.cells:
+        page.cells.append(code.pop(0) if cell.cell_type == "code" else cell)
         # The cell that papermill put in follows the one with the parameters.
         if cell.cell_type == "code" and code and _injected(code[0]):
-            cells.append(code.pop(0))
-    notebook.cells = cells
-    nbformat.write(notebook, page)
+            page.cells.append(code.pop(0))
 
 
 def _injected(cell: nbformat.NotebookNode) -> bool:

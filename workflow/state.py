@@ -11,15 +11,8 @@ from dependencies import digest
 GOOD, NOTE = "good", "note"
 
 
-def show_state(page: Path, template: Path, root: Path) -> None:
-    """Writes the line into a page, after its title.
-
-    Args:
-        page: the executed notebook.
-        template: the clean one.
-        root: the repository.
-    """
-    notebook = nbformat.read(page, as_version=4)
+def show_state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> None:
+    """Writes the line into a page, after its title; the arguments are those of `state`."""
     first = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
     if first is None or not first.source.startswith("# "):
         return
@@ -28,7 +21,6 @@ def show_state(page: Path, template: Path, root: Path) -> None:
     )
     title, _, rest = first.source.partition("\n")
     first.source = f'{title}\n\n<p class="page-state">{badges}</p>\n{rest}'
-    nbformat.write(notebook, page)
 
 
 def state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> list[tuple[str, str]]:
