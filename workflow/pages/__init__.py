@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pages.head import describe, draw_card
 from pages.icons import keep_icons
-from pages.names import name
 from pages.page import Page
 from pages.previews import preview
 from pages.scripts import lighten
@@ -32,7 +31,7 @@ def finish(html: Path) -> None:
         lighten(page)
         label_tables(page)
         describe(page)
-        name(page)
+        _name(page)
     # Only now, since a preview and a result of the search are taken from other pages as they will be read.
     preview(pages)
     write_search(pages, html)
@@ -42,3 +41,15 @@ def finish(html: Path) -> None:
     draw_card(html, pages["book/index.html"].title)
     for unused in (*html.rglob("*.map"), *html.glob("_static/scripts/fontawesome*"), html / "searchindex.js"):
         unused.unlink(missing_ok=True)
+
+
+def _name(page: Page) -> None:
+    """Puts right what the themes say of their own parts to those who hear a page, or move through it with keys."""
+    for labelled in page.soup.select("summary[aria-label], button[aria-label]"):
+        # What has a text of its own is called by it.
+        if labelled.get_text(strip=True):
+            del labelled["aria-label"]
+    for reference in page.soup.select("[role=doc-biblioentry]"):
+        reference["role"] = "listitem"
+    for sidebar in page.soup.select("#pst-primary-sidebar"):
+        sidebar.attrs |= {"role": "complementary", "aria-label": "Chapters"}

@@ -21,10 +21,13 @@ def label_tables(page: Page) -> None:
 
     Each stands in a `div.table-scroll` of its own, under a header without a row that could do without; cells of the
     first column are marked, since a row whose first cell spans several has none, and so are columns of words; cells
-    carry the name of their column; empty cells of the header are no headers.
+    carry the name of their column; empty cells are no headers.
     """
     for table in page.soup.select("article table"):
         _join_header(table)
+        for empty in [cell for cell in table.find_all("th") if not text_of(cell) and not cell.find("img")]:
+            empty.name = "td"
+            empty.attrs.pop("scope", None)
         grid = _grid(table)
         scroll = page.soup.new_tag("div", attrs={"class": "table-scroll", "role": "group", "aria-label": _label(table)})
         parent = table.parent
@@ -36,12 +39,8 @@ def label_tables(page: Page) -> None:
         for cell in {id(cell): cell for row in grid for cell in row[:1]}.values():
             short = ["short"] * (len(text_of(cell)) <= SHORT_LABEL)
             cell["class"] = [*cell.get("class", ()), "first-column", *short]
-        for cell in [cell for row in head for cell in row.find_all(["th", "td"])]:
-            if not text_of(cell) and not cell.find("img"):
-                cell.name = "td"
-                cell.attrs.pop("scope", None)
-            elif cell.name == "th":
-                cell["scope"] = "colgroup" if int(cell.get("colspan", 1)) > 1 else "col"
+        for cell in [cell for row in head for cell in row.find_all("th")]:
+            cell["scope"] = "colgroup" if int(cell.get("colspan", 1)) > 1 else "col"
         for column in zip(*grid, strict=False):
             said = [text_of(cell, ("details",)) for cell in column[len(head) :]]
             if sum(bool(WORDS.search(text)) for text in said) * 2 > len(said):
