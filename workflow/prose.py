@@ -5,7 +5,7 @@ import re
 from nbformat import NotebookNode
 
 
-def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> None:
+def for_the_book(notebook: NotebookNode, address: str) -> None:
     """Turn what works everywhere into what the book can do more with, in place.
 
     Links to pages of the repository become links between pages, the short answer of a chapter and its solutions
@@ -15,10 +15,8 @@ def for_the_book(notebook: NotebookNode, address: str, branch: str = "main") -> 
     Args:
         notebook: a page of ``book/executed``.
         address: the repository's, as its links have it.
-        branch: the one that they lead to.
     """
-    folder = rf"{re.escape(address)}/blob/{re.escape(branch)}/(notebooks|book)"
-    page = re.compile(rf"\]\({folder}/([\w-]+)\.(ipynb|md)(#[\w-]+)?\)")
+    page = re.compile(rf"\]\({re.escape(address)}/blob/main/(notebooks|book)/([\w-]+)\.(ipynb|md)(#[\w-]+)?\)")
     for cell in notebook.cells:
         if cell.cell_type == "code":
             tags = set(cell.metadata.get("tags", ()))

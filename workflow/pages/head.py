@@ -3,9 +3,10 @@
 import re
 from html import escape
 from pathlib import Path
-from textwrap import wrap
+from textwrap import shorten, wrap
 
 import vl_convert
+from bs4 import Tag
 
 from pages.page import Page, text_of
 
@@ -23,7 +24,7 @@ def describe(page: Page) -> None:
         title.string = book if page.title == book else f"{page.title} — {book}"
     said = {"og:type": "article", "og:site_name": book, "og:title": page.title or title.get_text(strip=True)}
     if opening := first_paragraph(page.article):
-        said["og:description"] = said["description"] = shorten(opening, LENGTH)
+        said["og:description"] = said["description"] = shorten(opening, LENGTH, placeholder="…")
     if canonical := page.soup.select_one("link[rel=canonical]"):
         base = canonical["href"].removesuffix(page.name)
         said |= {"og:url": canonical["href"], "og:image": base + CARD, "og:image:alt": book}
@@ -52,21 +53,11 @@ def draw_card(html: Path, title: str) -> None:
     (html / CARD).write_bytes(vl_convert.svg_to_png(card, scale=1))
 
 
-def first_paragraph(part: object, shortest: int = 40) -> str:
-    """Returns the first paragraph of a part of a page, as text: one without formulas, which would not look like any."""
+def first_paragraph(part: Tag | None) -> str:
+    """Returns the first paragraph of 40 letters or more, as text: one without formulas, which are none as text."""
     for paragraph in part.select("p") if part else ():
         said = text_of(paragraph)
-        if (
-            len(said) >= shortest
-            and not paragraph.select_one(".math")
-            and not paragraph.find_parent(["table", "details"])
-        ):
+        apart = paragraph.select_one(".math") or paragraph.find_parent(["table", "details"])
+        if len(said) >= 40 and not apart:
             return said
     return ""
-
-
-def shorten(text: str, length: int) -> str:
-    """Returns the text, cut after a word if it is longer."""
-    if len(text) <= length:
-        return text
-    return text[: length - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"

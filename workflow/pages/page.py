@@ -42,10 +42,6 @@ class Page:
         heading = self.soup.select_one("article.bd-article h1")
         return text_of(heading) if heading else ""
 
-    def path_to(self, target: str) -> str:
-        """Returns the relative address of a file of the book, from this page."""
-        return posixpath.relpath(target, posixpath.dirname(self.name) or ".")
-
     def resolve(self, href: str) -> tuple[str, str] | None:
         """Returns the page and the fragment that a link leads to from here; None if it leaves the book."""
         parts = urlsplit(href)

@@ -1,10 +1,11 @@
 """What stands behind a link, shown before it is followed."""
 
 import json
+from textwrap import shorten
 
 from bs4 import Tag
 
-from pages.head import first_paragraph, shorten
+from pages.head import first_paragraph
 from pages.page import Page, text_of
 
 LENGTH = 320
@@ -47,11 +48,11 @@ def _words(page: Page, fragment: str) -> tuple[str, str] | None:
         return "", text_of(part.find("p"))
     if part.name == "dt":
         meaning = part.find_next_sibling("dd")
-        return text_of(part), shorten(text_of(meaning), LENGTH) if meaning else ""
+        return text_of(part), shorten(text_of(meaning), LENGTH, placeholder="…") if meaning else ""
     if part.name == "span" and not part.get_text(strip=True):  # a label that stands before its section
         part = part.find_parent("section")
     if not isinstance(part, Tag) or part.name not in ("section", "article"):
         return None
     heading = part.find(["h1", "h2", "h3", "h4"])
-    opening = shorten(first_paragraph(part), LENGTH)
+    opening = shorten(first_paragraph(part), LENGTH, placeholder="…")
     return (text_of(heading) if heading else page.title, opening) if opening else None
