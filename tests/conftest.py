@@ -13,14 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from xtcq.quantization import QuantConfig, QuantLinear, freeze, quantize
 from xtcq.study import Experiment, Record, experiment, queue, run, runs, speed, students
@@ -52,20 +47,19 @@ def threads():
 @pytest.fixture
 def tiny_bert():
     """A factory of small random BERTs with a head, the same weights at every call with the same arguments."""
-    heads_of = {"classifier": BertForSequenceClassification, "questions": BertForQuestionAnswering}
 
-    def build(layers: int = 2, heads: int = 2, num_labels: int = 2, hidden: int = 32, head: str = "classifier"):
+    def build(layers: int = 2, heads: int = 2, num_labels: int = 2, head: str = "classifier"):
         torch.manual_seed(0)
         config = BertConfig(
             vocab_size=101,
-            hidden_size=hidden,
+            hidden_size=32,
             num_hidden_layers=layers,
             num_attention_heads=heads,
-            intermediate_size=4 * hidden,
+            intermediate_size=128,
             max_position_embeddings=64,
             num_labels=num_labels,
         )
-        return heads_of[head](config)
+        return (BertForQuestionAnswering if head == "questions" else BertForSequenceClassification)(config)
 
     return build
 
@@ -107,11 +101,10 @@ def frozen_bert(padded_batch):
     def build(
         precision="1-1-8", recipe="xtc", lora_rank=0, kind="BertForSequenceClassification", bits=None, **sizes
     ) -> torch.nn.Module:
-        classes = {c.__name__: c for c in (BertModel, BertForSequenceClassification, BertForQuestionAnswering)}
         torch.manual_seed(0)
         shape = {"vocab_size": 101, "hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 2}
         shape |= {"intermediate_size": 70, "max_position_embeddings": 64, "num_labels": 3}
-        model = classes[kind](BertConfig(**shape | sizes)).eval()
+        model = getattr(transformers, kind)(BertConfig(**shape | sizes)).eval()
         quantize(model, QuantConfig(precision, recipe, lora_rank))
         for name, module in model.named_modules():
             if isinstance(module, QuantLinear) and bits and module.weight_quantizer is not None:
@@ -221,7 +214,8 @@ def make_record():
     """A factory of Records with given scores; nothing is trained."""
 
     def build(score: float = 80.0, **fields) -> Record:
-        kept = {name: fields.pop(name) for name in ("predictions", "compute", "data", "method") if name in fields}
+        own = ("predictions", "compute", "data", "method", "exploration")
+        kept = {name: fields.pop(name) for name in own if name in fields}
         experiment = Experiment(**{"task": "mrpc", "epochs": 3, "learning_rate": 1e-4} | fields)
         spec = task_spec(experiment.task)
         metrics = dict.fromkeys(spec.metrics, score)
@@ -255,11 +249,11 @@ def make_run(make_record, monkeypatch):
     """A factory of Records whose last evaluation may be another than the best; no labels are at hand."""
     monkeypatch.delenv("XTCQ_DATA", raising=False)
 
-    def build(best: float = 80.0, last: float | None = None, exploration: dict | None = None, **fields) -> Record:
+    def build(best: float = 80.0, last: float | None = None, **fields) -> Record:
         record = make_record(best, **fields)
         end = record.best if last is None else dict.fromkeys(record.best, last)
         history = [*record.history, record.history[0] | {"step": 20, "metrics": end}]
-        return dataclasses.replace(record, last=end, history=history, exploration=exploration)
+        return dataclasses.replace(record, last=end, history=history)
 
     return build
 
