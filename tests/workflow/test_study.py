@@ -65,6 +65,13 @@ def snakemake(*arguments, check=True, config=(f"study={STUDY}",)):
     return ran
 
 
+def jobs_of(*arguments, **options):
+    """What a study would train, by digest and in snakemake's order."""
+    shown = snakemake("--dry-run", *arguments, **options).stdout
+    jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
+    return {re.search(r"digest=(\w+)", job)[1]: job for job in jobs}
+
+
 def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
     teacher, *students = left()
     assert [teacher, *students] == [experiment.digest for experiment in read_study(Path(STUDY)).left()]
@@ -98,10 +105,7 @@ def test_the_plan_is_what_the_study_lacks_in_its_order(repository):
 def test_a_job_with_a_gpu_for_every_run(repository, profile, plugin, said):
     pytest.importorskip(plugin, reason="pip install -e '.[cluster,kubernetes]'")
     teacher, *students = left()
-    shown = snakemake("--dry-run", "--workflow-profile", f"workflow/profiles/{profile}").stdout
-    jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
-    assert len(jobs) == 3
-    found = {re.search(r"digest=(\w+)", job)[1]: job for job in jobs}
+    found = jobs_of("--workflow-profile", f"workflow/profiles/{profile}")
     priorities = {digest: int(re.search(r"priority: (\d+)", job)[1]) for digest, job in found.items()}
     assert sorted(priorities, key=priorities.get, reverse=True) == [teacher, *students]
     assert next(iter(found)) == teacher, "snakemake lists what others need before them"
@@ -173,10 +177,8 @@ def test_eight_cards_do_eight_rows_of_a_table(repository):
     table = {"table": "xtc-c13", "task": "rte"}
     runs = left(**table)
     config = [f"{name}={value}" for name, value in table.items()]
-    shown = snakemake("--dry-run", "--workflow-profile", "workflow/profiles/gpus", config=config).stdout
-    jobs = [job for job in re.split(r"\n(?=rule )", shown.split("Job stats", 2)[1]) if job.startswith("rule train:")]
-    assert {re.search(r"digest=(\w+)", job)[1] for job in jobs} == set(runs)
-    assert all("gpu=1" in job for job in jobs)
+    jobs = jobs_of("--workflow-profile", "workflow/profiles/gpus", config=config)
+    assert set(jobs) == set(runs) and all("gpu=1" in job for job in jobs.values())
     experiments = {digest: Experiment.from_dict(run["experiment"]) for digest, run in runs.items()}
     rows = {digest for digest, experiment in experiments.items() if experiment.quantized}
     assert len(rows) == 8 and len(runs) == 8 + 2 + 1
