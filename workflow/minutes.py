@@ -81,10 +81,7 @@ def cost(notebook: Path, **parameters: Any) -> tuple[float, float]:
 
 
 def _said(minutes: float) -> str:
-    if minutes < 1:
-        return "<1"
-    digits = 10 ** max(0, len(str(int(minutes))) - 2)
-    return f"{round(minutes / digits) * digits:.0f}"
+    return f"{round(minutes, min(0, 2 - len(str(int(minutes))))):.0f}" if minutes >= 1 else "<1"
 
 
 def figures(notebook: Path, name: str) -> str:
@@ -128,10 +125,6 @@ def templates() -> list[Path]:
     return [path for path in sorted(ROOT.glob("notebooks/*.ipynb")) if '"grid"' in path.read_text(encoding="utf-8")]
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.command()
 def main(write: Annotated[bool, typer.Option("--write", help="change the notebooks")] = False) -> None:
     """Compare the minutes in the comments of parameters with what is computed."""
     stale = 0
@@ -150,4 +143,4 @@ def main(write: Annotated[bool, typer.Option("--write", help="change the noteboo
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)
