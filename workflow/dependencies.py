@@ -14,12 +14,12 @@ from typing import Any
 
 # Packages that notebooks import from the checkout, and where they stand in it.
 PACKAGES = {"xtcq": Path("xtcq"), "xtcq_book": Path("book/xtcq_book")}
-# What modules read, by module: patterns below the checkout. Records are no part of it: they come by their digests.
+# What modules read, by module: a pattern below the checkout. Records are no part of it: they come by their digests.
 DATA = {
-    "book/xtcq_book/allocators/choices.py": ("book/xtcq_book/allocators/choices.json",),
-    "book/xtcq_book/claims/ledger.py": ("book/claims.yaml",),
-    "book/xtcq_book/published.py": ("book/published/*.csv",),
-    "book/xtcq_book/chapters/benchmarks.py": ("benchmarks/results/*.json",),
+    "book/xtcq_book/allocators/choices.py": "book/xtcq_book/allocators/choices.json",
+    "book/xtcq_book/claims/ledger.py": "book/claims.yaml",
+    "book/xtcq_book/published.py": "book/published/*.csv",
+    "book/xtcq_book/chapters/benchmarks.py": "benchmarks/results/*.json",
 }
 
 
@@ -82,7 +82,7 @@ def digest(notebook: Path, root: Path = Path()) -> str:
     for path in modules(notebook, root):
         name = path.relative_to(root).as_posix()
         found.update(f"{name}\n{_read(path)[1]}\n".encode())
-        for data in sorted(file for pattern in DATA.get(name, ()) for file in root.glob(pattern)):
+        for data in sorted(root.glob(DATA[name])) if name in DATA else ():
             found.update(data.name.encode() + data.read_bytes())
     return found.hexdigest()
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dependencies import code_digest, modules
+from dependencies import DATA, code_digest, modules
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,11 @@ def test_what_trains_is_part_of_every_page_that_trains(of_pages):
     grids = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if '"grid"' in path.read_text()}
     assert grids <= trained
     assert using(of_pages, "xtcq/quantization/quantizers.py") == set(of_pages)
+
+
+def test_modules_that_read_data_and_the_data_are_there(of_pages):
+    for module, pattern in DATA.items():
+        assert using(of_pages, module) and list(ROOT.glob(pattern)), module
 
 
 def test_nothing_is_loaded_that_was_not_found(of_pages):
