@@ -163,24 +163,6 @@ def test_a_failure_leaves_the_page_and_stops_no_other(repository):
     assert not (repository / "_build/done/published/one").exists()
 
 
-def test_results_of_benchmarks_are_part_of_their_page(repository, without_a_kernel):
-    results = repository / "benchmarks/results"
-    results.mkdir(parents=True)
-    (results / "a.json").write_text("1")
-    names = ("one", "benchmarks")
-    (repository / "book/xtcq_book/chapters").mkdir()
-    (repository / "book/xtcq_book/chapters/benchmarks.py").write_text("")
-    code = "if False: from xtcq_book.chapters import benchmarks\nprint(*open('benchmarks/results/a.json'))"
-    write(repository / "notebooks/benchmarks.ipynb", code)
-    snakemake(repository, "demo", names=names)
-    first = written(repository)
-    (results / "a.json").write_text("2")
-    snakemake(repository, "demo", names=names)
-    second = written(repository)
-    assert outputs(repository / "_build/executed/demo/benchmarks.ipynb")[0]["text"] == ["2\n"]
-    assert second["benchmarks.ipynb"] > first["benchmarks.ipynb"] and second["one.ipynb"] == first["one.ipynb"]
-
-
 def test_a_cluster_gets_a_job_with_a_gpu_for_every_chapter(repository, without_a_kernel):
     profile = ("--workflow-profile", "workflow/profiles/slurm", "--config", "profile=mini")
     ran = forked.snakemake("--dry-run", *profile, folder=repository)
