@@ -64,13 +64,12 @@ def without_a_kernel(repository):
     (repository / "workflow/execute.py").write_text(WITHOUT_A_KERNEL)
 
 
-def snakemake(repository, profile, check=True, names=("one", "two"), **parameters):
+def snakemake(repository, profile, *config, check=True, names=("one", "two"), **parameters):
     (repository / "parameters.json").write_text(json.dumps({"parameters": parameters}))
     done = f"_build/done/{'published' if profile == 'mini' else profile}"
     pages = [f"{done}/{name}" for name in names]
-    ran = forked.snakemake(
-        *pages, "--config", f"profile={profile}", "--configfile", "parameters.json", folder=repository
-    )
+    config = (f"profile={profile}", *config)
+    ran = forked.snakemake(*pages, "--config", *config, "--configfile", "parameters.json", folder=repository)
     assert not check or ran.returncode == 0, ran.stderr
     return ran
 
@@ -185,8 +184,6 @@ def test_demo_pages_side_by_side_train_one_run_at_a_time(repository, without_a_k
     notebook.cells[1].source += "\njobs: int = 2"
     notebook.cells.append(new_code_cell("print(jobs)"))
     nbformat.write(notebook, one)
-    (repository / "parameters.json").write_text(json.dumps({"parameters": {}}))
-    command = [sys.executable, "-m", "snakemake", "_build/done/demo/one", "--configfile", "parameters.json"]
     for config, said in ((["jobs=2"], "1"), ([], "2")):
-        subprocess.run([*command, "--config", "profile=demo", *config], cwd=repository, check=True)
+        snakemake(repository, "demo", *config, names=("one",))
         assert outputs(repository / "_build/executed/demo/one.ipynb")[0]["text"][-1].strip() == said
