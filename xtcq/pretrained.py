@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from dataclasses import dataclass, replace
@@ -112,16 +111,8 @@ def _in_package(published: Published) -> Path | None:
 def _check_digest(path: Path, name: str, published: Published) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; copy the weights of {published.repository} there")
-    stat = path.stat()
-    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
-    if found != published.sha256:
+    if (found := sha256(path)) != published.sha256:
         raise ValueError(
             f"{path} has SHA-256 {found}, but {name} as published has {published.sha256}; the file is damaged or "
             f"another model, replace it with the one of {published.repository}"
         )
-
-
-@functools.cache
-def _sha256(path: Path, size: int, modified: int) -> str:
-    # Size and time are part of the cache's key, so that a replaced file is read again.
-    return sha256(path)
