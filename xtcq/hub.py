@@ -1,12 +1,29 @@
-"""The Hugging Face hub: every answer has a limit in seconds, and an error names it."""
+"""Published files: in a folder that a variable names, or on the Hugging Face hub, whose answers have a limit."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, get_session
+
+
+def local_folder(variable: str, *parts: str) -> Path | None:
+    """Return the folder ``parts`` inside the one that a variable names, or None if it or the variable is not there.
+
+    Raises:
+        FileNotFoundError: the variable is set and names no folder.
+    """
+    root = os.environ.get(variable)
+    if not root:
+        return None
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"{variable} names {root!r}, which is not a folder; correct or unset it")
+    folder = Path(root, *parts)
+    return folder if folder.is_dir() else None
 
 
 @contextlib.contextmanager

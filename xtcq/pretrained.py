@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from xtcq.files import sha256
-from xtcq.hub import reading_hub
+from xtcq.hub import local_folder, reading_hub
 
 WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "vocab.txt"]
@@ -80,17 +80,12 @@ def encoder_files(name: str, weights: bool = True) -> Path:
         if not Path(name).is_dir():
             raise ValueError(f"unknown model {name!r}: give one of {', '.join(PUBLISHED)} or an existing folder")
         return Path(name)
-    root = os.environ.get("XTCQ_MODELS")
-    if root and not Path(root).is_dir():
-        raise FileNotFoundError(f"XTCQ_MODELS names {root!r}, which is not a folder; correct or unset it")
-    folder = Path(root, name) if root else None
-    if folder is None or not folder.is_dir():
-        folder = _in_package(published)
+    folder = local_folder("XTCQ_MODELS", name) or _in_package(published)
     if folder is None:
         package = f", install the package {published.package}" if published.package else ""
         remedy = (
-            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is {root or 'not set'}{package}, or load it "
-            "once with a connection to the hub"
+            f"put its files into $XTCQ_MODELS/{name}, where XTCQ_MODELS is "
+            f"{os.environ.get('XTCQ_MODELS') or 'not set'}{package}, or load it once with a connection to the hub"
         )
         with reading_hub(f"no files for model {name!r}", published.repository, remedy):
             files = [file for file in _HUB_FILES if weights or file != WEIGHTS]

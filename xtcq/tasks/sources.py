@@ -50,8 +50,8 @@ def load_task(name: str) -> Task:
     if isinstance(spec, QuestionSpec):
         return load_questions(spec)
     frames = {}
-    for split, rows in spec.rows.items():
-        frame, origin = read_split(name, split, spec.rows, rows, "nyu-mll/glue", ("glue", name), (name,))
+    for split in spec.rows:
+        frame, origin = read_split(spec, split, spec.rows, "nyu-mll/glue", name)
         frame = check_texts(frame, spec.columns, ["label"], origin)
         labels = read_labels(frame["label"], spec.num_labels, origin, *spec.label_range)
         frames[split] = frame.assign(label=labels)

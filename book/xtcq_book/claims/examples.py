@@ -9,10 +9,10 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from xtcq.hub import local_folder
 from xtcq.study.records import Record
 from xtcq.tasks import QuestionSpec, chance_level, load_task, task_spec
 from xtcq.tasks.metrics import CORRELATIONS
-from xtcq.tasks.splits import data_folder
 from xtcq.tasks.squad.metrics import score_answer
 
 
@@ -99,7 +99,7 @@ def _examples(task: str) -> pd.DataFrame | None:
 def _read(task: str, root: str | None) -> pd.DataFrame | None:
     """The main development set, if it lies in `XTCQ_DATA`: a page that is only drawn asks no hub for it."""
     spec = task_spec(task)
-    if data_folder(*([spec.release] if isinstance(spec, QuestionSpec) else ["glue", task])) is None:
+    if local_folder("XTCQ_DATA", *([spec.release] if isinstance(spec, QuestionSpec) else ["glue", task])) is None:
         return None
     try:
         return load_task(task).evaluation[spec.main_split]

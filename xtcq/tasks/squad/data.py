@@ -69,12 +69,12 @@ def load_questions(spec: QuestionSpec) -> Task:
 
     Errors are those of ``read_split`` and ``checked_questions``, where its frames are described.
     """
-    needed = ("validation",) if spec.held_out else tuple(spec.rows)
-    release, frames = spec.release, {}
-    for split in needed:
-        rows, repository = RELEASES[release][split], f"rajpurkar/{release}"
-        read = read_split(spec.name, split, needed, rows, repository, (release,), demo="demo-questions")
-        frames[split] = checked_questions(read[0], spec, read[1])
+    official, frames = RELEASES[spec.release], {}
+    if spec.held_out:
+        official = {"validation": official["validation"]}
+    for split in official:
+        frame, origin = read_split(spec, split, official, f"rajpurkar/{spec.release}")
+        frames[split] = checked_questions(frame, spec, origin)
     if spec.held_out:
         frames["train"], frames["validation"] = split_by_article(frames["validation"], spec.held_out)
     return Task(spec, frames.pop("train"), frames)
