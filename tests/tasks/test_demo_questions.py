@@ -47,4 +47,4 @@ def test_questions_are_sound(task):
 
 def test_a_question_is_one_window(task):
     data = encode(task.train, task.spec, load_encoder("minilm-l6", 2)[1])
-    assert len(data) == task.spec.training_examples and max(data.lengths) <= task.spec.max_length
+    assert len(data) == task.spec.windows and max(data.lengths) <= task.spec.max_length

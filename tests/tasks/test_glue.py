@@ -38,13 +38,6 @@ def test_primary_metrics_are_the_ones_of_the_average():
     assert task_spec("mrpc").metrics == task_spec("qqp").metrics == ("accuracy", "f1")
 
 
-def test_classes_and_label_ranges():
-    assert task_spec("mnli").label_range == (0.0, 2.0)
-    assert task_spec("rte").label_range == (0.0, 1.0)
-    assert task_spec("stsb").is_regression
-    assert task_spec("stsb").label_range == (0.0, 5.0)
-
-
 def test_specs_are_hashable_values():
     assert len({task_spec(name) for name in TASKS}) == len(TASKS) == 16
 

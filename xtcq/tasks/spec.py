@@ -63,19 +63,9 @@ class TaskSpec:
         return self.evaluation_splits[0]
 
     @property
-    def training_examples(self) -> int:
-        """Sequences of one epoch."""
-        return self.rows["train"]
-
-    @property
     def epoch_steps(self) -> int:
         """Optimizer steps of one epoch."""
-        return math.ceil(self.training_examples / self.batch_size)
-
-    @property
-    def label_range(self) -> tuple[float, float]:
-        """Smallest and largest valid label; every regression task here uses STS-B's scale of 0 to 5."""
-        return (0.0, 5.0) if self.is_regression else (0.0, float(self.num_labels - 1))
+        return math.ceil(self.rows["train"] / self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -103,9 +93,9 @@ class QuestionSpec(TaskSpec):
     head: ClassVar[str] = "questions"
 
     @property
-    def training_examples(self) -> int:
-        """Sequences of one epoch: windows, or questions where windows were not counted."""
-        return self.windows or self.rows["train"]
+    def epoch_steps(self) -> int:
+        """Optimizer steps of one epoch of windows, or of questions where windows were not counted."""
+        return math.ceil((self.windows or self.rows["train"]) / self.batch_size)
 
 
 @dataclass(frozen=True)
