@@ -13,7 +13,7 @@ from tests.workflow import forked
 from xtcq.study import Experiment
 from xtcq.study.records import save_record
 from xtcq.study.study import read_study, run_study
-from xtcq.tasks.glue import GLUE_SPECS
+from xtcq.tasks.sources import GLUE_SPECS
 
 ROOT = Path(__file__).parents[2]
 STUDY = "workflow/demo.json"
