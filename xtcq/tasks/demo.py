@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -79,7 +79,7 @@ def _pick(rng: Random, options: Sequence[_Option]) -> _Option:
     return options[int(rng.random() * len(options))]
 
 
-def _acceptability(rng: Random, index: int) -> tuple[tuple[str], float]:
+def _acceptability(rng: Random, index: int) -> tuple[tuple[str], int]:
     """One sentence; every second one breaks the order of words or the agreement of verb and subject."""
 
     def noun_phrase(number: int) -> list[str]:
@@ -131,7 +131,7 @@ def _say(rng: Random, meaning: _Meaning) -> str:
     return " ".join([*clause, *place]) + "."
 
 
-def _paraphrase(rng: Random, index: int) -> tuple[tuple[str, str], float]:
+def _paraphrase(rng: Random, index: int) -> tuple[tuple[str, str], int]:
     """Two sentences; every second pair means the same, the others change two or three parts or swap the people."""
     first = second = _draw(rng, _EVENT)
     same = index % 2
@@ -147,104 +147,11 @@ def _similarity(rng: Random, index: int) -> tuple[tuple[str, str], float]:
     score = index % 6
     first = _draw(rng, _PLACED_EVENT)
     second = _change(rng, first, _PLACED_EVENT, 5 - score)
-    return (_say(rng, first), _say(rng, second)), score
+    return (_say(rng, first), _say(rng, second)), float(score)
 
 
-def _spec(name: str, title: str, columns: tuple[str, ...], num_labels: int, metrics: tuple[str, ...]) -> TaskSpec:
-    rows = {"train": 1_200, "validation": 150}
-    return TaskSpec(name, title, columns, num_labels, 32, 16, metrics, rows, synthetic=True)
-
-
-_PAIR = ("sentence1", "sentence2")
-_GRAMMARS: dict[TaskSpec, Callable[[Random, int], tuple[tuple[str, ...], float]]] = {
-    _spec("demo-acceptability", "Acceptability (synthetic)", ("sentence",), 2, ("matthews",)): _acceptability,
-    _spec("demo-pairs", "Paraphrase (synthetic)", _PAIR, 2, ("accuracy", "f1")): _paraphrase,
-    _spec("demo-similarity", "Similarity (synthetic)", _PAIR, 1, ("pearson", "spearman")): _similarity,
-}
-
-DEMO_SPECS: dict[str, TaskSpec] = {spec.name: spec for spec in _GRAMMARS}
-DEMO_QUESTIONS = QuestionSpec(
-    "demo-questions",
-    "Questions (synthetic)",
-    ("question", "context"),
-    num_labels=2,
-    max_length=64,
-    batch_size=8,
-    metrics=("f1", "exact_match"),
-    rows={"train": 640, "validation": 80},
-    synthetic=True,
-    stride=16,
-    unanswerable=True,
-    windows=640,
-)
-
-
-def make_demo_task(name: str) -> Task:
-    """Generate a demo task.
-
-    Args:
-        name: a key of ``DEMO_SPECS``, or ``"demo-questions"``.
-
-    Returns:
-        The task, the same at every call and on every platform. It has 1,200 training and 150 evaluation examples;
-        classes are balanced, and so are the six scores of the similarity task. Of questions it has 640 and 80; a
-        quarter of them has no answer, and the others ask for the person, the thing and the place equally often.
-
-    >>> from xtcq.tasks.demo import make_demo_task
-    >>> make_demo_task("demo-pairs").train["sentence1"][1]
-    'the clever king welcomed the writer.'
-    """
-    if name == DEMO_QUESTIONS.name:
-        return _make_questions()
-    spec = DEMO_SPECS[name]
-    # A seed for each task: tasks that share a vocabulary would otherwise share their sentences' order as well.
-    rng = Random(20_220_603 + list(DEMO_SPECS).index(name))
-    examples: list[tuple[str | float, ...]] = []
-    said: set[str] = set()
-    while len(examples) < sum(spec.rows.values()):
-        texts, label = _GRAMMARS[spec](rng, len(examples))
-        if len(set(texts)) == len(texts) and said.isdisjoint(texts):
-            said.update(texts)
-            examples.append((*texts, label))
-    frame = pd.DataFrame(examples, columns=[*spec.columns, "label"])
-    frame["label"] = frame["label"].astype("float64" if spec.is_regression else "int64")
-    train, validation = frame[: spec.rows["train"]], frame[spec.rows["train"] :].reset_index(drop=True)
-    return Task(spec, train, {"validation": validation})
-
-
-@functools.cache
-def demo_words() -> frozenset[str]:
-    """The words of all demo tasks, as they stand between blanks."""
-    tasks = [make_demo_task(name) for name in (*DEMO_SPECS, DEMO_QUESTIONS.name)]
-    frames = [
-        frame[column]
-        for task in tasks
-        for frame in (task.train, *task.evaluation.values())
-        for column in task.spec.columns
-    ]
-    return frozenset(word for texts in frames for text in texts for word in text.split())
-
-
-def _make_questions() -> Task:
-    """Questions with the columns of ``xtcq.tasks.squad.checked_questions``; no context occurs twice."""
-    rng = Random(20_220_604)
-    rows: list[tuple[str, str, str, str, dict[str, list[object]]]] = []
-    said: set[str] = set()
-    while len(rows) < sum(DEMO_QUESTIONS.rows.values()):
-        context, question, answer = _ask(rng, len(rows))
-        if context not in said:
-            said.add(context)
-            answers: dict[str, list[object]] = {"text": [], "answer_start": []}
-            if answer:
-                answers = {"text": [answer], "answer_start": [context.index(answer)]}
-            rows.append((f"demo-{len(rows)}", "demo", context, question, answers))
-    frame = pd.DataFrame(rows, columns=["id", "title", "context", "question", "answers"])
-    train = DEMO_QUESTIONS.rows["train"]
-    return Task(DEMO_QUESTIONS, frame[:train], {"validation": frame[train:].reset_index(drop=True)})
-
-
-def _ask(rng: Random, index: int) -> tuple[str, str, str]:
-    """A context, a question and its answer: "" for every fourth, which asks about a person of whom nothing is said."""
+def _question(rng: Random, index: int) -> tuple[tuple[str], str, dict[str, list]]:
+    """A context, a question and its answers; every fourth has none, and asks about a person of whom nothing is said."""
 
     def several(words: tuple[str, ...], count: int) -> list[str]:
         return sorted(words, key=lambda _: rng.random())[:count]
@@ -270,4 +177,75 @@ def _ask(rng: Random, index: int) -> tuple[str, str, str]:
     else:
         asked = _pick(rng, (f"What did the {people[count]} {action}?", f"Where was the {people[count]}?"))
         question, answer = asked, ""
-    return " ".join(sentences), question, answer
+    context = " ".join(sentences)
+    starts = [context.index(answer)] if answer else []
+    return (context,), question, {"text": [answer] if answer else [], "answer_start": starts}
+
+
+def _spec(name: str, title: str, columns: tuple[str, ...], num_labels: int, metrics: tuple[str, ...]) -> TaskSpec:
+    rows = {"train": 1_200, "validation": 150}
+    return TaskSpec(name, title, columns, num_labels, 32, 16, metrics, rows, synthetic=True)
+
+
+_PAIR = ("sentence1", "sentence2")
+_SPECS: tuple[TaskSpec, ...] = (
+    _spec("demo-acceptability", "Acceptability (synthetic)", ("sentence",), 2, ("matthews",)),
+    _spec("demo-pairs", "Paraphrase (synthetic)", _PAIR, 2, ("accuracy", "f1")),
+    _spec("demo-similarity", "Similarity (synthetic)", _PAIR, 1, ("pearson", "spearman")),
+    QuestionSpec(
+        "demo-questions", "Questions (synthetic)", ("question", "context"), 2, max_length=64, batch_size=8,
+        metrics=("f1", "exact_match"), rows={"train": 640, "validation": 80}, synthetic=True, stride=16,
+        unanswerable=True, windows=640,
+    ),
+)  # fmt: skip
+DEMO_SPECS: dict[str, TaskSpec] = {spec.name: spec for spec in _SPECS}
+# Seed of each task, and what draws an example: texts that must be new, and the rest. Tasks that share a vocabulary
+# would share their sentences' order too if they had the same seed.
+_GRAMMARS: dict[str, tuple[int, Callable[[Random, int], tuple[Any, ...]]]] = {
+    "demo-acceptability": (20_220_603, _acceptability),
+    "demo-pairs": (20_220_604, _paraphrase),
+    "demo-similarity": (20_220_605, _similarity),
+    "demo-questions": (20_220_604, _question),
+}
+
+
+def make_demo_task(name: str) -> Task:
+    """Generate a demo task.
+
+    Args:
+        name: a key of ``DEMO_SPECS``.
+
+    Returns:
+        The task, the same at every call and on every platform. It has 1,200 training and 150 evaluation examples;
+        classes are balanced, and so are the six scores of the similarity task. Of questions it has 640 and 80; a
+        quarter of them has no answer, and the others ask for the person, the thing and the place equally often.
+
+    >>> from xtcq.tasks.demo import make_demo_task
+    >>> make_demo_task("demo-pairs").train["sentence1"][1]
+    'the clever king welcomed the writer.'
+    """
+    spec, (seed, draw) = DEMO_SPECS[name], _GRAMMARS[name]
+    rng = Random(seed)
+    examples: list[tuple[Any, ...]] = []
+    said: set[str] = set()
+    while len(examples) < sum(spec.rows.values()):
+        texts, *others = draw(rng, len(examples))
+        if len(set(texts)) == len(texts) and said.isdisjoint(texts):
+            said.update(texts)
+            examples.append((*texts, *others))
+    if isinstance(spec, QuestionSpec):
+        frame = pd.DataFrame(examples, columns=["context", "question", "answers"])
+        frame.insert(0, "id", [f"demo-{number}" for number in range(len(frame))])
+        frame.insert(1, "title", "demo")
+    else:
+        frame = pd.DataFrame(examples, columns=[*spec.columns, "label"])
+    train, validation = frame[: spec.rows["train"]], frame[spec.rows["train"] :].reset_index(drop=True)
+    return Task(spec, train, {"validation": validation})
+
+
+@functools.cache
+def demo_words() -> frozenset[str]:
+    """The words of all demo tasks, as they stand between blanks."""
+    tasks = [make_demo_task(name) for name in DEMO_SPECS]
+    frames = [frame[[*task.spec.columns]] for task in tasks for frame in (task.train, *task.evaluation.values())]
+    return frozenset(word for frame in frames for text in frame.to_numpy().flat for word in text.split())

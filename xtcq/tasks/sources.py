@@ -11,7 +11,7 @@ import hashlib
 from typing import Any
 
 from xtcq.tasks.columns import check_texts, read_labels
-from xtcq.tasks.demo import DEMO_QUESTIONS, DEMO_SPECS, make_demo_task
+from xtcq.tasks.demo import DEMO_SPECS, make_demo_task
 from xtcq.tasks.spec import QuestionSpec, Task, TaskSpec
 from xtcq.tasks.splits import read_split
 from xtcq.tasks.squad import SQUAD_SPECS, load_questions
@@ -40,7 +40,7 @@ _GLUE = (
     _glue("stsb", "STS-B", _PAIR, _CORRELATIONS, 5_749, 1_500, num_labels=1),
 )
 GLUE_SPECS: dict[str, TaskSpec] = {spec.name: spec for spec in _GLUE}
-_SPECS = GLUE_SPECS | SQUAD_SPECS | DEMO_SPECS | {DEMO_QUESTIONS.name: DEMO_QUESTIONS}
+_SPECS = GLUE_SPECS | SQUAD_SPECS | DEMO_SPECS
 TASKS = tuple(_SPECS)
 
 

@@ -20,7 +20,6 @@ from xtcq.files import find_checkout, whole_file
 from xtcq.tasks.augmentation.augment import Augmentation, augment
 from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
 from xtcq.tasks.augmentation.vectors import load_vectors
-from xtcq.tasks.demo import DEMO_SPECS
 from xtcq.tasks.sources import load_task
 from xtcq.tasks.spec import Task
 
@@ -35,7 +34,7 @@ _DIGEST = "xtcq digest"
 # MNLI and QQP (Table C.1). The demo tasks are small and so is theirs.
 COPIES = MappingProxyType(
     {"cola": 30, "mnli": 10, "mrpc": 30, "qnli": 20, "qqp": 10, "rte": 30, "sst2": 20, "stsb": 30}
-    | dict.fromkeys(DEMO_SPECS, 3)
+    | dict.fromkeys(("demo-acceptability", "demo-pairs", "demo-similarity"), 3)
 )
 SOURCES = ("neighbours", "masked-lm", "tinybert")
 MASKED_LM = "bert-base-uncased"
