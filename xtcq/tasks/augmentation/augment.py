@@ -69,10 +69,11 @@ def augment(
     Returns:
         Every row of ``frame`` once, each followed by its new rows, at most ``copies`` for each text column.
     """
-    new: dict[str, list[list[str]]] = {}
+    frame = frame.reset_index(drop=True)
+    parts = [frame]
     for column in columns:
         texts = frame[column].tolist()
-        new[column] = []
+        new: list[list[str]] = []
         bar = tqdm(range(0, len(texts), _SENTENCES_AT_ONCE), desc=f"augment {column}", unit="ki", disable=None)
         for start in bar:
             sentences = [find_words(text, tokenizer) for text in texts[start : start + _SENTENCES_AT_ONCE]]
@@ -80,20 +81,10 @@ def augment(
             for row, (sentence, words) in enumerate(zip(sentences, offered, strict=True), start):
                 # A text as a seed gives the same numbers on every machine.
                 rng = random.Random(f"{settings.seed}/{row}/{column}")
-                new[column].append(_new_sentences(sentence, words, settings, rng))
-    # Which original each row is made from, and its texts; the rest is copied with the row.
-    origin: list[int] = []
-    made: dict[str, list[str]] = {column: [] for column in columns}
-    for row, originals in enumerate(frame[list(columns)].itertuples(index=False, name=None)):
-        variants: list[dict[str, str]] = [dict(zip(columns, originals, strict=True))]
-        for column in columns:
-            variants += [variants[0] | {column: text} for text in new[column][row]]
-        origin += [row] * len(variants)
-        for variant in variants:
-            for column in columns:
-                made[column].append(variant[column])
-    result = frame.iloc[origin].reset_index(drop=True)
-    return result.assign(**made)
+                new.append(_new_sentences(sentence, words, settings, rng))
+        made = frame.assign(**{column: pd.Series(new, dtype=object)}).explode(column).dropna(subset=[column])
+        parts.append(made.astype(frame.dtypes))
+    return pd.concat(parts).sort_index(kind="stable", ignore_index=True)
 
 
 def _new_sentences(
