@@ -55,24 +55,6 @@ def test_a_damaged_file_is_made_again(letters, source, word_tokenizer, caplog):
     assert "is damaged" in caplog.text and not list(augmented_folder().glob("*.partial"))
 
 
-def test_a_file_of_something_else_under_the_name_is_made_again(letters, source, word_tokenizer, caplog):
-    augment_task(letters, source, word_tokenizer, Augmentation(copies=3))
-    (other,) = files()
-    expected = augment_task(letters, source, word_tokenizer, Augmentation(copies=2)).train
-    (path,) = set(files()) - {other}
-    path.write_bytes(other.read_bytes())
-    assert augment_task(letters, source, word_tokenizer, Augmentation(copies=2)).train.equals(expected)
-    assert f"{path} was made from something else ({other.stem.removeprefix('words-')})" in caplog.text
-
-
-def test_a_file_of_an_earlier_version_is_taken(letters, source, word_tokenizer, monkeypatch):
-    first = augment_task(letters, source, word_tokenizer, Augmentation(copies=2)).train
-    (path,) = files()
-    first.to_parquet(path, index=False, write_page_checksum=True)  # it did not say what it is made of
-    monkeypatch.setattr(store, "augment", lambda *args: pytest.fail("made again"))
-    assert augment_task(letters, source, word_tokenizer, Augmentation(copies=2)).train.equals(first)
-
-
 def test_a_flipped_byte_anywhere_gives_no_other_words(letters, source, word_tokenizer):
     first = augment_task(letters, source, word_tokenizer, Augmentation(copies=2))
     (path,) = files()
@@ -82,7 +64,7 @@ def test_a_flipped_byte_anywhere_gives_no_other_words(letters, source, word_toke
         damaged = bytearray(content)
         damaged[at] ^= 0x01
         path.write_bytes(damaged)
-        read = store._read(path, letters, path.stem.removeprefix("words-"))
+        read = store._read(path, letters)
         assert read is None or read.equals(first.train), at
         noticed += read is None
     assert noticed > 10

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 # Raised when the same settings give other sentences than before.
 _VERSION = 1
 
-_DIGEST = "xtcq digest"
-
 # TinyBERT's N (`data_augmentation.py` L290-312; it misspells STS-B and falls back to the same 30). XTC does not augment
 # MNLI and QQP (Table C.1). The demo tasks are small and so is theirs.
 COPIES = MappingProxyType(
@@ -92,13 +90,11 @@ def augment_task(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerB
     path = augmented_folder() / f"{task.spec.name}-{digest}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        frame = _read(path, task, digest)
+        frame = _read(path, task)
         if frame is None:
             frame = augment(task.train, task.spec.columns, source, tokenizer, settings)
-            stored = frame.copy(deep=False)
-            stored.attrs = {_DIGEST: digest}  # what a file's name says, for one that was renamed
             with whole_file(path) as partial:
-                stored.to_parquet(partial, index=False, write_page_checksum=True)
+                frame.to_parquet(partial, index=False, write_page_checksum=True)
     return dataclasses.replace(task, train=frame)
 
 
@@ -116,17 +112,13 @@ def _digest(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerBase, 
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(path: Path, task: Task, digest: str) -> pd.DataFrame | None:
-    """The stored frame; None if there is none, or it is damaged or another's: it only costs time to make it again."""
+def _read(path: Path, task: Task) -> pd.DataFrame | None:
+    """The stored frame; None if there is none, or it is damaged: it only costs time to make it again."""
     if not path.exists():
         return None
     try:
         # Without the check most flipped bits would come back as other words.
-        frame = pd.read_parquet(path, page_checksum_verification=True)[[*task.spec.columns, "label"]]
+        return pd.read_parquet(path, page_checksum_verification=True)[[*task.spec.columns, "label"]]
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         logger.warning("%s is damaged (%s) and is made again", path, error)
         return None
-    if (made_of := frame.attrs.pop(_DIGEST, digest)) != digest:  # a file of before does not say
-        logger.warning("%s was made from something else (%s) and is made again", path, made_of)
-        return None
-    return frame
