@@ -25,8 +25,7 @@ from xtcq.study.records import Record, load_record, old_records, record_path, re
 from xtcq.study.runs import make, run, side_by_side
 from xtcq.study.students import is_trained
 from xtcq.tasks import load_task
-from xtcq.tasks.augmentation.store import MASKED_LM
-from xtcq.tasks.augmentation.vectors import load_vectors
+from xtcq.tasks.augmentation.store import MASKED_LM, load_vectors
 from xtcq.training import Paused
 
 logger = logging.getLogger(__name__)

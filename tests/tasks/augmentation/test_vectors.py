@@ -1,7 +1,7 @@
 import pytest
 
 from xtcq.tasks.augmentation import Sentence, Word, load_augmented_task
-from xtcq.tasks.augmentation.vectors import load_vectors
+from xtcq.tasks.augmentation.store import load_vectors
 
 GLOVE = 'cat 1.0 0.0\ndog 1.0 0.2\nnan 0.0 1.0\n" 0.5 0.5\nnull 0.0 0.9\n'
 
@@ -26,7 +26,7 @@ def test_words_and_numbers_of_a_file_in_gloves_format(file):
 
 
 def test_only_the_most_frequent_words_are_read(file, monkeypatch):
-    monkeypatch.setattr("xtcq.tasks.augmentation.vectors.WORDS", 2)
+    monkeypatch.setattr("xtcq.tasks.augmentation.store._VECTORS", 2)
     assert load_vectors().words == ["cat", "dog"]
 
 

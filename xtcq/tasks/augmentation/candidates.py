@@ -31,8 +31,8 @@ class Candidates(Protocol):
 class Neighbours:
     """The nearest words by the cosine between word vectors.
 
-    TinyBERT takes GloVe's vectors, see ``xtcq.tasks.augmentation.vectors``, and asks them only for words of several
-    pieces.
+    TinyBERT takes GloVe's vectors, see ``xtcq.tasks.augmentation.store.load_vectors``, and asks them only for words of
+    several pieces.
 
     Args:
         words: a word for each vector; those that are not letters only are left out.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +19,6 @@ from xtcq.encoder import load_masked_lm
 from xtcq.files import find_checkout, whole_file
 from xtcq.tasks.augmentation.augment import Augmentation, augment
 from xtcq.tasks.augmentation.candidates import Candidates, MaskedLM, Neighbours
-from xtcq.tasks.augmentation.vectors import load_vectors
 from xtcq.tasks.sources import load_task
 from xtcq.tasks.spec import Task
 
@@ -30,12 +29,17 @@ _VERSION = 1
 
 # TinyBERT's N (`data_augmentation.py` L290-312; it misspells STS-B and falls back to the same 30). XTC does not augment
 # MNLI and QQP (Table C.1). The demo tasks are small and so is theirs.
-COPIES = MappingProxyType(
-    {"cola": 30, "mnli": 10, "mrpc": 30, "qnli": 20, "qqp": 10, "rte": 30, "sst2": 20, "stsb": 30}
-    | dict.fromkeys(("demo-acceptability", "demo-pairs", "demo-similarity"), 3)
-)
+COPIES = {"cola": 30, "mnli": 10, "mrpc": 30, "qnli": 20, "qqp": 10, "rte": 30, "sst2": 20, "stsb": 30}
+COPIES |= dict.fromkeys(("demo-acceptability", "demo-pairs", "demo-similarity"), 3)
 SOURCES = ("neighbours", "masked-lm", "tinybert")
 MASKED_LM = "bert-base-uncased"
+
+# TinyBERT's script reads so many lines of its file, whose words are sorted by how often they occur.
+_VECTORS = 100_000
+_GET_VECTORS = (
+    "get glove.42B.300d.zip (1.9 GB) from https://nlp.stanford.edu/projects/glove, unpack it, and set "
+    "XTCQ_VECTORS to the path of glove.42B.300d.txt; or choose augmentation 'masked-lm', which needs no such file"
+)
 
 
 def augmented_folder() -> Path:
@@ -76,6 +80,34 @@ def load_augmented_task(
     if source != "neighbours":
         candidates = MaskedLM(*load_masked_lm(MASKED_LM), rest=candidates)
     return augment_task(task, candidates, tokenizer, Augmentation(copies=COPIES[name], seed=seed))
+
+
+def load_vectors() -> Neighbours:
+    """Read the file that ``$XTCQ_VECTORS`` names, in GloVe's format: a word and its numbers in every line.
+
+    Returns:
+        Neighbours among its first 100,000 words.
+
+    Raises:
+        FileNotFoundError: the variable is not set, or names no file; the message says what to get and where to put it.
+        ValueError: the file is in another format.
+    """
+    name = os.environ.get("XTCQ_VECTORS")
+    if not name or not Path(name).is_file():
+        found = f"names {name!r}, which is no file" if name else "is not set"
+        raise FileNotFoundError(
+            f"augmentation 'tinybert' replaces words of several pieces by a file of word vectors, and XTCQ_VECTORS "
+            f"{found}: {_GET_VECTORS}"
+        )
+    try:
+        table = pd.read_csv(
+            name, sep=" ", header=None, nrows=_VECTORS, quoting=csv.QUOTE_NONE, na_filter=False, encoding="utf-8"
+        )
+        return Neighbours(table[0].astype(str).tolist(), table.drop(columns=0).to_numpy("float32"))
+    except ValueError as error:  # of pandas' parser, of a value that is no number, or of Neighbours
+        raise ValueError(
+            f"{name} holds no word vectors in GloVe's format ({str(error).strip()}): {_GET_VECTORS}"
+        ) from error
 
 
 def augment_task(task: Task, source: Candidates, tokenizer: PreTrainedTokenizerBase, settings: Augmentation) -> Task:
