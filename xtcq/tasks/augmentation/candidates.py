@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -14,18 +14,7 @@ from transformers import BertForMaskedLM, DataCollatorWithPadding, PreTrainedMod
 
 from xtcq.tasks.augmentation.words import REPLACEABLE, Sentence
 
-_ROWS_AT_ONCE = 512
-
-
-class Candidates(Protocol):
-    """A source of candidates."""
-
-    @property
-    def digest(self) -> str:
-        """Hexadecimal digest of everything that decides the candidates."""
-
-    def propose(self, sentences: Sequence[Sentence], count: int) -> list[list[list[str]]]:
-        """Candidates for every word of every sentence, best first, at most `count`; an empty list leaves the word."""
+_ROWS_AT_ONCE, _QUESTIONS_AT_ONCE = 512, 128
 
 
 class Neighbours:
@@ -128,20 +117,13 @@ class MaskedLM:
     Args:
         model: a BERT with a masked-language-model head; moved to the GPU if there is one.
         tokenizer: its tokenizer, which may be another than the student's: words are handed over as text.
-        rest: where candidates of words of several pieces come from; they have none if left out.
-        batch_size: questions at once.
+        rest: where candidates of words of several pieces come from.
 
     Raises:
         ValueError: if the tokenizer's vocabulary is not the model's.
     """
 
-    def __init__(
-        self,
-        model: BertForMaskedLM,
-        tokenizer: PreTrainedTokenizerBase,
-        rest: Candidates | None = None,
-        batch_size: int = 128,
-    ) -> None:
+    def __init__(self, model: BertForMaskedLM, tokenizer: PreTrainedTokenizerBase, rest: Neighbours) -> None:
         vocabulary = tokenizer.get_vocab()
         if len(vocabulary) != model.config.vocab_size:
             raise ValueError(
@@ -149,7 +131,7 @@ class MaskedLM:
                 f"{model.config.vocab_size:,}: give the tokenizer that the model was trained with"
             )
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer, self.rest, self.batch_size = tokenizer, rest, batch_size
+        self.tokenizer, self.rest = tokenizer, rest
         self._pieces = {index: piece for piece, index in vocabulary.items()}
         self._offered = torch.tensor(
             [bool(REPLACEABLE.fullmatch(self._pieces[i])) for i in range(len(vocabulary))], device=self.model.device
@@ -166,18 +148,18 @@ class MaskedLM:
         content.update(json.dumps([*facts, backend["normalizer"], backend["pre_tokenizer"]]).encode())
         for name, value in sorted(self.model.state_dict().items()):
             content.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-        content.update((self.rest.digest if self.rest else "").encode())
+        content.update(self.rest.digest.encode())
         return content.hexdigest()
 
     @torch.no_grad()
     def propose(self, sentences: Sequence[Sentence], count: int) -> list[list[list[str]]]:
         """Ask for every word of a single piece that the model can read; like lengths are asked together."""
-        found = self.rest.propose(sentences, count) if self.rest else [[[] for _ in s.words] for s in sentences]
+        found = self.rest.propose(sentences, count)
         questions = [q for index, sentence in enumerate(sentences) for q in self._questions(index, sentence)]
         questions.sort(key=lambda question: len(question.inputs["input_ids"]))
         collate = DataCollatorWithPadding(self.tokenizer)
-        for start in range(0, len(questions), self.batch_size):
-            batch = questions[start : start + self.batch_size]
+        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
+            batch = questions[start : start + _QUESTIONS_AT_ONCE]
             inputs: Any = collate([question.inputs for question in batch])
             inputs = inputs.to(self.model.device)
             hidden = self.model.bert(**inputs).last_hidden_state
@@ -214,3 +196,6 @@ class MaskedLM:
                 inputs = {"input_ids": ids, "token_type_ids": types, "attention_mask": [1] * len(ids)}
                 questions.append(_Question(index, number, place + 1, inputs))
         return questions
+
+
+Candidates: TypeAlias = Neighbours | MaskedLM

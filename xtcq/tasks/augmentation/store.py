@@ -76,9 +76,8 @@ def load_augmented_task(
     if source not in SOURCES:
         raise ValueError(f"source of words {source!r} is unknown: use one of {', '.join(SOURCES)}")
     task = load_task(name)
-    candidates: Candidates = load_vectors() if source == "tinybert" else Neighbours.from_encoder(encoder, tokenizer)
-    if source != "neighbours":
-        candidates = MaskedLM(*load_masked_lm(MASKED_LM), rest=candidates)
+    near = load_vectors() if source == "tinybert" else Neighbours.from_encoder(encoder, tokenizer)
+    candidates = near if source == "neighbours" else MaskedLM(*load_masked_lm(MASKED_LM), rest=near)
     return augment_task(task, candidates, tokenizer, Augmentation(copies=COPIES[name], seed=seed))
 
 
