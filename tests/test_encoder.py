@@ -10,7 +10,7 @@ from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertF
 
 from xtcq import encoder, pretrained
 from xtcq.encoder import load_classifier, load_encoder, load_masked_lm
-from xtcq.pretrained import model_names
+from xtcq.pretrained import PUBLISHED
 from xtcq.tasks import load_task
 
 
@@ -18,7 +18,7 @@ from xtcq.tasks import load_task
 def published(monkeypatch):
     """The folder with the files of the published model."""
     monkeypatch.delenv("XTCQ_MODELS", raising=False)
-    return pretrained._in_package(pretrained.PUBLISHED["minilm-l6"])
+    return pretrained._in_package(PUBLISHED["minilm-l6"])
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys)
 
 
 def test_names():
-    assert model_names() == ("minilm-l6", "minilm-demo", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
+    assert tuple(PUBLISHED) == ("minilm-l6", "minilm-demo", "bert-base-uncased", "tinybert-l6", "minilm-l6-768")
     with pytest.raises(ValueError, match=r"unknown model 'bert-large': give one of minilm-l6, minilm-demo, bert-base"):
         load_encoder("bert-large", 2)
     with pytest.raises(

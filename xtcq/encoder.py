@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 from xtcq.checks import check_choice, check_integer
 from xtcq.distillation import reduce_layers
 from xtcq.outputs import CLASSES, REGRESSION, problem_type
-from xtcq.pretrained import PUBLISHED, WEIGHTS, encoder_depth, encoder_files, model_names
+from xtcq.pretrained import PUBLISHED, WEIGHTS, encoder_files
 from xtcq.tasks.demo import demo_words
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
@@ -67,7 +67,7 @@ def load_encoder(
     the pooler are lower by one matrix of hidden size squared.
 
     Args:
-        name: one of ``xtcq.pretrained.model_names``, or a folder.
+        name: a key of ``xtcq.pretrained.PUBLISHED``, or a folder.
         num_labels: number of classes; 1 makes a regression model. 2 for questions: start and end.
         head: ``"classifier"`` gives a BertForSequenceClassification, ``"questions"`` a BertForQuestionAnswering.
         pretrained: whether to load weights. Otherwise they are random, for a model whose own are loaded later, and no
@@ -98,9 +98,8 @@ def load_encoder(
     else:
         config: Any = _config(folder, **fields)
         model, tokenizer = kind(config).eval(), _load_tokenizer(folder)
-    if name in model_names() and encoder_depth(name) < model.config.num_hidden_layers:
-        model = reduce_layers(model, tuple(range(encoder_depth(name))))
-    if name in model_names() and PUBLISHED[name].demo:
+    if name in PUBLISHED and PUBLISHED[name].demo:
+        model = reduce_layers(model, tuple(range(PUBLISHED[name].layers)))
         tokenizer = _keep_tokens(model, tokenizer, demo_words())
     return model, tokenizer
 

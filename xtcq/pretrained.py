@@ -49,26 +49,11 @@ PUBLISHED = {
 }
 
 
-def model_names() -> tuple[str, ...]:
-    """Names that ``load_encoder`` knows."""
-    return tuple(PUBLISHED)
-
-
-def encoder_depth(name: str) -> int:
-    """Number of layers of one of ``model_names``, known without loading it."""
-    return PUBLISHED[name].layers
-
-
-def encoder_width(name: str) -> int:
-    """Size of a hidden state of one of ``model_names``, known without loading it."""
-    return PUBLISHED[name].width
-
-
 def encoder_files(name: str, weights: bool = True) -> Path:
     """The folder with an encoder's files, see ``load_encoder``.
 
     Args:
-        name: one of ``model_names``, or a folder.
+        name: a key of ``PUBLISHED``, or a folder.
         weights: whether its weights are wanted too; those with a known SHA-256 are checked.
 
     Raises:

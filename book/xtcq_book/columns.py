@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from xtcq.distillation import SELECTIONS, select_layers
-from xtcq.pretrained import encoder_depth
+from xtcq.pretrained import PUBLISHED
 from xtcq.quantization import LAYER_LINEARS
 from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record
@@ -26,7 +26,7 @@ def task(experiment: Experiment) -> str:
 
 def layers(experiment: Experiment) -> str:
     """Depth of the student and how its layers were chosen: ``"all 6"``, ``"skip 3"``, ``"top 3"``, ``"bottom 3"``."""
-    depth, kept = encoder_depth(experiment.model), experiment.kept
+    depth, kept = PUBLISHED[experiment.model].layers, experiment.kept
     if kept is None or len(kept) == depth:
         return f"all {depth}"
     for selection in SELECTIONS:

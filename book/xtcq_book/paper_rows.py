@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 
-from xtcq.pretrained import encoder_depth
+from xtcq.pretrained import PUBLISHED
 from xtcq.study import Profile
 from xtcq.study.budgets import NAMES as BUDGETS
 from xtcq.study.budgets import own_name
@@ -41,7 +41,8 @@ def depth(experiment: Experiment) -> int | None:
     Returns:
         The number of layers out of BERT-base's twelve; None where the share is no whole number of them.
     """
-    layers, rest = divmod(_BERT_BASE * experiment.depth, encoder_depth((experiment.teacher or experiment).model))
+    teacher = experiment.teacher or experiment
+    layers, rest = divmod(_BERT_BASE * experiment.depth, PUBLISHED[teacher.model].layers)
     return None if rest else layers
 
 

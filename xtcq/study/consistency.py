@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xtcq.pretrained import encoder_width
+from xtcq.pretrained import PUBLISHED
 from xtcq.tasks import QuestionSpec
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _check_teacher(experiment: Experiment) -> None:
             "full-precision teacher, or name that run as start."
         )
     compared = {term for stage in experiment.plan() if stage.distils for term in stage.terms}
-    ours, theirs = encoder_width(experiment.model), encoder_width(teacher.model)
+    ours, theirs = (PUBLISHED[one.model].width for one in (experiment, teacher))
     if "hidden" in compared and ours != theirs:
         raise ValueError(
             f"hidden states of {experiment.model!r} have {ours} values and those of the teacher's {teacher.model!r} "

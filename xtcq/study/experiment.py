@@ -13,7 +13,7 @@ from typing import Any
 from xtcq.adaqat import AdaQATSettings
 from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.distillation import PLANS, LayerMap, Stage, check_layers, explore_then_refine
-from xtcq.pretrained import encoder_depth, encoder_width, model_names
+from xtcq.pretrained import PUBLISHED
 from xtcq.quantization import LAYER_LINEARS, Precision, QuantConfig
 from xtcq.study import budgets, consistency
 from xtcq.tasks import TaskSpec, task_spec
@@ -99,7 +99,7 @@ class Experiment:
                 self._set(name, of().from_dict(value))
             elif value is not None and not isinstance(value, of()):
                 raise ValueError(f"{name} is {value!r}: give {of().__name__}(...), a dict of its fields, or None.")
-        check_choice("model", self.model, model_names())
+        check_choice("model", self.model, PUBLISHED)
         check_choice("stages", self.stages, tuple(PLANS))
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         for name in ("epochs", "learning_rate"):
@@ -108,8 +108,8 @@ class Experiment:
         check_integer("evaluations", self.evaluations, 1)
         self._set("precision", str(self.quantization.precision))
         if self.layers is not None:
-            above = self._above
-            self._set("layers", check_layers(self.layers, encoder_depth(self.model) if above is None else len(above)))
+            above = range(PUBLISHED[self.model].layers) if self._above is None else self._above
+            self._set("layers", check_layers(self.layers, len(above)))
         consistency.check(self)
         if self.allocation is not None:
             self._set("allocation", {name: tuple(pair) for name, pair in self.allocation.items()})
@@ -143,7 +143,7 @@ class Experiment:
     @property
     def depth(self) -> int:
         """Layers of the student's encoder."""
-        return encoder_depth(self.model) if self.kept is None else len(self.kept)
+        return PUBLISHED[self.model].layers if self.kept is None else len(self.kept)
 
     @property
     def layer_map(self) -> LayerMap | None:
@@ -157,7 +157,7 @@ class Experiment:
         sizes = {f"bert.encoder.layer.{i}.{name}": share for i in range(self.depth) for name, share in shares.items()}
         if self.spec.head != "questions":  # such a model has no pooler
             sizes["bert.pooler.dense"] = 1
-        return {name: share * encoder_width(self.model) ** 2 for name, share in sizes.items()}
+        return {name: share * PUBLISHED[self.model].width ** 2 for name, share in sizes.items()}
 
     @property
     def width_source(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.distillation import select_layers
-from xtcq.pretrained import encoder_depth
+from xtcq.pretrained import PUBLISHED
 from xtcq.study import budgets, regime
 from xtcq.study.experiment import Experiment
 from xtcq.tasks import task_spec
@@ -151,7 +151,7 @@ class Profile:
             selection: see ``xtcq.distillation.select_layers``, whose errors this one's are too.
             **fields: as for `student`.
         """
-        layers = select_layers(selection, encoder_depth(self.model), depth)
+        layers = select_layers(selection, PUBLISHED[self.model].layers, depth)
         fixed: dict[str, Any] = {"layers": layers, "stages": "one-stage", "learning_rate": self.reduced_learning_rate}
         return self.student(task, **fixed | fields)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xtcq.pretrained import encoder_width
+from xtcq.pretrained import PUBLISHED
 from xtcq.study import Experiment, load_record, record_path
 from xtcq.study.queue import with_all_needed
 from xtcq.training.settings import stage_steps
@@ -109,5 +109,5 @@ def training_operations(experiment: Experiment) -> tuple[float, float]:
 def forward_operations(experiment: Experiment) -> float:
     """Floating-point operations of a forward pass over one text of the task's full length."""
     length = experiment.spec.max_length
-    width = encoder_width(experiment.model)
+    width = PUBLISHED[experiment.model].width
     return float(length * experiment.depth * (2 * _MATRICES * width**2 + 4 * length * width))
