@@ -1,9 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch.utils.data import DataLoader, Dataset
-from transformers import DataCollatorWithPadding
+from torch.utils.data import Dataset
 
 from xtcq.encoder import load_encoder
 from xtcq.tasks import encode, own_task, task_spec
@@ -58,15 +56,6 @@ def test_long_text_is_cut_to_the_length_of_the_task(name, length, tokenizer):
     data = encode(frame(name, 0, *["word " * 300] * len(spec.columns)), spec, tokenizer)
     assert data.lengths == [length] == [len(data[0]["input_ids"])]
     assert data[0]["input_ids"][-1] == tokenizer.sep_token_id
-
-
-def test_the_collator_pads_a_batch_to_its_longest_example(tokenizer):
-    spec = task_spec("stsb")
-    rows = pd.concat([frame("stsb", 0.5, "a", "b"), frame("stsb", 5.0, "a b c", "d")], ignore_index=True)
-    batch = next(iter(DataLoader(encode(rows, spec, tokenizer), 2, collate_fn=DataCollatorWithPadding(tokenizer))))
-    assert batch["input_ids"].shape == (2, 7)
-    assert batch["attention_mask"].sum(1).tolist() == [5, 7]
-    assert torch.equal(batch["labels"], torch.tensor([0.5, 5.0]))
 
 
 def test_a_split_is_encoded_in_one_call(tokenizer):

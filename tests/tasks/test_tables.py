@@ -1,6 +1,4 @@
-import sys
-from types import SimpleNamespace
-
+import datasets
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,25 +31,13 @@ def test_a_delimiter_is_the_one_that_gives_the_columns(tmp_path):
 
 def test_frames_data_sets_and_parquet_keep_their_types(frame, tmp_path):
     frame.to_parquet(tmp_path / "mine.parquet")
-    data_set = SimpleNamespace(to_pandas=lambda: frame)
     for source, name in (
         (frame, "the data frame"),
-        (data_set, "the data set"),
+        (datasets.Dataset.from_pandas(frame), "the data set"),
         (tmp_path / "mine.parquet", "mine.par"),
     ):
         found, origin = read_table(source)
         assert found.equals(frame) and name in origin
-
-
-def test_a_data_set_of_the_package_datasets(frame):
-    datasets = pytest.importorskip("datasets")
-    assert read_table(datasets.Dataset.from_pandas(frame))[0].equals(frame)
-
-
-def test_a_file_needs_no_package_datasets(frame, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    frame.to_parquet(tmp_path / "mine.parquet")
-    assert len(read_table(tmp_path / "mine.parquet")[0]) == 3
 
 
 def test_files_that_are_refused(tmp_path):

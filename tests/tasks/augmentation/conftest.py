@@ -3,23 +3,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-WORDS = [
-    "cat",
-    "dog",
-    "bird",
-    "red",
-    "blue",
-    "green",
-    "runs",
-    "walks",
-    "sleeps",
-    "the",
-    "don",
-    "##ing",
-    "walk",
-    ".",
-    "'",
-]
+WORDS = "cat dog bird red blue green runs walks sleeps the don ##ing walk . '".split()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,6 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from xtcq.tasks.squad import normalize_answer, score_answer, score_answers
-
-WORDS = st.lists(st.sampled_from(["The", "an", "Denver", "Broncos", "U.S.", "-", "", "5%"]), max_size=5)
-TEXTS = st.one_of(WORDS.map(" ".join), st.text(max_size=12))
 
 
 @pytest.mark.parametrize(
@@ -66,32 +61,6 @@ def test_answers_without_words_differ_by_version(prediction, gold, version1, ver
 @pytest.mark.parametrize(("prediction", "score"), [("", 1), ("the", 1), ("Broncos", 0)])
 def test_no_answer_is_right_only_where_there_is_none(prediction, score):
     assert score_answer(prediction, [], unanswerable=True) == (score, score)
-
-
-@given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
-def test_bounds_and_order(prediction, gold):
-    exact, f1 = score_answer(prediction, gold, unanswerable=True)
-    assert exact in (0, 1) and exact <= f1 <= 1
-    assert score_answer(prediction, gold[::-1], unanswerable=True) == (exact, f1)
-    more = score_answer(prediction, [*gold, prediction], unanswerable=True)
-    assert not normalize_answer(prediction) or more == (1, 1)
-
-
-@given(TEXTS, TEXTS)
-def test_f1_is_symmetric_and_blind_to_order_of_words(one, other):
-    for unanswerable in (False, True):
-        f1 = score_answer(one, [other], unanswerable)[1]
-        assert f1 == pytest.approx(score_answer(other, [one], unanswerable)[1])
-        turned = " ".join(reversed(normalize_answer(one).split()))
-        if normalize_answer(turned) == turned:  # else turning the words round made another article
-            assert f1 == pytest.approx(score_answer(turned, [other], unanswerable)[1])
-
-
-@given(TEXTS)
-def test_normalizing_removes_what_it_says(text):
-    words = normalize_answer(text).split()
-    assert not {"a", "an", "the"} & set(words)
-    assert all(character not in "!?.,'\"()-" for word in words for character in word)
 
 
 def test_means_are_in_per_cent():

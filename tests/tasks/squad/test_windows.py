@@ -3,9 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding
 
 from xtcq.encoder import load_encoder
 from xtcq.tasks import encode
@@ -57,14 +54,6 @@ def test_an_answer_inside_a_word_takes_the_pieces_that_it_touches(question_spec)
     data = encode(frame, replace(question_spec, max_length=32), tokenizer)
     start, end = labels(data)[0]
     assert tokenizer.decode(data[0]["input_ids"][start : end + 1].tolist()).replace(" ", "") == "1998-2001"
-
-
-def test_the_collator_pads_windows(question_spec, make_frame, word_tokenizer):
-    data = encode(make_frame((5, (1, 3)), (7, (0, 2))), question_spec, word_tokenizer)
-    batch = next(iter(DataLoader(data, 2, collate_fn=DataCollatorWithPadding(word_tokenizer))))
-    assert batch["input_ids"].shape == (2, 12)
-    assert batch["attention_mask"].sum(1).tolist() == [10, 12]
-    assert torch.equal(batch["start_positions"], torch.tensor([5, 4]))
 
 
 @pytest.mark.parametrize("cut", [0, 3])
