@@ -11,14 +11,14 @@ from transformers import PreTrainedTokenizerBase
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.tasks.metrics import compute_metrics
 from xtcq.tasks.spec import QuestionSpec, TaskSpec
-from xtcq.tasks.squad.windows import encode_questions
+from xtcq.tasks.squad.windows import EncodedQuestions
 
 
 def encode(frame: pd.DataFrame, spec: TaskSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedDataset:
     """Encode the examples of one split.
 
     Nothing is padded: padding belongs to the batch and is done by the collator. Pairs that are too long lose pieces
-    of the longer sentence first. Questions are encoded by ``xtcq.tasks.squad.windows.encode_questions``.
+    of the longer sentence first. Questions are encoded by ``xtcq.tasks.squad.windows.EncodedQuestions``.
 
     Args:
         frame: examples with the columns ``spec.columns`` and ``label``, or ``answers`` for questions.
@@ -34,7 +34,7 @@ def encode(frame: pd.DataFrame, spec: TaskSpec, tokenizer: PreTrainedTokenizerBa
         ValueError: if a question leaves no room for its context.
     """
     if isinstance(spec, QuestionSpec):
-        return encode_questions(frame, spec, tokenizer)
+        return EncodedQuestions(frame, spec, tokenizer)
     return _LabelledTexts(frame, spec, tokenizer)
 
 

@@ -20,32 +20,63 @@ _CHUNK = 1000
 
 
 class EncodedQuestions(EncodedDataset):
-    """Windows of the questions of one split; one window is one example.
+    """The questions of one split as ``[CLS] question [SEP] part of the context [SEP]``; one window is one example.
+
+    A context is cut into windows that fill ``spec.max_length`` and overlap by ``spec.stride`` word pieces. The label of
+    a window is the first and the last piece of the question's first answer; a window that does not hold the whole
+    answer, and a question without one, has the label [CLS], position 0, for both. Windows are in the order of the
+    questions, those of one question from left to right.
 
     Args:
-        inputs: inputs of the model by name, one array a window.
-        windows: where each window's word pieces lie in its context.
-        questions: position in the frame of every window's question, rising.
-        frame: the questions.
+        frame: questions with the columns ``question``, ``context`` and ``answers``, as
+            ``xtcq.tasks.squad.data.checked_questions`` returns them.
         spec: the task.
+        tokenizer: a fast BERT tokenizer.
+
+    Raises:
+        ValueError: if a question is so long that a window has no more of its context than two windows share, or a
+            context has no word piece.
     """
 
-    def __init__(
-        self,
-        inputs: dict[str, list[np.ndarray]],
-        windows: list[Window],
-        questions: list[int],
-        frame: pd.DataFrame,
-        spec: QuestionSpec,
-    ) -> None:
-        spans = [_first_span(answers) for answers in frame["answers"]]
-        positions = [_positions(window, spans[row]) for window, row in zip(windows, questions, strict=True)]
-        starts, ends = (list(column) for column in zip(*positions, strict=True))
-        super().__init__({**inputs, "start_positions": starts, "end_positions": ends})
-        self.windows, self.questions = windows, questions
+    def __init__(self, frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> None:
         self._spec = spec
         self._contexts = frame["context"].tolist()
         self._gold = [list(answers["text"]) for answers in frame["answers"]]
+        # Where each window's word pieces lie in its context, and the row of its question.
+        self._windows: list[Window] = []
+        self.questions: list[int] = []
+        questions = frame["question"].tolist()
+        # [CLS] and two [SEP] are the rest of a sequence; windows must advance by at least one piece.
+        longest = spec.max_length - spec.stride - 4
+        lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+        if (most := max(lengths)) > longest:
+            row = lengths.index(most)
+            raise ValueError(
+                f"question {row} of task {spec.name!r} has {most} word pieces, expected at most {longest} for "
+                f"sequences of {spec.max_length} that overlap by {spec.stride}; shorten it: {questions[row][:80]!r}"
+            )
+        inputs: dict[str, list[np.ndarray]] = {name: [] for name in _INPUTS}
+        for first in range(0, len(frame), _CHUNK):
+            encoding = tokenizer(
+                questions[first : first + _CHUNK],
+                self._contexts[first : first + _CHUNK],
+                truncation="only_second",
+                max_length=spec.max_length,
+                stride=spec.stride,
+                return_overflowing_tokens=True,
+                return_offsets_mapping=True,
+                return_token_type_ids=True,
+                return_attention_mask=True,
+            )
+            for index, row in enumerate(encoding["overflow_to_sample_mapping"]):
+                self.questions.append(first + row)
+                self._windows.append(_window(encoding, index, first + row))
+                for name, values in inputs.items():
+                    values.append(np.array(encoding[name][index], np.int32))
+        answers = frame["answers"].tolist()
+        labels = [_positions(window, answers[row]) for window, row in zip(self._windows, self.questions, strict=True)]
+        starts, ends = (list(column) for column in zip(*labels, strict=True))
+        super().__init__({**inputs, "start_positions": starts, "end_positions": ends})
 
     def evaluate(
         self, predictions: tuple[np.ndarray, np.ndarray], labels: Any = None
@@ -70,62 +101,8 @@ class EncodedQuestions(EncodedDataset):
                 f"{max(self.lengths)}); got {starts.shape} and {ends.shape}"
             )
         unanswerable = self._spec.unanswerable
-        answers = find_answers(starts, ends, self.windows, self.questions, self._contexts, unanswerable)
+        answers = find_answers(starts, ends, self._windows, self.questions, self._contexts, unanswerable)
         return score_answers(answers, self._gold, unanswerable), answers
-
-
-def encode_questions(frame: pd.DataFrame, spec: QuestionSpec, tokenizer: PreTrainedTokenizerBase) -> EncodedQuestions:
-    """Encode the questions of one split as ``[CLS] question [SEP] part of the context [SEP]``.
-
-    A context is cut into windows that fill ``spec.max_length`` and overlap by ``spec.stride`` word pieces. The label of
-    a window is the first and the last piece of the question's first answer; a window that does not hold the whole
-    answer, and a question without one, has the label [CLS], position 0, for both.
-
-    Args:
-        frame: questions with the columns ``question``, ``context`` and ``answers``, as
-            ``xtcq.tasks.squad.data.checked_questions`` returns them.
-        spec: the task.
-        tokenizer: a fast BERT tokenizer.
-
-    Returns:
-        The windows in the order of the questions, those of one question from left to right.
-
-    Raises:
-        ValueError: if a question is so long that a window has no more of its context than two windows share, or a
-            context has no word piece.
-    """
-    questions = frame["question"].tolist()
-    # [CLS] and two [SEP] are the rest of a sequence; windows must advance by at least one piece.
-    longest = spec.max_length - spec.stride - 4
-    lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
-    if (most := max(lengths)) > longest:
-        row = lengths.index(most)
-        raise ValueError(
-            f"question {row} of task {spec.name!r} has {most} word pieces, expected at most {longest} for sequences of "
-            f"{spec.max_length} that overlap by {spec.stride}; shorten it: {questions[row][:80]!r}"
-        )
-    inputs: dict[str, list[np.ndarray]] = {name: [] for name in _INPUTS}
-    windows: list[Window] = []
-    rows: list[int] = []
-    for first in range(0, len(frame), _CHUNK):
-        encoding = tokenizer(
-            questions[first : first + _CHUNK],
-            frame["context"].iloc[first : first + _CHUNK].tolist(),
-            truncation="only_second",
-            max_length=spec.max_length,
-            stride=spec.stride,
-            padding=False,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_token_type_ids=True,
-            return_attention_mask=True,
-        )
-        for index, row in enumerate(encoding["overflow_to_sample_mapping"]):
-            rows.append(first + row)
-            windows.append(_window(encoding, index, rows[-1]))
-            for name, values in inputs.items():
-                values.append(np.array(encoding[name][index], np.int32))
-    return EncodedQuestions(inputs, windows, rows, frame, spec)
 
 
 def _window(encoding: BatchEncoding, index: int, row: int) -> Window:
@@ -136,21 +113,16 @@ def _window(encoding: BatchEncoding, index: int, row: int) -> Window:
     return Window(begin, np.array(encoding["offset_mapping"][index][begin : len(sequences) - 1], np.int32))
 
 
-def _first_span(answers: dict[str, list[Any]]) -> tuple[int, int] | None:
-    """First and last character, exclusive, of the first answer."""
+def _positions(window: Window, answers: dict[str, list[Any]]) -> tuple[int, int]:
+    """Positions of the first answer's first and last word piece in a window, or of [CLS]."""
     if not len(answers["text"]):
-        return None
-    start = int(answers["answer_start"][0])
-    return start, start + len(answers["text"][0])
-
-
-def _positions(window: Window, span: tuple[int, int] | None) -> tuple[int, int]:
-    """Positions of an answer's first and last word piece in a window, or of [CLS]."""
-    offsets = window.offsets
-    if span is None or span[0] < offsets[0, 0] or span[1] > offsets[-1, 1]:
+        return _CLS, _CLS
+    offsets, start = window.offsets, int(answers["answer_start"][0])
+    end = start + len(answers["text"][0])
+    if start < offsets[0, 0] or end > offsets[-1, 1]:
         return _CLS, _CLS
     # The pieces that have a character of the answer: an answer may begin or end inside a piece.
-    inside = np.flatnonzero((offsets[:, 1] > span[0]) & (offsets[:, 0] < span[1]))
+    inside = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < end))
     if not inside.size:
         return _CLS, _CLS
     return window.begin + int(inside[0]), window.begin + int(inside[-1])
