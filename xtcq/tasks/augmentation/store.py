@@ -47,9 +47,7 @@ def augmented_folder() -> Path:
     return Path(os.environ.get("XTCQ_CACHE") or (find_checkout() or Path.cwd()) / "runs" / "augmented")
 
 
-def load_augmented_task(
-    name: str, source: str, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int = 42
-) -> Task:
+def load_augmented_task(name: str, source: str, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Task:
     """Load a task and add sentences to its training set, as many as TinyBERT does.
 
     XTC does not augment MNLI and QQP (Table C.1); who asks for them gets TinyBERT's number of sentences.
@@ -64,7 +62,6 @@ def load_augmented_task(
             pieces stay as they are, as with ``"neighbours"``.
         encoder: the pre-trained encoder; not a fine-tuned one, or every teacher would give other sentences.
         tokenizer: the encoder's.
-        seed: of the draws.
 
     Returns:
         The task; only its training set is larger.
@@ -78,7 +75,7 @@ def load_augmented_task(
     task = load_task(name)
     near = load_vectors() if source == "tinybert" else Neighbours.from_encoder(encoder, tokenizer)
     candidates = near if source == "neighbours" else MaskedLM(*load_masked_lm(MASKED_LM), rest=near)
-    return augment_task(task, candidates, tokenizer, Augmentation(copies=COPIES[name], seed=seed))
+    return augment_task(task, candidates, tokenizer, Augmentation(copies=COPIES[name]))
 
 
 def load_vectors() -> Neighbours:
