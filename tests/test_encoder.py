@@ -97,20 +97,15 @@ def test_the_demos_encoder_reads_its_tasks_as_the_whole_one_does(published):
 def test_the_seed_gives_the_classifier(tiny):
     assert torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=1))
     assert not torch.equal(classifier(str(tiny), seed=1), classifier(str(tiny), seed=2))
-    assert torch.equal(classifier("minilm-l6", seed=1), classifier("minilm-l6", seed=1))
 
 
 def test_a_head_for_questions(tiny):
-    torch.manual_seed(1)
     model, _ = load_encoder(str(tiny), 2, "questions")
     assert isinstance(model, BertForQuestionAnswering) and not model.training
     assert model.bert.pooler is None and model.qa_outputs.out_features == 2
     stored = load_file(tiny / "model.safetensors")
     for key, value in model.bert.state_dict().items():
         assert torch.equal(value, stored[key]), key
-    torch.manual_seed(1)
-    again, _ = load_encoder(str(tiny), 2, "questions")
-    assert torch.equal(again.qa_outputs.weight, model.qa_outputs.weight)
 
 
 def test_impossible_heads(tiny):

@@ -69,18 +69,12 @@ def test_it_can_be_trained_on(tmp_path, tiny_bert, word_tokenizer):
     ("change", "arguments", "message"),
     [
         ({}, {"columns": ["sentence"]}, "the data frame has no column 'sentence': it has 'text', 'kind'"),
-        ({}, {"label": "label"}, "no column 'label': it has 'text', 'kind'"),
         ({}, {"columns": ["kind"]}, r"columns are \['kind'\] and the labels' is 'kind': give different"),
         ({}, {"columns": ["text", "text"]}, r"columns are \['text', 'text'\] .*: give different"),
         ({}, {"columns": None}, "columns is None, expected a list of one text column"),
         ({}, {"columns": "text"}, "columns is 'text', expected a list of one text column"),
         ({}, {"columns": ["text", "kind", "text"]}, "expected a list of one text column, or of the two of a pair"),
         ({"text": ["w1", " "] * 20}, {}, r"row 2 has no text in 'text' \(' '\), 20 rows in all: leave them out"),
-        (
-            {"kind": ["good", "bad"] * 20},
-            {},
-            "row 1 has the label 'good' in 'kind', expected an integer from 0 to 1, in the",
-        ),
         ({"kind": [1, 2] * 20}, {}, "row 2 has the label 2 in .*from 0 to 1.*renumber 20 labels"),
         ({"kind": [0, 0.5] * 20}, {}, "row 2 has the label 0.5 in 'kind', expected an integer"),
         ({}, {"num_labels": 0}, "num_labels is 0, expected an integer of at least 1: the number of classes"),
@@ -146,10 +140,6 @@ def test_a_data_set_that_orders_its_classes_otherwise():
             r"max_length is 2, expected an integer of at least 3: \[CLS\], \[SEP\] and a piece of each",
         ),
         ({"batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
-        (
-            {"labels": ["bad", "good"]},
-            r"labels is \['bad', 'good'\], expected a name of its own for each of 0 to 1: give model",
-        ),
     ],
 )
 def test_settings_that_leave_nothing_to_learn(options, message):

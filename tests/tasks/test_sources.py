@@ -187,10 +187,6 @@ def test_sizes_and_lengths_are_those_of_xtc(name):
     assert not spec.synthetic
 
 
-def test_evaluation_splits_of_mnli_start_with_the_matched_one():
-    assert task_spec("mnli").evaluation_splits == ("validation_matched", "validation_mismatched")
-
-
 def test_primary_metrics_are_the_ones_of_the_average():
     primary = {name: task_spec(name).primary_metric for name in TABLE_C1}
     assert primary.pop("cola") == "matthews"
