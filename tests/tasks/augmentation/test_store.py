@@ -3,7 +3,16 @@ import pytest
 
 from xtcq.encoder import load_masked_lm
 from xtcq.tasks import encode, load_augmented_task, load_task
-from xtcq.tasks.augmentation import COPIES, Augmentation, Neighbours, augment_task, augmented_folder, store
+from xtcq.tasks.augmentation import (
+    COPIES,
+    Augmentation,
+    Neighbours,
+    Sentence,
+    Word,
+    augment_task,
+    augmented_folder,
+    store,
+)
 
 
 @pytest.fixture
@@ -112,3 +121,50 @@ def test_a_checkpoint_without_the_head(tiny_bert, tmp_path, piece_tokenizer, mas
     piece_tokenizer.save_pretrained(tmp_path / "lm")
     model, tokenizer = load_masked_lm(str(tmp_path / "lm"))
     assert model.config.vocab_size == len(tokenizer.get_vocab())
+
+
+GLOVE = 'cat 1.0 0.0\ndog 1.0 0.2\nnan 0.0 1.0\n" 0.5 0.5\nnull 0.0 0.9\n'
+
+
+@pytest.fixture
+def vectors_file(tmp_path, monkeypatch):
+    path = tmp_path / "glove.txt"
+    path.write_text(GLOVE)
+    monkeypatch.setenv("XTCQ_VECTORS", str(path))
+    return path
+
+
+def nearest(source, word):
+    ((offered,),) = source.propose([Sentence(word, (Word(word, 0, len(word)),))], 1)
+    return offered
+
+
+def test_words_and_numbers_of_a_file_in_gloves_format(vectors_file):
+    source = store.load_vectors()
+    assert source.words == ["cat", "dog", "nan", "null"], "words like any other; a quote is none"
+    assert nearest(source, "cat") == ["dog"] and nearest(source, "nan") == ["null"]
+
+
+def test_only_the_most_frequent_words_are_read(vectors_file, monkeypatch):
+    monkeypatch.setattr(store, "_VECTORS", 2)
+    assert store.load_vectors().words == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "text", ["cat 1.0 x\ndog 1.0 0.2\n", "", "cat 1.0\ndog 1.0 0.2\n", "12 1.0 0.0\n", "cat 1.0 nan\n"]
+)
+def test_a_file_in_another_format(vectors_file, text):
+    vectors_file.write_text(text)
+    with pytest.raises(
+        ValueError, match="glove.txt holds no word vectors in GloVe's format .*: get glove.42B.300d.zip"
+    ):
+        store.load_vectors()
+
+
+@pytest.mark.parametrize(("value", "found"), [("", "is not set"), ("/nowhere/glove.txt", "names '/nowhere/glove.txt'")])
+def test_what_to_get_and_where_to_put_it(value, found, monkeypatch, tiny_bert, word_tokenizer):
+    monkeypatch.setenv("XTCQ_VECTORS", value)
+    with pytest.raises(
+        FileNotFoundError, match=f"XTCQ_VECTORS {found}.*: get glove.42B.* set XTCQ_VECTORS to the path"
+    ):
+        load_augmented_task("demo-pairs", "tinybert", tiny_bert(), word_tokenizer)

@@ -36,28 +36,22 @@ RELEASES = {
 }
 
 
-def _whole(name: str, title: str, release: str) -> QuestionSpec:
-    return QuestionSpec(
-        name, title, ("question", "context"), 2, max_length=384, batch_size=16, metrics=("f1", "exact_match"),
-        rows=RELEASES[release], stride=128, unanswerable=release == "squad_v2", release=release,
-    )  # fmt: skip
-
-
-def _by_article(whole: QuestionSpec, name: str, train: int, validation: int, windows: int) -> QuestionSpec:
-    return replace(
-        whole, name=name, title=f"{whole.title} validation, by article", max_length=256, stride=64,
-        rows={"train": train, "validation": validation}, held_out=8, windows=windows,
-    )  # fmt: skip
-
-
-_ONE, _TWO = _whole("squad1", "SQuAD v1.1", "squad"), _whole("squad2", "SQuAD v2.0", "squad_v2")
-_SPECS = (
-    _ONE,
-    _TWO,
-    _by_article(_ONE, "squad-articles", 9_488, 1_082, windows=10_695),
-    _by_article(_TWO, "squad2-articles", 10_300, 1_573, windows=11_711),
+_ONE = QuestionSpec(
+    "squad1", "SQuAD v1.1", ("question", "context"), 2, max_length=384, batch_size=16, metrics=("f1", "exact_match"),
+    rows=RELEASES["squad"], stride=128, release="squad",
+)  # fmt: skip
+_TWO = replace(
+    _ONE, name="squad2", title="SQuAD v2.0", rows=RELEASES["squad_v2"], unanswerable=True, release="squad_v2"
 )
-SQUAD_SPECS: dict[str, QuestionSpec] = {spec.name: spec for spec in _SPECS}
+_ONE_BY_ARTICLE = replace(
+    _ONE, name="squad-articles", title="SQuAD v1.1 validation, by article", max_length=256, stride=64,
+    rows={"train": 9_488, "validation": 1_082}, held_out=8, windows=10_695,
+)  # fmt: skip
+_TWO_BY_ARTICLE = replace(
+    _TWO, name="squad2-articles", title="SQuAD v2.0 validation, by article", max_length=256, stride=64,
+    rows={"train": 10_300, "validation": 1_573}, held_out=8, windows=11_711,
+)  # fmt: skip
+SQUAD_SPECS: dict[str, QuestionSpec] = {spec.name: spec for spec in (_ONE, _TWO, _ONE_BY_ARTICLE, _TWO_BY_ARTICLE)}
 
 
 def load_questions(spec: QuestionSpec) -> Task:
