@@ -31,8 +31,12 @@ RECIPE += ["exploration", "learns from", "steps"]
 _HUES = [COLOURS["orange"], COLOURS["blue"], COLOURS["green"], COLOURS["pink"]]
 # Sideways, so that the tasks of a recipe do not hide one another: they have the same size.
 _SPREAD = 0.05
+_ENOUGH = 3  # tasks that a recipe is compared on, if any was run on so many
 # What the marks are.
-_MARKS = ["◆ recipe, mean over tasks   ● student: MiniLM-L6", "grey: BERT-base in the papers   ○ printed   ● as a file"]
+_MARKS = [
+    "◆ recipe, mean over shared tasks   ● student: MiniLM-L6",
+    "grey: BERT-base in the papers   ○ printed   ● as a file",
+]
 _SIZES = [2, 3, 4, 5, 7, 10, 15, 20, 30, 40]
 
 
@@ -50,18 +54,32 @@ def students(profile: str = "mini") -> pd.DataFrame:
     return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])
 
 
+def shared_tasks(lost: pd.DataFrame) -> list[str]:
+    """The tasks over which recipes are averaged: those of all recipes that were tried on three, or on the most.
+
+    Args:
+        lost: a row a recipe and a column a task, NaN where it was not run.
+    """
+    count = lost.notna().sum(axis=1)
+    tried = lost[count >= min(_ENOUGH, count.max())] if len(lost) else lost
+    return [task for task in lost if tried[task].notna().all()]
+
+
 def recipes(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a recipe: what it loses, as the mean over its tasks of the mean over their seeds.
+    """One row a recipe: what it loses, as the mean over the `shared_tasks` of the mean over their seeds.
 
     Returns:
-        The columns `RECIPE` and ``bits``; ``minus teacher`` in points; ``packed MiB``, the mean over tasks, whose heads
-        differ by a few bytes; ``tasks``, their names; and ``seeds``, the fewest and the most of a task.
+        The columns `RECIPE` and ``bits``; ``minus teacher`` in points, NaN for a recipe that lacks one of these tasks;
+        ``packed MiB``, the mean over its tasks, whose heads differ by a few bytes; and ``seeds``, the fewest and the
+        most of a task.
     """
     keys = [*RECIPE, "bits"]
-    means = {"minus teacher": "mean", "packed MiB": "mean"}
-    tasks = runs.groupby([*keys, "task"], sort=False).agg(means | {"seed": "nunique"}).reset_index()
-    found = tasks.groupby(keys, sort=False).agg(means | {"task": ", ".join, "seed": between}).reset_index()
-    return found.rename(columns={"task": "tasks", "seed": "seeds"})
+    grouped = runs.groupby([*keys, "task"], sort=False)
+    lost = grouped["minus teacher"].mean().unstack("task")
+    mean = lost[shared_tasks(lost)].mean(axis=1, skipna=False)
+    seeds = grouped["seed"].nunique().groupby(level=keys, sort=False).agg(between)
+    size = runs.groupby(keys, sort=False)["packed MiB"].mean()
+    return pd.DataFrame({"minus teacher": mean, "packed MiB": size, "seeds": seeds}).reset_index()
 
 
 def papers() -> pd.DataFrame:
@@ -150,16 +168,15 @@ def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Ch
     shown = [points, "task", "score", "W-E-A", "layers", "plan", "rate", "seed", "steps", "file"]
     yield base.mark_circle(size=28, cursor="pointer").encode(**encoded, href="Record:N", tooltip=shown).add_params(over)
 
-    means = recipes(runs).rename(columns={"packed MiB": "MiB", "minus teacher": "lost"})
+    means = recipes(runs).dropna(subset="minus teacher").rename(columns={"packed MiB": "MiB", "minus teacher": "lost"})
     means["bits"] = means["bits"].map(names)
     diamond = {"shape": "diamond", "size": 110, "filled": True, "stroke": "currentColor", "strokeWidth": 1}
-    mean = alt.Tooltip("lost:Q", title="mean over tasks", format="+.2f")
-    ours = alt.Chart(means[["MiB", "lost", "bits", "layers", "plan", "W-E-A", "tasks", "seeds"]])
-    ours = ours.mark_point(**diamond).encode(tooltip=[mean, "tasks", "W-E-A", "layers", "plan", "seeds"])
+    mean = alt.Tooltip("lost:Q", title="mean over shared tasks", format="+.2f")
+    ours = alt.Chart(means[["MiB", "lost", "bits", "layers", "plan", "W-E-A", "seeds"]])
+    ours = ours.mark_point(**diamond).encode(tooltip=[mean, "W-E-A", "layers", "plan", "seeds"])
     yield ours.encode(**encoded, color=colour)
-    # A name for every size, at its best recipe with the most tasks, up to three.
-    means["enough"] = (means["tasks"].str.count(", ") + 1).clip(upper=3)
-    best = means.sort_values(["enough", "lost"]).groupby(["bits", "layers"]).tail(1)
+    # A name for every size, at its best recipe.
+    best = means.sort_values("lost").groupby(["bits", "layers"]).tail(1)
     best = best.assign(name=best["bits"] + "\n" + best["layers"].str.removeprefix("all ") + " layers")
     for one_bit, align, dx in ((True, "right", -14), (False, "left", 14)):
         named = alt.Chart(best.loc[(best["bits"] == "1 bit") == one_bit, ["MiB", "lost", "bits", "name"]])
@@ -178,9 +195,11 @@ def scale_of(runs: pd.DataFrame) -> str:
 def page(runs: pd.DataFrame) -> str:
     """The picture for the landing page, as HTML with the scale of what it shows."""
     said = scale_of(runs)
+    shared = shared_tasks(runs.groupby([*RECIPE, "task"], sort=False)["minus teacher"].mean().unstack("task"))
     caption = (
         f"Students of this book: {said}, each at the best of its learning rates. A bar spans the seeds of a task, and "
-        "a dot leads to its Record. Not every recipe has every task yet. The papers: averages over GLUE, one seed."
+        f"a dot leads to its Record. A diamond is the mean over {', '.join(shared) or 'no task'}; recipes that lack "
+        "one of these have none. The papers: averages over GLUE, one seed."
     )
     says = (
         f"Points lost against the full-precision teacher over the size of the model in MiB, for {len(runs)} students "

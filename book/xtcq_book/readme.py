@@ -28,8 +28,14 @@ def lines() -> list[str]:
     found = []
     for place in dict.fromkeys((0, len(steps) - 1)) if len(steps) else ():
         labels, row = dict(zip(steps.index.names, steps.index[place], strict=True)), steps.iloc[place]
-        found.append(f"{row['mean']:+.1f} at {labels['W-E-A']} with {labels['layers']} layers, {row['MiB']:.1f} MiB")
-    points = f"**Points** against the teacher, means over {tasks}: {'; '.join(found)}. Students: {lead.scale_of(runs)}."
+        elsewhere = f" (on {row['elsewhere']})" if row["elsewhere"] else ""
+        found.append(
+            f"{row['mean']:+.1f}{elsewhere} at {labels['W-E-A']} with {labels['layers']} layers, {row['MiB']:.1f} MiB, "
+            f"{row['seeds']} seeds a task"
+        )
+    points = (
+        f"**Points** against the teacher, means over {tasks}: {'; '.join(found)}. All students: {lead.scale_of(runs)}."
+    )
     trained = [j for j in judge_all() if not isinstance(j.claim.test, Computed)]
     decided = [j for j in trained if j.verdict in DECIDED]
     named = [

@@ -17,10 +17,8 @@ from xtcq_book.arithmetic import table
 from xtcq_book.chapters.benchmarks import INT8, OURS, PYTORCH, Result
 from xtcq_book.claims.judge import CANNOT, DECIDED, NOT_RUN, Judgement
 from xtcq_book.columns import ENCODERS, between
-from xtcq_book.lead import RECIPE
+from xtcq_book.lead import RECIPE, shared_tasks
 
-# A recipe is recommended only where it was tried on so many tasks, or on as many as any recipe was.
-_ENOUGH = 3
 # Columns of the benchmark of inference.
 _FASTER, _FIRST = "times as fast as ", "processor (s)"
 _PEERS = (PYTORCH, INT8)
@@ -62,25 +60,28 @@ def _told_apart(runs: pd.DataFrame) -> list[str]:
 
 def tasks_of(lost: pd.DataFrame) -> list[str]:
     """The columns of `by_task`, or of a `staircase`, that are tasks."""
-    return [name for name in lost if name not in ("MiB", "seeds", "Records", "mean")]
+    return [name for name in lost if name not in ("MiB", "seeds", "Records", "mean", "elsewhere")]
 
 
 def staircase(lost: pd.DataFrame) -> pd.DataFrame:
     """The best recipe for each size of file: a step is a recipe that loses less than every smaller one.
 
     Returns:
-        The rows of ``lost`` that are steps, with ``mean``: over the tasks that all recipes share that were tried on
-        three tasks, or on as many as any recipe was.
+        The rows of ``lost`` that are steps, with ``mean``, over the `xtcq_book.lead.shared_tasks`, and ``elsewhere``:
+        in words the points on tasks that not all recipes have, in place of their columns.
     """
     tasks = tasks_of(lost)
-    count = lost[tasks].notna().sum(axis=1)
-    tried = lost[count >= min(_ENOUGH, count.max())] if len(lost) else lost
-    shared = [task for task in tasks if tried[task].notna().all()]
-    tried = tried.assign(mean=tried[shared].mean(axis=1)).sort_values(["MiB", "mean"], ascending=[True, False])
+    shared = shared_tasks(lost[tasks])
+    tried = lost.assign(mean=lost[shared].mean(axis=1, skipna=False)).dropna(subset="mean")
+    tried = tried.sort_values(["MiB", "mean"], ascending=[True, False])
     # Heads of other tasks change a file by a few bytes: that is no larger file.
     size, mean = tried["MiB"].round(1), tried["mean"]
     steps = [row for row in range(len(tried)) if mean.iloc[row] >= mean[size <= size.iloc[row]].max()]
-    return tried.iloc[steps].drop(columns=[task for task in tasks if task not in shared])
+    found, others = tried.iloc[steps], [task for task in tasks if task not in shared]
+    rest = found[others].apply(
+        lambda row: ", ".join(f"{task} {lost:+.1f}" for task, lost in row.dropna().items()), axis=1
+    )
+    return found.drop(columns=others).assign(elsewhere=rest)
 
 
 def advice(steps: pd.DataFrame, scale: str) -> str:
@@ -93,9 +94,10 @@ def advice(steps: pd.DataFrame, scale: str) -> str:
         labels = dict(zip(steps.index.names, key, strict=True))
         further = [f"{name} {labels[name]}" for name in labels if name not in _TOLD]
         recipe = ", ".join([f"{labels['W-E-A']}, {labels['layers']} layers, {labels['plan']}", *further])
+        elsewhere = f"; on {row['elsewhere']}" if row["elsewhere"] else ""
         lines.append(
             f"<strong>from {row['MiB']:.1f} MiB</strong>: {escape(recipe)}; {row['mean']:+.1f} points against the "
-            f"teacher ({row['seeds']} seeds a task)"
+            f"teacher{elsewhere} ({row['seeds']} seeds a task)"
         )
     smallest = f"Below {steps['MiB'].min():.1f} MiB nothing was trained."
     return _list(f"Means over {shared}; students: {scale}.", lines) + f"<p>{smallest}</p>"
@@ -172,11 +174,11 @@ def speed(found: Mapping[str, Result]) -> str:
                 row = device, _in_words(model), shape.replace("x", " × ")
                 ratios[*row, peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
         elif _FIRST in ways:
-            seconds = (ways.loc[name, _FIRST] for name in ("xtcq", _PEERS[0]))
+            seconds = (ways.loc[name, _FIRST] for name in ("xtcq", INT8, PYTORCH))
             first[_in_words(place.removeprefix("load "))] = device, *seconds
     if not ratios:
         return "<p>How fast it is was not measured yet.</p>"
-    said = "; ".join("{} on {}, {:.2f} s against {:.2f} s".format(model, *told) for model, told in first.items())
+    said = "; ".join("{} on {}, {:.2f}, {:.2f} and {:.2f} s".format(model, *told) for model, told in first.items())
     frame = pd.Series(ratios).unstack([3, 4], sort=False)[[*_PEERS]]
     frame = frame.rename_axis(["processor", "model", "texts × tokens"])
     table = (
@@ -184,9 +186,9 @@ def speed(found: Mapping[str, Result]) -> str:
         .set_uuid("speed")
         .set_caption(f"A 1-bit model: how many times as fast as {' and as '.join(_PEERS)} (medians; below 1 is slower)")
     )
-    until = f"<p>Processor time until the first answer, against {_PEERS[0]}: {said}.</p>" if said else ""
+    until = f"<p>Processor time until the first answer, imports included, of xtcq, {INT8} and {PYTORCH}: {said}.</p>"
     files = dict.fromkeys(f"{result.name}.json" for result in results)
-    return provenance.under(table, f"benchmarks/results: {', '.join(files)}.").data + until
+    return provenance.under(table, f"benchmarks/results: {', '.join(files)}.").data + until * bool(said)
 
 
 def _short(result: Result) -> str:

@@ -58,6 +58,11 @@ def test_means_are_over_the_tasks_that_all_have_and_untried_recipes_are_no_step(
     lost = synthesis.by_task(runs(points))
     assert math.isnan(lost["RTE"].iloc[2])
     assert list(synthesis.staircase(lost)["mean"]) == [-5, -2]
+    without = {("1-1-8", "two-stage", 4.2): (-4, -4, -4, -7), **points}
+    without["1-1-8", "one-stage", 4.2] = (-3, -3, -3, -8)
+    steps = synthesis.staircase(synthesis.by_task(runs(without)))
+    assert list(steps["mean"]) == [-3, -2] and steps["elsewhere"].iloc[0] == "STS-B -8.0"
+    assert "points against the teacher; on STS-B -8.0 (1 seeds" in synthesis.advice(steps, "")
     few = synthesis.by_task(runs({key: lost[:2] if key[0] == "1-1-8" else lost for key, lost in points.items()}))
     assert list(synthesis.staircase(few)["mean"]) == [-2]
 
