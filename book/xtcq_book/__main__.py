@@ -39,7 +39,7 @@ def claims(
 def check(
     root: Annotated[Path, typer.Argument(help="the checkout")] = Path("."),
 ) -> None:
-    """Gates of the published edition: templates, Records, glue keys, published tables, claims."""
+    """Gates of the published edition: templates, their prose, Records, the first picture."""
     from xtcq_book.gates import check_book
 
     problems = check_book(root.resolve())

@@ -14,6 +14,7 @@ def invoke(*arguments):
 
 
 def test_check_lists_problems(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/us/xtcq"\n')
     (tmp_path / "book" / "records").mkdir(parents=True)
     (tmp_path / "book" / "records" / "abc.json").write_text("{}")
     result = invoke("check", tmp_path)
