@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 
 from xtcq.quantization import cost_report
 from xtcq_book import published
@@ -54,7 +53,6 @@ class Table:
     """The printed cells of one table, by row and metric."""
 
     def __init__(self, name: str) -> None:
-        """Read the table; see `published.load` for the errors."""
         frame = published.load(name)
         self.name = name
         self.rows: list[str] = list(dict.fromkeys(frame["row"]))
@@ -140,20 +138,9 @@ def repeats(names: str) -> Iterator[Check]:
                 yield Check(here.name, again.row, metric, printed, other, tolerance, rule)
 
 
-def table(name: str) -> Table:
-    """The printed cells of a table; its file is read again if it changed.
-
-    Raises:
-        ValueError: unknown table, or a malformed file.
-        FileNotFoundError: the file is missing.
-    """
-    file = published.FOLDER / f"{name}.csv"
-    state = file.stat() if file.exists() else None
-    return _read(name, file, state and (state.st_mtime_ns, state.st_size))
-
-
 @cache
-def _read(name: str, file: Path, state: tuple[int, int] | None) -> Table:
+def table(name: str) -> Table:
+    """The printed cells of a table; see `published.load` for the errors."""
     return Table(name)
 
 

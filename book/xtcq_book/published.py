@@ -8,8 +8,6 @@ Table 6). Two more files, ``xtc-text`` and ``adaqat-text``, hold the numbers tha
 
 from __future__ import annotations
 
-import csv
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +17,7 @@ XTC = "XTC"
 ADAQAT = "AdaQAT-BERT"
 # The CSV files, beside this package.
 FOLDER = Path(__file__).resolve().parents[1] / "published"
-COLUMNS = ("row", "metric", "value")
 ERRATA_COLUMNS = ("table", "row", "metric", "printed", "recomputed", "rule", "cause")
-REPEAT_COLUMNS = ("table", "row", "other_table", "other_row", "metrics")
-DEPARTURE_COLUMNS = ("topic", "paper_says", "code_does", "repository", "commit", "file", "lines")
-
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 class Source(NamedTuple):
@@ -76,28 +69,20 @@ def load(table: str) -> pd.DataFrame:
 
     Raises:
         ValueError: unknown table, or a malformed file (names file, line and remedy).
-        FileNotFoundError: the file is missing.
     """
     source(table)
-    path = FOLDER / f"{table}.csv"
-    seen: set[tuple[str, str]] = set()
-    cells = []
-    for line, (row, metric, printed) in _read(path, COLUMNS):
-        if not _NUMBER.fullmatch(printed):
-            raise ValueError(
-                f"{path}:{line}: value {printed!r} is not a plain number; write the printed digits alone, "
-                "and leave the line out if the cell is empty"
-            )
-        if (row, metric) in seen:
-            raise ValueError(f"{path}:{line}: cell {row!r}, {metric!r} is there twice; keep one or complete the key")
-        seen.add((row, metric))
-        cells.append((row, metric, float(printed), printed))
-    return pd.DataFrame(cells, columns=["row", "metric", "value", "printed"]).astype({"value": "float64"})
+    frame = _read(table, "row", "metric", "value")
+    number = frame["value"].str.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
+    digits = "its value is not a plain number; write the printed digits alone, and no line for an empty cell"
+    _refuse(table, frame, ~number, digits)
+    _refuse(table, frame, frame.duplicated(["row", "metric"]), "its cell is there twice; keep one or complete the key")
+    frame["printed"] = frame["value"]
+    return frame.astype({"value": "float64"})
 
 
 def errata() -> pd.DataFrame:
     """The printed numbers that do not follow from the papers' own rows, each with its likely cause."""
-    return _frame("errata", ERRATA_COLUMNS)
+    return _read("errata", *ERRATA_COLUMNS)
 
 
 def repeats() -> pd.DataFrame:
@@ -106,33 +91,29 @@ def repeats() -> pd.DataFrame:
     ``metrics`` are those to compare, or ``all`` that both rows print. Left out are the tasks that have added sentences
     in Table C.2 and not in C.4, and averages that were taken before a table's other rounding.
     """
-    return _frame("repeats", REPEAT_COLUMNS)
+    return _read("repeats", "table", "row", "other_table", "other_row", "metrics")
 
 
 def departures() -> pd.DataFrame:
     """Where published code does something else than its paper says, with repository, commit, file and lines."""
-    return _frame("code-departures", DEPARTURE_COLUMNS)
+    where = ("repository", "commit", "file", "lines")
+    return _read("code-departures", "topic", "paper_says", "code_does", *where)
 
 
-def _frame(name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame([cells for _, cells in _read(FOLDER / f"{name}.csv", columns)], columns=list(columns))
+def _read(name: str, *columns: str) -> pd.DataFrame:
+    """A CSV file as text; every cell must hold something."""
+    path = FOLDER / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path, dtype=str, na_filter=False)
+    except pd.errors.ParserError as error:
+        raise ValueError(f"{path}: {str(error).strip()}; quote a field that holds a comma") from None
+    if tuple(frame) != columns:
+        raise ValueError(f"{path}:1: header is {','.join(frame)!r}; write {','.join(columns)!r}")
+    _refuse(name, frame, frame.eq("").any(axis=1), f"write {len(columns)} filled fields ({','.join(columns)})")
+    return frame
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[str]]]:
-    """Lines of a CSV file, each with its line number; every cell must hold something."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; restore it from version control")
-    lines = []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if tuple(header) != columns:
-            raise ValueError(f"{path}:1: header is {','.join(header)!r}; write {','.join(columns)!r}")
-        for cells in reader:
-            if len(cells) != len(columns) or not all(cell.strip() for cell in cells):
-                raise ValueError(
-                    f"{path}:{reader.line_num}: got {cells}; write {len(columns)} filled fields "
-                    f"({','.join(columns)}) and quote a field that holds a comma"
-                )
-            lines.append((reader.line_num, cells))
-    return lines
+def _refuse(name: str, frame: pd.DataFrame, wrong: pd.Series, remedy: str) -> None:
+    if wrong.any():
+        row = wrong.idxmax()
+        raise ValueError(f"{FOLDER / name}.csv:{row + 2}: got {frame.loc[row].tolist()}; {remedy}")

@@ -95,9 +95,10 @@ def test_a_table_knows_its_source():
     [
         ("Skip-7,Avg.", r"xtc-c6\.csv:58: .*3 filled fields"),
         ("Skip-7,Avg.,", r"xtc-c6\.csv:58: .*3 filled fields"),
-        ("Skip-7,Avg.,83.2%", r"xtc-c6\.csv:58: value '83\.2%'.*digits alone"),
-        ("Skip-7,Avg.,nan", r"xtc-c6\.csv:58: value 'nan'"),
-        ("Skip-6,Avg.,83.27", r"xtc-c6\.csv:58: cell 'Skip-6', 'Avg\.' is there twice"),
+        ("Skip-7,Avg.,83,2", r"xtc-c6\.csv: .* line 58, saw 4; quote a field"),
+        ("Skip-7,Avg.,83.2%", r"xtc-c6\.csv:58: .*'83\.2%'.*digits alone"),
+        ("Skip-7,Avg.,nan", r"xtc-c6\.csv:58: .*'nan'.*digits alone"),
+        ("Skip-6,Avg.,83.27", r"xtc-c6\.csv:58: .*'Skip-6', 'Avg\.', .*is there twice"),
     ],
 )
 def test_a_malformed_line_names_file_line_and_remedy(copy, line, message):
@@ -111,12 +112,6 @@ def test_a_wrong_header_names_the_right_one(copy):
     path = copy / "xtc-c6.csv"
     path.write_text(path.read_text().replace("row,metric,value", "row,value,metric"))
     with pytest.raises(ValueError, match=r"xtc-c6\.csv:1: .*'row,metric,value'"):
-        published.load("xtc-c6")
-
-
-def test_a_missing_file_names_the_remedy(copy):
-    (copy / "xtc-c6.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="restore it"):
         published.load("xtc-c6")
 
 
