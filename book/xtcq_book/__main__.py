@@ -58,7 +58,7 @@ def renew(
     from xtcq_book import story
 
     for template in sorted(root.glob("notebooks/*.ipynb")):
-        if changed := story.renew(template, story.numbers_of(template, root / "book" / "executed")):
+        if changed := story.renew(template, root / "book" / "executed" / template.name):
             typer.echo(f"notebooks/{template.name}: {changed} numbers changed. Read its sentences again")
 
 

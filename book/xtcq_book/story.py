@@ -21,7 +21,7 @@ MEAN = re.compile(r"mean of |GLUE average")
 # These list what others measured: they have no row to run again.
 LISTS = ("benchmarks", "claims", "errata", "synthesis")
 HEADINGS = ("What was found", "What could not be tested", "Rerun one row", "Exercises")
-_GLUED = re.compile(r"<!--(?P<key>[\w/-]+):(?P<format>[^-:>]*?)-->(?P<number>[^<]*)<!--/-->")
+_GLUED = re.compile(r"<!--(?P<key>[\w-]+):(?P<format>[^-:>]*?)-->(?P<number>[^<]*)<!--/-->")
 # Not 1-bit, SST-2, 2-2-8 or Table C.5: those are names.
 _TYPED = re.compile(r"(?<![\w.-])(?<!Table )(?<!Figure )(?<!equation )(?<!rank )[+-]?\d[\d.,]*(?![\w-])")
 _CODE = re.compile(r"^```.*?^```|(?<!\})`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -72,36 +72,15 @@ def keep_scale(runs: pd.DataFrame) -> None:
     keep(students=len(runs), tasks=runs["task"].nunique(), steps=steps, seeds=runs["seed"].nunique())
 
 
-def numbers_of(template: Path, executed: Path) -> dict[str, float]:
-    """The numbers that the prose of a template may take, given the folder of the executed pages.
-
-    Those that its own page glues are there by key, and those of other pages that it names by ``page/key``.
-    """
-    text = "".join(map(_source, _cells(template)))
-    others = {key.partition("/")[0] for key in (found["key"] for found in _GLUED.finditer(text)) if "/" in key}
-    numbers = _numbers(executed / template.name)
-    for name in sorted(others):
-        numbers |= {f"{name}/{key}": number for key, number in _numbers(executed / f"{name}.ipynb").items()}
-    return numbers
-
-
-def glued(page: Path) -> dict[str, str]:
-    """What an executed page glues, as text by key."""
+def numbers_of(page: Path) -> dict[str, float]:
+    """The numbers that an executed page glues, by key; none of a page that is not there."""
     found = {}
-    for cell in _cells(page):
+    for cell in _cells(page) if page.exists() else ():
         for output in cell.get("outputs", ()):
             if book := output.get("metadata", {}).get("scrapbook"):
                 text = "".join(output.get("data", {}).get(f"{book['mime_prefix']}text/plain", ""))
-                found[book["name"].removeprefix(book["mime_prefix"])] = text
-    return found
-
-
-def _numbers(page: Path) -> dict[str, float]:
-    """What it glues of numbers; nothing of a page that is not there."""
-    found = {}
-    for key, text in glued(page).items() if page.exists() else ():
-        with suppress(ValueError):
-            found[key] = float(text)
+                with suppress(ValueError):
+                    found[book["name"].removeprefix(book["mime_prefix"])] = float(text)
     return found
 
 
@@ -118,7 +97,7 @@ def problems(template: Path, page: Path) -> Iterator[str]:
                 yield f"{cell['id']} has {what}, {found[0]!r}: write a text and an address that work outside the book"
     if template.stem not in LISTS:
         yield from _lacking(prose, page)
-    numbers = numbers_of(template, page.parent)
+    numbers = numbers_of(page)
     for cell in prose:
         for found in _GLUED.finditer(_source(cell)):
             if found["key"] not in numbers:
@@ -166,12 +145,12 @@ def format_number(number: float, how: str) -> str:
     return format(int(number) if how.endswith("d") else number, how).replace("-", "−")
 
 
-def renew(template: Path, numbers: Mapping[str, float]) -> int:
-    """Write numbers of `numbers_of` into the prose of a template, in place, and return how many changed.
+def renew(template: Path, page: Path) -> int:
+    """Write the numbers of an executed page into the prose of its template, in place, and return how many changed.
 
     What stands there for a key that is not among them stays.
     """
-    notebook, changed = json.loads(template.read_text(encoding="utf-8")), 0
+    notebook, numbers, changed = json.loads(template.read_text(encoding="utf-8")), numbers_of(page), 0
 
     def write(found: re.Match[str]) -> str:
         nonlocal changed
