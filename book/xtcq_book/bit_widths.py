@@ -1,4 +1,4 @@
-"""Bit-widths that were learned: where they came to rest, how they got there, and how noisy what moved them is.
+"""Bit-widths that were learned: where they came to rest, and how they got there.
 
 Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`; those that learned no widths are left out.
 """
@@ -6,28 +6,18 @@ Everywhere here ``runs`` are rows of `xtcq_book.frame.to_frame`; those that lear
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch
-import transformers
 from IPython.display import HTML
 from matplotlib.ticker import MaxNLocator
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding
 
-from xtcq.adaqat import THRESHOLD, Replay, narrowed
-from xtcq.quantization import QuantConfig, QuantLinear, quantize
-from xtcq.study.experiment import Experiment
+from xtcq.adaqat import THRESHOLD
 from xtcq.study.records import Record, stored_in
-from xtcq.study.runs import trained_student
-from xtcq.tasks import encode, load_task
 from xtcq_book import columns, interactive, provenance
 from xtcq_book.columns import MATRICES
 from xtcq_book.drawing import Drawing, csv_link, nothing
@@ -268,36 +258,3 @@ def _mean_widths(record: Record) -> pd.DataFrame:
     frame = pd.DataFrame(points)
     still = frame["width"] == frame.groupby("side")["width"].shift()
     return frame[~still | (frame["step"] == frame["step"].max())]
-
-
-def difference_noise(teacher: Experiment, batches: int = 96) -> pd.DataFrame:
-    """The loss difference of one bit less in one matrix, with the same dropout masks in both passes and with others.
-
-    The matrix is the last of the middle layer; nothing is trained, so that all differences are of one model.
-
-    Returns:
-        Rows ``paired`` and ``unpaired``: ``mean`` and ``deviation`` of the difference over batches, and the
-        ``standard error`` of the mean.
-    """
-    model, tokenizer = trained_student(teacher)
-    quantize(model, QuantConfig("4-4-4", "adaqat"))
-    task = load_task(teacher.task)
-    transformers.set_seed(0)
-    rows = task.train.sample(min(batches * task.spec.batch_size, len(task.train)), random_state=0)
-    loader = DataLoader(
-        encode(rows, task.spec, tokenizer), task.spec.batch_size, collate_fn=DataCollatorWithPadding(tokenizer)
-    )
-    layers = [module for module in model.modules() if isinstance(module, QuantLinear)]
-    chosen = [layers[len(layers) // 12 * 6 + 5].weight_quantizer]
-    replay: Any = Replay(model.train())
-    found: dict[str, list[float]] = {"paired": [], "unpaired": []}
-    with torch.no_grad():
-        for batch in loader:
-            with replay.recording():
-                upper = float(model(**batch).loss)
-            with narrowed(chosen, "keep"):
-                with replay.from_layer(0):
-                    found["paired"].append(upper - float(model(**batch).loss))
-                found["unpaired"].append(upper - float(model(**batch).loss))
-    frame = pd.DataFrame(found).agg(["mean", "std"]).T.rename(columns={"std": "deviation"})
-    return frame.assign(**{"standard error": frame["deviation"] / math.sqrt(len(loader))})

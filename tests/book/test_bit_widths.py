@@ -1,16 +1,13 @@
 import dataclasses
 import json
-import math
 import re
 
 import numpy as np
 import pytest
-import torch
 from xtcq_book import bit_widths
 from xtcq_book.columns import MATRICES
 from xtcq_book.frame import to_frame
 
-from xtcq.quantization import get_widths
 from xtcq.study import load_profile
 
 MINI = load_profile("mini")
@@ -200,17 +197,3 @@ def test_mean_traces_of_groups_count_every_layer(explored):
 def test_runs_that_learned_no_widths_have_no_trace(draw, make_record):
     for records in ([], [make_record()]):
         assert draw(to_frame(records)).figure is None
-
-
-def test_masks_that_differ_add_noise(monkeypatch, tiny_bert, word_tokenizer, word_task):
-    def load(experiment):
-        torch.manual_seed(0)
-        return tiny_bert(layers=2).eval(), word_tokenizer
-
-    monkeypatch.setattr(bit_widths, "trained_student", load)
-    monkeypatch.setattr(bit_widths, "load_task", lambda name: word_task)
-    frame = bit_widths.difference_noise(MINI.teacher("mrpc"), batches=6)
-    assert frame.loc["unpaired", "deviation"] > 2 * frame.loc["paired", "deviation"] > 0
-    assert frame["standard error"].to_list() == pytest.approx((frame["deviation"] / math.sqrt(6)).to_list())
-    model, _ = load(None)
-    assert get_widths(model) == {}

@@ -34,7 +34,7 @@ SAID = {
 GRIDS = [path for path in NOTEBOOKS if path.stem not in SAID]
 # What a Record of the earlier edition does not have.
 NEW = {"settings", "method", "predictions", "compute", "data", "content"}
-LOADERS = {"adaqat-vs-code", "deploy", "weight-geometry"}
+LOADERS = {"deploy", "weight-geometry"}
 MINI = {"profile": "mini"}
 
 
