@@ -26,7 +26,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import ArgsKwargs
 
 from xtcq.adaqat import AdaQATSettings
 from xtcq.study.budgets import NAMES as BUDGET_NAMES
@@ -48,10 +47,6 @@ READINGS = {"kept": ("layers",), "budget": ("epochs",), "width_source": ("adaqat
 _CONFIG = ConfigDict(extra="forbid")
 _Name = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
 _Sentence = Annotated[str, Field(pattern=r"\S")]
-
-
-class ClaimError(ValueError):
-    """A ledger that cannot be used; the message names file, claim, field and remedy."""
 
 
 def _selector(value: Any) -> dict[str, tuple[Any, ...]]:
@@ -298,39 +293,13 @@ def load_claims(path: Path | None = None) -> list[Claim]:
         The claims in the file's order.
 
     Raises:
-        ClaimError: the file is missing, is no YAML, or an entry is malformed.
+        ValueError: an entry is malformed (names file, claim, field and what was expected).
     """
     path = path or published.FOLDER.parent / "claims.yaml"
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ClaimError(f"{path} cannot be read ({error.strerror}); restore it from version control") from None
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise ClaimError(f"{path} is no YAML: {' '.join(str(error).split())}; correct the place it names") from None
-    entries = data.get("claims") if isinstance(data, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise ClaimError(f"{path} holds no list under the key 'claims'; write '- id: ...' entries below it")
-    claims: dict[str, Claim] = {}
-    for number, entry in enumerate(entries, 1):
-        name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+    claims = []
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]:
         try:
-            claim = _CLAIM.validate_python(entry)
+            claims.append(_CLAIM.validate_python(entry))
         except ValidationError as error:
-            raise ClaimError(f"{path}: claim {name!r}, {_explain(error)}") from None
-        if claim.id in claims:
-            raise ClaimError(f"{path}: claim {name!r} is there twice; give one of them another id")
-        claims[claim.id] = claim
-    return list(claims.values())
-
-
-def _explain(error: ValidationError) -> str:
-    """Field, value and what was expected, of every fault of an entry."""
-    faults = []
-    for fault in error.errors():
-        if fault["type"] == "too_short" and fault["input"]:  # only since its parts are faulty, which is said
-            continue
-        place = ".".join(str(step) for step in fault["loc"] if step != "") or "entry"
-        # The value of what is missing, or of several fields together, is all that stands around it.
-        value = "" if isinstance(fault["input"], dict | ArgsKwargs) else f" is {fault['input']!r}"
-        faults.append(f"field {place!r}{value}: {fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(dict.fromkeys(faults))
+            raise ValueError(f"{path}: claim {entry.get('id')!r}: {error}") from None
+    return claims

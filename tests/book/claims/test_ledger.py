@@ -1,7 +1,7 @@
 import pytest
 import yaml
 from xtcq_book import published
-from xtcq_book.claims.ledger import ClaimError, Computed, Found, Spread, Untestable, load_claims
+from xtcq_book.claims.ledger import Computed, Found, Spread, Untestable, load_claims
 
 ENTRY = {
     "id": "one-vs-two",
@@ -91,59 +91,40 @@ TEST, EFFECT = ENTRY["test"], ENTRY["effect"]
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "remedy"),
+    ("change", "said"),
     [
-        ({"direction": "larger"}, "'direction' is 'larger'", "'greater', 'not less'"),
-        ({"smallest_effect": 0}, "'smallest_effect' is 0", "greater than 0"),
-        ({"smallest_effect": True}, "'smallest_effect' is True", "a valid number"),
-        ({"chapter": "KD Stages"}, "'chapter' is 'KD Stages'", "[a-z0-9]"),
-        ({"claim": ["x"]}, "'claim' is ['x']", "a valid string"),
-        ({"because": " "}, "'because' is ' '", "match pattern"),
-        ({"extra": 1}, "'extra' is 1", "Unexpected"),
-        ({"effect": EFFECT | {"metrics": "all"}}, "'effect.metrics' is 'all'", "a valid tuple"),
-        ({"effect": EFFECT | {"metrics": []}}, "'effect.metrics' is []", "at least 1"),
-        ({"effect": EFFECT | {"plus": ["Skip-6"]}}, "field 'effect'", "'Skip-6' is no row; write 'table / row'"),
-        ({"effect": EFFECT | {"plus": ["xtc-c99 / Skip-6"]}}, "'xtc-c99 / Skip-6'", "xtc-c1, xtc-c2"),
-        ({"effect": EFFECT | {"plus": ["xtc-c6 / {budget}"]}}, "'xtc-c6 / {budget}'", "names of 'over'"),
-        ({"effect": EFFECT | {"plus": [{"worst": ["xtc-c6 / Skip-6"]}]}}, "'worst'", "'best' or 'std'"),
-        ({"effect": EFFECT | {"plus": ["adaqat-t1 / *"]}}, "field 'effect'", "tables of one paper"),
-        ({"test": "later"}, "'test' is 'later'", "dictionary"),
-        ({"test": TEST | {"length": "D"}}, "'test.length' is 'D'", "or 'any: why"),
-        ({"test": {k: v for k, v in TEST.items() if k != "length"}}, "field 'test.length'", "required"),
-        ({"test": TEST | {"minus": [{"stages": "two-stage"}] * 2}}, "field 'test'", "pair by pair"),
-        ({"test": TEST | {"minus": ["teacher"]}}, "field 'entry'", "the reason as 'test: {untestable: ...}'"),
-        (
-            {"test": TEST | {"plus": ["teacher"], "control": {"precision": "2-2-8"}}},
-            "field 'entry'",
-            "the teacher belongs into 'minus'",
-        ),
-        ({"test": TEST | {"control": {"bits": 2}}}, "'test.control'", "'bits' is 2; write a field"),
-        ({"test": TEST | {"bitops": 5}}, "'test.bitops' is 5", "less than 1"),
-        ({"test": {"computed": "weight"}}, "'test.computed.computed' is 'weight'", "size-ratio-1bit-nominal"),
-        ({"test": {"untestable": 1}}, "'test.untestable.untestable' is 1", "a valid string"),
-        ({"direction": "equal"}, "field 'entry'", "only what is computed"),
-        ({"least_tasks": 0}, "'least_tasks' is 0", "greater than or equal to 1"),
-        ({"effect": {"stated": "Figure 5"}}, "is 'Figure 5'", "XTC|AdaQAT-BERT"),
-        ({"test": TEST | {"where": {"bits": 1}}}, "'test.where'", "'bits' is 1; write a field and value"),
-        ({"test": TEST | {"where": {"stages": "1S"}}}, "'stages' is '1S'", "one-stage"),
-        ({"test": TEST | {"where": {"adaqat.counts": "all"}}}, "'adaqat.counts' is 'all'", "cycles"),
-        ({"test": TEST | {"where": {"learning_rate": "1e-4"}}}, "is '1e-4'", "write 1.0e-4"),
-        ({"test": TEST | {"tune": "rate"}}, "'test.tune' is 'rate'", "'learning_rate'"),
-        ({"test": TEST | {"plus": ["student"]}}, "'test.plus.0' is 'student'", "or 'teacher' as a term"),
-        (
-            {"test": TEST | {"plus": ["teacher"], "minus": [{"teacher.layers": None}]}},
-            "field 'test'",
-            "only where all share one",
-        ),
+        # Of a field, its place, its value and what was expected, by pydantic.
+        ({"direction": "larger"}, "direction\n  Input should be 'greater', 'not less', .* input_value='larger'"),
+        ({"extra": 1}, "extra\n  Unexpected keyword argument"),
+        ({"smallest_effect": 0}, "greater than 0"),
+        ({"smallest_effect": True}, "a valid number"),
+        ({"least_tasks": 0}, "greater than or equal to 1"),
+        ({"effect": EFFECT | {"plus": ["Skip-6"]}}, "'Skip-6' is no row; write 'table / row'"),
+        ({"effect": EFFECT | {"plus": ["xtc-c99 / Skip-6"]}}, "'xtc-c99 / Skip-6' is no row; .* xtc-c1, xtc-c2"),
+        ({"effect": EFFECT | {"plus": ["xtc-c6 / {budget}"]}}, "'xtc-c6 / {budget}' is no row; .* names of 'over'"),
+        ({"effect": EFFECT | {"plus": [{"worst": ["xtc-c6 / Skip-6"]}]}}, "Input should be 'best' or 'std'"),
+        ({"effect": EFFECT | {"plus": ["adaqat-t1 / *"]}}, "write tables of one paper"),
+        ({"effect": {"stated": "Figure 5"}}, "XTC|AdaQAT-BERT"),
+        ({"test": TEST | {"length": "D"}}, "or 'any: why"),
+        ({"test": {k: v for k, v in TEST.items() if k != "length"}}, "length\n  Field required"),
+        ({"test": TEST | {"bitops": 5}}, "less than 1"),
+        ({"test": TEST | {"tune": "rate"}}, "Input should be 'learning_rate'"),
+        ({"test": TEST | {"minus": [{"stages": "two-stage"}] * 2}}, "pair by pair"),
+        ({"test": TEST | {"minus": ["teacher"]}}, "the reason as 'test: {untestable: ...}'"),
+        ({"test": TEST | {"plus": ["teacher"], "control": {"precision": "2-2-8"}}}, "belongs into 'minus'"),
+        ({"test": TEST | {"plus": ["teacher"], "minus": [{"teacher.layers": None}]}}, "only where all share one"),
+        ({"test": TEST | {"plus": ["student"]}}, "or 'teacher' as a term"),
+        ({"test": TEST | {"control": {"bits": 2}}}, "'bits' is 2; write a field and value"),
+        ({"test": TEST | {"where": {"stages": "1S"}}}, "'stages' is '1S'; .*'one-stage'"),
+        ({"test": TEST | {"where": {"adaqat.counts": "all"}}}, "'adaqat.counts' is 'all'; .*'cycles'"),
+        ({"test": TEST | {"where": {"learning_rate": "1e-4"}}}, "write 1.0e-4"),
+        ({"test": {"computed": "weight"}}, "write one of size-ratio-1bit-nominal"),
+        ({"direction": "equal"}, "only what is computed"),
     ],
 )
-def test_a_malformed_entry_is_named_with_its_remedy(load, tmp_path, change, field, remedy):
-    with pytest.raises(ClaimError) as caught:
+def test_a_malformed_entry_is_named_with_its_remedy(load, change, said):
+    with pytest.raises(ValueError, match=rf"claims\.yaml: claim 'one-vs-two': (?s:.*){said.replace('{', '[{]')}"):
         load(ENTRY | change)
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'claims.yaml'}: claim 'one-vs-two', ")
-    assert field in message and remedy in message
-    assert message.count("field '") == 1 or "str" in message  # every fault once, but for what may be of two kinds
 
 
 def test_a_claim_names_its_length_its_control_arm_and_what_decides_it(load):
@@ -172,23 +153,3 @@ def test_what_is_tested_otherwise(load):
 def test_a_claim_in_words(load):
     (claim,) = load(ENTRY | {"effect": {"stated": "AdaQAT-BERT, section 3.3"}})
     assert (claim.paper, claim.source) == ("AdaQAT-BERT", "AdaQAT-BERT, section 3.3")
-
-
-def test_a_claim_that_is_there_twice(load):
-    with pytest.raises(ClaimError, match="there twice"):
-        load(ENTRY, ENTRY)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("claims: [", "no YAML: .*line 1"), ("[]", "no list under the key 'claims'"), ("claims: []", "no list")],
-)
-def test_a_file_that_is_no_ledger(tmp_path, text, message):
-    (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(ClaimError, match=message):
-        load_claims(tmp_path / "claims.yaml")
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(ClaimError, match="restore it from version control"):
-        load_claims(tmp_path / "claims.yaml")
