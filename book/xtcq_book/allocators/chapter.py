@@ -16,7 +16,7 @@ from xtcq.study import Profile
 from xtcq.study.experiment import Experiment
 from xtcq_book import columns, scores
 from xtcq_book.allocators import choices
-from xtcq_book.allocators.space import LEAST, SearchSpace, uniform
+from xtcq_book.allocators.space import LEAST, uniform
 from xtcq_book.arithmetic import adaqat_model
 from xtcq_book.arithmetic import table as printed
 from xtcq_book.drawing import Drawing, nothing, or_nothing
@@ -93,7 +93,7 @@ def students(
     found: dict[Experiment, Choice] = {}
     for (task, seed), budget, name in product(places, budgets, methods):
         if name == "uniform":
-            ((weights, inputs),) = uniform(SearchSpace({"": 1}), budget).values()
+            weights, inputs = uniform(budget)
             choice = Choice(NAMES[name], f"{weights * inputs} bits²")
             found.setdefault(_student(profile, task, seed, f"{weights}-4-{inputs}"), choice)
         elif name in _CHOSEN and (row := _row(profile, task, name, budget, seed)):
@@ -124,6 +124,8 @@ def find(
 def _scale(profile: Profile, methods: Sequence[str], budgets: Sequence[float], factors: Sequence[float]) -> tuple:
     if unknown := set(methods) - set(NAMES):
         raise ValueError(f"method {unknown.pop()!r} is unknown: use one of {', '.join(map(repr, NAMES))}")
+    if below := [budget for budget in budgets if not budget >= LEAST**2]:
+        raise ValueError(f"budget={below[0]!r} is below {LEAST**2}, what {LEAST} bits everywhere cost: raise it")
     default = _SCALES.get(profile.name, _FULL)
     return methods or default[0], budgets or default[1], factors or default[2]
 
@@ -175,14 +177,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``best``, ``minus teacher``, the number of ``seeds``, ``bits²``, and the columns of `to_frame`.
-
-    Raises:
-        ValueError: two runs with the same labels and seed.
     """
-    keys = ["task", "asked", "method"]
-    if frame.duplicated([*keys, "seed"]).any():
-        raise ValueError("runs with the same method and budget differ in more than their seed: show them apart.")
-    grouped = frame.groupby(keys, sort=False)
+    grouped = frame.groupby(["task", "asked", "method"], sort=False)
     means = grouped[["best", "minus teacher", "W", "A", "bits²", "GBitOPs", *COSTS]].mean()
     means.insert(2, "seeds", grouped.size())
     return means

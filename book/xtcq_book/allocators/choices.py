@@ -56,9 +56,6 @@ def choose(uniform: Experiment, wanted: list[tuple[str, float]], share: float) -
         wanted: methods (``"random"``, ``"fisher"``, ``"hessian"``, ``"fracbits"``) and budgets in bits squared a
             weight.
         share: of the student's training steps, that FracBits explores for.
-
-    Raises:
-        ValueError: the budget is below what two bits everywhere cost.
     """
     found = kept(uniform.task)
     teacher, tokenizer = trained_student(uniform.teacher)
@@ -119,7 +116,7 @@ def explore(
         with search.observe():
             loss = student(**{name: value.to(student.device) for name, value in batch.items()}).loss
             loss.backward()
-        search.step(loss)
+        search.step()
         torch.nn.utils.clip_grad_norm_(student.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         schedule.step()

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, learned_steps, set_widths
 from xtcq_book.allocators.space import LEAST, MOST, SearchSpace, round_to_budget
 
@@ -41,31 +40,17 @@ class FracBits:
     oscillate.
 
     Outside ``observe`` the quantizers hold the integers below their widths; after the last of ``steps`` calls of
-    ``step`` those that the budget permits, see ``round_to_budget``. The interface is that of ``xtcq.AdaQAT``::
-
-        search = FracBits(model, budget=12, steps=1000)
-        for batch in batches:
-            with search.observe():
-                loss = model(**batch).loss
-                loss.backward()
-            search.step(loss)
-            optimizer.step()
+    ``step`` those that the budget permits, see ``round_to_budget``.
 
     Args:
         model: quantized by recipe ``adaqat``; its widths are where the search begins.
         budget: mean bits squared per weight, see ``SearchSpace``.
         steps: number of calls of ``step``.
-
-    Raises:
-        ValueError: nothing is quantized with learned steps, the budget is below what the narrowest widths cost, or
-            steps is not positive.
     """
 
     def __init__(self, model: nn.Module, budget: float, *, steps: int) -> None:
         """Find the quantizers and start from their widths."""
         self.space = space = SearchSpace.of(model)
-        space.limit(budget)
-        check_integer("steps", steps, 1, remedy=": the number of exploration steps")
         self.budget, self.steps = budget, steps
         self._model, self._done = model, 0
         self._quantizers = learned_steps(model)
@@ -83,11 +68,6 @@ class FracBits:
         """The fractional widths now, of weights and inputs."""
         return {name: (pair[0], pair[1]) for name, pair in zip(self.space.sizes, self.values.tolist(), strict=True)}
 
-    @property
-    def finished(self) -> bool:
-        """Whether the search is over and the model has its integer widths."""
-        return self._done == self.steps
-
     def average(self) -> Tensor:
         """Expected BitOPs over the number of weights, zero-dimensional; the widths take its gradient."""
         return (self._shares * self.values[:, 0] * self.values[:, 1]).sum()
@@ -96,35 +76,26 @@ class FracBits:
     def observe(self) -> Iterator[None]:
         """Interpolate in every forward pass inside the ``with`` block; the backward pass may be inside too."""
         with ExitStack() as stack:
-            for row, pair in enumerate(() if self.finished else self._quantizers.values()):
+            for row, pair in enumerate(self._quantizers.values()):
                 for side, quantizer in enumerate(pair):
                     stack.callback(quantizer.register_forward_hook(self._interpolation(row, side)).remove)
             yield
 
-    def step(self, loss: Tensor | float) -> None:
-        """Move the widths, after the backward pass of ``loss``; the last call rounds them to the budget.
-
-        Args:
-            loss: the task loss of the pass inside ``observe``; its gradient is with the widths already.
+    def step(self) -> None:
+        """Move the widths, after a backward pass inside ``observe``; the last call rounds them to the budget.
 
         Raises:
-            FloatingPointError: if the loss is not finite: its gradient would make every width that.
+            FloatingPointError: a width is not finite any more.
         """
-        if self.finished:
-            return
-        value = loss.item() if isinstance(loss, Tensor) else float(loss)
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"the training loss is {value} at exploration step {self._done}, so widths have no gradient. Lower the "
-                "learning rate"
-            )
         (self.average() / self.budget - 1).abs().backward()
         self._optimizer.param_groups[0]["lr"] = self._peak * (1 - self._done / self.steps)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        if not self.values.isfinite().all():
+            raise FloatingPointError(f"widths diverged at exploration step {self._done}. Lower the learning rate")
         self._done += 1
         self._settle()
-        if self.finished:
+        if self._done == self.steps:
             set_widths(self._model, round_to_budget(self.fractional, self.space, self.budget), "rescale")
 
     def _settle(self) -> None:

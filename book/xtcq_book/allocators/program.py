@@ -27,14 +27,10 @@ def cheapest(costs: Mapping[str, Costs], space: SearchSpace, budget: float) -> W
        \sum_{l, w, a} w a |w_l|\, z_{l,w,a} \le \text{BitOPs}
 
     Raises:
-        ValueError: the budget is below what the narrowest widths cost, or a cost is not a finite number.
         RuntimeError: the solver gives up.
     """
     limit, pairs, names = space.limit(budget), PAIRS, list(space.sizes)
     cost = np.array([[costs[name][0][w] + costs[name][1][a] for w, a in pairs] for name in names], dtype=float)
-    if not np.isfinite(cost).all():
-        worst = names[int(np.argmin(np.isfinite(cost).all(axis=1)))]
-        raise ValueError(f"the costs of {worst} hold NaN or infinity: the model or its calibration data is not finite")
     # In units of the common divisor, 1 and 4 for BERT, the budget holds in integers.
     unit = math.gcd(*space.sizes.values())
     sizes = np.array([size // unit for size in space.sizes.values()], dtype=float)

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from xtcq.checks import check_integer
 from xtcq.quantization import LSQQuantizer, use_score_attention
 from xtcq_book.allocators.program import Costs
 from xtcq_book.allocators.space import LEAST, MOST, SearchSpace
-
-METRICS = ("fisher", "hessian")
 
 
 def sensitivities(
@@ -39,28 +36,21 @@ def sensitivities(
       factor 1/2, which is here so that both estimate a loss. An estimate below zero counts as zero, and padding
       takes no part.
 
-    First-order terms are left out, as HAWQ does: at a minimum they are zero. The model is measured in evaluation mode;
-    mode, gradients and parameters are as before when this returns. ``"hessian"`` changes the attention function to one
-    that can be differentiated twice, with the same result.
+    First-order terms are left out, as HAWQ does: at a minimum they are zero. The model is put into evaluation mode, and
+    ``"hessian"`` changes its attention function to one that can be differentiated twice, with the same result.
 
     Args:
         model: full-precision model whose output has the mean ``loss`` of a batch; holds a linear layer under each name
             of ``space``.
         batches: inputs with labels, on any device.
         space: matrices and range.
-        metric: one of ``METRICS``.
+        metric: ``"fisher"`` or ``"hessian"``.
         probes: random sign vectors a batch, for ``"hessian"``.
         seed: of the sign vectors.
 
     Returns:
         Costs of every matrix for the widths of the range, of its weights and of its inputs: means over the batches.
-
-    Raises:
-        ValueError: metric unknown, probes less than 1, or no batch.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown: use one of {', '.join(map(repr, METRICS))}")
-    check_integer("probes", probes, 1)
     layers = {name: model.get_submodule(name) for name in space.sizes}
     widths = range(LEAST, MOST + 1)
     # The step of an input comes from the first batch, and stays.
@@ -68,34 +58,27 @@ def sensitivities(
     costs: dict[str, Costs] = {name: (dict.fromkeys(widths, 0.0), dict.fromkeys(widths, 0.0)) for name in layers}
     if metric == "hessian" and isinstance(model, PreTrainedModel):
         use_score_attention(model)
+    model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    count, training = 0, model.training
-    model.eval()
-    try:
-        with _with_gradients(layers.values()):
-            for count, batch in enumerate(batches, 1):
-                batch = {name: value.to(device) for name, value in batch.items()}
-                with _recorded(layers) as (inputs, outputs):
-                    loss = model(**batch).loss
-                if metric == "fisher":
-                    curvature = _fisher(layers, inputs, outputs, loss, len(batch["input_ids"]))
-                else:
-                    curvature = _hessian(layers, inputs, loss, batch["attention_mask"], probes, generator)
-                with torch.no_grad():
-                    for (name, bits), quantizer in at_input.items():
-                        of_weight, of_input = curvature[name]
-                        weight, x = layers[name].weight, inputs[name]
-                        for role, factor, value, by in (
-                            (0, of_weight, weight, LSQQuantizer(bits).to(device)),
-                            (1, of_input, x, quantizer.to(device)),
-                        ):
-                            error = (value - by.quantize(value).dequantize()).square()
-                            costs[name][role][bits] += 0.5 * float((factor * error).sum())
-    finally:
-        model.train(training)
-    if not count:
-        raise ValueError("there is no batch to measure the layers on: give at least one")
+    for count, batch in enumerate(batches, 1):
+        batch = {name: value.to(device) for name, value in batch.items()}
+        with _recorded(layers) as (inputs, outputs):
+            loss = model(**batch).loss
+        if metric == "fisher":
+            curvature = _fisher(layers, inputs, outputs, loss, len(batch["input_ids"]))
+        else:
+            curvature = _hessian(layers, inputs, loss, batch["attention_mask"], probes, generator)
+        with torch.no_grad():
+            for (name, bits), quantizer in at_input.items():
+                of_weight, of_input = curvature[name]
+                weight, x = layers[name].weight, inputs[name]
+                for role, factor, value, by in (
+                    (0, of_weight, weight, LSQQuantizer(bits).to(device)),
+                    (1, of_input, x, quantizer.to(device)),
+                ):
+                    error = (value - by.quantize(value).dequantize()).square()
+                    costs[name][role][bits] += 0.5 * float((factor * error).sum())
     return {name: tuple({bits: v / count for bits, v in side.items()} for side in pair) for name, pair in costs.items()}
 
 
@@ -174,17 +157,3 @@ def _recorded(layers: Mapping[str, nn.Module]) -> Iterator[tuple[dict[str, Tenso
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _with_gradients(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Differentiate with respect to the layers' weights, even where training had frozen them."""
-    weights = [layer.weight for layer in layers]
-    before = [weight.requires_grad for weight in weights]
-    for weight in weights:
-        weight.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for weight, required in zip(weights, before, strict=True):
-            weight.requires_grad_(required)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,20 +26,9 @@ class SearchSpace:
 
     Attributes:
         sizes: number of weights of each matrix, by name.
-
-    Raises:
-        ValueError: no matrix.
     """
 
     sizes: Mapping[str, int]
-
-    def __post_init__(self) -> None:
-        """Refuse what leaves no choice."""
-        if not self.sizes:
-            raise ValueError(
-                "there is no layer with learned steps for weights and inputs, so there are no widths to choose: "
-                "quantize the model by recipe 'adaqat', with fewer than 32 bits for weights and activations"
-            )
 
     @classmethod
     def of(cls, model: nn.Module) -> Self:
@@ -56,34 +44,20 @@ class SearchSpace:
         return sum(size * widths[name][0] * widths[name][1] for name, size in self.sizes.items())
 
     def limit(self, budget: float) -> float:
-        """The BitOPs that a budget allows.
-
-        Raises:
-            ValueError: the narrowest widths already cost more.
-        """
-        if not budget >= LEAST**2:
-            raise ValueError(f"budget={budget!r} is below {LEAST**2}, what {LEAST} bits everywhere cost: raise it")
+        """The BitOPs that a budget allows."""
         # Products of integers are exact; a budget such as 12.3 is not, and must not lose the choice that meets it.
         return budget * sum(self.sizes.values()) * (1 + 1e-12)
 
-    def constant(self, weights: int, inputs: int) -> Widths:
-        """The same pair for every matrix."""
-        return dict.fromkeys(self.sizes, (weights, inputs))
 
-
-def uniform(space: SearchSpace, budget: float) -> Widths:
-    """The most expensive uniform pair within a budget.
+def uniform(budget: float) -> tuple[int, int]:
+    """The most expensive pair of weights and inputs within a budget, the same for every matrix.
 
     Of several pairs with the same product, the one whose two widths are closest is taken, and of those the one with
     more bits for activations, which are the more sensitive (AdaQAT-BERT section 3.3): 16 gives 4-4, 12 gives 3-4 and 8
     gives 2-4.
-
-    Raises:
-        ValueError: the budget is below what the narrowest widths cost.
     """
-    space.limit(budget)
     within = [pair for pair in PAIRS if pair[0] * pair[1] <= budget]
-    return space.constant(*max(within, key=lambda pair: (pair[0] * pair[1], -abs(pair[0] - pair[1]), pair[1])))
+    return max(within, key=lambda pair: (pair[0] * pair[1], -abs(pair[0] - pair[1]), pair[1]))
 
 
 def random_widths(space: SearchSpace, budget: float, seed: int) -> Widths:
@@ -91,9 +65,6 @@ def random_widths(space: SearchSpace, budget: float, seed: int) -> Widths:
 
     Every width is drawn uniformly from the range. While the choice costs too much, one width that can be lowered is
     drawn and loses a bit; then widths are raised bit by bit in random order until none can be raised within the budget.
-
-    Raises:
-        ValueError: the budget is below what the narrowest widths cost.
     """
     limit = space.limit(budget)
     draw = random.Random(seed)
@@ -119,13 +90,7 @@ def round_to_budget(fractional: Mapping[str, tuple[float, float]], space: Search
     in the order in which a growing offset would round it up, which finds the same offset and finds it exactly. A raise
     that would exceed the budget is left out and the later ones are still tried, so that little of the budget is lost
     where many widths are alike.
-
-    Raises:
-        ValueError: the budget is below what the narrowest widths cost, or a width is not finite.
     """
-    for name, pair in fractional.items():
-        if not all(map(math.isfinite, pair)):
-            raise ValueError(f"the fractional widths of {name} are {pair}: the search diverged, lower its rate")
     raises = [
         (bits - 0.5 - fractional[name][side], name, side)
         for name in space.sizes
@@ -133,7 +98,7 @@ def round_to_budget(fractional: Mapping[str, tuple[float, float]], space: Search
         for bits in range(LEAST + 1, MOST + 1)
     ]
     order = ((name, side) for _, name, side in sorted(raises, key=lambda one: one[0]))
-    return _fill(space.constant(LEAST, LEAST), space, budget, order)
+    return _fill(dict.fromkeys(space.sizes, (LEAST, LEAST)), space, budget, order)
 
 
 def _fill(widths: Widths, space: SearchSpace, budget: float, order: Iterable[tuple[str, int]]) -> Widths:

@@ -7,7 +7,6 @@ SPACE = SearchSpace({f"layer.{i}": size for i, size in enumerate((100, 100, 400,
 def test_the_average_is_bitops_by_weights():
     space = SearchSpace({"a": 100, "b": 300})
     assert space.average({"a": (2, 4), "b": (8, 3)}) == (100 * 8 + 300 * 24) / 400
-    assert space.average(space.constant(3, 4)) == 12
     assert space.bitops({"a": (2.5, 4), "b": (0, 0)}) == 1000
 
 
@@ -16,7 +15,7 @@ def test_the_average_is_bitops_by_weights():
     [(4, (2, 2)), (8, (2, 4)), (11.9, (2, 5)), (12, (3, 4)), (16, (4, 4)), (17, (4, 4)), (64, (8, 8)), (1000, (8, 8))],
 )
 def test_uniform_takes_the_largest_product_and_then_the_most_even_pair(budget, pair):
-    assert set(uniform(SPACE, budget).values()) == {pair}
+    assert uniform(budget) == pair
 
 
 @pytest.mark.parametrize("budget", [4, 8, 12, 16.3, 40, 64, 100])
@@ -38,15 +37,3 @@ def test_random_widths_follow_the_seed_and_differ():
     for name in SPACE.sizes:  # neither sides nor layers are favoured so far that one never varies
         for side in (0, 1):
             assert len({widths[name][side] for widths in drawn}) > 3
-
-
-@pytest.mark.parametrize("allocator", [uniform, lambda space, budget: random_widths(space, budget, 0)])
-@pytest.mark.parametrize("budget", [3.99, -1, float("nan")])
-def test_a_budget_below_the_least_widths_is_refused(allocator, budget):
-    with pytest.raises(ValueError, match=r"is below 4, what 2 bits everywhere cost"):
-        allocator(SPACE, budget)
-
-
-def test_nothing_to_choose_from_is_refused():
-    with pytest.raises(ValueError, match="no layer with learned steps"):
-        SearchSpace({})
