@@ -101,16 +101,8 @@ def bits_by_layer(record: Record, title: str = "") -> HTML:
     Returns:
         A map of the weights and one of their inputs, which answer to a pointer; a cell with a frame did not come to
         rest. Where all widths are equal and at rest, a sentence says so and there is no map.
-
-    Raises:
-        ValueError: a module that is no matrix of a BERT encoder or its pooler, a width beyond the scale, or a run of
-            one width for all.
     """
     cells = _cells(record)
-    if cells.empty:
-        raise ValueError(f"{record.experiment} has one width for all matrices: there is no map to draw")
-    if outside := [bits for bits in cells["bits"] if not LEAST <= bits <= MOST]:
-        raise ValueError(f"a width of {outside[0]} is beyond the scale of {LEAST} to {MOST} bits: widen it")
     moving = int((~cells["at rest"]).sum())
     at_least = (cells["bits"] == LEAST).sum()
     said = f"{title or columns.task(record.experiment)}: {at_least} of {len(cells)} widths are {LEAST} bits"
@@ -180,13 +172,9 @@ def _map(cells: pd.DataFrame, title: str) -> alt.Chart:
 
 
 def _place(name: str) -> tuple[int | None, str]:
-    """Layer and column of a module; a pooler has no layer."""
+    """Layer and column of a module; the pooler has no layer."""
     found = re.fullmatch(r"(?:.*\.)?encoder\.layer\.(\d+)\.(.+)", name)
-    if found and found[2] in MATRICES:
-        return int(found[1]), MATRICES[found[2]]
-    if not name.endswith("pooler.dense"):
-        raise ValueError(f"{name!r} is no matrix of a BERT encoder: draw those of get_widths(model)")
-    return None, POOLER
+    return (int(found[1]), MATRICES[found[2]]) if found else (None, POOLER)
 
 
 def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:

@@ -110,17 +110,6 @@ def test_widths_that_were_chosen_are_at_rest(make_record):
     assert all(rest for _, rest in cells(bit_widths.bits_by_layer(make_record(**vars(chosen)))).values())
 
 
-def test_what_cannot_be_drawn_is_refused(explored, make_record):
-    with pytest.raises(ValueError, match="'classifier' is no matrix of a BERT encoder"):
-        record = explored(MINI.learned("mrpc"))
-        record.exploration["widths"]["classifier"] = record.exploration["widths"].pop(POOLER)
-        bit_widths.bits_by_layer(record)
-    with pytest.raises(ValueError, match="beyond the scale of 2 to 8 bits"):
-        bit_widths.bits_by_layer(explored(MINI.learned("mrpc"), widths=((1, 4), (2, 2))))
-    with pytest.raises(ValueError, match="one width for all"):
-        bit_widths.bits_by_layer(make_record(precision="2-2-8"))
-
-
 def test_the_table_says_where_widths_came_to_rest(explored, make_record):
     learned = explored(MINI.learned("mrpc")), explored(MINI.learned("mrpc", order="published"))
     frame = bit_widths.explored(to_frame([*learned, make_record()]), by="exploration")

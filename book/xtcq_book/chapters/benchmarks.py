@@ -53,10 +53,6 @@ TARGETS = (
 )
 
 
-class BenchmarkError(ValueError):
-    """A result file that cannot be read; the message names it and the remedy."""
-
-
 @dataclass(frozen=True)
 class Result:
     """One file of results.
@@ -95,32 +91,18 @@ def results_folder() -> Path:
     """`benchmarks/results` of the checkout around the working directory.
 
     Raises:
-        BenchmarkError: outside a checkout.
+        ValueError: outside a checkout.
     """
     root = find_checkout()
     if root is None:
-        raise BenchmarkError(
-            f"{Path.cwd()} is not in a checkout of the project, which has benchmarks/results: go there"
-        )
+        raise ValueError(f"{Path.cwd()} is not in a checkout of the project, which has benchmarks/results: go there")
     return root / "benchmarks" / "results"
 
 
 def read(folder: Path) -> dict[str, Result]:
-    """Read the files that there are, by name.
-
-    Raises:
-        BenchmarkError: a file that is no JSON object.
-    """
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BenchmarkError(f"{path} is no JSON ({error}): run its script again") from error
-        if not isinstance(data, dict):
-            raise BenchmarkError(f"{path} holds no JSON object: run its script again")
-        found[path.stem] = Result(path.stem, data)
-    return found
+    """Read the files that there are, by name."""
+    files = sorted(folder.glob("*.json"))
+    return {path.stem: Result(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in files}
 
 
 def comparisons(found: dict[str, Result]) -> pd.DataFrame:

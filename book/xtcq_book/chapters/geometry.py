@@ -34,19 +34,9 @@ _SHAPES = ["task", "run", "left", "right", "part", "weights", "share"]
 def counterpart(experiment: Experiment) -> Experiment:
     """The full-precision run whose weights a quantized student began with: the other end of every distance.
 
-    Returns:
-        Its ``start`` if it has one (XTC's small students), else its teacher (students of full depth).
-
-    Raises:
-        ValueError: it began with pre-trained weights, or with a run whose matrices are others or are quantized.
+    Its ``start`` if it has one (XTC's small students), else its teacher (students of full depth).
     """
-    origin = experiment.start or experiment.teacher
-    if origin is None or origin.quantized or origin.kept != experiment.kept or origin.model != experiment.model:
-        raise ValueError(
-            f"{experiment} did not begin with the full-precision weights of a run of its own layers: compare a student "
-            "of full depth, or one that starts from a full-precision student."
-        )
-    return origin
+    return experiment.start or experiment.teacher
 
 
 def has_weights(experiment: Experiment) -> bool:
@@ -71,16 +61,10 @@ def distances(counterpart: nn.Module, student: nn.Module) -> pd.DataFrame:
         One row a matrix: ``layer`` (from 1, and 0 for the word embedding), ``matrix``, ``norm`` of the full-precision
         matrix, the four columns above, and ``relative latent``, ``relative binary`` and ``relative untrained``, which
         are distances over the norm.
-
-    Raises:
-        ValueError: the depths differ, or a matrix of the student is not quantized.
     """
-    ours, theirs = list(_matrices(student)), list(_matrices(counterpart))
-    if len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} matrices stand against {len(theirs)}: compare two models of one depth.")
     rows = []
-    for (layer, name, module), (_, _, origin) in zip(ours, theirs, strict=True):
-        latent, binary = _weights(module, f"{name} of layer {layer}")
+    for (layer, name, module), (_, _, origin) in zip(_matrices(student), _matrices(counterpart), strict=True):
+        latent, binary = _weights(module)
         start = origin.weight.detach()
         untrained = module.weight_quantizer.quantize(start).dequantize()
         row = {"layer": layer, "matrix": name, "norm": _norm(start)}
@@ -98,14 +82,11 @@ def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
     Returns:
         One row a bin: ``part`` (``"matrices"`` or ``"word embedding"``), ``weights`` (``"latent"`` or ``"binary"``),
         ``left`` and ``right`` of the bin, and ``share`` of the part's weights in it, in per cent.
-
-    Raises:
-        ValueError: a matrix of the student is not quantized.
     """
     counts: dict[tuple[str, str], np.ndarray] = {}
     sizes: dict[tuple[str, str], int] = {}
-    for layer, name, module in _matrices(student):
-        for kind, weight in zip(("latent", "binary"), _weights(module, f"{name} of layer {layer}"), strict=True):
+    for _, name, module in _matrices(student):
+        for kind, weight in zip(("latent", "binary"), _weights(module), strict=True):
             key = (WORDS if name == WORDS else "matrices", kind)
             counts[key] = counts.get(key, 0) + np.histogram(weight.numpy(), edges)[0]
             sizes[key] = sizes.get(key, 0) + weight.numel()
@@ -124,9 +105,6 @@ def measure(
     Returns:
         `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label);
         distances also with ``step``, the optimizer step of the evaluation whose weights these are.
-
-    Raises:
-        ValueError: what `counterpart`, `distances` and `histograms` raise.
     """
     apart, shapes, edges = [], [], np.linspace(-limit, limit, bins + 1)
     for experiment in experiments:
@@ -270,9 +248,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[int, str, Any]]:
     yield 0, WORDS, encoder.embeddings.word_embeddings
 
 
-def _weights(module: Any, where: str) -> tuple[Tensor, Tensor]:
-    if getattr(module, "weight_quantizer", None) is None:
-        raise ValueError(f"{where} is not quantized: give the 1-bit student, and its full-precision counterpart first.")
+def _weights(module: Any) -> tuple[Tensor, Tensor]:
     return module.weight.detach(), module.quantized_weight().dequantize().detach()
 
 

@@ -219,13 +219,6 @@ def test_rules_are_counted(printed):
     assert rules.loc["matrices at their bits", "most"] == pytest.approx(10.2 / 6.3, abs=1e-2)
 
 
-def test_contradicting_tables_are_refused(monkeypatch):
-    found = [("xtc-c8", "XTC-BERT6 | 1", 6, 1, False), ("xtc-c8", "XTC-BERT6 | 2", 6, 1, False)]
-    monkeypatch.setattr(cost, "printed_configurations", lambda: iter(found))
-    with pytest.raises(ValueError, match=r"\[ ?8\. 16\.\] MB are printed"):
-        cost.printed_sizes()
-
-
 def test_our_students_stand_with_the_best_of_their_plans_and_rates(make_record):
     mini = load_profile("mini")
 
