@@ -18,13 +18,6 @@ def paper():
     return load_profile("paper")
 
 
-@pytest.mark.parametrize("depths", [(6, 5, 4), (5, 4), (6,)])
-def test_bert_base_is_matched_by_its_depth(paper, depths):
-    assert [paper_rows.depth(paper.reduced("rte", depth)) for depth in depths] == list(depths)
-    rows = [paper_rows.small(paper.small("rte", depth, "1-1-8", learning_rate=2e-5)) for depth in depths]
-    assert rows == [("xtc-c8", f"XTC-BERT{depth} | 1") for depth in depths]
-
-
 def test_minilm_is_matched_by_the_share_of_its_layers(mini):
     found = {depth: paper_rows.depth(mini.reduced("rte", depth)) for depth in (1, 2, 3, 5)}
     assert found == {1: 2, 2: 4, 3: 6, 5: 10}
@@ -38,13 +31,6 @@ def test_a_share_that_is_no_whole_number_of_layers(mini, monkeypatch):
     monkeypatch.setitem(PUBLISHED, "minilm-l6", dataclasses.replace(PUBLISHED["minilm-l6"], layers=8))
     assert paper_rows.depth(mini.reduced("rte", 3)) is None
     assert paper_rows.depth(mini.reduced("rte", 2)) == 3
-
-
-def test_a_small_encoder_is_six_layers_of_its_teachers_twelve(paper):
-    student = paper.student("rte", model="tinybert-l6", stages="one-stage", learning_rate=5e-5)
-    assert paper_rows.depth(student) == 6
-    assert paper_rows.rates(student) == ("xtc-c5", "TinyBERT6 | 5e-5")
-    assert paper_rows.plans(student) == ("xtc-c7", "TinyBERT6 | One")
 
 
 @pytest.mark.parametrize(
@@ -131,18 +117,11 @@ def test_low_rank_terms_at_the_same_rate(mini):
     assert paper_rows.lora(mini, [5e-4])(mini.small("rte", 3, "1-1-8", lora_rank=1)) is None
 
 
-def test_five_layers_go_on_beside_five_layers(paper):
-    for depth, precision, start in ((5, "1-1-8", "1-bit"), (5, "2-2-8", "2-bit"), (4, "1-1-8", "1-bit")):
-        first = paper.small("rte", depth, precision, learning_rate=2e-5)
-        name = f"{start} SkipBERT{depth}"
-        assert paper_rows.continued(first) == ("xtc-c14", name)
-        assert paper_rows.continued(paper.small("rte", depth, precision, learning_rate=5e-4)) is None
-        again = [paper.small("rte", depth, "1-1-8", start=first, lora_rank=rank) for rank in (0, 1, 8)]
-        assert [paper_rows.continued(e) for e in again] == [
-            ("xtc-c14", f"{name} | 1-bit"),
-            ("xtc-c14", f"{name} | 1-bit+LoRa1"),
-            None,
-        ]
+def test_students_that_go_on_beside_those_of_the_papers_rate_depth_and_rank(paper):
+    first = paper.small("rte", 5, "2-2-8", learning_rate=2e-5)
+    assert paper_rows.continued(paper.small("rte", 5, "2-2-8", learning_rate=5e-4)) is None
+    again = [paper.small("rte", 5, "1-1-8", start=first, lora_rank=rank) for rank in (1, 8)]
+    assert [paper_rows.continued(e) for e in again] == [("xtc-c14", "2-bit SkipBERT5 | 1-bit+LoRa1"), None]
     six = paper.small("rte", 6, "1-1-8", learning_rate=2e-5)
     assert paper_rows.continued(six) is None
     assert paper_rows.continued(paper.small("rte", 6, "1-1-8", start=six)) is None

@@ -4,7 +4,6 @@ import math
 import pandas as pd
 import pytest
 from xtcq_book import paper_rows, scores
-from xtcq_book.columns import layers
 from xtcq_book.frame import to_frame
 
 from xtcq.study import load_profile
@@ -128,20 +127,6 @@ def test_keys_that_do_not_tell_runs_apart_are_refused(teach, learn, field):
     message = r"the keys \['bits'\] do not tell these runs apart: mrpc 1-1-8 .*; mrpc 1-1-8"
     with pytest.raises(ValueError, match=message):
         scores.table(to_frame(students, [teach(85.0)], MINI), ["bits"])
-
-
-def test_selections_of_layers_beside_the_papers(mini, make_record, teach):
-    rows = {"skip": "Skip-6", "top": "Top-6", "bottom": "Bottom-6"}
-    students = [make_record(80.0, **vars(mini.reduced("mrpc", 3, selection))) for selection in rows]
-
-    def row(experiment):
-        selection = layers(experiment).split()[0]
-        return None if selection == "bottom" else ("xtc-c6", rows[selection])
-
-    table = scores.table(to_frame(students, [teach(85.0)], MINI), ["layers"], paper=row)
-    assert table.index.get_level_values("layers").to_list() == ["skip 3", "top 3", "bottom 3"]
-    # MRPC Acc of C.6: Skip-6 84.8, Top-6 85.3, the teacher 86.3.
-    assert table["paper minus teacher"].to_list() == pytest.approx([-1.5, -1.0, math.nan], nan_ok=True)
 
 
 def test_small_students_with_their_sizes(mini, make_record, teach):
