@@ -81,11 +81,7 @@ def mean_widths(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
 
 
 def by_matrix(records: Iterable[Record]) -> pd.DataFrame:
-    """Mean bits of every kind of matrix over layers and runs, and of its input.
-
-    Returns:
-        Columns ``weights`` and ``activations``, indexed by ``matrix``.
-    """
+    """Mean bits of every kind of ``matrix`` over layers and runs: its ``weights``, and the ``activations`` it reads."""
     means = pd.DataFrame.from_dict(mean_widths(records), orient="index", columns=SIDES, dtype=float)
     kinds = [MATRICES.get(name.partition("encoder.layer.")[2].partition(".")[2], POOLER) for name in means.index]
     return means.groupby(pd.Index(kinds, name="matrix", dtype=object), sort=False).mean()

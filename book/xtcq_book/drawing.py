@@ -72,13 +72,7 @@ def use_style() -> None:
 def show(drawn: Drawing | Figure, alt: str, source: provenance.Source | None = None) -> HTML:
     """Put a figure on the page: its panels side by side where there is room, what they show as CSV, and the source.
 
-    Args:
-        drawn: what is shown; it is closed.
-        alt: what it shows, for a reader who cannot see it.
-        source: of the numbers, where the drawing does not know it.
-
-    Returns:
-        An object that a notebook renders.
+    The figure is closed; ``alt`` is what it shows, for a reader who cannot see it.
 
     Raises:
         ValueError: a figure that does not say where it comes from.

@@ -101,11 +101,7 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
 
 
 def evaluations(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row an evaluation of the development set.
-
-    Returns:
-        The columns of ``runs`` with ``score`` (primary metric), ``stage``, and ``step`` and ``epoch`` at that point.
-    """
+    """One row an evaluation: the columns of ``runs`` with its ``score``, ``stage``, ``step`` and ``epoch``."""
     points = [
         {"run": run, "score": entry["metrics"][metric]} | {name: entry[name] for name in ("stage", "step", "epoch")}
         for run, record, metric in zip(runs.index, runs["record"], runs["metric"], strict=True)

@@ -48,14 +48,9 @@ def compiled(chart: alt.TopLevelMixin, **fields: object) -> dict:
 
 
 def still(chart: alt.TopLevelMixin, ink: str = _PAGE) -> str:
-    """The chart as an SVG picture with a transparent background.
+    """The chart as the text of an SVG file with a transparent background.
 
-    Args:
-        chart: of altair.
-        ink: colour of text and axes; that of the page around an inlined picture if left out, see `INK` for others.
-
-    Returns:
-        The text of an SVG file.
+    ``ink`` is the colour of text and axes, by default that of the page around an inlined picture; see `INK` for others.
     """
     return vl_convert.vega_to_svg(compiled(chart)).replace(_PAGE, ink)
 

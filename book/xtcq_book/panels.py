@@ -112,14 +112,10 @@ def colours(column: pd.Series) -> dict[str, str]:
 
 
 def name_ends(axes: plt.Axes, ends: Mapping[str, float], hue: str = "") -> None:
-    """Write names at the right of a panel, at the heights where their lines end, none over another.
+    """Write names at the right of a panel whose lines are drawn, at the heights where these end, none over another.
 
-    What a panel is held against (`references`) is named in the same way.
-
-    Args:
-        axes: with all lines drawn.
-        ends: name to height.
-        hue: what the names are values of, written before one that says nothing by itself: a number, or none.
+    What a panel is held against (`references`) is named in the same way. ``hue`` is what the names are values of,
+    written before one that says nothing by itself: a number, or none.
     """
     held = {str(line.get_label()): line.get_ydata()[0] for line in axes.get_lines() if line.get_gid() == "reference"}
     bottom, top = axes.get_ylim()
@@ -143,33 +139,25 @@ def name_ends(axes: plt.Axes, ends: Mapping[str, float], hue: str = "") -> None:
 def references(
     axes: plt.Axes, spec: TaskSpec, teachers: Iterable[Record], lowest: float = -math.inf, across: bool = False
 ) -> None:
-    """Draw what scores of a task are held against: its teacher, dashed, and what no learning gives, dotted.
+    """Draw what scores of a task are held against: its teachers, dashed, and what no learning gives, dotted.
 
-    Args:
-        axes: with scores upwards, or across.
-        spec: the task.
-        teachers: Records of full-precision teachers. One of another task is not drawn; a band around the line is the
-            standard error of the score, where its value gives one.
-        lowest: chance below it is not drawn.
-        across: whether scores are across.
+    A band is the standard error of a score, where its value gives one. Chance below ``lowest`` is not drawn. Scores are
+    upwards, or ``across``.
     """
     line, span = (axes.axvline, axes.axvspan) if across else (axes.axhline, axes.axhspan)
     for teacher in teachers:
-        if teacher.experiment.task == spec.name:
-            level = teacher.best[spec.primary_metric]
-            line(level, linestyle="--", color=GREY, linewidth=1, label="teacher", gid="reference")
-            if error := standard_error(spec, level):
-                span(level - error, level + error, color=GREY, alpha=0.15, linewidth=0)
+        level = teacher.best[spec.primary_metric]
+        line(level, linestyle="--", color=GREY, linewidth=1, label="teacher", gid="reference")
+        if error := standard_error(spec, level):
+            span(level - error, level + error, color=GREY, alpha=0.15, linewidth=0)
     if (level := chance_level(spec)) is not None and level >= lowest:
         line(level, linestyle=":", color=INK, linewidth=1, label="chance", gid="reference")
 
 
 def legend_below(figure: Figure, title: str = "") -> None:
-    """Name what the panels of a figure show, once each, in as many columns as a panel has room for.
+    """Name the labelled lines of a figure's panels, once each, in as many columns as a panel has room for.
 
-    Args:
-        figure: its panels have labelled lines; those that are named in the panel itself are left out.
-        title: what the lines are.
+    Those that are named in the panel itself are left out.
     """
     written = {text.get_text() for axes in figure.axes for text in axes.texts}
     named = {

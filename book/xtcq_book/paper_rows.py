@@ -34,12 +34,9 @@ _TUNED = ("xtc-c9", "xtc-c10")
 
 
 def depth(experiment: Experiment) -> int | None:
-    """Layers of the paper's student that keeps the same share of its teacher's encoder.
+    """Layers of the paper's student that keeps the same share of its teacher's encoder; None for no whole number.
 
     Three of MiniLM-L6's six layers stand for six of BERT-base's twelve. For BERT-base it is the depth itself.
-
-    Returns:
-        The number of layers out of BERT-base's twelve; None where the share is no whole number of them.
     """
     teacher = experiment.teacher or experiment
     layers, rest = divmod(_BERT_BASE * experiment.depth, PUBLISHED[teacher.model].layers)
@@ -124,12 +121,9 @@ def _best_of(rates: Iterable[float], papers: tuple[float, ...], row: RowOf) -> R
 
 
 def stages(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
-    """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate.
+    """Tables C.2 and C.3: 1 and 2 bits at full depth, by budget, plan and learning rate; ``profile`` names our budgets.
 
-    Args:
-        profile: names our budgets.
-        best_of: the rates that students were chosen over. The row is then the best of `STAGE_RATES`, and there is none
-            if those are others.
+    Of students that were chosen over the rates ``best_of``, it is the best of `STAGE_RATES`; none if those are others.
     """
     row = _row_in("xtc-c2", "xtc-c3", profile=profile, tuned=best_of is not None)
     return row if best_of is None else _best_of(best_of, STAGE_RATES, row)
@@ -153,10 +147,7 @@ def small(experiment: Experiment) -> Row:
 def lora(profile: Profile, best_of: Iterable[float] | None = None) -> RowOf:
     """Tables C.11 and C.12: low-rank terms at six layers, by budget and learning rate; C.13: five and four layers.
 
-    Args:
-        profile: names our budgets.
-        best_of: the rates that students were chosen over. The row is then that of Tables C.9 and C.10, the best of
-            `LORA_RATES` at six layers, and there is none if those are others.
+    With ``best_of``, as in `stages`, the row is that of Tables C.9 and C.10: the best of `LORA_RATES` at six layers.
     """
     if best_of is None:
         return _row_in("xtc-c13", "xtc-c11", "xtc-c12", profile=profile)
@@ -177,9 +168,7 @@ def teacher_difference(experiment: Experiment) -> Row:
 def seeds(experiment: Experiment, what: str = "Ave. above") -> Row:
     """Tables C.16 and C.17: six layers over three seeds, by encoder and plan, at 2e-5 and Budget-B.
 
-    Args:
-        experiment: a student, whatever its seed; the tables have one run alone of each in full precision.
-        what: ``"Ave. above"`` for the mean, ``"std above"`` for the deviation.
+    ``what`` is the mean (``"Ave. above"``) or the deviation (``"std above"``); in full precision there is one run.
     """
     found = _row_in("xtc-c16", "xtc-c17")(experiment) if experiment.quantized else None
     return found and (found[0], f"{found[1].rpartition(' | ')[0]} | {what}")

@@ -55,12 +55,7 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One file of results.
-
-    Attributes:
-        name: of the file, without its ending.
-        data: what the script wrote.
-    """
+    """One file of results: its name without the ending, and what the script wrote."""
 
     name: str
     data: dict[str, Any]
@@ -219,11 +214,7 @@ def two_bits(result: Result) -> pd.DataFrame:
 
 
 def runtimes(result: Result, name: str) -> Drawing:
-    """How many times as fast as onnxruntime's own dynamic int8 every runtime is, a colour a shape.
-
-    Returns:
-        The figure: medians, with lines from quartile to quartile.
-    """
+    """How many times as fast as onnxruntime's own dynamic int8: medians and quartiles, a colour a shape."""
     column = f"times as fast as {INT8}"
     middles, lows, highs = (
         by_shape(result, one) for one in (column, *(f"{quartile}, {INT8}" for quartile in _QUARTILES))
@@ -263,11 +254,7 @@ def verdict(table: pd.DataFrame) -> Markdown:
 def against_targets(table: pd.DataFrame) -> Drawing:
     """Ratios on a logarithmic axis: a row a target of a benchmark, with everything that was held against it.
 
-    Args:
-        table: of `comparisons`.
-
-    Returns:
-        The figure: dots are ratios, hollow where they miss the target, which is a vertical mark.
+    Dots are ratios, hollow where they miss the target, which is a vertical mark.
     """
     columns = {target.column for target in TARGETS}
     rows = table.reset_index()

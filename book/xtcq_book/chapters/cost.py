@@ -118,10 +118,8 @@ def relative_cost(runs: pd.DataFrame) -> pd.DataFrame:
 def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
     """What students lose over the minutes that they trained, one point a run and one panel for comparable times.
 
-    Students without a Record of their teacher are left out, and so are teachers.
-
-    Returns:
-        The figure: colours are weights, embeddings and activations, marks are plans.
+    Students without a Record of their teacher are left out, and so are teachers. Colours are weights, embeddings and
+    activations, marks are plans.
     """
     minutes, lost = "training (minutes of optimizer steps)", "points lost to the teacher"
     students = runs[runs["minus teacher"].notna() & (runs["plan"] != "finetune")]
@@ -141,8 +139,7 @@ def lost_over_minutes(runs: pd.DataFrame) -> Drawing:
 def score_over_size(runs: pd.DataFrame) -> Drawing:
     """Best development score over packed size, one point a run: colours are plans, marks are weights and layers.
 
-    Returns:
-        The figure. The axis is logarithmic, and a line joins the runs that no smaller or equally small one beats.
+    The axis is logarithmic, and a line joins the runs that no smaller or equally small one beats.
     """
     size = "packed MiB"
     fewer = np.where(runs["layers"].str.startswith("all"), "", ", fewer layers")

@@ -43,9 +43,6 @@ def estimate(effects: Mapping[str, Sequence[float]], examples: Mapping[str, floa
     Args:
         effects: one effect a seed, for each task.
         examples: variance of each task's mean effect over other development sets of the same size.
-
-    Returns:
-        The estimate. Of tasks of one seed it has the effect alone.
     """
     means = {task: float(np.mean(values)) for task, values in effects.items()}
     effect, count = float(np.mean(list(means.values()))), len(means)
@@ -76,16 +73,13 @@ def coverage(
     seeds: int,
     runs: int = 20_000,
 ) -> float:
-    """Simulate studies without any effect, and count the intervals of `estimate` that hold zero.
+    """Per cent of simulated studies without any effect whose interval, that of `estimate`, holds zero.
 
     Args:
         noise: draws values between seeds, of a given shape.
         scales: what the noise is multiplied by, one number a task.
         seeds: of each task.
         runs: number of studies.
-
-    Returns:
-        Per cent of the studies.
     """
     drawn = noise(np.random.default_rng(len(scales) * 10 + seeds), (runs, len(scales), seeds))
     drawn = drawn * np.asarray(scales)[:, None]
@@ -97,15 +91,8 @@ def coverage(
 def chosen(rng: np.random.Generator, shape: tuple[int, ...], rates: int = 3) -> np.ndarray:
     """Noise of a pair of which one side has equal rates and takes the best, and the other one rate above its others.
 
-    The first seed chooses, and counts: its score is the highest of as many as there are rates.
-
-    Args:
-        rng: draws the scores, normal between seeds and without any effect.
-        shape: (..., seeds).
-        rates: of the side that chooses among equal ones.
-
-    Returns:
-        Of that shape, differences in units of the deviation between seeds.
+    The first seed chooses, and counts: its score is the highest of as many as there are rates. Scores are normal
+    between seeds; the result, of shape (..., seeds), is in units of their deviation.
     """
     one, other = rng.standard_normal(shape), rng.standard_normal(shape)
     one[..., 0] = rng.standard_normal((*shape[:-1], rates)).max(-1)
@@ -113,11 +100,7 @@ def chosen(rng: np.random.Generator, shape: tuple[int, ...], rates: int = 3) -> 
 
 
 def deviation(variances: Sequence[float], freedoms: Sequence[int]) -> tuple[float, tuple[float, float]]:
-    """Pool estimated variances into one standard deviation, with its interval (chi-squared).
-
-    Returns:
-        The deviation and its interval.
-    """
+    """Pool estimated variances into one standard deviation, with its interval (chi-squared)."""
     freedom = sum(freedoms)
     squares = sum(variance * own for variance, own in zip(variances, freedoms, strict=True))
     low, high = chi2.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], freedom)

@@ -94,14 +94,7 @@ class Effect:
         return f"{self.paper}, {', '.join(dict.fromkeys(shown))}"
 
     def values(self) -> dict[str, float]:
-        """The effect, metric by metric.
-
-        Returns:
-            Points by metric, each the mean over the cases.
-
-        Raises:
-            ValueError: a row or a metric does not exist (names table and what there is), or a malformed table.
-        """
+        """The effect in points by metric, each the mean over the cases; errors are those of `printed`."""
         return {
             metric: fmean(
                 sum(_value(term, metric) for term in plus) - sum(_value(term, metric) for term in minus)
@@ -113,11 +106,7 @@ class Effect:
     def borrowed_interval(self) -> tuple[float, float]:
         """Interval of an effect of XTC, whose runs have one seed, with the deviations of those that have three.
 
-        Returns:
-            Of the mean over the metrics, in points, as if all runs deviated like the five of Tables C.16 and C.17.
-
-        Raises:
-            ValueError: those runs do not print a metric of the effect.
+        It is of the mean over the metrics, in points, as if all runs deviated like the five of Tables C.16 and C.17.
         """
         variances = []
         for name in SEEDS:
@@ -134,11 +123,7 @@ class Effect:
         return effect - half, effect + half
 
     def pooled_deviation(self) -> tuple[float, tuple[float, float]]:
-        """Deviation over the printed seeds of the effect's terms, pooled, and its interval.
-
-        Raises:
-            ValueError: a row or a metric does not exist.
-        """
+        """Deviation over the printed seeds of the effect's terms, pooled, and its interval."""
         groups = [[printed(*cell, self.metrics[0]) for cell in term.cells] for plus, _ in self.cases for term in plus]
         return deviation([stdev(group) ** 2 for group in groups], [len(group) - 1 for group in groups])
 
@@ -221,9 +206,6 @@ def differences(effects: Iterable[Effect | Stated]) -> pd.DataFrame:
         One row a difference: ``metric``, ``plus``, ``minus`` (table and row), ``examples``, ``difference`` in points,
         ``unpaired`` and ``fewest`` (the two bounds, in points) and ``word``: `BEYOND` the unpaired bound, `WITHIN` the
         other, or `OPEN`.
-
-    Raises:
-        ValueError: a row or a metric does not exist.
     """
     rows = {}
     for effect in effects:

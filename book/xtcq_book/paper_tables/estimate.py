@@ -49,14 +49,7 @@ class Estimate:
     measured_hours: float
 
     def hours(self, card: str = "A100", shares: tuple[float, float] = SHARES) -> float:
-        """Hours on one card, all runs one after the other, students in bf16.
-
-        Args:
-            card: one of ``CARDS``.
-            shares: of the card's peaks in bf16 and fp32 that training reaches.
-
-        Returns:
-            The operations over the rates.
+        """Hours on one of ``CARDS``, all runs one after the other: the operations over ``shares`` of its peaks.
 
         Raises:
             ValueError: an unknown card or an impossible share.
@@ -70,11 +63,7 @@ class Estimate:
 
 
 def estimate(experiments: Iterable[Experiment]) -> Estimate:
-    """Count what some runs take, with the teachers and starts that they need.
-
-    Returns:
-        The estimate; Records are looked for where ``xtcq.study`` finds them.
-    """
+    """Count what some runs take, with the teachers and starts that they need."""
     runs = with_all_needed(experiments)
     operations, fp32_operations = map(sum, zip((0.0, 0.0), *map(training_operations, runs), strict=True))
     records = [load_record(record_path(run)) for run in runs if record_path(run).exists()]
@@ -89,11 +78,7 @@ def estimate(experiments: Iterable[Experiment]) -> Estimate:
 
 
 def training_operations(experiment: Experiment) -> tuple[float, float]:
-    """Floating-point operations of a run with its evaluations, without those of the runs that it needs.
-
-    Returns:
-        Those of the student outside explorations, and those in fp32.
-    """
+    """Operations of a run and its evaluations: of the student outside explorations, and those in fp32."""
     spec, forward = experiment.spec, forward_operations(experiment)
     teacher = forward_operations(experiment.teacher) if experiment.teacher else 0.0
     plan = experiment.plan()

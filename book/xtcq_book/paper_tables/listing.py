@@ -67,14 +67,10 @@ def rate(card: str, shares: tuple[float, float] = SHARES) -> str:
 def overview(card: str = "", shares: tuple[float, float] = SHARES) -> pd.DataFrame:
     """All tables.
 
-    Args:
-        card: also estimate what each table takes, on this card; see ``Estimate.hours``.
-        shares: of its peaks.
-
     Returns:
         Indexed by table: printed ``cells``, those with an ``experiment``, ``computed`` ones and those with a
         ``reason``, and distinct ``runs``; with a card, ``runs`` with all that they need, ``steps`` in millions and
-        ``GPU-hours``. In the last row runs that tables share count once.
+        ``GPU-hours``, see ``Estimate.hours``. In the last row runs that tables share count once.
     """
     found = {name: cells(name) for name in names()}
     lines = {name: _line(of_table, card, shares) for name, of_table in found.items()}
