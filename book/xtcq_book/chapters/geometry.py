@@ -95,18 +95,16 @@ def histograms(student: nn.Module, edges: np.ndarray) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def measure(
-    experiments: Iterable[Experiment], label: Callable[[Experiment], str], limit: float = 0.2, bins: int = 120
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(experiments: Iterable[Experiment], label: Callable[[Experiment], str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Load quantized students, train those whose weights are not there, and measure each against its counterpart.
 
-    Histograms reach from ``-limit`` to ``limit``; a label tells the runs of a task apart.
+    A label tells the runs of a task apart.
 
     Returns:
         `distances` and `histograms` of all of them, with the columns ``task`` (as printed) and ``run`` (the label);
         distances also with ``step``, the optimizer step of the evaluation whose weights these are.
     """
-    apart, shapes, edges = [], [], np.linspace(-limit, limit, bins + 1)
+    apart, shapes, edges = [], [], np.linspace(-0.2, 0.2, 121)
     for experiment in experiments:
         student, _ = trained_student(experiment)
         origin, _ = trained_student(counterpart(experiment))

@@ -5,9 +5,8 @@ Everywhere here ``runs`` are students of `xtcq_book.lead.students`, and ``lost``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
 
 import pandas as pd
 
@@ -35,18 +34,12 @@ def by_task(runs: pd.DataFrame) -> pd.DataFrame:
     """
     told = _told_apart(runs)
     tasks = list(dict.fromkeys(runs["task"]))
-    grouped = runs.groupby([*told, "task"], sort=False)
+    whole, grouped = runs.groupby(told, sort=False), runs.groupby([*told, "task"], sort=False)
     lost = grouped["minus teacher"].mean().unstack("task").reindex(columns=tasks)
-    lost.insert(0, "MiB", runs.groupby(told, sort=False)["packed MiB"].mean())
+    lost.insert(0, "MiB", whole["packed MiB"].mean())
     lost["seeds"] = grouped["seed"].nunique().groupby(level=told, sort=False).agg(between)
-    lost["Records"] = [list(runs["record"][rows]) for rows in _rows(runs, told, lost.index)]
+    lost["Records"] = whole["record"].agg(list)
     return lost.sort_values("MiB", kind="stable")
-
-
-def _rows(runs: pd.DataFrame, told: list[str], keys: Iterable[Any]) -> Iterator[pd.Series]:
-    """Which runs each key of a table names."""
-    for key in keys:
-        yield (runs[told] == list(key)).all(axis=1)
 
 
 def _told_apart(runs: pd.DataFrame) -> list[str]:
