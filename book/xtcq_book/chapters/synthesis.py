@@ -92,12 +92,8 @@ def advice(steps: pd.DataFrame, scale: str) -> str:
             f"<strong>from {row['MiB']:.1f} MiB</strong>: {escape(recipe)}; {row['mean']:+.1f} points against the "
             f"teacher{elsewhere} ({row['seeds']} seeds a task)"
         )
-    smallest = f"Below {steps['MiB'].min():.1f} MiB nothing was trained."
-    return _list(f"Means over {shared}; students: {scale}.", lines) + f"<p>{smallest}</p>"
-
-
-def _list(head: str, lines: Iterable[str]) -> str:
-    return f"<p>{escape(head)}</p><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+    head, listed = escape(f"Means over {shared}; students: {scale}."), "".join(f"<li>{line}</li>" for line in lines)
+    return f"<p>{head}</p><ul>{listed}</ul><p>Below {steps['MiB'].min():.1f} MiB nothing was trained.</p>"
 
 
 def sizes(architecture: str, depths: Iterable[int], precisions: Iterable[str]) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -86,12 +85,6 @@ def _length(value: Any) -> tuple[str, ...]:
         expected = f"one or a list of {', '.join(BUDGET_NAMES)}, or 'any: why the claim may be judged at every length'"
         raise ValueError(f"write {expected}")
     return tuple(names)
-
-
-def _known(name: str) -> str:
-    if name not in VALUES:
-        raise ValueError(f"write one of {', '.join(VALUES)}")
-    return name
 
 
 Selector = Annotated[Mapping[str, tuple[Any, ...]], PlainValidator(_selector)]
@@ -181,7 +174,7 @@ class Computed:
         computed: name of one of `claims.computed.VALUES`.
     """
 
-    computed: Annotated[str, AfterValidator(_known)]
+    computed: Literal[*VALUES]
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -118,7 +118,7 @@ TEST, EFFECT = ENTRY["test"], ENTRY["effect"]
         ({"test": TEST | {"where": {"stages": "1S"}}}, "'stages' is '1S'; .*'one-stage'"),
         ({"test": TEST | {"where": {"adaqat.counts": "all"}}}, "'adaqat.counts' is 'all'; .*'cycles'"),
         ({"test": TEST | {"where": {"learning_rate": "1e-4"}}}, "write 1.0e-4"),
-        ({"test": {"computed": "weight"}}, "write one of size-ratio-1bit-nominal"),
+        ({"test": {"computed": "weight"}}, "computed\n  Input should be 'size-ratio-1bit-nominal'"),
         ({"direction": "equal"}, "only what is computed"),
     ],
 )
