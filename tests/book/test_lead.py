@@ -43,7 +43,7 @@ def test_a_recipe_loses_the_mean_over_tasks_of_the_mean_over_seeds_at_the_best_r
     save(SCALE.teacher("stsb"), 80.0)
     save(SCALE.student("stsb", precision="2-2-8"), 50.0)
     assert list(lead.recipes(lead.students())["minus teacher"].dropna()) == [pytest.approx(-6.5)]  # not on these tasks
-    assert "mean over MRPC, SST-2" in lead.page(lead.students())
+    assert "mean over SST-2, MRPC; recipes" in lead.page(lead.students())
     assert "1 to 2 seeds a task" in lead.scale_of(runs)
 
 

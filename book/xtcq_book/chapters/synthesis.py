@@ -154,7 +154,7 @@ def speed(found: Mapping[str, Result]) -> str:
         HTML: a row a processor, model and size of batch, the time to the first answer, and the machines.
     """
     results = [result for name, result in found.items() if name.startswith(("inference", "first_answer"))]
-    ratios, first = {}, {}
+    ratios, first = {}, []
     for device, place, ways in ((_short(result), *pair) for result in results for pair in result.tables()):
         if OURS in ways.index and {f"{_FASTER}{peer}" for peer in _PEERS} <= set(ways):
             model, shape, threads = place.removeprefix("batches ").split(", ")
@@ -164,10 +164,10 @@ def speed(found: Mapping[str, Result]) -> str:
                 ratios[*row, peer, count] = ways.loc[OURS, f"{_FASTER}{peer}"]
         elif _FIRST in ways:
             seconds = (ways.loc[name, _FIRST] for name in ("xtcq", INT8, PYTORCH))
-            first[_in_words(place.removeprefix("load "))] = device, *seconds
+            first.append((_in_words(place.removeprefix("load ")), device, *seconds))
     if not ratios:
         return "<p>How fast it is was not measured yet.</p>"
-    said = "; ".join("{} on {}, {:.2f}, {:.2f} and {:.2f} s".format(model, *told) for model, told in first.items())
+    said = "; ".join("{} on {}, {:.2f}, {:.2f} and {:.2f} s".format(*told) for told in first)
     frame = pd.Series(ratios).unstack([3, 4], sort=False)[[*_PEERS]]
     frame = frame.rename_axis(["processor", "model", "texts × tokens"])
     table = (
