@@ -45,9 +45,9 @@ def state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> list[t
             said.append((NOTE, f"{_runs(found['earlier'])} of the earlier edition"))
     if made_by := notebook.metadata.get("xtcq", {}).get("code"):
         same = made_by == digest(template, root)
-        said.append((GOOD, "code unchanged since") if same else (NOTE, "code changed since"))
+        said.append((GOOD, "code unchanged since this run") if same else (NOTE, "code changed since this run"))
     else:
-        said.append((NOTE, "code may have changed since"))
+        said.append((NOTE, "code may have changed since this run"))
     return said
 
 

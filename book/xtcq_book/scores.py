@@ -60,7 +60,8 @@ def table(
 
     Returns:
         Columns ``best`` and ``last`` (means over seeds), ``± seeds`` (population deviation of the best) and ``seeds``
-        where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``paper minus teacher`` and
+        where there are several, ``minus teacher`` (NaN without a Record of the teacher), ``teachers`` (how many
+        trainings of the teacher the seeds learned from, where any has several), ``paper minus teacher`` and
         ``paper ± seeds`` (where their rows are given), the sizes and the noise; and the ``Records`` of the row. Where
         some Records are the edition's and others the reader's, ``yours`` marks the rows with one of the latter.
 
@@ -72,6 +73,7 @@ def table(
     cells["paper minus teacher"] = cells["paper"] - cells["paper teacher"]
     columns = ["best", "± seeds", "seeds", "last", "minus teacher"] if (cells["seeds"] > 1).any() else []
     columns = columns or ["best", "last", "minus teacher"]
+    columns += ["teachers"] * bool((cells["teachers"] > 1).any())
     columns += ["paper minus teacher"] * (paper is not None) + ["paper ± seeds"] * (deviations is not None)
     columns += ["nominal MiB", "packed MiB"] * sizes + ["standard error", "chance"] * noise
     columns += ["yours"] * (cells["yours"].nunique() > 1) + ["Records"]
@@ -307,7 +309,7 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
     same = ["name", "experiment", "record", "primary", "nominal MiB", "packed MiB", "standard error", "chance"]
     summary: dict[str, tuple[str, Any]] = {name: (name, "first") for name in same} | {"Records": ("record", tuple)}
     summary |= {name: (name, _mean) for name in ("best", "last", "level")} | {"yours": ("yours", "max")}
-    summary |= {"seeds": ("best", "size"), "± seeds": ("best", _deviation)}
+    summary |= {"seeds": ("best", "size"), "± seeds": ("best", _deviation), "teachers": ("level", "nunique")}
     grouped = pd.DataFrame(scores, columns=list(columns)).groupby(["task", *keys, "metric"], sort=False)
     cells = grouped.agg(**summary).reset_index()
     cells["minus teacher"] = cells["best"] - cells["level"]

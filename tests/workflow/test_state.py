@@ -33,7 +33,7 @@ def said(root, notebook):
 
 
 def test_a_complete_page_of_todays_code(root):
-    assert said(root, page_of(root)) == ["complete: 2 runs", "code unchanged since"]
+    assert said(root, page_of(root)) == ["complete: 2 runs", "code unchanged since this run"]
 
 
 def test_what_is_missing_what_came_since_and_what_is_old(root):
@@ -55,13 +55,13 @@ def test_code_and_data_that_the_page_reads_make_it_old_and_words_do_not(root, fi
     page = page_of(root)
     (root / file).write_text(content)
     dependencies._read.cache_clear()
-    assert said(root, page)[-1] == ("code changed since" if changed else "code unchanged since")
+    assert said(root, page)[-1] == ("code changed since this run" if changed else "code unchanged since this run")
 
 
 def test_a_page_of_before_says_that_it_does_not_know(root):
     page = page_of(root)
     del page.metadata["xtcq"]
-    assert said(root, page)[-1] == "code may have changed since"
+    assert said(root, page)[-1] == "code may have changed since this run"
 
 
 def test_the_line_stands_under_the_title(root):

@@ -143,7 +143,8 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
             for j in trained
             if j.verdict == verdict and (verdict in DECIDED or _has_interval(j))
         )
-        parts += [f"<p><strong>{verdict.capitalize()}</strong>:</p><ul>{entries}</ul>"] * bool(entries)
+        title = verdict.capitalize() + ", with enough seeds for an interval" * (verdict in _OPEN)
+        parts += [f"<p><strong>{title}</strong>:</p><ul>{entries}</ul>"] * bool(entries)
     wrong = "".join(
         f"<li>{_link(j, executed)} Computed: {j.paper_effect + j.best.points.effect:.1f}.</li>"
         for j in computed
