@@ -9,14 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from xtcq.distillation import (
-    DistillationLoss,
-    LayerMap,
-    finetune,
-    one_stage,
-    three_stage,
-    two_stage,
-)
+from xtcq.distillation import finetune, one_stage, three_stage, two_stage
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
 from xtcq.training import DistillationTrainer, Paused, stage_folder
@@ -130,12 +123,6 @@ def test_no_private_method_of_the_trainer_is_replaced():
     ours = {name for name, value in vars(DistillationTrainer).items() if callable(value)}
     assert {name for name in ours if name.startswith("_") and hasattr(Trainer, name)} == {"__init__"}
     assert all(hasattr(Trainer, name) for name in ("get_train_dataloader", "training_step", "evaluation_loop", "log"))
-
-
-def test_a_loss_of_distillation_needs_a_teacher(tiny_bert):
-    loss = DistillationLoss(("logits",), LayerMap.uniform(2, 2))
-    with pytest.raises(ValueError, match="teacher is None: pass the model to imitate, or distillation=None"):
-        DistillationTrainer(distillation=loss, teacher=None, model=tiny_bert())
 
 
 def test_a_finished_stage_is_not_trained_again(fit, interrupted, teacher, tiny_bert, tmp_path):

@@ -175,7 +175,6 @@ def train(
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
                     data_collator=DataCollatorWithPadding(tokenizer),
-                    name=stage.name,
                     due=here,
                     pause=pause,
                 )

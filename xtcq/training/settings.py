@@ -116,6 +116,7 @@ def training_arguments(
     compute = "fp32" if stage.explores else settings.compute
     return _OneDevice(
         output_dir=str(folder),
+        run_name=stage.name,
         learning_rate=settings.learning_rate * stage.lr_factor,
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size // parts,

@@ -49,17 +49,13 @@ class DistillationTrainer(Trainer):
     """A Trainer whose training loss compares the student with a teacher.
 
     Args:
-        distillation: the loss; None trains on the labels.
+        distillation: the loss; None trains on the labels, and asks no teacher.
         teacher: the model to imitate; moved to the student's device and set to evaluation mode.
         adaqat: learn bit-widths as well, in every step until the search is over, which ends the training. The
             controller is the attribute ``controller`` once training has begun; its state is part of every checkpoint.
-        name: in the log.
         due: steps after which the student is evaluated and a checkpoint is saved.
         pause: asked at every step that is logged; once it says yes, training stops with a checkpoint.
         **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
-
-    Raises:
-        ValueError: if there is a loss of distillation and no teacher.
     """
 
     # A Trainer may lack these, and take data of any kind.
@@ -72,26 +68,20 @@ class DistillationTrainer(Trainer):
         distillation: DistillationLoss | None,
         teacher: PreTrainedModel | None,
         adaqat: AdaQATSettings | None = None,
-        name: str = "training",
         due: Collection[int] = (),
         pause: Callable[[], bool] = lambda: False,
         **kwargs: Any,
     ) -> None:
-        if distillation is None:
-            teacher = None
-        elif teacher is None:
-            raise ValueError(
-                "a loss of distillation compares the student with a teacher, and teacher is None: pass the model to "
-                "imitate, or distillation=None to train on the labels"
-            )
         super().__init__(compute_metrics=self._score, **kwargs)
-        self.add_callback(_StageCallback(self, name, due, pause))
+        self.add_callback(_StageCallback(self, due, pause))
         # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
         self.model_accepts_loss_kwargs = False
         self.adaqat = adaqat
         self.controller: AdaQAT | None = None
         self.distillation = distillation
-        self.teacher: Callable[..., Any] | None = None if teacher is None else teacher.eval().to(self.args.device)
+        self.teacher: Callable[..., Any] | None = None
+        if distillation is not None and teacher is not None:
+            self.teacher = teacher.eval().to(self.args.device)
         self._parts: dict[str, Tensor] = {}
         self._graphs: StepGraphs | None = None
         self._started = self._paused = 0.0
@@ -274,25 +264,16 @@ class _StageCallback(TrainerCallback):
     is logged, so that no mean is cut in two; and once all widths are frozen, where bit-widths are learned.
     """
 
-    def __init__(
-        self, trainer: DistillationTrainer, name: str, steps: Collection[int], pause: Callable[[], bool]
-    ) -> None:
-        self.trainer, self.name, self.steps, self.pause = trainer, name, frozenset(steps), pause
+    def __init__(self, trainer: DistillationTrainer, steps: Collection[int], pause: Callable[[], bool]) -> None:
+        self.trainer, self.steps, self.pause = trainer, frozenset(steps), pause
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Go on with what a checkpoint knows."""
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         self.trainer.begin()
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Count training time."""
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self.trainer.start_clock()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Ask for what is due."""
         controller = self.trainer.controller
         if state.global_step in self.steps:
             control.should_log = control.should_evaluate = control.should_save = True
@@ -308,17 +289,15 @@ class _StageCallback(TrainerCallback):
         if control.should_evaluate or control.should_save:
             self.trainer.stop_clock()
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Say that a checkpoint is complete."""
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         checkpoint = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         seal(checkpoint, [path for path in checkpoint.rglob("*") if path.is_file()])
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Log the metrics: readable in a terminal, a log file and an executed notebook."""
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
         plain = ("runtime", "per_second", "epoch", "loss", "seconds")
         values = {k: v for k, v in kwargs["metrics"].items() if not k.endswith(plain)}
         shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
-        logger.info("%s step %d/%d %s", self.name, state.global_step, state.max_steps, shown)
+        logger.info("%s step %d/%d %s", args.run_name, state.global_step, state.max_steps, shown)
 
 
 class _EpochSampler(LengthGroupedSampler):
