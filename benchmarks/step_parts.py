@@ -36,7 +36,7 @@ from xtcq.distillation import DistillationLoss, LayerMap, reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import ATTENTION_NAME, QuantConfig, quantize, score_attention, use_score_attention
 from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY, DistillationTrainer
-from xtcq.training.memory import keep_freed_memory
+from xtcq.training.plan import keep_freed_memory
 
 VARIANTS = {
     "KD": None,

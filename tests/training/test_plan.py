@@ -1,7 +1,11 @@
 import copy
 import errno
+import inspect
 import json
 import math
+import platform
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -334,3 +338,28 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_encoded(fit, tiny_
     for teacher, name, value, own in others:
         with pytest.raises(ValueError, match=f"teacher has {name}={value} and the student {name}={own}"):
             fit(one_stage(1), student=student_of(tiny_bert()), teacher=use_score_attention(teacher))
+
+
+FAULTS = """
+import ctypes, platform, resource
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * (96 * 2**20)  # more than glibc ever keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+keep_freed_memory()
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
+def test_freed_memory_is_used_again():
+    # In a process of its own, since how memory is kept is a property of the process.
+    script = inspect.getsource(training.keep_freed_memory) + FAULTS
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert before > 40 > after

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import json
 import logging
 import math
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +30,6 @@ from xtcq.outputs import problem_type
 from xtcq.tasks import TASKS, QuestionSpec, Task, encode, task_spec
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.fingerprint import claim, fingerprint
-from xtcq.training.memory import is_out_of_memory, keep_freed_memory, more_parts
 from xtcq.training.preflight import check_task, check_training, warn_of_texts
 from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
@@ -185,9 +186,15 @@ def train(
                 try:
                     trainer.go_on(newest_intact_checkpoint(stage_folder))
                 except (MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error):
+                    if not _is_out_of_memory(error):
                         raise
-                    parts = more_parts(parts, settings.batch_size, " while bit-widths are learned" * stage.explores)
+                    if stage.explores or settings.batch_size % (2 * parts):
+                        raise MemoryError(
+                            f"a batch of {settings.batch_size // parts} examples does not fit into memory and cannot "
+                            f"be cut in two{' while bit-widths are learned' * stage.explores}: run less beside it, or "
+                            "a smaller model"
+                        ) from error
+                    parts *= 2
                     write_atomically(cut, str(parts))
                     logger.warning(
                         "out of memory: a batch of %d goes through in %d parts from here on (%s)",
@@ -225,6 +232,27 @@ def train(
         **{clock: history[-1][clock] for clock in CLOCKS},
         exploration=exploration,
         micro_batch=None if parts == 1 else settings.batch_size // parts,
+    )
+
+
+def keep_freed_memory() -> None:
+    """Make glibc reuse what is freed instead of giving it back; no other C library is changed.
+
+    A training step frees its activations and the gradient of the embedding table. Blocks of that size go back to the
+    system at once, which hands the next step pages that it must map and clear again, one fault each. The numbers are
+    the same bit for bit, and so is the most memory in use; it falls less between steps and afterwards.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library, (trim_threshold, mmap_threshold) = ctypes.CDLL(None), (-1, -3)  # from <malloc.h>
+        # Versions before 2.35 refuse more than 32 MiB.
+        library.mallopt(mmap_threshold, 2**30) or library.mallopt(mmap_threshold, 2**25)
+        library.mallopt(trim_threshold, 2**31 - 1)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what a training failed for: torch has no class of its own for the processor's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("allocate memory", "out of memory", "ALLOC_FAILED")
     )
 
 
