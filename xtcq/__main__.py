@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import math
@@ -144,7 +143,7 @@ def study(
         return
     if estimate:
         found = estimate_study(chosen.left(), jobs or idle_jobs(0))
-        typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in dataclasses.asdict(found).items()))
+        typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in found.items()))
         return
     # Told to end, it ends by way of the export.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,26 +28,15 @@ STEPS = 3
 _COPIES_OF_WEIGHTS = 12
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What is left of a study.
+def estimate(left: Sequence[Experiment], jobs: int = 1) -> dict[str, float]:
+    """Measure a few steps of every task, of a teacher and of a student, and count what ``jobs`` processes have left.
 
-    Attributes:
-        runs, steps: without a Record, teachers to be trained again for their weights included.
-        hours: for all processes together. Steps are timed alone, on texts of median length; evaluations, and what
-            processes take from each other, come on top.
-        bytes, free: that their weights need in the folder of runs, and that are free there.
+    Returns:
+        ``runs`` and ``steps`` without a Record, teachers to be trained again for their weights included; ``hours`` for
+        all processes together; and the ``bytes`` that their weights need in the folder of runs, of those that are
+        ``free`` there. Steps are timed alone, on texts of median length; evaluations, and what processes take from each
+        other, come on top.
     """
-
-    runs: int
-    steps: int
-    hours: float
-    bytes: int
-    free: int
-
-
-def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
-    """Measure a few steps of every task, of a teacher and of a student, and count what ``jobs`` processes have left."""
     kinds = {(e.task, e.teacher is None): e for e in left}
     jobs = min(jobs, psutil.cpu_count() or 1)
     threads = torch.get_num_threads()
@@ -60,8 +48,13 @@ def estimate(left: Sequence[Experiment], jobs: int = 1) -> Estimate:
     total = sum(e.steps * seconds[e.task, e.teacher is None] for e in left)
     folder = runs_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    return Estimate(len(left), sum(e.steps for e in left), total / 3600 / jobs, _bytes(left, jobs), free)
+    return {
+        "runs": len(left),
+        "steps": sum(e.steps for e in left),
+        "hours": total / 3600 / jobs,
+        "bytes": _bytes(left, jobs),
+        "free": shutil.disk_usage(folder).free,
+    }
 
 
 def _bytes(left: Sequence[Experiment], jobs: int) -> int:
