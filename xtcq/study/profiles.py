@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from xtcq.adaqat import AdaQATSettings
@@ -75,7 +74,7 @@ class Profile:
     scale: str
     small_encoders: tuple[str, ...] = ()
     teacher_sweep_rates: tuple[float, ...] = ()
-    teacher_rates: Mapping[str, float] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    teacher_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     width_share: float = 0.5
     width_short: bool = False
     oscillations: int = 10

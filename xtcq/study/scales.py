@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from xtcq.study import budgets
@@ -71,7 +70,7 @@ _SCALES = {
         grid_tasks=("demo-acceptability",),
         question_tasks=("demo-questions",),
         # With two layers a step costs a quarter of what it does with six, and a plan is long enough to learn something.
-        budgets=MappingProxyType({"short": 48}),
+        budgets={"short": 48},
         budget="short",
         # One rate for all of them: chapters that ask for the same student share it.
         learning_rate=5e-4,
@@ -97,9 +96,7 @@ _SCALES = {
         grid_tasks=("mrpc", "sst2"),
         question_tasks=("squad-articles", "squad2-articles"),
         # "short" to "long" are what processor cores can pay for; they are no budgets of the papers.
-        budgets=MappingProxyType(
-            {"quarter": 250, "short": 1000, "longer": 2000, "long": 4000, "widths": 7200} | budgets.PASSES
-        ),
+        budgets={"quarter": 250, "short": 1000, "longer": 2000, "long": 4000, "widths": 7200, **budgets.PASSES},
         budget="short",
         learning_rate=1e-4,
         depths=(3, 2),
@@ -109,7 +106,7 @@ _SCALES = {
         teacher_steps=2000,
         teacher_learning_rate=1e-4,
         teacher_sweep_rates=(5e-5, 1e-4, 2e-4),
-        teacher_rates=MappingProxyType({"sst2": 2e-4, "cola": 5e-5, "stsb": 1e-4, "mrpc": 1e-4, "rte": 1e-4}),
+        teacher_rates={"sst2": 2e-4, "cola": 5e-5, "stsb": 1e-4, "mrpc": 1e-4, "rte": 1e-4},
         width_tasks=("mrpc", "rte", "sst2"),
         width_budget="longer",
         width_long_budget="widths",
@@ -124,7 +121,7 @@ _SCALES = {
         tasks=GLUE,
         grid_tasks=GLUE,
         question_tasks=("squad1", "squad2"),
-        budgets=MappingProxyType(dict.fromkeys(budgets.NAMES) | {"widths": 160_000}),
+        budgets=dict.fromkeys(budgets.NAMES) | {"widths": 160_000},
         budget="A",
         learning_rate=1e-4,
         depths=(6, 5, 4),
@@ -151,11 +148,11 @@ _SCALES["sketch"] = _Sketch(
     **vars(_SCALES["mini"])
     | {
         "name": "sketch",
-        "budgets": MappingProxyType({"short": 192, "longer": 288} | budgets.PASSES),
+        "budgets": {"short": 192, "longer": 288} | budgets.PASSES,
         "teacher_epochs": 3.0,
         "teacher_steps": 1000,
         "teacher_sweep_rates": (),
-        "teacher_rates": MappingProxyType({}),
+        "teacher_rates": {},
         "width_long_budget": "longer",
         "width_granularity": "layer",
         "width_share": 0.6,
