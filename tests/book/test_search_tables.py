@@ -1,7 +1,7 @@
 import pytest
 from xtcq_book import search_tables
 
-from xtcq.adaqat import ACTIVATIONS, WEIGHTS, begin
+from xtcq.adaqat import ACTIVATIONS, WEIGHTS
 from xtcq.study import load_profile, regime
 
 MINI, PAPER, SKETCH = map(load_profile, ("mini", "paper", "sketch"))
@@ -29,7 +29,7 @@ def test_every_preset_finds_a_planted_need_of_2_3_and_4_bits(name):
 def test_matrices_of_bert_base_that_need_2_3_and_4_bits_are_told_apart(rise):
     experiment = PAPER.learned("rte")
     steps = regime.exploration_steps(experiment)
-    search = begin(regime.search_settings(experiment), *regime.student_layers(experiment))
+    search = regime.start_widths(experiment, regime.search_settings(experiment))
     needs = {(role, i): 2 + (i + shift) % 3 for shift, role in enumerate((WEIGHTS, ACTIVATIONS)) for i in range(73)}
     search_tables.explore(search, needs, steps, rise)
     assert search.finished and {one: search[one].bits for one in needs} == needs

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from xtcq.adaqat import AdaQATSettings
+from xtcq.quantization import QuantConfig, QuantLinear, quantize
 from xtcq.study import Experiment, experiment
 from xtcq.tasks import task_spec
 
@@ -195,11 +196,13 @@ def test_an_allocation_that_does_not_fit(fields, message):
 
 
 @pytest.mark.parametrize(("task", "layers", "count"), [("mrpc", None, 37), ("squad1", None, 36), ("mrpc", (0, 2), 13)])
-def test_matrices_are_known_without_building_a_student(task, layers, count):
+def test_matrices_are_known_without_building_a_student(task, layers, count, tiny_bert):
     teacher = {"task": task, "epochs": 3, "learning_rate": 1e-4}
     own = Experiment(**teacher, teacher=teacher, layers=layers)
-    assert len(own.matrices) == count
-    assert own.matrices["bert.encoder.layer.1.output.dense"] == 4 * 384 * 384
+    model = quantize(tiny_bert(layers=own.depth, head=own.spec.head), QuantConfig("4-4-4", "adaqat"))
+    sizes = {name: m.weight.numel() for name, m in model.named_modules() if isinstance(m, QuantLinear)}
+    assert list(own.matrices.items()) == [(name, size * (384 // 32) ** 2) for name, size in sizes.items()]
+    assert len(sizes) == count
 
 
 TAUGHT = {"task": "sst2", "teacher": {"task": "sst2", "epochs": 0.95, "learning_rate": 5e-5}, "stages": "one-stage"}

@@ -3,7 +3,6 @@ import math
 
 import pytest
 
-from xtcq.adaqat import begin
 from xtcq.study import Experiment, load_profile, regime, stored
 from xtcq.tasks import task_spec
 
@@ -96,7 +95,7 @@ def test_full_precision_students_of_fewer_layers_have_the_longest_budget():
 @pytest.mark.parametrize("task", ["rte", "mnli", "squad2"])
 def test_the_search_of_the_paper_has_the_rate_of_the_published_code(task):
     learned = load_profile("paper").learned(task)
-    search = begin(regime.search_settings(learned), *regime.student_layers(learned))
+    search = regime.start_widths(learned, regime.search_settings(learned))
     assert (search.eta, len(search.sizes), learned.learning_rate) == (0.1, 72 + (task != "squad2"), 2e-5)
     assert learned.steps == load_profile("paper").student(task, recipe="adaqat", precision="2-4-4").steps == 160_000
 

@@ -186,10 +186,6 @@ def _adaqat(experiment: Experiment) -> AdaQATSettings:
 
 def start_widths(experiment: Experiment, settings: AdaQATSettings) -> WidthSearch:
     """The widths of an experiment's student at their start, by the settings of its search."""
-    return begin(settings, *student_layers(experiment))
-
-
-def student_layers(experiment: Experiment) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-    """Return start widths and numbers of weights of a student's linear layers, known without building it."""
     precision = experiment.quantization.precision
-    return dict.fromkeys(experiment.matrices, (precision.weights, precision.activations)), experiment.matrices
+    start = dict.fromkeys(experiment.matrices, (precision.weights, precision.activations))
+    return begin(settings, start, experiment.matrices)
