@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,12 +23,6 @@ AUGMENTATIONS = ("none", *SOURCES)
 # What a reader calls the widths that AdaQAT learns, by granularity.
 _LEARNED = {"layer": "learned", "kind": "learned by kind", "block": "learned by block", "network": "learned for all"}
 WIDTH_SOURCES = ("uniform", *_LEARNED.values(), "allocated")
-# Fields that may be given as dicts, as they stand in a Record.
-_NESTED: dict[str, Callable[[], type[Experiment] | type[AdaQATSettings]]] = {
-    "teacher": lambda: Experiment,
-    "start": lambda: Experiment,
-    "adaqat": lambda: AdaQATSettings,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +86,13 @@ class Experiment:
     def __post_init__(self) -> None:
         """Validate; the precision is stored in its canonical spelling, numbers as floats, lists as tuples."""
         task_spec(self.task)
-        for name, of in _NESTED.items():
+        nested: dict[str, Any] = {"teacher": Experiment, "start": Experiment, "adaqat": AdaQATSettings}
+        for name, of in nested.items():
             value = getattr(self, name)
             if isinstance(value, dict):
-                self._set(name, of().from_dict(value))
-            elif value is not None and not isinstance(value, of()):
-                raise ValueError(f"{name} is {value!r}: give {of().__name__}(...), a dict of its fields, or None.")
+                self._set(name, of.from_dict(value))
+            elif value is not None and not isinstance(value, of):
+                raise ValueError(f"{name} is {value!r}: give {of.__name__}(...), a dict of its fields, or None.")
         check_choice("model", self.model, PUBLISHED)
         check_choice("stages", self.stages, tuple(PLANS))
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
@@ -187,14 +181,9 @@ class Experiment:
         return plan(self.epochs) if self.adaqat is None else explore_then_refine(plan, self.epochs, self.adaqat.share)
 
     @property
-    def epoch_steps(self) -> int:
-        """Optimizer steps of one pass over the training set without added sentences."""
-        return self.spec.epoch_steps
-
-    @property
     def steps(self) -> int:
         """Optimizer steps of the whole plan."""
-        return sum(stage_steps(self.plan(), self.epoch_steps))
+        return sum(stage_steps(self.plan(), self.spec.epoch_steps))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields, those at their default too: a default that changes later changes what is new, not this."""

@@ -83,7 +83,7 @@ class StudySettings(AdaQATSettings):
 
 def exploration_steps(experiment: Experiment) -> int:
     """Optimizer steps in which an experiment's widths may move."""
-    return stage_steps(experiment.plan(), experiment.epoch_steps)[0]
+    return stage_steps(experiment.plan(), experiment.spec.epoch_steps)[0]
 
 
 def search_settings(experiment: Experiment) -> StudySettings:

@@ -157,7 +157,7 @@ def _train(experiment: Experiment, weights: Path, pause: Callable[[], bool], sha
         batch_size=spec.batch_size,
         seed=experiment.seed,
         evaluations=experiment.evaluations,
-        epoch_steps=experiment.epoch_steps,
+        epoch_steps=spec.epoch_steps,
         compute=compute,
         adaqat=None if experiment.adaqat is None else regime.search_settings(experiment),
         side_by_side=shared,

@@ -82,7 +82,7 @@ def training_operations(experiment: Experiment) -> tuple[float, float]:
     spec, forward = experiment.spec, forward_operations(experiment)
     teacher = forward_operations(experiment.teacher) if experiment.teacher else 0.0
     plan = experiment.plan()
-    steps = stage_steps(plan, experiment.epoch_steps)
+    steps = stage_steps(plan, experiment.spec.epoch_steps)
     fp32 = sum(n * spec.batch_size * teacher for stage, n in zip(plan, steps, strict=True) if stage.distils)
     if experiment.adaqat is not None:
         lowered = 2 if experiment.adaqat.granularity == "network" else 1

@@ -85,7 +85,7 @@ def shortened(run):
     """The run in a few steps, and so are those that it needs."""
     needed = {name: getattr(run, name) and shortened(getattr(run, name)) for name in ("teacher", "start")}
     adaqat = run.adaqat and dataclasses.replace(run.adaqat, short=True, share=0.5)
-    return dataclasses.replace(run, epochs=STEPS / run.epoch_steps, evaluations=1, adaqat=adaqat, **needed)
+    return dataclasses.replace(run, epochs=STEPS / run.spec.epoch_steps, evaluations=1, adaqat=adaqat, **needed)
 
 
 def test_every_kind_of_row_comes_to_its_record(folders, encoders, data):
