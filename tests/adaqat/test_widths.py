@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from xtcq.adaqat import ACTIVATIONS, WEIGHTS, Width, WidthSearch, pressures
+from xtcq.adaqat import ACTIVATIONS, WEIGHTS, Width, WidthSearch
 
 NEEDED = {(WEIGHTS, 0): 3, (WEIGHTS, 1): 5, (ACTIVATIONS, 0): 4, (ACTIVATIONS, 1): 6}
 
@@ -132,13 +132,6 @@ def test_one_cycle_is_up_and_back_down_about_the_same_number():
     for change in (0.5, -1.0, 1.0, 0.6, -1.0):
         other.move(change)  # 4, 3, 4, 5, 4
     assert (other.counts[3], other.counts[4]) == (1, 1)
-
-
-def test_pressure_by_bit_operations_has_the_same_mean():
-    assert pressures([4, 2], [10, 30], "mean") == [3, 3]
-    weighted = pressures([4, 2], [10, 30], "bitops")
-    assert sum(weighted) / 2 == pytest.approx(3)
-    assert weighted[1] / weighted[0] == pytest.approx(60 / 40)
 
 
 def test_state_goes_through_json_exactly():

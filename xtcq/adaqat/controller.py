@@ -92,9 +92,15 @@ class AdaQAT:
         self._held = held(len(layers), settings)
         self.groups = partition(self.names, settings.granularity)
         for role, layer in self._held if state is None else ():
-            self._quantizer(role, layer).change_bits(ENDS, "rescale")
+            self._learned[role][layer].change_bits(ENDS, "rescale")
         start = {name: pair for name, pair in get_widths(model).items() if name in layers}
-        _check_range(start, self._held, settings)
+        for layer, (name, pair) in enumerate(start.items()):
+            learning = [bits for role, bits in zip(ROLES, pair, strict=True) if (role, layer) not in self._held]
+            if not all(settings.least <= bits <= settings.most for bits in learning):
+                raise ValueError(
+                    f"{name} starts with {pair} bits, and widths shall be from {settings.least} to {settings.most}: "
+                    "quantize with a precision within that range, or widen it"
+                )
         sizes = {name: layer.numel for name, layer in layers.items()}
         self.widths = begin(settings, start, sizes)
         if state is not None:
@@ -160,7 +166,7 @@ class AdaQAT:
         for role in ROLES:
             for group, width in enumerate(getattr(self.widths, role)):
                 for layer in self._movable(role, group):
-                    found = self._quantizer(role, layer).bits
+                    found = self._learned[role][layer].bits
                     if found != width.bits:
                         raise ValueError(
                             f"the state says {width.bits} bits for the {role} of {self.names[layer]} and the model has "
@@ -179,7 +185,7 @@ class AdaQAT:
             learned width; ``trace``: ``[step, role, group, N]`` of every update, with role 0 for weights and 1 for
             activations, and N rounded to four decimals.
         """
-        bits = [[self._quantizer(role, layer).bits for role in ROLES] for layer in range(len(self.names))]
+        bits = [[self._learned[role][layer].bits for role in ROLES] for layer in range(len(self.names))]
         return {
             "granularity": self.settings.granularity,
             "groups": [[self.names[layer] for layer in group] for group in self.groups],
@@ -197,15 +203,12 @@ class AdaQAT:
             "trace": [[*entry[:3], round(entry[3], 4)] for entry in self.widths.trace],
         }
 
-    def _quantizer(self, role: str, layer: int) -> LSQQuantizer:
-        return self._learned[role][layer]
-
     def _movable(self, role: str, group: int) -> list[int]:
         """Layers of a group whose weights or inputs the width of that group is for."""
         return [layer for layer in self.groups[group] if (role, layer) not in self._held]
 
     def _quantizers(self, coordinate: Coordinate) -> list[LSQQuantizer]:
-        return [self._quantizer(coordinate[0], layer) for layer in self._movable(*coordinate)]
+        return [self._learned[coordinate[0]][layer] for layer in self._movable(*coordinate)]
 
     def _ranked(self) -> list[Coordinate]:
         """Candidates that Equation 7 decides between."""
@@ -223,14 +226,14 @@ class AdaQAT:
                 for layer in layers:
                     weight = self._layers[layer].weight
                     assert weight is not None  # only integers have none
-                    self._errors[layer] = reduction_error(self._quantizer(role, layer), weight, self.settings.steps)
+                    self._errors[layer] = reduction_error(self._learned[role][layer], weight, self.settings.steps)
             errors[group] = reduce(torch.add, (self._errors[layer] for layer in layers)) / len(layers)
         # One reading of the device, however many layers there are.
         values = torch.stack(list(errors.values())).nan_to_num(nan=torch.inf)
         return [(role, list(errors)[int(values.argmin())])]
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
-        self._errors[index] = reduction_error(self._quantizer(ACTIVATIONS, index), inputs[0], self.settings.steps)
+        self._errors[index] = reduction_error(self._learned[ACTIVATIONS][index], inputs[0], self.settings.steps)
 
     @torch.no_grad()
     def _difference(self, chosen: Coordinate, upper: float, evaluate: Callable[[], Tensor]) -> float:
@@ -241,16 +244,6 @@ class AdaQAT:
         rerun = self._replay.from_layer(start) if self.settings.paired else nullcontext()
         with narrowed(quantizers, self.settings.steps), rerun:
             return upper - float(evaluate())
-
-
-def _check_range(start: dict[str, tuple[int, int]], held: set[Coordinate], settings: AdaQATSettings) -> None:
-    for layer, (name, pair) in enumerate(start.items()):
-        learned = [bits for role, bits in zip(ROLES, pair, strict=True) if (role, layer) not in held]
-        if not all(settings.least <= bits <= settings.most for bits in learned):
-            raise ValueError(
-                f"{name} starts with {pair} bits, and widths shall be from {settings.least} to {settings.most}: "
-                "quantize with a precision within that range, or widen it"
-            )
 
 
 @contextmanager
