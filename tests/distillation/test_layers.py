@@ -73,16 +73,10 @@ def test_a_quantized_model_is_refused(tiny_bert):
         reduce_layers(quantize(tiny_bert(layers=4), QuantConfig("1-1-8")), [1, 3])
 
 
-def test_uniform_map_of_equal_depth_pairs_every_layer():
-    layer_map = LayerMap.uniform(3, 3)
-    assert layer_map.hidden == ((0, 0), (1, 1), (2, 2), (3, 3))
-    assert layer_map.attention == ((0, 0), (1, 1), (2, 2))
-
-
-def test_uniform_map_takes_every_second_layer():
-    layer_map = LayerMap.uniform(6, 12)
-    assert [t for _, t in layer_map.attention] == [1, 3, 5, 7, 9, 11]
-    assert [t for _, t in layer_map.hidden] == [0, 2, 4, 6, 8, 10, 12]
+def test_a_uniform_map_takes_every_k_th_layer():
+    every, second = LayerMap.uniform(3, 3), LayerMap.uniform(3, 6)
+    assert every == LayerMap(hidden=((0, 0), (1, 1), (2, 2), (3, 3)), attention=((0, 0), (1, 1), (2, 2)))
+    assert second == LayerMap(hidden=((0, 0), (1, 2), (2, 4), (3, 6)), attention=((0, 1), (1, 3), (2, 5)))
 
 
 @pytest.mark.parametrize(

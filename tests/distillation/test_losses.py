@@ -31,17 +31,6 @@ def test_attention_loss_is_the_mean_over_heads_and_real_pairs(mask):
     torch.testing.assert_close(attention_loss(student, teacher, mask), total / count)
 
 
-def test_gradients_are_those_of_the_mean_of_squares(mask):
-    for loss, shape, places in (
-        (hidden_loss, (2, 4, 5), mask.unsqueeze(-1).expand(2, 4, 5)),
-        (attention_loss, (2, 3, 4, 4), (mask.unsqueeze(2) * mask.unsqueeze(1)).unsqueeze(1).expand(2, 3, 4, 4)),
-    ):
-        student, teacher = torch.randn(shape, dtype=torch.float64, requires_grad=True), torch.randn(shape).double()
-        (gradient,) = torch.autograd.grad(loss(student, teacher, mask), student)
-        expected = 2 * (student - teacher) * places / places.sum()
-        torch.testing.assert_close(gradient, expected, rtol=1e-14, atol=0)
-
-
 @pytest.mark.parametrize(("loss", "shape"), [(hidden_loss, (2, 4, 5)), (attention_loss, (2, 3, 4, 4))])
 def test_a_batch_without_a_real_token_teaches_nothing(loss, shape):
     student = torch.randn(shape, requires_grad=True)
@@ -54,12 +43,6 @@ def test_logit_loss_is_soft_cross_entropy():
     student, teacher = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     expected = -(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1).mean()
     torch.testing.assert_close(logit_loss(student, teacher, CLASSES), expected)
-
-
-def test_logit_loss_of_regression_is_the_squared_difference():
-    torch.testing.assert_close(
-        logit_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]]), REGRESSION), torch.tensor(2.5)
-    )
 
 
 def outputs(layers, mask, **changes):
@@ -90,14 +73,6 @@ def test_empty_attentions_are_refused(mask, empty):
     loss = DistillationLoss(("attention",), LayerMap.uniform(2, 2))
     with pytest.raises(ValueError, match="the teacher returned no attentions.*output_attentions=True"):
         loss(outputs(2, mask), outputs(2, mask, attentions=empty), mask)
-
-
-def test_sdpa_really_returns_no_attentions(tiny_bert, padded_batch):
-    model = tiny_bert()
-    model.set_attn_implementation("sdpa")
-    output = model(**padded_batch, output_attentions=True)
-    with pytest.raises(ValueError, match="the student returned no attentions"):
-        DistillationLoss(("attention",), LayerMap.uniform(2, 2))(output, output, padded_batch["attention_mask"])
 
 
 @pytest.mark.parametrize("terms", [(), ("hidden", "labels"), ("relations",)])
@@ -217,40 +192,25 @@ def test_the_logit_term_of_questions_is_the_mean_of_start_and_end(mask):
 OUTPUTS = {"output_hidden_states": True, "output_attentions": True}
 
 
-def taught(tiny_bert, precision, recipe):
+@pytest.mark.parametrize(
+    ("precision", "recipe"),
+    [("1-1-8", "xtc"), ("2-2-8", "ternarybert"), ("1-1-4", "binarybert"), ("2-4-4", "adaqat")],
+)
+def test_a_step_of_distillation_compiles_into_one_graph(tiny_bert, padded_batch, precision, recipe):
+    """XTC's with teacher and autograd; the others without: the teacher is the same, and every quantizer is traced."""
     student = use_score_attention(quantize(tiny_bert(layers=1), QuantConfig(precision, recipe)))
+    student.eval()  # without dropout both ways give the same number
     teacher = use_score_attention(tiny_bert(layers=1).eval().requires_grad_(False))
     loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(1, 1), CLASSES)
-    return student.eval(), teacher, loss  # without dropout both ways give the same number
-
-
-def test_a_step_of_distillation_compiles_into_one_graph(tiny_bert, padded_batch):
-    student, teacher, loss = taught(tiny_bert, "1-1-8", "xtc")
+    target, mask = teacher(**padded_batch, **OUTPUTS), padded_batch["attention_mask"]
+    whole = recipe == "xtc"
 
     def forward():
-        return loss(student(**padded_batch, **OUTPUTS), teacher(**padded_batch, **OUTPUTS), mask)[0]
+        wanted = teacher(**padded_batch, **OUTPUTS) if whole else target
+        return loss(student(**padded_batch, **OUTPUTS), wanted, mask)[0]
 
-    mask = padded_batch["attention_mask"]
     expected = forward()  # transformers hooks the layers on the first call, which cannot be traced
-    compiled = torch.compile(forward, fullgraph=True, backend="aot_eager")()
+    compiled = torch.compile(forward, fullgraph=True, backend="aot_eager" if whole else "eager")()
     torch.testing.assert_close(compiled, expected)
     compiled.backward()
     assert all(p.grad is not None for p in student.bert.encoder.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize(
-    ("precision", "recipe"), [("2-2-8", "ternarybert"), ("1-1-4", "binarybert"), ("2-4-4", "adaqat")]
-)
-def test_students_of_other_recipes_are_one_graph_too(tiny_bert, padded_batch, precision, recipe):
-    """Traced without their teacher, who is the same, and without autograd, which is traced for every quantizer."""
-    student, teacher, loss = taught(tiny_bert, precision, recipe)
-    target, mask = teacher(**padded_batch, **OUTPUTS), padded_batch["attention_mask"]
-
-    def forward():
-        return loss(student(**padded_batch, **OUTPUTS), target, mask)[0]
-
-    expected = forward()
-    compiled = torch.compile(forward, fullgraph=True, backend="eager")()
-    torch.testing.assert_close(compiled, expected)
-    compiled.backward()
-    assert all(p.grad is not None for p in student.bert.parameters() if p.requires_grad)
