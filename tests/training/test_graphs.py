@@ -1,45 +1,29 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from xtcq.distillation import finetune, three_stage
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
-from xtcq.training import graphs
-
-needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
+from xtcq.training import graphs, trainer
 
 
-@pytest.fixture
-def both(fit, tiny_bert, monkeypatch):
-    """Train the same student with graphs and without; return both students and results."""
-
-    def run(stages, quantization=None, teacher=None, **changes):
-        found = []
-        for graphs_on in ("1", "0"):
-            monkeypatch.setenv(graphs.VARIABLE, graphs_on)
-            student = tiny_bert()
-            if quantization:
-                use_score_attention(quantize(student, quantization))
-            found.append(fit(stages, student, graphs_on, teacher=teacher, **changes))
-        return found
-
-    return run
-
-
-@needs_card
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 @pytest.mark.parametrize("compute", ["fp32", "bf16"])
 @pytest.mark.parametrize("precision", [None, "1-1-8", "2-2-8"])
-def test_replayed_steps_are_the_same_steps(both, tiny_bert, precision, compute):
+def test_replayed_steps_are_the_same_steps(fit, tiny_bert, precision, compute, monkeypatch):
     """Dropout included: a graph draws the numbers that the steps would have drawn."""
-    captured = torch.cuda.CUDAGraph.replay
-    replays = []
-    torch.cuda.CUDAGraph.replay = lambda self: (replays.append(self), captured(self))[1]
-    try:
-        teacher = use_score_attention(tiny_bert(layers=4))
-        plan = three_stage(8) if precision else finetune(8)
-        quantization = precision and QuantConfig(precision=precision)
-        (one, with_graphs), (two, without) = both(plan, quantization, teacher, compute=compute)
-    finally:
-        torch.cuda.CUDAGraph.replay = captured
+    replay, replays = torch.cuda.CUDAGraph.replay, []
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: (replays.append(self), replay(self))[1])
+    teacher = use_score_attention(tiny_bert(layers=4))
+    plan, found = three_stage(8) if precision else finetune(8), []
+    for name, uses_graphs in (("replayed", graphs.uses_graphs), ("plain", lambda arguments: False)):
+        monkeypatch.setattr(trainer, "uses_graphs", uses_graphs)
+        student = tiny_bert()
+        if precision:
+            use_score_attention(quantize(student, QuantConfig(precision)))
+        found.append(fit(plan, student, name, teacher=teacher, compute=compute))
+    (one, with_graphs), (two, without) = found
     assert len(replays) > 40
     for (name, ours), theirs in zip(one.named_parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=lambda text: f"{name}: {text}")
@@ -51,25 +35,7 @@ def test_replayed_steps_are_the_same_steps(both, tiny_bert, precision, compute):
         assert ours.get("metrics") == theirs.get("metrics")
 
 
-def test_no_graphs_without_a_card(fit_arguments, monkeypatch):
-    assert not graphs.uses_graphs(fit_arguments("cpu"))
-
-
-@pytest.fixture
-def fit_arguments():
-    class Arguments:
-        n_gpu = world_size = gradient_accumulation_steps = 1
-
-    def build(device, **changes):
-        arguments = Arguments()
-        arguments.device = torch.device(device)
-        for name, value in changes.items():
-            setattr(arguments, name, value)
-        return arguments
-
-    return build
-
-
-def test_graphs_take_a_whole_batch_on_one_card(fit_arguments):
-    assert graphs.uses_graphs(fit_arguments("cuda"))
-    assert not graphs.uses_graphs(fit_arguments("cuda", gradient_accumulation_steps=2))
+@pytest.mark.parametrize(("device", "parts", "used"), [("cpu", 1, False), ("cuda", 1, True), ("cuda", 2, False)])
+def test_graphs_take_a_whole_batch_on_one_card(device, parts, used):
+    one = {"n_gpu": 1, "world_size": 1, "gradient_accumulation_steps": parts}
+    assert graphs.uses_graphs(SimpleNamespace(**one, device=torch.device(device))) == used
