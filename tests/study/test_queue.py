@@ -186,11 +186,6 @@ def test_a_chain_of_teachers_ends_in_one(small_world):
     assert full_teachers([taught_by_it, STUDENT, TEACHER]) == [TEACHER]
 
 
-def test_stored_trains_nothing(small_world, trainings):
-    record = run(TEACHER)
-    assert stored([STUDENT, TEACHER]) == [record] and trainings == [TEACHER.digest]
-
-
 def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
     old = make_record(task="mrpc", precision="2-2-8")
     fields = json.loads(old.to_json())
