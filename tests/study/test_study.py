@@ -14,32 +14,47 @@ TEACHER = Experiment(task="mrpc", epochs=1, learning_rate=1e-3, evaluations=1)
 GRID = [replace(TEACHER, learning_rate=rate, seed=seed) for rate in (1e-3, 2e-3, 3e-3) for seed in (1, 2)]
 
 
-@pytest.fixture
-def write_study(tmp_path):
-    """Write a study of a notebook with the given grid cell, and return its file."""
+CELL = "from xtcq.study import load_profile\ngrid = [load_profile(profile).teacher(task, seed=seed) for task in tasks]"
 
-    def write(entries=({"notebook": "one", "parameters": {"seeds": [1, 2]}},), grid="grid = []"):
-        for folder in ("notebooks", "workflow"):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        cells = [
-            {"source": source, "metadata": {"tags": [tag]}}
-            for tag, source in (("parameters", "seeds: list[int] = []\n"), ("grid", grid))
-        ]
-        (tmp_path / "notebooks" / "one.ipynb").write_text(json.dumps({"cells": cells}))
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook whose grid are teachers, or with another grid cell, and return its file."""
+
+    def write(grid=CELL):
+        parameters = 'profile: str = "mini"\ntasks: list[str] = ["mrpc"]\nseed: int = 42'
+        cells = [{"cell_type": "markdown", "source": ["# title"], "metadata": {}}]
+        for tags, source in ((["parameters"], parameters), (["grid"] * bool(grid), grid), ([], "1 / 0  # not run")):
+            lines = source.splitlines(keepends=True)
+            cells.append({"cell_type": "code", "source": lines, "metadata": {"tags": tags}})
+        path = tmp_path / "notebooks" / "one.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"cells": cells}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_study(tmp_path, notebook):
+    """Write a study of that notebook, and return its file."""
+
+    def write(entries):
+        notebook()
         path = tmp_path / "workflow" / "study.json"
-        path.write_text(entries if isinstance(entries, str) else json.dumps(list(entries)))
+        path.parent.mkdir()
+        path.write_text(entries if isinstance(entries, str) else json.dumps(entries))
         return path
 
     return write
 
 
 def test_a_file_names_notebooks_and_their_parameters(write_study, folders):
-    grid = (
-        "from xtcq.study import Experiment\n"
-        "grid = [Experiment(task='mrpc', epochs=1, learning_rate=1e-3, seed=seed) for seed in seeds]"
-    )
-    path = write_study(grid=grid)
-    assert [experiment.seed for experiment in study.read_study(path).left()] == [1, 2]
+    path = write_study([{"notebook": "one", "parameters": {"tasks": ["rte"], "seed": seed}} for seed in (1, 2)])
+    assert [(experiment.task, experiment.seed) for experiment in study.read_study(path).left()] == [
+        ("rte", 1),
+        ("rte", 2),
+    ]
     assert study.read_study(path, ["one"]).left() == study.read_study(path).left()
 
 
@@ -207,25 +222,6 @@ def test_a_grid_is_decided_before_the_next_one_begins_and_polished_after_all():
     assert places[5][0] == "one-stage"
 
 
-CELL = "from xtcq.study import load_profile\ngrid = [load_profile(profile).teacher(task) for task in tasks]"
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    def build(parameters='profile: str = "mini"\ntasks: list[str] = ["mrpc"]', grid=CELL):
-        cells = [{"cell_type": "markdown", "source": ["# title"], "metadata": {}}]
-        for tag, source in (("parameters", parameters), ("grid", grid)):
-            if source is not None:
-                lines = source.splitlines(keepends=True)
-                cells.append({"cell_type": "code", "source": lines, "metadata": {"tags": [tag]}})
-        cells.append({"cell_type": "code", "source": ["raise RuntimeError('must not run')"], "metadata": {}})
-        path = tmp_path / "n.ipynb"
-        path.write_text(json.dumps({"cells": cells}))
-        return path
-
-    return build
-
-
 def test_grid_of_the_notebooks_own_parameters(notebook):
     assert [experiment.task for experiment in notebook_grid(notebook(), {})] == ["mrpc"]
 
@@ -235,16 +231,14 @@ def test_given_parameters_replace_them(notebook):
     assert [(e.task, e.model) for e in grid] == [("rte", "bert-base-uncased"), ("cola", "bert-base-uncased")]
 
 
-def test_unknown_parameter(notebook):
-    with pytest.raises(ValueError, match="has no parameter task: it has profile, tasks"):
-        notebook_grid(notebook(), {"task": "rte"})
-
-
-def test_unknown_profile(notebook):
-    with pytest.raises(ValueError, match="profile 'huge' is unknown: use one of demo, mini, paper"):
-        notebook_grid(notebook(), {"profile": "huge"})
-
-
-def test_notebook_without_a_grid(notebook):
-    with pytest.raises(ValueError, match="no cells tagged 'parameters' and 'grid'"):
-        notebook_grid(notebook(grid=None), {})
+@pytest.mark.parametrize(
+    ("given", "grid", "message"),
+    [
+        ({"task": "rte"}, CELL, "has no parameter task: it has profile, seed, tasks"),
+        ({"profile": "huge"}, CELL, "profile 'huge' is unknown: use one of demo, mini, paper"),
+        ({}, "", "no cells tagged 'parameters' and 'grid'"),
+    ],
+)
+def test_what_has_no_grid(notebook, given, grid, message):
+    with pytest.raises(ValueError, match=message):
+        notebook_grid(notebook(grid), given)
