@@ -129,13 +129,13 @@ def read_history(folder: Path, index: int, stage: Stage, before: list[dict[str, 
             key, {"stage": index, "stage_name": stage.name} | {name: line[name] + offset[name] for name in offset}
         )
         if evaluated:
-            entry.setdefault("metrics", {}).update(_metrics(line))
+            entry.setdefault("metrics", {}).update(metrics_of(line))
         else:
             entry |= {k: v for k, v in line.items() if k.startswith("loss") or k == "learning_rate"}
     return list(entries.values())
 
 
-def _metrics(line: dict[str, Any]) -> dict[str, float]:
+def metrics_of(line: dict[str, Any]) -> dict[str, float]:
     """Metrics of one evaluation line; a second split's are told apart by its suffix, as in ``accuracy_mm``."""
     found = ((_METRIC.fullmatch(name), value) for name, value in line.items())
     kept = ((match, value) for match, value in found if match and match[2] not in _SPEEDS)

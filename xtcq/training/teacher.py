@@ -10,21 +10,20 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import confusion_matrix
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.quantization import quantized_layers
 from xtcq.tasks import QuestionSpec, Task, encode
 
-_BATCH = 32
+_EXAMPLES, _BATCH = 256, 32
 
 
 class TeacherWarning(UserWarning):
     """A teacher answers no better than a constant, or as if the classes were numbered otherwise."""
 
 
-def check_teacher(
-    teacher: PreTrainedModel, task: Task, tokenizer: PreTrainedTokenizerBase, examples: int = 256
-) -> None:
+def check_teacher(teacher: PreTrainedModel, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
     """Score a teacher on examples of the main evaluation split, and warn if it does not fit their labels.
 
     A classifier does not if it is right no more often than the most frequent class, or if its answers fit clearly
@@ -40,7 +39,7 @@ def check_teacher(
     if isinstance(task.spec, QuestionSpec) or quantized_layers(teacher):
         return
     frame = next(iter(task.evaluation.values()))
-    frame = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(examples, len(frame))).astype(int))]
+    frame = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(_EXAMPLES, len(frame))).astype(int))]
     logits, labels = _logits(teacher, task, tokenizer, frame), frame["label"].to_numpy()
     if task.spec.is_regression:
         error = float(np.mean((logits[:, 0] - labels) ** 2))
@@ -75,8 +74,7 @@ def renumbering(labels: ArrayLike, answers: ArrayLike, classes: int) -> list[int
         The label that each answer stands for; None where the numbering is the best or no other is clearly better.
     """
     labels, answers = np.asarray(labels), np.asarray(answers)
-    confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (answers, labels), 1)
+    confusion = confusion_matrix(answers, labels, labels=range(classes))
     _, best = linear_sum_assignment(confusion, maximize=True)
     moved = best != np.arange(classes)
     won, lost = confusion[moved, best[moved]].sum(), np.diag(confusion)[moved].sum()

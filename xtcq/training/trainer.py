@@ -34,7 +34,7 @@ from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.graphs import StepGraphs, uses_graphs
-from xtcq.training.stage_folder import CLOCKS, predictions_path, seal
+from xtcq.training.stage_folder import CLOCKS, metrics_of, predictions_path, seal
 
 logger = logging.getLogger(__name__)
 
@@ -294,9 +294,7 @@ class _StageCallback(TrainerCallback):
         seal(checkpoint, [path for path in checkpoint.rglob("*") if path.is_file()])
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, *_: Any, **kwargs: Any) -> None:
-        plain = ("runtime", "per_second", "epoch", "loss", "seconds")
-        values = {k: v for k, v in kwargs["metrics"].items() if not k.endswith(plain)}
-        shown = " ".join(f"{name.split('_', 2)[-1]}={value:.1f}" for name, value in values.items())
+        shown = " ".join(f"{name}={value:.1f}" for name, value in metrics_of(kwargs["metrics"]).items())
         logger.info("%s step %d/%d %s", args.run_name, state.global_step, state.max_steps, shown)
 
 
