@@ -27,7 +27,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import (
     AttentionInterface,
     DataCollatorWithPadding,
-    PrinterCallback,
     TrainerCallback,
     TrainingArguments,
 )
@@ -146,7 +145,6 @@ def make_trainer(
         callbacks=[recorder],
         optimizers=(optimizer, None),
     )
-    trainer.remove_callback(PrinterCallback)
     trainer.accelerator.backward = ranged(BACKWARD, trainer.accelerator.backward)
     trainer.accelerator.clip_grad_norm_ = ranged("clipping", trainer.accelerator.clip_grad_norm_)
     return trainer

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import DataCollatorWithPadding, PrinterCallback
 from transformers.trainer_utils import SaveStrategy
 
 from xtcq.quantization import use_score_attention
@@ -86,9 +85,8 @@ def measure_step(experiment: Experiment) -> float:
             model=student,
             args=arguments,
             train_dataset=encode(middle, spec, tokenizer),
-            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
         )
-        trainer.remove_callback(PrinterCallback)
         trainer.train()
     ends = [entry["train_seconds"] for entry in trainer.state.log_history if "loss" in entry]
     return min(later - end for end, later in pairwise(ends))

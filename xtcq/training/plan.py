@@ -17,12 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_model
-from transformers import (
-    DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
@@ -175,11 +170,9 @@ def train(
                     train_dataset=data,
                     eval_dataset=evaluated,
                     processing_class=tokenizer,
-                    data_collator=DataCollatorWithPadding(tokenizer),
                     due=here,
                     pause=pause,
                 )
-                trainer.remove_callback(PrinterCallback)
                 if loss and teacher is not None and _worth_remembering(task, data, steps, settings):
                     collate, limit = trainer.data_collator, LIMIT // settings.side_by_side
                     trainer.teacher = RememberedTeacher(teacher, loss, data, collate, limit)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -55,7 +56,8 @@ class DistillationTrainer(Trainer):
             controller is the attribute ``controller`` once training has begun; its state is part of every checkpoint.
         due: steps after which the student is evaluated and a checkpoint is saved.
         pause: asked at every step that is logged; once it says yes, training stops with a checkpoint.
-        **kwargs: the Trainer's own. Its datasets are ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
+        **kwargs: the Trainer's own. Its ``processing_class`` is a tokenizer, which pads the batches; its datasets are
+            ``xtcq.tasks.EncodedDataset``: each scores its own predictions.
     """
 
     # A Trainer may lack these, and take data of any kind.
@@ -73,6 +75,7 @@ class DistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(compute_metrics=self._score, **kwargs)
+        self.remove_callback(PrinterCallback)
         self.add_callback(_StageCallback(self, due, pause))
         # Every loss here is a mean over its batch: the Trainer takes those of models with extra arguments for sums.
         self.model_accepts_loss_kwargs = False
@@ -197,22 +200,14 @@ class DistillationTrainer(Trainer):
         over = self.controller is not None and self.controller.finished
         return self.state.global_step < self.args.max_steps and not over
 
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Remember whose predictions are made, and keep them: a file a step and split, see `predictions_path`."""
         assert isinstance(dataloader.dataset, EncodedDataset)
         self._evaluated = dataloader.dataset
-        output = super().evaluation_loop(
-            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix=metric_key_prefix
-        )
+        output = super().evaluation_loop(dataloader, *args, **kwargs)
         folder = predictions_path(Path(str(self.args.output_dir)), self.state.global_step)
-        write_atomically(folder / f"{metric_key_prefix.removeprefix('eval_')}.json", json.dumps(self._predicted))
+        split = kwargs["metric_key_prefix"].removeprefix("eval_")
+        write_atomically(folder / f"{split}.json", json.dumps(self._predicted))
         return output
 
     def _score(self, prediction: EvalPrediction) -> dict[str, float]:
