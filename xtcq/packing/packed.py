@@ -170,7 +170,7 @@ def load_packed(folder: str | Path) -> PreTrainedModel:
     """
     folder = Path(folder).absolute()
     manifest = Manifest.read(folder)
-    if manifest.rest not in REST_DTYPES:
+    if manifest.rest not in tuple(REST_DTYPES):  # a list or a dictionary is none of keys
         raise PackedModelError(f"{folder / MAP_FILE} says rest {manifest.rest!r}, expected 'fp32' or 'fp16'")
     names = dict.fromkeys((*manifest.files, CONFIG_FILE, WEIGHTS_FILE))
     content = {name: manifest.read_file(folder, name) for name in names}
