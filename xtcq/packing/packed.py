@@ -35,12 +35,12 @@ from xtcq.quantization import (
     quant_config,
     quantization_map,
 )
+from xtcq.quantization.cost import REST_DTYPES
 
 CARD_FILE = "README.md"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 # Attribute of a loaded model: the other files of its folder, where there are any: the tokenizer's.
 _BESIDE = "_xtcq__files_beside"
-REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def save_packed(

@@ -20,7 +20,7 @@ from xtcq.quantization.recipes import QuantConfig
 
 MIB = 2**20
 MB = 10**6
-REST_BYTES = {"fp32": 4, "fp16": 2}
+REST_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 _BERT_BASE = {
     "vocab_size": 30522,
     "hidden_size": 768,
@@ -98,7 +98,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     >>> f"{size.nominal_mib:.1f} MiB as XTC counts, {size.packed_mib:.1f} MiB packed"
     '13.0 MiB as XTC counts, 17.3 MiB packed'
     """
-    check_choice("rest", rest, REST_BYTES)
+    check_choice("rest", rest, REST_DTYPES)
     config = quant_config(model)
     _, encoder = find_encoder(model)
     nominal = _nominal_bytes_xtc if config.scheme.counts_all_matrices else _nominal_bytes_mixed
@@ -106,7 +106,7 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
     return ModelSize(
         parameters=_parameters(model),
         nominal_mib=nominal(encoder, config) / MIB,
-        packed_mib=_packed_bytes(model, REST_BYTES[rest]) / MIB,
+        packed_mib=_packed_bytes(model, REST_DTYPES[rest].itemsize) / MIB,
         embedding_mb=sum(bits * numel for bits, numel in tables) / 8 / MB,
     )
 
