@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 from torch import nn
-from transformers import BertModel, PreTrainedModel
+from transformers import BertForQuestionAnswering, BertForSequenceClassification, BertModel, PreTrainedModel
 
 from xtcq.checks import check_choice
+from xtcq.deploy.activations import dequantize, quantize_activation
 from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
 from xtcq.deploy.prepared import INPUTS, WEIGHTS
@@ -75,15 +76,15 @@ def build_graph(model: PreTrainedModel, weights: str = "int8") -> onnx.ModelProt
     _check(model)
     encoder: Any = find_encoder(model)[1]
     graph = Graph()
-    bert = _Bert(graph, IntegerLayers(graph, weights == "matmulnbits"), encoder)
+    layers = IntegerLayers(graph, weights == "matmulnbits")
+    bert = _Bert(graph, layers, encoder)
     config: Any = model.config
-    kind = type(model).__name__
     outputs: dict[str, tuple[str, tuple[str | int, ...]]]
-    if kind == "BertForSequenceClassification":
-        logits = bert.linear(model.classifier, bert.pooled(bert.encode(first_only=True)), bert.first)
+    if isinstance(model, BertForSequenceClassification):
+        logits = layers.linear(model.classifier, bert.pooled(bert.encode(first_only=True)), bert.first)
         outputs = {"logits": (_squeezed(graph, logits), ("batch", config.num_labels))}
-    elif kind == "BertForQuestionAnswering":
-        logits = bert.linear(model.qa_outputs, bert.encode(), bert.all)
+    elif isinstance(model, BertForQuestionAnswering):
+        logits = layers.linear(model.qa_outputs, bert.encode(), bert.all)
         outputs = {
             name: (graph("Gather", logits, np.int64(i), axis=2), ("batch", "tokens"))
             for i, name in enumerate(("start_logits", "end_logits"))
@@ -139,11 +140,7 @@ class _Bert:
     def pooled(self, first: str) -> str:
         """Append the pooler on the first token's state [batch, 1, features]."""
         pooler: Any = self._encoder.pooler
-        return self._graph("Tanh", self.linear(pooler.dense, first, self.first))
-
-    def linear(self, layer: Any, x: str, shape: str) -> str:
-        """Append a linear layer with its bias; ``shape`` is one of this object's."""
-        return self._layers.linear(layer, x, shape)
+        return self._graph("Tanh", self._layers.linear(pooler.dense, first, self.first))
 
     def _embeddings(self) -> str:
         graph, tables = self._graph, self._encoder.embeddings
@@ -184,7 +181,8 @@ class _Bert:
             return graph("Attention", *operands.values(), mask, **heads)
 
         def quantized(name: str, operand: str) -> str:
-            return self._layers.fake_quantize(quantizers[name], operand) if name in quantizers else operand
+            # A recipe gives all operands one scale for the whole tensor, so there is no shape of scales to name.
+            return dequantize(graph, quantize_activation(graph, quantizers[name], operand, 0, ""))
 
         query, key, value = (self._split(quantized(name, operand)) for name, operand in operands.items())
         scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 3, 2]))

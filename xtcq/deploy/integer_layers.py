@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xtcq.deploy.activations import QuantizedActivation, dequantize, quantize_activation
 from xtcq.deploy.graph import Graph
 from xtcq.packing.bits import pack_bits, pack_codes, unpack_codes
-from xtcq.quantization import CodeFormat, QuantEmbedding, Quantizer, QuantLinear
+from xtcq.quantization import CodeFormat, QuantEmbedding, QuantLinear
 
 _ONE = np.float32(1)
 # A processor without a dot product of bytes adds two products of an unsigned and a signed byte in 16 bits, and
@@ -99,16 +99,6 @@ class IntegerLayers:
         if table.embedding_dim % per_byte:
             rows = graph("Slice", rows, np.array([0]), np.array([table.embedding_dim]), np.array([2]))
         return rows if table.scale.dim() == 0 else graph("Mul", rows, graph("Gather", _array(table.scale), ids))
-
-    def fake_quantize(self, quantizer: Quantizer, x: str) -> str:
-        """Append a quantizer of ``x`` (any shape) whose result is in floating point again.
-
-        Raises:
-            ValueError: it has one scale per token, or no form in bytes.
-        """
-        if quantizer.granularity != "tensor":
-            raise ValueError(f"{quantizer} on an operand of attention: expected granularity 'tensor'")
-        return dequantize(self._graph, quantize_activation(self._graph, quantizer, x, 0, ""))
 
     def _weighted(self, layer: QuantLinear, x: str) -> str:
         """Floating-point input: integers in the file, which onnxruntime turns into floating point when it loads."""
