@@ -34,8 +34,8 @@ _LAYER = {
     "output.dense": "ffn_down",
     "output.LayerNorm": "layer_output_norm",
 }
-# Formats by the number of levels of a code: name and bits.
-_FORMATS = {2: (("Q1_0", 1),), 3: (("Q2_0", 2), ("TQ2_0", 2))}
+# Formats by the number of levels of a code.
+_FORMATS = {2: ("Q1_0",), 3: ("Q2_0", "TQ2_0")}
 _SPECIAL = {"cls": "bos", "sep": "sep", "unk": "unk", "pad": "pad", "mask": "mask"}
 
 
@@ -183,7 +183,7 @@ def _blocks(name: str, layer: Any) -> tuple[np.ndarray, Any]:
     coding = layer.code_format
     levels = 3 if coding.ternary else 2**coding.bits
     rows, width = layer.codes.shape
-    for known, bits in _FORMATS.get(levels, ()):
+    for known in _FORMATS.get(levels, ()):
         kind = getattr(GGMLQuantizationType, known, None)
         if kind is None or width % (block := GGML_QUANT_SIZES[kind][0]):
             continue
@@ -192,7 +192,7 @@ def _blocks(name: str, layer: Any) -> tuple[np.ndarray, Any]:
         digits = ((layer.codes - coding.least) // coding.stride).to(torch.uint8).numpy().reshape(rows, -1, block)
         scales = layer.scale.expand(rows, 1).numpy().astype("<f2")
         halves = np.repeat(scales[:, None], digits.shape[1], axis=1).view(np.uint8)
-        return np.concatenate([halves, pack_bits(digits, bits)], axis=-1).reshape(rows, -1), kind
+        return np.concatenate([halves, pack_bits(digits, coding.bits)], axis=-1).reshape(rows, -1), kind
     raise ValueError(
         f"{name} has {levels} levels in rows of {width}, and GGUF holds binary weights in blocks of 128 and ternary "
         "ones in blocks of 64 or, if the package gguf is older than that format, of 256: export to ONNX"

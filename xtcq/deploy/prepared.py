@@ -80,7 +80,8 @@ def prepare(folder: str | Path, weights: str = "int8") -> Prepared:
     # The map holds the digests of all files.
     of_model = hashlib.sha256((folder / MAP_FILE).read_bytes() + weights.encode()).hexdigest()
     digest = hashlib.sha256(f"{of_model} {_program()}".encode()).hexdigest()
-    kept = cache_folder() / digest
+    base = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtcq"
+    kept = Path(base) / digest
     try:
         return _read(kept, digest)
     except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged
@@ -138,13 +139,6 @@ def _make(folder: Path, weights: str, digest: str) -> Prepared:
         shares_scales=shares_scales(model),
         digest=digest,
     )
-
-
-def cache_folder() -> Path:
-    """Where graphs are kept: ``XTCQ_CACHE``, or ``xtcq`` in the user's folder for such files."""
-    if stated := os.environ.get(CACHE):
-        return Path(stated)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xtcq"
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from xtcq.checks import text_faults
 from xtcq.deploy.prepared import INPUTS, prepare
@@ -114,7 +114,7 @@ class Runtime:
         self.names, self.multi_label, self.num_texts = prepared.names, prepared.multi_label, prepared.num_texts
         self.max_length, self.digest = prepared.max_length, prepared.digest
         self._shares_scales = prepared.shares_scales
-        self._fill = {"input_ids": prepared.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        self._pad_token_id = prepared.pad_token_id
         self._tokenizer = Tokenizer.from_str(prepared.tokenizer)
         self._tokenizer.enable_truncation(self.max_length, direction=prepared.truncation_side)
         options, providers = session_options(threads), ["CPUExecutionProvider"]
@@ -193,16 +193,12 @@ class Runtime:
         logits = np.empty((len(texts), max(len(self.names), 1)), np.float32)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            logits[rows] = self.logits(self._padded([encodings[row] for row in rows]))
+            batch = [encodings[row] for row in rows]
+            for one in batch:
+                one.pad(len(batch[-1]), pad_id=self._pad_token_id)
+            inputs = zip(*((one.ids, one.attention_mask, one.type_ids) for one in batch), strict=True)
+            logits[rows] = self.logits(dict(zip(INPUTS, map(np.array, inputs), strict=True)))
         return Predictions(logits, self.names, cut, self.multi_label)
-
-    def _padded(self, encodings: Sequence[Encoding]) -> dict[str, np.ndarray]:
-        width = max(map(len, encodings))
-        batch = {name: np.full((len(encodings), width), self._fill[name], np.int64) for name in INPUTS}
-        for row, one in enumerate(encodings):
-            for name, values in zip(INPUTS, (one.ids, one.attention_mask, one.type_ids), strict=True):
-                batch[name][row, : len(values)] = values
-        return batch
 
 
 def in_parts(batch: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
