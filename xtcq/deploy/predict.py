@@ -82,7 +82,10 @@ def predict_file(
         raise ValueError(f"the texts and the second texts are both in {column!r}: give another pair column")
     check_choice("on_empty", on_empty, ON_EMPTY)
     runtime.check_texts(len(columns))
-    added = _added(runtime)
+    added = pa.schema(
+        [("prediction", pa.string() if runtime.names else pa.float64())]
+        + [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
+    )
     total, empty = _check(source, columns, added, target, encoding, on_empty)
     rows = cut = 0
     journal = target.with_name(f".{target.name}.partial")
@@ -109,14 +112,6 @@ def predict_file(
             stacklevel=2,
         )
     return rows
-
-
-def _added(runtime: Runtime) -> pa.Schema:
-    """The columns that a model adds."""
-    fields = [("prediction", pa.string() if runtime.names else pa.float64())]
-    return pa.schema(
-        fields + [(name, pa.float32()) for name in probability_columns(runtime.names, runtime.multi_label)]
-    )
 
 
 def _check(

@@ -90,8 +90,10 @@ class SplitLayer(QuantizedLayer):
         cls, layer: nn.Linear | nn.Embedding, granularity: str = "tensor", input_quantizer: Quantizer | None = None
     ) -> Self:
         """Split the ternary form of a layer; its weight is copied into two, its bias is shared."""
-        first, second = (_half(layer, nn.Parameter(w), granularity) for w in split_ternary(layer.weight, granularity))
-        if isinstance(second, QuantLinear):
+        kind: Any = QuantEmbedding if isinstance(layer, nn.Embedding) else QuantLinear
+        first, second = (kind.from_float(layer, BinaryQuantizer(granularity)) for _ in range(2))
+        first.weight, second.weight = map(nn.Parameter, split_ternary(layer.weight, granularity))
+        if kind is QuantLinear:
             second.register_parameter("bias", None)
         return cls(first, second, input_quantizer).train(layer.training)
 
@@ -140,13 +142,6 @@ class SplitLayer(QuantizedLayer):
         """Return the layer's entry in ``quantization_map``, where the halves have entries of their own."""
         inputs = None if self.input_quantizer is None else self.input_quantizer.describe()
         return {"kind": self.kind, "frozen": False, "input": inputs}
-
-
-def _half(layer: nn.Linear | nn.Embedding, weight: nn.Parameter, granularity: str) -> QuantLinear | QuantEmbedding:
-    kind: Any = QuantEmbedding if isinstance(layer, nn.Embedding) else QuantLinear
-    half = kind.from_float(layer, BinaryQuantizer(granularity))
-    half.weight = weight
-    return half
 
 
 class LearnedClipQuantizer(DynamicQuantizer):

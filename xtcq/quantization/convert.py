@@ -70,8 +70,9 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
     BinaryQuantizer(bits=1, granularity=tensor, clip=None)
     """
     if not isinstance(model, nn.Module) or not isinstance(config, QuantConfig):
+        given = (repr(one) if isinstance(one, str | Path) else f"a {type(one).__name__}" for one in (model, config))
         raise ValueError(
-            f"quantize was given {_brief(model)} and {_brief(config)}, expected a model and how to quantize it: "
+            f"quantize was given {' and '.join(given)}, expected a model and how to quantize it: "
             'quantize(model, QuantConfig("1-1-8")), say'
         )
     if converted := quantization_map(model):
@@ -148,7 +149,12 @@ def freeze(model: Model) -> Model:
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
     check_unchanged(model)
     for name, parameter in model.named_parameters():
-        _check_finite(name, parameter)
+        if not parameter.is_meta and (bad := int(parameter.numel() - torch.isfinite(parameter).sum())):
+            module, _, key = name.rpartition(".")
+            raise ValueError(
+                f"{module}: {bad} of {parameter.numel()} values of '{key}' are NaN or infinite, which integer codes "
+                "cannot hold: go back to an earlier checkpoint, or train again with a lower learning rate"
+            )
     for layer in layers.values():
         layer.freeze()
     return model
@@ -298,17 +304,3 @@ def _check_modules(model: nn.Module, names: list[str], rank: int) -> None:
                 f"lora_rank is {rank} but {name} is a matrix of {tuple(module.weight.shape)}: give a rank of at most "
                 f"{min(module.weight.shape)}; XTC uses 1 and 8"
             )
-
-
-def _brief(value: object) -> str:
-    return repr(value) if isinstance(value, str | Path) else f"a {type(value).__name__}"
-
-
-def _check_finite(name: str, parameter: torch.Tensor) -> None:
-    bad = 0 if parameter.is_meta else int(parameter.numel() - torch.isfinite(parameter).sum())
-    if bad:
-        module, _, key = name.rpartition(".")
-        raise ValueError(
-            f"{module}: {bad} of {parameter.numel()} values of '{key}' are NaN or infinite, which integer codes cannot "
-            "hold: go back to an earlier checkpoint, or train again with a lower learning rate"
-        )
