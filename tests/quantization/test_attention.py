@@ -2,41 +2,24 @@ import logging
 
 import pytest
 import torch
-from transformers import BertModel
 
 from xtcq.quantization import DynamicQuantizer, QuantConfig, freeze, quantize, use_score_attention
 
 
-@pytest.fixture(params=["head", "bare"])
-def build(request, tiny_bert):
-    def make() -> torch.nn.Module:
-        model = tiny_bert(heads=4)
-        return model if request.param == "head" else model.bert
-
-    return make
-
-
-def first(output) -> torch.Tensor:
-    return output.logits if hasattr(output, "logits") else output.last_hidden_state
-
-
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-def test_output_is_that_of_the_other_attention_functions(build, padded_batch, implementation):
-    ours, other = use_score_attention(build()).eval(), build().eval()
-    other.set_attn_implementation(implementation)
-    real = padded_batch["attention_mask"].bool()
-    for batch in (padded_batch, {"input_ids": padded_batch["input_ids"]}):
-        left, right = first(ours(**batch)), first(other(**batch))
-        if left.dim() == 3 and "attention_mask" in batch:
-            left, right = left[real], right[real]
+def test_output_is_that_of_the_other_attention_functions(tiny_bert, padded_batch, implementation):
+    ours, other = (tiny_bert(heads=4).bert.eval() for _ in range(2))
+    use_score_attention(ours), other.set_attn_implementation(implementation)
+    ids, mask = padded_batch["input_ids"], padded_batch["attention_mask"]
+    for given in (mask, None):
+        left, right = (model(ids, attention_mask=given).last_hidden_state[mask.bool()] for model in (ours, other))
         torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
 
 
-def test_attentions_are_scores_before_the_mask(build, padded_batch):
-    model = use_score_attention(build()).eval()
+def test_attentions_are_scores_before_the_mask(tiny_bert, padded_batch):
+    model = use_score_attention(tiny_bert(heads=4)).eval()
     captured = {}
-    bert = model if isinstance(model, BertModel) else model.bert
-    for i, layer in enumerate(bert.encoder.layer):
+    for i, layer in enumerate(model.bert.encoder.layer):
         for name in ("query", "key"):
             layer.attention.self.get_submodule(name).register_forward_hook(
                 lambda module, inputs, output, key=(i, name): captured.__setitem__(key, output)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from xtcq.quantization import CodeFormat, DynamicQuantizer, LSQQuantizer, QuantizedTensor
+from xtcq.quantization import DynamicQuantizer, LSQQuantizer, QuantizedTensor
 
 
 def test_dequantize_subtracts_the_zero_point_and_scales():
@@ -34,8 +34,3 @@ def test_a_quantizer_says_which_codes_it_has_and_what_eleven_take(quantizer, lev
     code_format = quantizer.code_format
     assert (code_format.least, code_format.most) == levels and code_format.packed_bytes(11) == stored
     assert torch.iinfo(code_format.dtype).min <= levels[0] and levels[1] <= torch.iinfo(code_format.dtype).max
-
-
-def test_five_trits_are_a_byte():
-    trits = CodeFormat(2, -1, ternary=True)
-    assert [trits.packed_bytes(count) for count in (0, 1, 5, 6, 10, 11)] == [0, 1, 1, 2, 2, 3]

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from safetensors.torch import load_model, save_model
 
 from xtcq.quantization import QuantConfig, freeze, get_widths, quantize, set_widths
 
@@ -14,11 +13,6 @@ def learned(tiny_bert, padded_batch):
     with torch.no_grad():
         model(**padded_batch)
     return model
-
-
-def mixed(model):
-    """A different pair of widths, 2 to 8, for every layer."""
-    return {name: (2 + i % 7, 8 - 2 * i % 7) for i, name in enumerate(get_widths(model))}
 
 
 def test_widths_are_those_of_every_linear_in_order(learned):
@@ -41,16 +35,6 @@ def test_steps_follow_as_told(learned, rescaling):
     factor = 7**0.5 if rescaling == "rescale" else 1.0
     assert layer.weight_quantizer.step.item() == pytest.approx(before[0] * factor)
     assert layer.input_quantizer.step.item() == before[1]
-
-
-def test_a_file_restores_mixed_widths_exactly(learned, tiny_bert, padded_batch, tmp_path):
-    set_widths(learned, mixed(learned), "rescale")
-    save_model(learned, str(tmp_path / "m.safetensors"))
-    fresh = quantize(tiny_bert(), QuantConfig("4-4-8", "adaqat")).eval()
-    load_model(fresh, str(tmp_path / "m.safetensors"))
-    assert get_widths(fresh) == mixed(learned)
-    with torch.no_grad():
-        assert torch.equal(fresh(**padded_batch).logits, learned(**padded_batch).logits)
 
 
 @pytest.mark.parametrize(

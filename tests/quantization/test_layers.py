@@ -133,19 +133,6 @@ def test_frozen_rows_are_equal_to_the_bit(build):
         assert torch.equal(frozen(ids), layer(ids))
 
 
-def test_a_frozen_state_holds_integers_and_loads_back():
-    layer = QuantLinear.from_float(nn.Linear(8, 4), TernaryQuantizer(), LSQQuantizer(8))
-    x = torch.randn(3, 8)
-    before = layer(x)
-    state = layer.freeze().state_dict()
-    assert set(state) == {"codes", "scale", "bias", *(k for k in state if k.startswith("input_quantizer."))}
-    assert state["codes"].dtype == torch.int8
-    other = QuantLinear(8, 4, weight_quantizer=TernaryQuantizer(), input_quantizer=LSQQuantizer(8)).freeze()
-    other.load_state_dict(state)
-    assert torch.equal(other(x), before)
-    assert layer.freeze() is layer  # once more does no harm
-
-
 def test_a_weight_in_floating_point_has_no_codes():
     layer = QuantLinear(8, 4, input_quantizer=DynamicQuantizer(8))
     assert (layer.bits, layer.packed_bytes, layer.scales) == (32, 0, 0) and not layer.freeze().is_frozen

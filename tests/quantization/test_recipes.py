@@ -1,20 +1,6 @@
-import dataclasses
-
 import pytest
 
-from xtcq.quantization import RECIPES, Precision, QuantConfig
-
-
-def test_a_string_is_parsed():
-    config = QuantConfig("2-4-4")
-    assert config.precision == Precision.parse("2-4-4")
-    assert (config.recipe, config.lora_rank) == ("xtc", 0)
-    assert config == QuantConfig(Precision.parse("2-4-4"))
-
-
-def test_it_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        QuantConfig("2-4-4").recipe = "adaqat"
+from xtcq.quantization import RECIPES, QuantConfig
 
 
 @pytest.mark.parametrize(
