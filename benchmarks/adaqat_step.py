@@ -20,14 +20,14 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import describe, one_turn, write
+from common import adamw, describe, in_turns, write
 from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from xtcq.adaqat import ACTIVATIONS, WEIGHTS, AdaQAT, AdaQATSettings, narrowed
 from xtcq.adaqat.widths import Coordinate
 from xtcq.quantization import ARCHITECTURES, QuantConfig, quantize
-from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY
+from xtcq.training import MAX_GRAD_NORM
 
 BASELINE = "QAT"
 LAYERWISE = {"layer, weights": WEIGHTS, "layer, activations": ACTIVATIONS}
@@ -55,9 +55,7 @@ def make_step(name: str, architecture: str, batch: dict[str, Tensor]) -> Callabl
         BertForSequenceClassification.config_class(**ARCHITECTURES[architecture], num_labels=2)
     )
     quantize(student, QuantConfig("4-4-4", "adaqat")).train().to(batch["input_ids"].device)
-    optimizer = torch.optim.AdamW(
-        student.parameters(), lr=1e-5, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    optimizer = adamw(student.parameters())
 
     def loss() -> Tensor:
         return student(**batch).loss
@@ -82,8 +80,6 @@ def make_step(name: str, architecture: str, batch: dict[str, Tensor]) -> Callabl
         torch.nn.utils.clip_grad_norm_(student.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         optimizer.zero_grad()
-        if batch["input_ids"].is_cuda:
-            torch.cuda.synchronize()
 
     step()  # sets the steps of the activations
     return step
@@ -98,13 +94,9 @@ def measure(architecture: str, tokens: int, batch_size: int, cycles: int, device
     batch = {name: value.to(device) for name, value in batch.items()}
     steps = {name: make_step(name, architecture, batch) for name in VARIANTS}
     layers = 6 * ARCHITECTURES[architecture]["num_hidden_layers"] + 1
-    for step in steps.values():
-        # The turns begin with the second layer, and end with the first: every cycle still has each of them once.
-        step()
-    rows = []
-    for position in range(cycles * layers):
-        rows.append({"layer": position % layers} | one_turn(steps))
-    return pd.DataFrame(rows)
+    # The turns begin with the second layer, and end with the first: every cycle still has each of them once.
+    seconds = in_turns(steps, cycles * layers, warm=1)
+    return seconds.assign(layer=seconds.index % layers)
 
 
 def main(

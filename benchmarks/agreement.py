@@ -12,7 +12,6 @@ asked there.
 from __future__ import annotations
 
 import importlib.util
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +19,9 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from machine import processor, write
+from common import processor, write
 from runtimes import BASELINE, PARTS, installed, runtimes_of, save_full
+from xtcq_book.chapters import serving
 
 from xtcq import freeze, load_packed, save_packed
 from xtcq.deploy.gguf_file import export_gguf
@@ -29,9 +29,6 @@ from xtcq.deploy.runtime import Runtime
 from xtcq.study import load_student
 from xtcq.study.records import load_record, records_folder
 from xtcq.tasks import encode, load_task
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
-from xtcq_book.chapters import serving  # noqa: E402
 
 
 def in_llama(packed: Path, texts: pd.Series, labels: int) -> np.ndarray:

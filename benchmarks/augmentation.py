@@ -21,7 +21,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import write
+from common import write
 from xtcq_book import published
 
 from xtcq.encoder import load_encoder

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from machine import processor, write
+from common import processor, write
 from runtimes import BASELINE, PEER, TWO_BITS, config_of, installed, random_models
 
 from xtcq.deploy.runtime import Runtime

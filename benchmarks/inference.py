@@ -21,10 +21,9 @@ import onnx
 import onnxruntime
 import torch
 import typer
-from machine import processor, write
-from runtimes import BASELINE, COMPILED, PARTS, PEER, TWO_BITS, config_of, installed, random_models, runtimes_of
+from common import Clock, clock_of, clock_said, in_turns, processor, speeds, write
+from runtimes import BASELINE, COMPILED, PARTS, PAUSE, PEER, TWO_BITS, config_of, installed, random_models, runtimes_of
 from transformers import BertConfig
-from turns import Clock, clock_of, clock_said, in_turns, ratios
 
 from xtcq.deploy.runtime import session_options
 
@@ -134,7 +133,8 @@ def main(
                     if large and compiled:
                         timed[COMPILED]()  # another shape may be compiled again
                     turns = max(2, rounds // 7) if large else rounds
-                    table = ratios(in_turns(timed, turns, clock, warm=not large), (BASELINE, PEER))
+                    seconds = in_turns(timed, turns, warm=not large, clock=clock, pause=PAUSE, again=not large)
+                    table = speeds(seconds, (BASELINE, PEER))
                     table["file (MiB)"] = [ways[way][1] / MIB for way in table.index]
                     place = f"{kind}{f' of {layers} layers' if layers else ''}, {one}, {count} threads"
                     typer.echo(f"\n{place}\n{table.iloc[:, [0, 1, 4]].round(2).to_string()}")

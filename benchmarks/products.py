@@ -21,11 +21,10 @@ import onnx
 import onnxruntime
 import torch
 import typer
-from machine import processor, write
+from common import clock_of, clock_said, in_turns, processor, speeds, write
 from onnxruntime.quantization import quantize_dynamic
-from runtimes import PEER, config_of, installed
+from runtimes import PAUSE, PEER, config_of, installed
 from torch import Tensor, nn
-from turns import clock_of, clock_said, in_turns, ratios
 
 from xtcq.deploy.graph import Graph
 from xtcq.deploy.integer_layers import IntegerLayers
@@ -139,11 +138,10 @@ def main(
             ways[name] = lambda x, calls=calls: chain(calls, lambda a, b, c: a + b + c, x)
         for length in tokens:
             x = torch.randn(length, config.hidden_size)
-            clock = clock_of(count, cpu_time)
+            timed = {name: lambda run=run: run(x) for name, run in ways.items()}
             with torch.inference_mode():
-                table = ratios(
-                    in_turns({name: lambda run=run: run(x) for name, run in ways.items()}, rounds, clock), [PEER]
-                )
+                seconds = in_turns(timed, rounds, 1, clock_of(count, cpu_time), PAUSE, again=True)
+            table = speeds(seconds, [PEER])
             place = f"{arch}, {length} tokens, {count} threads"
             typer.echo(f"\n{place}\n{table.round(2).to_string()}")
             result["products"][place] = table.to_dict("index")

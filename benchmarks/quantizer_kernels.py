@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -30,13 +28,10 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from common import describe, in_turns, write
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # among the peers xtcq is not installed
-
-from machine import describe, write  # noqa: E402
-
-from xtcq.quantization import BinaryQuantizer, LSQQuantizer, TernaryQuantizer  # noqa: E402
+from xtcq.quantization import BinaryQuantizer, LSQQuantizer, TernaryQuantizer
 
 SHAPES = {"768 x 3072, one scale": (768, 3072, "tensor"), "30522 x 768, a scale per row": (30522, 768, "row")}
 BITS = 4
@@ -100,22 +95,6 @@ def make_runs(rows: int, columns: int, granularity: str, device: str, compiled: 
     return runs
 
 
-def measure(runs: dict[str, Run], rounds: int, device: str) -> pd.Series:
-    """Median seconds of every run; the runs take turns."""
-
-    def seconds(run: Run) -> float:
-        started = time.perf_counter()
-        run()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    for run in runs.values():
-        for _ in range(3):
-            seconds(run)
-    return pd.DataFrame([{name: seconds(run) for name, run in runs.items()} for _ in range(rounds)]).median()
-
-
 def tabulate(times: pd.Series) -> pd.DataFrame:
     """Milliseconds and multiples of the bound, one row a function and direction."""
     found = times.drop(COPY)
@@ -145,7 +124,7 @@ def main(
     if importlib.util.find_spec("deepspeed") is not None:
         result["deepspeed"] = importlib.metadata.version("deepspeed")
     for name, (rows, columns, granularity) in SHAPES.items():
-        times = measure(make_runs(rows, columns, granularity, device, compile), rounds, device)
+        times = in_turns(make_runs(rows, columns, granularity, device, compile), rounds).median()
         table = tabulate(times)
         bandwidth = BYTES * rows * columns / times[COPY] / 1e9
         typer.echo(f"\n{name}, {result['device']}, a copy at {bandwidth:.1f} GB/s")

@@ -31,6 +31,7 @@ BASELINE, COMPILED, PEER = "PyTorch fp32", "PyTorch fp32, compiled", "onnxruntim
 TWO_BITS, PARTS = ", matmulnbits", ", in xtcq's parts"
 # Recipe adaqat has learned steps, which are constants: no range is looked for when the model answers.
 PACKED = {"1-1-8": ("1-1-8", "xtc"), "2-2-8": ("2-2-8", "xtc"), "2-2-8 adaqat": ("2-2-8", "adaqat")}
+PAUSE = 0.05  # seconds between two of them
 OPTIONAL = ("openvino", "ctranslate2", "auto_round_kernel")
 Batch = Mapping[str, np.ndarray]
 Run = Callable[[Batch], np.ndarray]

@@ -8,7 +8,6 @@ four lengths; all of them start a measurement together.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import describe
+from common import WANTED, adamw, all_terms, describe, write
 from transformers import BertConfig, BertForSequenceClassification
 
-from xtcq.distillation import DistillationLoss, LayerMap
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
 from xtcq.training.graphs import StepGraphs
 
@@ -37,8 +35,7 @@ def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
     teacher = use_score_attention(BertForSequenceClassification(config)).eval().to(device)
     student = BertForSequenceClassification(config)
     use_score_attention(quantize(student, QuantConfig("1-1-8"))).train().to(device)
-    loss = DistillationLoss(("hidden", "attention", "logits"), LayerMap.uniform(6, 6), "single_label_classification")
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, fused=True)
+    loss, optimizer = all_terms(config.num_hidden_layers), adamw(student.parameters())
     batches = [
         {
             "input_ids": torch.randint(1000, 30000, (BATCH, tokens), device=device),
@@ -46,13 +43,12 @@ def worker(device: str, compute: str, seconds: float, barrier, counts) -> None:
         }
         for tokens in TOKENS
     ]
-    wanted = {"output_hidden_states": True, "output_attentions": True}
 
     def passes(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            target = teacher(**batch, **wanted)
+            target = teacher(**batch, **WANTED)
         with torch.autocast(device, torch.bfloat16, enabled=compute == "bf16"):
-            output = student(**batch, **wanted)
+            output = student(**batch, **WANTED)
         total, _ = loss(output, target, batch["attention_mask"])
         total.backward()
         return {"loss": total.detach()}
@@ -104,9 +100,7 @@ def main(
         for process in started:
             process.join()
     print(pd.DataFrame(rows).T.to_string())
-    if output is not None:
-        figures = describe(torch.device(device)) | {"compute": compute, "note": note, "steps_per_second": rows}
-        output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write(describe(torch.device(device)) | {"compute": compute, "note": note, "steps_per_second": rows}, output)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from machine import describe, write
+from common import adamw, all_terms, describe, write
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import (
@@ -31,10 +31,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from xtcq.distillation import DistillationLoss, LayerMap, reduce_layers
+from xtcq.distillation import reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import ATTENTION_NAME, QuantConfig, quantize, score_attention, use_score_attention
-from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY, DistillationTrainer
+from xtcq.training import MAX_GRAD_NORM, DistillationTrainer
 from xtcq.training.plan import keep_freed_memory
 
 VARIANTS = {
@@ -112,15 +112,11 @@ def make_trainer(
                     setattr(quantizer, method, ranged(part, getattr(quantizer, method)))
     AttentionInterface.register(ATTENTION_NAME, ranged("attention", score_attention))
     student.forward, teacher.forward = ranged(FORWARD, student.forward), ranged("teacher", teacher.forward)
-    loss = DistillationLoss(
-        ("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)), "single_label_classification"
-    )
+    loss = all_terms(len(layers))
     loss.forward = ranged("losses", loss.forward)
     table = student.get_input_embeddings().weight
     groups = [[table], [parameter for parameter in student.parameters() if parameter is not table]]
-    optimizer = torch.optim.AdamW(
-        [{"params": group} for group in groups], lr=1e-5, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    optimizer = adamw([{"params": group} for group in groups])
     trainer = DistillationTrainer(
         distillation=loss,
         teacher=teacher,

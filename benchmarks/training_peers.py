@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from machine import processor, write
+from common import multiples, processor, write
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from xtcq.encoder import load_encoder
@@ -136,18 +136,9 @@ def main(
         files = {one: worker.ask(save=str(folder / f"{one}.file"))["bytes"] for one, worker in workers.items()}
         for worker in workers.values():
             worker.close()
-    ratios = seconds.div(seconds[OURS], axis=0)
-    table = pd.DataFrame(
-        {
-            "examples/s": batch_size * len(seconds) / seconds.sum(),
-            "ms (median)": 1000 * seconds.median(),
-            f"x {OURS}": ratios.median(),
-            "lower quartile": ratios.quantile(0.25),
-            "upper quartile": ratios.quantile(0.75),
-            "file (MiB)": {name: files[worker] / MIB for name, worker, _ in runs},
-        }
-    )
-    table = table.loc[[name for name, _, _ in runs]]
+    table = multiples(seconds, OURS)
+    table.insert(0, "examples/s", batch_size * len(seconds) / seconds.sum())
+    table["file (MiB)"] = pd.Series({name: files[worker] / MIB for name, worker, _ in runs})
     typer.echo(table.round(2).to_string())
     result = {
         "device": processor(),

@@ -19,14 +19,14 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from machine import describe, one_turn, write
+from common import WANTED, adamw, all_terms, describe, in_turns, multiples, write
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from xtcq.distillation import DistillationLoss, LayerMap, reduce_layers
+from xtcq.distillation import reduce_layers
 from xtcq.encoder import load_encoder
 from xtcq.quantization import QuantConfig, quantize, use_score_attention
-from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY
+from xtcq.training import MAX_GRAD_NORM
 
 BASELINE = "KD"
 VARIANTS = {
@@ -55,12 +55,7 @@ def make_step(
     if name != "fine-tuning":
         use_score_attention(student)
     student.train().to(device)
-    loss = DistillationLoss(
-        ("hidden", "attention", "logits"), LayerMap.uniform(len(layers), len(layers)), "single_label_classification"
-    )
-    optimizer = torch.optim.AdamW(
-        student.parameters(), lr=1e-5, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    loss, optimizer = all_terms(len(layers)), adamw(student.parameters())
     labels = torch.zeros(len(batch["input_ids"]), dtype=torch.long, device=device)
 
     def run_student(**arguments) -> ModelOutput:
@@ -70,10 +65,9 @@ def make_step(
     def forward() -> torch.Tensor:
         if name == "fine-tuning":
             return run_student(labels=labels).loss
-        wanted = {"output_hidden_states": True, "output_attentions": True}
         with torch.no_grad():
-            target = teacher(**batch, **wanted)
-        return loss(run_student(**wanted), target, batch["attention_mask"])[0]
+            target = teacher(**batch, **WANTED)
+        return loss(run_student(**WANTED), target, batch["attention_mask"])[0]
 
     if compiled:
         forward()  # transformers hooks the layers on the first call, which cannot be traced
@@ -85,8 +79,6 @@ def make_step(
         torch.nn.utils.clip_grad_norm_(student.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
 
     return step
 
@@ -112,10 +104,7 @@ def measure(
         for compute in formats
         for name in VARIANTS
     }
-    for step in steps.values():
-        for _ in range(3):
-            step()
-    return pd.DataFrame([one_turn(steps) for _ in range(rounds)])
+    return in_turns(steps, rounds)
 
 
 def main(
@@ -140,16 +129,7 @@ def main(
         "tokens": {},
     }
     for length in tokens:
-        seconds = measure(model, length, batch_size, rounds, compile, compute, device)
-        ratios = seconds.div(seconds[BASELINE], axis=0)
-        table = pd.DataFrame(
-            {
-                "ms (median)": 1000 * seconds.median(),
-                f"x {BASELINE}": ratios.median(),
-                "lower quartile": ratios.quantile(0.25),
-                "upper quartile": ratios.quantile(0.75),
-            }
-        )
+        table = multiples(measure(model, length, batch_size, rounds, compile, compute, device), BASELINE)
         typer.echo(f"\n{length} tokens x {batch_size}, {result['device']}, {result['threads']} threads")
         typer.echo(table.round(3).to_string())
         result["tokens"][length] = table.to_dict("index")

@@ -21,21 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common import WANTED, adamw, all_terms
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertForSequenceClassification
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # xtcq is not installed among the peers
+from xtcq.quantization import LAYER_LINEARS, use_score_attention
+from xtcq.training import MAX_GRAD_NORM
 
-from xtcq.distillation import DistillationLoss, LayerMap  # noqa: E402
-from xtcq.quantization import use_score_attention  # noqa: E402
-from xtcq.training import ADAM_EPSILON, MAX_GRAD_NORM, WEIGHT_DECAY  # noqa: E402
-
-RATE = 1e-5
-WANTED = {"output_hidden_states": True, "output_attentions": True}
-# What XTC quantizes in each layer; besides these, the table of word embeddings.
-LINEARS = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-           "intermediate.dense", "output.dense")  # fmt: skip
+# What XTC quantizes besides the linear layers.
 TABLE = "bert.embeddings.word_embeddings"
 
 Student = BertForSequenceClassification
@@ -52,8 +46,7 @@ class Way(ABC):
         self.teacher = use_score_attention(teacher).eval().requires_grad_(False)
         self.student = self.prepare(student)
         use_score_attention(student).train()
-        layers = LayerMap.uniform(*[student.config.num_hidden_layers] * 2)
-        self.distillation = DistillationLoss(("hidden", "attention", "logits"), layers, "single_label_classification")
+        self.distillation = all_terms(student.config.num_hidden_layers)
         self.optimizer = self.make_optimizer(list(student.named_parameters()))
 
     @abstractmethod
@@ -80,10 +73,6 @@ class Way(ABC):
         """What a user would deploy, and its bytes."""
         torch.save(self.student.state_dict(), path)
         return path.stat().st_size
-
-
-def adamw(parameters: list) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, lr=RATE, eps=ADAM_EPSILON, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 class Xtcq(Way):
@@ -201,7 +190,7 @@ class TorchAO(Way):
 
         replace(self.student, lambda layer: layer.to_linear())
         self.student.set_submodule(TABLE, self.student.get_submodule(TABLE).to_embedding())
-        chosen = tuple(f".{name}" for name in LINEARS)
+        chosen = tuple(f".{name}" for name in LAYER_LINEARS)
         config = IntxWeightOnlyConfig(weight_dtype=torch.int2, granularity=PerAxis(0))
         quantize_(self.student, config, filter_fn=lambda _, name: name.endswith(chosen) or name == TABLE)
         return super().save(path)
@@ -238,7 +227,7 @@ WAYS = {"xtcq": Xtcq, "deepspeed": DeepSpeed, "torchao": TorchAO, "brevitas": Br
 
 def replace(student: Student, change: Callable[[nn.Module], nn.Module]) -> None:
     for layer in student.bert.encoder.layer:
-        for name in LINEARS:
+        for name in LAYER_LINEARS:
             layer.set_submodule(name, change(layer.get_submodule(name)))
 
 
