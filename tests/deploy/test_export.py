@@ -7,6 +7,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from xtcq import save_packed
 from xtcq.deploy.export import INPUTS, build_graph, export_onnx
+from xtcq.deploy.runtime import session_options
 from xtcq.quantization import DynamicQuantizer, LSQQuantizer, QuantConfig, QuantLinear, freeze, quantize
 
 MODELS = {
@@ -32,9 +33,7 @@ INPUT_QUANTIZERS = {
 
 def start(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     onnx.checker.check_model(graph, full_check=False)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph.SerializeToString(), session_options(1), ["CPUExecutionProvider"])
 
 
 def run(session, batch) -> list[np.ndarray]:
@@ -142,8 +141,8 @@ def test_sums_stay_apart_and_on_all_threads(recipe, biases, frozen_bert, tmp_pat
     Steps of the whole tensor leave the bias to the product, where nothing else is added to it.
     """
     onnx.save(build_graph(frozen_bert("2-2-8", recipe)), tmp_path / "m.onnx")
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
+    options = session_options(None)
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(tmp_path / "m.onnx", options, providers=["CPUExecutionProvider"])
     graph = onnx.load(tmp_path / "optimized.onnx").graph
     kinds = [node.op_type for node in graph.node]

@@ -170,6 +170,9 @@ MAPS = [
     ({"recipe": "gptq"}, "gptq"),
     ({"rest": "fp8"}, "fp8"),
     ({"rest": "fp16"}, "float16"),
+    ({"rest": ["fp32"]}, r"says rest \['fp32'\], expected 'fp32' or 'fp16'"),
+    ({"files": [CONFIG]}, "does not hold the fields of version 1"),
+    ({"files": {CONFIG: {"bytes": 1}}}, "fields of version 1 .config.json has bytes, expected bytes and sha256"),
 ]
 
 
