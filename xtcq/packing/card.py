@@ -11,7 +11,6 @@ from transformers import PreTrainedModel
 
 from xtcq.quantization import model_size, quant_config, quantized_layers
 from xtcq.quantization.cost import MIB
-from xtcq.quantization.precision import FLOAT_BITS
 
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",
@@ -91,14 +90,13 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
 
 def _precision(model: nn.Module) -> str:
     """The precision; where widths were learned, with their averages without regard to sizes, as AdaQAT-BERT prints."""
-    precision = quant_config(model).precision
+    precision = str(quant_config(model).precision)
     widths = [(layer.bits, layer.input_bits) for layer in quantized_layers(model).values() if layer.input_bits]
-    if set(widths) <= {(precision.weights, precision.activations)}:
-        return str(precision)
+    if not widths:
+        return precision
     weights, activations = (f"{sum(bits) / len(widths):.3g}" for bits in zip(*widths, strict=True))
-    if precision.embeddings[1:] == (FLOAT_BITS, FLOAT_BITS):
-        return f"{weights}-{precision.token}-{activations}"
-    return f"{weights}-{activations} {'-'.join(map(str, precision.embeddings))}"
+    numbers, *tables = precision.split()
+    return " ".join(["-".join([weights, *numbers.split("-")[1:-1], activations]), *tables])
 
 
 def _usage(has_tokenizer: bool, pipeline: str) -> list[str]:
