@@ -260,6 +260,9 @@ def test_a_record_says_where_it_was_measured(monkeypatch):
     found = runs._provenance()
     assert set(found) == {"device", "versions", "commit"}
     assert found["versions"]["torch"] == torch.__version__ and len(found["commit"]) == 40
+    with monkeypatch.context() as without_git:
+        without_git.setenv("PATH", "")
+        assert runs._provenance()["commit"] is None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setenv("XTCQ_COMMIT", "a copy")

@@ -265,8 +265,8 @@ def _provenance() -> dict[str, Any]:
         processor = torch.cpu.get_capabilities().get("cpu_name", platform.machine())
         device = f"CPU {processor}, {torch.get_num_threads()} threads"
     commit = os.environ.get("XTCQ_COMMIT")  # of a copy of the files without their history
-    if not commit:
-        asked = ["git", "rev-parse", "HEAD"]
+    if not commit and (git := shutil.which("git")):
+        asked = [git, "rev-parse", "HEAD"]
         found = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-        commit = found.stdout.strip() or None
-    return {"device": device, "versions": versions, "commit": commit}
+        commit = found.stdout.strip()
+    return {"device": device, "versions": versions, "commit": commit or None}
