@@ -286,7 +286,8 @@ def predict(
     text: Annotated[str | None, typer.Option(help="one text to classify")] = None,
     pair: Annotated[str | None, typer.Option(help="its second text, for a model of pairs")] = None,
     source: Annotated[
-        Path | None, typer.Option("--input", help="a .csv, .tsv, .txt or .parquet file instead of a text")
+        Path | None,
+        typer.Option("--input", help="a .csv, .tsv, .txt (each with a header) or .parquet file instead of a text"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="the .csv or .parquet file to write")] = None,
     column: Annotated[str | None, typer.Option(help="column of the texts")] = None,

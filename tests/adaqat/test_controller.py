@@ -142,7 +142,8 @@ def test_a_huge_hardware_loss_ends_at_the_lower_bound_in_the_model_too(learned, 
 def test_only_the_passes_of_the_phase_run(learned):
     model, batch = learned()
     model.train()
-    for settings, expected in (({}, 1), ({"granularity": "network"}, 2), ({"paired": False}, 1)):
+    # Of pairs the first step has one more, in which nothing is narrower.
+    for settings, expected in (({}, 2), ({"granularity": "network"}, 3), ({"paired": False}, 1)):
         adaqat = controller(copy.deepcopy(model), **settings)
         passes = []
         with adaqat.observe():
@@ -199,7 +200,8 @@ def test_a_narrower_model_whose_loss_is_not_finite_moves_the_width_up(learned):
     adaqat.widths.reach = 0.3
     with adaqat.observe():
         loss = model(**batch).loss
-    adaqat.step(loss, lambda: torch.tensor(math.inf))
+    answers = iter([loss, torch.tensor(math.inf)])
+    adaqat.step(loss, lambda: next(answers))
     value = adaqat.widths.weights[0].value
     assert value == 4.3
     assert get_widths(model)[adaqat.names[0]] == (math.ceil(value), 4)
@@ -389,3 +391,24 @@ def test_narrowed_gives_everything_back_while_a_graph_waits():
     assert quantizer.bits == 4 == quantizer.width and quantizer.step.item() == step
     loss.backward()
     assert quantizer.step.grad is not None
+
+
+@pytest.mark.parametrize("granularity", ["layer", "network"])
+def test_a_scaled_loss_and_another_batch_cannot_be_compared(learned, granularity):
+    """Half a loss, as for accumulated gradients, would move every width the wrong way."""
+    model, batch = learned()
+    other = batch | {"labels": 1 - batch["labels"]}
+    for scale, again in ((0.5, batch), (1.0, other)):
+        adaqat = controller(model, granularity=granularity)
+        before = adaqat.state()
+        with adaqat.observe():
+            loss = scale * model(**batch).loss
+        with pytest.raises(ValueError, match="with no width changed, and the loss of the step is"):
+            adaqat.step(loss, lambda again=again: model(**again).loss)
+        assert adaqat.state() == before
+    with adaqat.observe():
+        loss = model(**batch).loss
+        (0.5 * loss).backward()
+    adaqat.step(loss, lambda: model(**batch).loss)
+    with pytest.raises(RuntimeError, match=r"inside `with adaqat.observe\(\):`"):
+        adaqat.step(loss, lambda: model(**batch).loss)

@@ -22,7 +22,7 @@ COMMANDS = [
 
 
 def test_every_question_has_an_answer_in_words_and_something_to_run():
-    assert len(SECTIONS) == 15
+    assert len(SECTIONS) == 16
     for section in SECTIONS:
         title, answer = section.split("\n", 1)
         assert title.endswith("?") and len(answer.split("```")[0].split()) > 12, title

@@ -214,3 +214,53 @@ def test_a_step_of_distillation_compiles_into_one_graph(tiny_bert, padded_batch,
     torch.testing.assert_close(compiled, expected)
     compiled.backward()
     assert all(p.grad is not None for p in student.bert.encoder.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 5), (2, 1, 1, 5), (1, 5), (2, 4)])
+def test_a_mask_of_another_shape_is_refused(shape):
+    hidden, scores = torch.randn(2, 5, 8), torch.randn(2, 3, 5, 5)
+    with pytest.raises(ValueError, match=r"expected \(2, 5\): give the tokenizer's attention_mask, not extended"):
+        hidden_loss(hidden, hidden, torch.ones(shape))
+    with pytest.raises(ValueError, match=r"expected \(2, 5\)"):
+        attention_loss(scores, scores, torch.ones(shape))
+    with pytest.raises(ValueError, match="expected two of one shape"):
+        hidden_loss(hidden, hidden[..., :4], torch.ones(2, 5))
+
+
+def test_probabilities_are_no_scores(tiny_bert, padded_batch):
+    """What transformers advises beside its warning, attn_implementation='eager', would train on something else."""
+    teacher, student = tiny_bert(layers=2).eval(), tiny_bert(layers=2).train()
+    loss = DistillationLoss(("attention",), LayerMap.uniform(2, 2))
+    mask = padded_batch["attention_mask"]
+
+    def outputs(model):
+        return model(**padded_batch, output_attentions=True)
+
+    use_score_attention(student)
+    teacher.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match="the teacher's attentions are probabilities.*use_score_attention"):
+        loss(outputs(student), outputs(teacher), mask)
+    use_score_attention(teacher)
+    student.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match="the student's attentions are probabilities"):
+        DistillationLoss(("attention",), LayerMap.uniform(2, 2))(outputs(student), outputs(teacher), mask)
+    use_score_attention(student)
+    again = DistillationLoss(("attention",), LayerMap.uniform(2, 2))
+    with pytest.raises(ValueError, match="values from -10000 to 0, expected 1 for a real token"):
+        again(outputs(student), outputs(teacher), (mask - 1) * 10_000)
+    assert again(outputs(student), outputs(teacher), mask)[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (((0, -1),), r"pair \(student 0, teacher -1\) for hidden_states"),
+        (((0, 9),), "there are 3 and 3"),
+        ((), "no pair"),
+    ],
+)
+def test_a_layer_map_of_other_models(tiny_bert, padded_batch, pairs, message):
+    model = tiny_bert(layers=2).eval()
+    output = model(**padded_batch, output_hidden_states=True)
+    with pytest.raises(ValueError, match=message):
+        DistillationLoss(("hidden",), LayerMap(pairs, ()))(output, output, padded_batch["attention_mask"])

@@ -1,6 +1,6 @@
 import pytest
 
-from xtcq import ModelCard, model_size, save_packed
+from xtcq import ModelCard, QuantConfig, freeze, model_size, quantize, save_packed
 from xtcq.quantization import QuantLinear
 
 MIB = 2**20
@@ -53,6 +53,18 @@ def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkey
         assert names["outputs"].start_logits.shape == names["outputs"].end_logits.shape
     else:
         assert names["outputs"].logits.shape == (1, 3)
+
+
+def test_the_card_says_what_was_left_out_and_where_to_get_the_library(tiny_bert, tmp_path):
+    left = "bert.encoder.layer.1.intermediate.dense"
+    model = quantize(tiny_bert(layers=2), QuantConfig("1-1-8"), exclude=left)
+    card = ModelCard(task="a | b\n# no heading")
+    text = (save_packed(freeze(model), tmp_path / "m", card=card) / "README.md").read_text()
+    assert f"| left in floating point | {left} |" in text and "| task | a \\| b # no heading |" in text
+    assert "`pip install git+https://github.com/xtcq/xtcq`" in text
+    model = quantize(tiny_bert(layers=2), QuantConfig("1-1-8"), include="*.query")
+    text = (save_packed(freeze(model), tmp_path / "n") / "README.md").read_text()
+    assert "layer.0.intermediate.dense and 6 more |" in text
 
 
 def test_the_card_without_facts_does_not_invent_them(frozen_bert, tmp_path):

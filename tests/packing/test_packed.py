@@ -1,6 +1,8 @@
 import hashlib
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -416,3 +418,29 @@ def test_a_loaded_model_is_packed_with_the_tokenizer_it_came_with(frozen_bert, w
     assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
     save_packed(load_packed(folder), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_threads_load_side_by_side_and_leave_others_alone(frozen_bert, padded_batch, tmp_path):
+    """A server loads in several threads, while others build models of their own on the processor."""
+    model = frozen_bert()
+    folder, going = save_packed(model, tmp_path / "packed"), threading.Event()
+    strays: list[torch.nn.Module] = []
+
+    def build():
+        while not going.is_set():
+            strays.extend(one for one in [torch.nn.Linear(2, 2)] if one.weight.is_meta)
+
+    bystander = threading.Thread(target=build)
+    bystander.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            loaded = list(pool.map(lambda _: load_packed(folder), range(8)))
+    finally:
+        going.set()
+        bystander.join()
+    assert not strays and not torch.nn.Linear(2, 2).weight.is_meta
+    with torch.no_grad():
+        expected = model(**padded_batch).logits
+        assert all(torch.equal(one(**padded_batch).logits, expected) for one in loaded)
+        ids = padded_batch["input_ids"]  # without a mask and types, which come from the buffers
+        assert torch.equal(loaded[0](ids).logits, model(ids).logits)

@@ -269,6 +269,9 @@ def test_an_encoder_that_was_quantized_inside_its_model(tiny_bert, verb):
     quantize(model.bert, QuantConfig("1-1-8"))
     with pytest.raises(ValueError, match="bert of BertForSequenceClassification was quantized by itself.* the whole"):
         verb(model)
+    whole = torch.nn.DataParallel(quantize(tiny_bert(), QuantConfig("1-1-8")))
+    with pytest.raises(ValueError, match="the model is wrapped in DataParallel: give model.module"):
+        verb(whole)
 
 
 def shared_layer(model):

@@ -35,7 +35,7 @@ def test_three_numbers_and_tables_that_say_the_same_are_one_value():
 @pytest.mark.parametrize(
     ("text", "embeddings", "message"),
     [
-        ("2-4", None, r"'2-4' does not say how embeddings are stored: write W-E-A such as '2-2-4', or add T-K-P"),
+        ("2-4", None, r"'2-4' does not say how embeddings are stored: write W-E-A such as '1-1-8', or W-A with T-K-P"),
         ("2", None, r"'2' is not understood: write W-E-A such as '2-4-4'"),
         ("2-4-4-4", None, "is not understood"),
         ("2,4,4", None, "is not understood"),

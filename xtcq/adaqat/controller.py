@@ -36,7 +36,7 @@ class AdaQAT:
     Args:
         model: quantized by recipe ``adaqat``, weights and activations; its widths are the start.
         settings: the paper's by default.
-        steps: length of the exploration, in optimizer steps.
+        steps: planned length of the exploration, in optimizer steps; `report` tells it, and who calls ``step`` stops.
         state: a ``state`` to go on from, bit for bit; the model must have its state dict of that moment already.
 
     Raises:
@@ -106,6 +106,7 @@ class AdaQAT:
         if state is not None:
             self._load(state)
         self._errors: dict[int, Tensor] = {}
+        self._observed = self._compared = False
 
     @property
     def finished(self) -> bool:
@@ -115,7 +116,7 @@ class AdaQAT:
     @contextmanager
     def observe(self) -> Iterator[None]:
         """Surround the training forward pass whose loss ``step`` is given; the backward pass may be inside too."""
-        self._errors = {}
+        self._errors, self._observed = {}, True
         with ExitStack() as stack:
             if self.settings.paired and not self.finished:
                 stack.enter_context(self._replay.recording())
@@ -128,12 +129,17 @@ class AdaQAT:
     def step(self, loss: Tensor | float, evaluate: Callable[[], Tensor]) -> None:
         """Move the widths of this step; before the optimizer changes the weights.
 
+        Where gradients are accumulated, observe the last of the small batches and give its own loss, not the part of
+        the sum that is differentiated: the two losses that are compared have to be of one batch and one scale.
+
         Args:
             loss: L(U), of the pass inside ``observe``.
             evaluate: runs the model once more on the same batch and returns the loss; called without gradient.
 
         Raises:
             FloatingPointError: L(U) is not finite.
+            RuntimeError: no forward pass ran inside ``observe``.
+            ValueError: at the first step, ``evaluate`` gives another loss although no width has changed.
         """
         if self.finished:
             return
@@ -143,6 +149,10 @@ class AdaQAT:
                 f"the training loss is {upper} at exploration step {self.widths.step}, so widths cannot be compared. "
                 "Lower the learning rate"
             )
+        if not self._observed:
+            raise RuntimeError("no forward pass was observed: run the training pass inside `with adaqat.observe():`")
+        if self.settings.paired and not self._compared:
+            self._compare(upper, evaluate)
         differences = {chosen: self._difference(chosen, upper, evaluate) for chosen in self._chosen()}
         self.widths.update(differences)
         for chosen in differences:
@@ -150,7 +160,7 @@ class AdaQAT:
                 if quantizer.bits != self.widths[chosen].bits:
                     quantizer.change_bits(self.widths[chosen].bits, self.settings.steps)
         self._replay.forget()
-        self._errors = {}
+        self._errors, self._observed = {}, False
 
     def state(self) -> dict[str, Any]:
         """Everything that a step changes, JSON-able; the bit-widths in use are in the model's state dict."""
@@ -234,6 +244,19 @@ class AdaQAT:
 
     def _measure(self, index: int, layer: QuantLinear, inputs: tuple[Tensor, ...]) -> None:
         self._errors[index] = reduction_error(self._learned[ACTIVATIONS][index], inputs[0], self.settings.steps)
+
+    @torch.no_grad()
+    def _compare(self, upper: float, evaluate: Callable[[], Tensor]) -> None:
+        """Refuse two losses that cannot be compared; pooler and head alone run again for it."""
+        with self._replay.from_layer(len(self._replay.layers)):
+            again = float(evaluate())
+        if not math.isclose(again, upper, rel_tol=0.02, abs_tol=1e-3):
+            raise ValueError(
+                f"evaluate() gives {again:.6g} with no width changed, and the loss of the step is {upper:.6g}: give "
+                "both on the same batch by the same formula, a function of the model's logits. Where gradients are "
+                "accumulated, differentiate the scaled loss and give step the loss itself"
+            )
+        self._compared = True
 
     @torch.no_grad()
     def _difference(self, chosen: Coordinate, upper: float, evaluate: Callable[[], Tensor]) -> float:

@@ -11,7 +11,7 @@ the 0/0 that would turn every weight into NaN. It is not refused, since looking 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
 import torch
@@ -34,6 +34,16 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(compute_dtype(x.dtype))
 
 
+def _check_shapes(what: str, student: Tensor, teacher: Tensor, mask: Tensor, expected: torch.Size) -> None:
+    if student.shape != teacher.shape:
+        raise ValueError(f"{what} of shape {(*student.shape,)} and {(*teacher.shape,)}: expected two of one shape")
+    if mask.shape != expected:
+        raise ValueError(
+            f"the mask has shape {(*mask.shape,)} for {what} of shape {(*student.shape,)}, expected {(*expected,)}: "
+            "give the tokenizer's attention_mask, not extended"
+        )
+
+
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of two hidden states over the real tokens.
 
@@ -47,6 +57,9 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no token is real.
 
+    Raises:
+        ValueError: other shapes, which would be broadcast to another mean.
+
     >>> import torch
     >>> from xtcq import hidden_loss
     >>> teacher = torch.zeros(1, 3, 2)
@@ -54,6 +67,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     >>> float(hidden_loss(student, teacher, torch.tensor([[1, 1, 0]])))
     2.5
     """
+    _check_shapes("hidden states", student, teacher, mask, student.shape[:2])
     per_token = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=-1)
     mask = mask.to(per_token.dtype)
     return (per_token * mask).sum() / mask.sum().clamp(min=1)
@@ -73,6 +87,9 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no token is real.
 
+    Raises:
+        ValueError: other shapes, which would be broadcast to another mean.
+
     >>> import torch
     >>> from xtcq import attention_loss
     >>> teacher = torch.zeros(1, 2, 3, 3)
@@ -80,6 +97,7 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     >>> float(attention_loss(student, teacher, torch.tensor([[1, 1, 0]])))
     1.0
     """
+    _check_shapes("attention scores", student, teacher, mask, student.shape[::3])
     per_pair = F.mse_loss(_wide(student), _wide(teacher), reduction="none").mean(dim=1)
     mask = mask.to(per_pair.dtype)
     real_pairs = mask.unsqueeze(2) * mask.unsqueeze(1)
@@ -177,9 +195,10 @@ class DistillationLoss(nn.Module):
         if unknown or not self.terms:
             raise ValueError(f"distillation terms {list(self.terms)} must be one or more of {', '.join(TERMS)}.")
         self.layer_map = layer_map
+        self._checked = False
 
     def check(self, student: PretrainedConfig, teacher: PretrainedConfig) -> None:
-        """Refuse a teacher that this student cannot imitate, by the two configurations.
+        """Refuse a teacher that this student cannot imitate, by the two configurations: before a loop of your own.
 
         Raises:
             ValueError: naming the sizes that differ, or the pair of layers that does not exist; scores are compared and
@@ -227,9 +246,14 @@ class DistillationLoss(nn.Module):
 
         Raises:
             ValueError: if hidden states or attentions are missing or empty; ``sdpa`` returns none, and a loss that
-                loops over nothing would be silently zero.
+                loops over nothing would be silently zero. The layer map names a layer that there is not. At the first
+                batch, if attentions are probabilities, as the implementation ``eager`` returns them, and not scores;
+                or the mask is none of zeros and ones.
         """
         parts, pairs = {}, self.layer_map
+        if not self._checked and not torch.compiler.is_compiling():
+            self._checked = True
+            _check_values(student, teacher, mask, "attention" in self.terms)
         if "hidden" in self.terms:
             parts["hidden"] = _over_layers("hidden_states", pairs.hidden, hidden_loss, student, teacher, mask)
         if "attention" in self.terms:
@@ -239,9 +263,28 @@ class DistillationLoss(nn.Module):
         return reduce(torch.add, parts.values()), {name: value.detach() for name, value in parts.items()}
 
 
+@torch.no_grad()
+def _check_values(student: ModelOutput, teacher: ModelOutput, mask: Tensor, attention: bool) -> None:
+    """Refuse what has the right shape and another meaning; it takes a reading of the device, so it is done once."""
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(
+            f"the mask has values from {float(mask.min()):g} to {float(mask.max()):g}, expected 1 for a real token and "
+            "0 for padding: give the tokenizer's attention_mask"
+        )
+    for role, output in (("student", student), ("teacher", teacher)) if attention else ():
+        for given in output.get("attentions") or ():
+            # Layers that no pair names may hand out none. With dropout, rows of probabilities have a sum of one in the
+            # mean alone.
+            if given is not None and given.min() >= 0 and abs(given.float().sum(-1).mean() - 1) < 0.1:
+                raise ValueError(
+                    f"the {role}'s attentions are probabilities, and the attention term compares the scores before "
+                    "softmax: call xtcq.use_score_attention(model), in place of attn_implementation='eager'"
+                )
+
+
 def _over_layers(
     field: str,
-    pairs: Iterable[tuple[int, int]],
+    pairs: Sequence[tuple[int, int]],
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     student: ModelOutput,
     teacher: ModelOutput,
@@ -254,4 +297,12 @@ def _over_layers(
                 f"implementation that returns scores: xtcq.quantization.use_score_attention(model)."
             )
     ours, theirs = getattr(student, field), getattr(teacher, field)
+    for s, t in pairs:
+        if not (0 <= s < len(ours) and 0 <= t < len(theirs)):
+            raise ValueError(
+                f"the layer map has the pair (student {s}, teacher {t}) for {field}, and there are {len(ours)} and "
+                f"{len(theirs)}: see LayerMap.uniform and LayerMap.kept"
+            )
+    if not pairs:
+        raise ValueError(f"the layer map has no pair for {field}: leave its term out, or name pairs")
     return torch.stack([loss(ours[s], theirs[t].detach(), mask) for s, t in pairs]).sum()

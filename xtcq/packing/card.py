@@ -10,7 +10,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xtcq.quantization import model_size, quant_config, quantized_layers
+from xtcq.quantization.contents import recipe_linears
 from xtcq.quantization.cost import MIB
+
+ADDRESS = "https://github.com/xtcq/xtcq"
 
 _PIPELINES = {
     "BertForSequenceClassification": "text-classification",
@@ -61,6 +64,7 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
         "encoder": card.base_model,
         "licence": card.licence,
         "precision": f"{precision} (bits of weights, embeddings and activations), recipe `{config.recipe}`",
+        "left in floating point": _floating(model),
         "low-rank term": f"rank {config.lora_rank}" if config.lora_rank else "none",
         "encoder layers": model.config.num_hidden_layers,
         "parameters": f"{size.parameters:,}",
@@ -68,12 +72,13 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
         "nominal size, as the papers count": f"{size.nominal_mib:.2f} MiB",
         "size of the file": f"{file_bytes / MIB:.2f} MiB (scales and unquantized parameters in {rest})",
     }
-    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value or 'not stated'} |" for name, value in facts.items())]
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {_cell(value)} |" for name, value in facts.items())]
     if card.metrics:
         lines += ["", f"Scores in per cent ({card.evaluated_on or 'data not stated'}):", "", "| metric | score |"]
         lines += ["| --- | --- |", *(f"| {name} | {value:.1f} |" for name, value in card.metrics.items())]
     title = f"{type(model).__name__} at {precision}"
-    body = [f"# {title}", "", "BERT with integer weights, packed by xtcq.", "", *lines, "", "## Use", ""]
+    body = [f"# {title}", "", f"BERT with integer weights, packed by [xtcq]({ADDRESS}).", "", *lines, "", "## Use", ""]
+    body += [f"`pip install git+{ADDRESS}`, then:", ""]
     body += ["```python", *_usage(has_tokenizer, pipeline), "```", ""]
     body += [
         "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
@@ -86,6 +91,17 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
         "| llama.cpp, binary or ternary weights alone | `python -m xtcq export . --to gguf` | no: other activations |",
     ]
     return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"
+
+
+def _cell(value: object) -> str:
+    """A value in a row of a Markdown table, which a bar or a new line would end."""
+    return " ".join(str(value or "not stated").split()).replace("|", "\\|")
+
+
+def _floating(model: PreTrainedModel) -> str:
+    """Which linear layers that the recipe is about were left as they were, by ``exclude`` or ``include``."""
+    left = [name for name, layer in recipe_linears(model, quant_config(model)).items() if type(layer) is nn.Linear]
+    return f"{', '.join(left[:4])}{f' and {len(left) - 4} more' if len(left) > 4 else ''}" if left else "none"
 
 
 def _precision(model: nn.Module) -> str:

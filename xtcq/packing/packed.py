@@ -248,7 +248,7 @@ def _check_model(model: PreTrainedModel) -> None:
             dtypes.add(module.dtype)
         if wrong := dtypes - {torch.float32}:
             raise ValueError(
-                f"{name or kind} holds {wrong.pop()}, expected torch.float32: call model.float() before quantize, and "
+                f"{name or kind} holds {wrong.pop()}, expected torch.float32: call model.float() before freeze, and "
                 "choose the width on disk with rest"
             )
     for key, value in model.state_dict().items():

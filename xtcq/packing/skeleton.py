@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from accelerate import init_empty_weights
+import torch
 from torch import Tensor
 from transformers import BertConfig, PreTrainedModel
 
 from xtcq.checks import check_choice, check_integer, check_positive
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE, Manifest, PackedModelError
 from xtcq.preflight import PACKABLE
-from xtcq.quantization import Precision, QuantConfig, freeze, quantization_map, quantize, set_widths
+from xtcq.quantization import Precision, QuantConfig, find_encoder, freeze, quantization_map, quantize, set_widths
 from xtcq.quantization.precision import FLOAT_BITS
 
 MODELS = {model.__name__: model for model in PACKABLE}
@@ -36,8 +36,13 @@ def skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -
         options = {"add_pooling_layer": False} if bare and kind == "BertModel" else {}
         check_choice("model_type", fields.get("model_type", BertConfig.model_type), (BertConfig.model_type,))
         _check_size(fields, tensors)
-        with init_empty_weights(include_buffers=False):
+        # For this thread alone: accelerate's init_empty_weights changes what all of a process builds meanwhile.
+        with torch.device("meta"):
             model = MODELS[kind](BertConfig.from_dict(fields), **options)
+        # Buffers that no file holds.
+        embeddings = find_encoder(model)[1].embeddings
+        embeddings.position_ids = torch.arange(model.config.max_position_embeddings).expand(1, -1)
+        embeddings.token_type_ids = torch.zeros_like(embeddings.position_ids)
     except Exception as error:  # transformers raises of many classes where a value is none of a configuration
         raise PackedModelError(
             f"{CONFIG_FILE} does not describe one of {', '.join(MODELS)} ({error!r}): pack the model again"

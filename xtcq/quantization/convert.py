@@ -46,7 +46,8 @@ def quantize(model: Model, config: QuantConfig, include: Patterns = None, exclud
             be packed.
         config: precision and recipe.
         include: glob patterns of full module names. Instead of the recipe's choice, every linear layer, embedding
-            table and (where the recipe quantizes them) attention module that matches is converted.
+            table and (where the recipe quantizes them) attention module that matches is converted, at the widths of the
+            precision: segment and position tables have fewer than 32 bits only where it has T-K-P.
         exclude: glob patterns of full module names that are left alone.
 
     Returns:
@@ -169,6 +170,7 @@ def check_unchanged(model: nn.Module) -> None:
     """
     alone = [name for name, module in model.named_modules() if hasattr(module, "quantized_modules")]
     if alone and alone[0]:
+        check_model(model)  # a wrapper of the whole has another remedy
         raise ValueError(
             f"{alone[0]} of {type(model).__name__} was quantized by itself, so that nothing says how the whole was: "
             "give the whole model to quantize, which leaves its head alone"

@@ -115,9 +115,9 @@ def bitops(model: nn.Module) -> int:
     """Return the bit operations per token, sum of Nw * Na * |w| over the linear layers of the recipe.
 
     A layer counts its weight's bits times its input's bits times its number of weights; one left in floating point
-    counts 32 * 32. Attention products, embeddings and the task head are not counted (AdaQAT-BERT Table 2: 73 layers
-    of BERT-base, pooler included; with recipe ``xtc`` the pooler is not part of it). Bit-widths are the integers that
-    the quantizers hold, so a fractional width counts rounded up.
+    counts 32 * 32. Attention products, embeddings, low-rank terms and the task head are not counted (AdaQAT-BERT
+    Table 2: 73 layers of BERT-base, pooler included; with recipe ``xtc`` the pooler is not part of it). Bit-widths are
+    the integers that the quantizers hold, so a fractional width counts rounded up.
 
     >>> from xtcq import QuantConfig, bitops, quantize
     >>> from xtcq.quantization import architecture

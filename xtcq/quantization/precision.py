@@ -79,8 +79,8 @@ class Precision:
         weights, second, third, *given = numbers
         if third is None and given[0] is None:
             raise ValueError(
-                f"precision {shown!r} does not say how embeddings are stored: write W-E-A such as "
-                f"'{weights}-{weights}-{second}', or add T-K-P such as '{weights}-{second} 4-32-4'"
+                f"precision {shown!r} does not say how embeddings are stored: write W-E-A such as '1-1-8', or W-A with "
+                "T-K-P such as '2-4 4-32-4' (--embeddings 4-32-4 on the command line)"
             )
         tables: Any = (second, FLOAT_BITS, FLOAT_BITS) if given[0] is None else tuple(given)
         if third is not None and tables[0] != second:
