@@ -136,11 +136,14 @@ def _of_papers(encoded: dict[str, Any]) -> Iterator[alt.Chart]:
     fill = alt.condition("datum.size == 'file'", alt.value(grey), alt.value("transparent"))
     yield base.mark_point(stroke=grey, size=35, strokeWidth=1.5, opacity=1).encode(fill=fill)
     lowest = points[points["size"] == "file"].sort_values("lost").groupby("what").head(1)
-    lowest = pd.concat([lowest, points[points["what"] == "AdaQAT-BERT"]])
     yield alt.Chart(lowest).mark_text(color=grey, dy=15, fontSize=11).encode(text="what", **encoded)
+    learned = alt.Chart(points[points["what"] == "AdaQAT-BERT"])
+    yield learned.mark_text(color=grey, align="right", dx=18, dy=15, fontSize=11).encode(text="what", **encoded)
     ends = points[(points["what"] == "XTC, 1 bit") & (points["size"] == "printed") & points["layers"].isin([4, 12])]
     ends = ends.assign(what=ends["layers"].map("{} layers".format))
-    yield alt.Chart(ends).mark_text(color=grey, dy=-9, fontSize=10).encode(text="what", **encoded)
+    for depth, place in ((4, {"dy": 13}), (12, {"dx": -7, "align": "right"})):
+        end = alt.Chart(ends[ends["layers"] == depth])
+        yield end.mark_text(color=grey, fontSize=10, **place).encode(text="what", **encoded)
 
 
 def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Chart]:
@@ -178,7 +181,7 @@ def _of_students(runs: pd.DataFrame, encoded: dict[str, Any]) -> Iterator[alt.Ch
     best = best.assign(name=best["bits"] + "\n" + best["layers"].str.removeprefix("all ") + " layers")
     for one_bit, align, dx in ((True, "right", -14), (False, "left", 14)):
         named = alt.Chart(best.loc[(best["bits"] == "1 bit") == one_bit, ["MiB", "lost", "bits", "name"]])
-        named = named.mark_text(align=align, dx=dx, lineBreak="\n", fontWeight="bold", fontSize=11)
+        named = named.mark_text(align=align, dx=dx, dy=-7, lineBreak="\n", fontWeight="bold", fontSize=11)
         yield named.encode(**encoded, text="name", color=colour)
 
 
