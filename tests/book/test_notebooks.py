@@ -21,7 +21,7 @@ from xtcq.study import full_teachers, load_profile, notebook_grid, runs, save_re
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 # These have no grid of their own, and say this where nothing is there.
 SAID = {
-    "benchmarks": "`training_peers-cpu.json` is missing: its script was not run yet.",
+    "benchmarks": "`benchmarks/training_peers.py` was not yet run on cpu.",
     "claims": "xtc-claims",
     "compress-your-own": "there is no packed student",
     "cost": "none of these runs has a Record.",

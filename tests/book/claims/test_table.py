@@ -46,7 +46,11 @@ def test_pages_judge_by_the_records_on_disk(folders, make_study):
 def test_an_open_verdict_with_an_interval_is_on_the_landing_page_with_its_reason(folders, make_study):
     for record in make_study({task: [-9.0, 0.5, 9.0] for task in ("mrpc", "rte", "sst2")}, epochs=2):
         save_record(record)
-    (line,) = (line for line in headline(judge_all()).split("\n") if "Undecided here</strong>" in line)
+    (line,) = (
+        line
+        for line in headline(judge_all()).split("\n")
+        if "Undecided here, with enough seeds for an interval</strong>" in line
+    )
     assert "points; paper" in line and "3 seeds a task" in line and "(" in line and "not run" not in line
 
 
