@@ -34,6 +34,8 @@ def for_the_book(notebook: NotebookNode, address: str) -> None:
         cell.source = _DETAILS.sub(_dropdown, cell.source)
         if "in-short" in cell.metadata.get("tags", ()):
             text = re.sub(r"^> ?", "", cell.source, flags=re.MULTILINE).removeprefix("**In short.**").lstrip()
+            # A line is a thought, and gets a paragraph.
+            text = re.sub(r"\n+", "\n\n", text)
             cell.source = f":::{{admonition}} In short\n:class: tip\n{text}\n:::"
     _parameters_later(notebook.cells)
 
