@@ -33,7 +33,7 @@ def test_a_badge_stays_a_link_to_colab():
 def test_the_short_answer_becomes_a_box():
     text = "> **In short.** It holds.\n> By <!--a:d-->3<!--/--> points."
     (cell,) = shown(new_markdown_cell(text, metadata={"tags": ["in-short"]}))
-    assert cell.source == ":::{admonition} In short\n:class: tip\nIt holds.\nBy <!--a:d-->3<!--/--> points.\n:::"
+    assert cell.source == ":::{admonition} In short\n:class: tip\nIt holds.\n\nBy <!--a:d-->3<!--/--> points.\n:::"
 
 
 def test_a_solution_becomes_a_box_that_opens():
