@@ -8,6 +8,7 @@ Table 6). Two more files, ``xtc-text`` and ``adaqat-text``, hold the numbers tha
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,14 +104,17 @@ def departures() -> pd.DataFrame:
 def _read(name: str, *columns: str) -> pd.DataFrame:
     """A CSV file as text; every cell must hold something."""
     path = FOLDER / f"{name}.csv"
-    try:
-        frame = pd.read_csv(path, dtype=str, na_filter=False)
-    except pd.errors.ParserError as error:
-        raise ValueError(f"{path}: {str(error).strip()}; quote a field that holds a comma") from None
-    if tuple(frame) != columns:
-        raise ValueError(f"{path}:1: header is {','.join(frame)!r}; write {','.join(columns)!r}")
-    _refuse(name, frame, frame.eq("").any(axis=1), f"write {len(columns)} filled fields ({','.join(columns)})")
-    return frame
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file, strict=True)
+    if tuple(header) != columns:
+        raise ValueError(f"{path}:1: header is {','.join(header)!r}; write {','.join(columns)!r}")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(columns) or not all(map(str.strip, line)):
+            raise ValueError(
+                f"{path}:{number}: got {line}; write {len(columns)} filled fields ({','.join(columns)}), and quote one "
+                "that holds a comma"
+            )
+    return pd.DataFrame(lines, columns=list(columns))
 
 
 def _refuse(name: str, frame: pd.DataFrame, wrong: pd.Series, remedy: str) -> None:

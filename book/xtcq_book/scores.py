@@ -301,15 +301,16 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         run
         | {"metric": metric, "primary": metric == run["metric"], "yours": "yes" if is_yours(run["record"]) else ""}
         | {score: getattr(run["record"], score)[metric] for score in ("best", "last")}
+        | {"taught": run["reference"] and tuple(sorted(run["reference"].best.items()))}
         | {"name": run["experiment"].task, "level": run["reference"].best[metric] if run["reference"] else math.nan}
         for run in runs.to_dict("records")
         for metric in sorted(run["record"].best, key=lambda name: name != run["metric"])
     ]
-    columns = dict.fromkeys([*runs, "primary", "yours", "name", "level"])
+    columns = dict.fromkeys([*runs, "primary", "yours", "name", "level", "taught"])
     same = ["name", "experiment", "record", "primary", "nominal MiB", "packed MiB", "standard error", "chance"]
     summary: dict[str, tuple[str, Any]] = {name: (name, "first") for name in same} | {"Records": ("record", tuple)}
     summary |= {name: (name, _mean) for name in ("best", "last", "level")} | {"yours": ("yours", "max")}
-    summary |= {"seeds": ("best", "size"), "± seeds": ("best", _deviation), "teachers": ("level", "nunique")}
+    summary |= {"seeds": ("best", "size"), "± seeds": ("best", _deviation), "teachers": ("taught", "nunique")}
     grouped = pd.DataFrame(scores, columns=list(columns)).groupby(["task", *keys, "metric"], sort=False)
     cells = grouped.agg(**summary).reset_index()
     cells["minus teacher"] = cells["best"] - cells["level"]

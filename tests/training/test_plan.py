@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from xtcq.distillation import finetune, one_stage, two_stage
+from xtcq.distillation import DistillationLoss, LayerMap, finetune, one_stage, two_stage
+from xtcq.outputs import CLASSES
 from xtcq.quantization import QuantConfig, freeze, quantize, use_score_attention
 from xtcq.tasks import encoding
 from xtcq.training import DistillationTrainer, Paused, stage_folder
@@ -355,3 +356,9 @@ def test_freed_memory_is_used_again():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert before > 40 > after
+
+
+def test_a_loss_of_distillation_needs_a_teacher(tiny_bert):
+    loss = DistillationLoss(("logits",), LayerMap((), ()), CLASSES)
+    with pytest.raises(ValueError, match="teacher is None: pass the model to imitate"):
+        DistillationTrainer(model=tiny_bert(), distillation=loss, teacher=None)

@@ -30,6 +30,8 @@ class AdaQAT:
 
     With ``settings.paired`` the second pass has the dropout masks of the first, begins at the encoder layer that it
     changes, and leaves the random state as the first pass left it. Without, it is a whole pass with masks of its own.
+    Before the first paired step one pass, of pooler and head alone, is taken with nothing narrower: its loss has to be
+    L(U), or the two cannot be compared.
     Layers that share a width (``AdaQATSettings.granularity``) lose the bit together, and the pass begins at the first
     of them.
 
@@ -134,11 +136,12 @@ class AdaQAT:
 
         Args:
             loss: L(U), of the pass inside ``observe``.
-            evaluate: runs the model once more on the same batch and returns the loss; called without gradient.
+            evaluate: runs the model once more on the same batch and returns the loss; called without gradient, once
+                for every width that moves and, with ``settings.paired``, once more at the first step.
 
         Raises:
             FloatingPointError: L(U) is not finite.
-            RuntimeError: no forward pass ran inside ``observe``.
+            RuntimeError: ``observe`` was not entered for this step.
             ValueError: at the first step, ``evaluate`` gives another loss although no width has changed.
         """
         if self.finished:

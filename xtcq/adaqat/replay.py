@@ -66,7 +66,9 @@ class Replay:
             RuntimeError: no pass was remembered.
         """
         if len(self._points) <= len(self.layers):
-            raise RuntimeError("no forward pass was remembered: run the model inside recording() first")
+            raise RuntimeError(
+                "no forward pass was remembered: run the model inside recording(), or inside observe() of AdaQAT, first"
+            )
         hidden, random = self._points[start]
         with ExitStack() as stack:
             stack.callback(_set_random_state, hidden.device, _random_state(hidden.device))

@@ -11,7 +11,7 @@ the 0/0 that would turn every weight into NaN. It is not refused, since looking 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import reduce
 
 import torch
@@ -252,8 +252,8 @@ class DistillationLoss(nn.Module):
         """
         parts, pairs = {}, self.layer_map
         if not self._checked and not torch.compiler.is_compiling():
+            _check_values(student, teacher, mask, self.terms)
             self._checked = True
-            _check_values(student, teacher, mask, "attention" in self.terms)
         if "hidden" in self.terms:
             parts["hidden"] = _over_layers("hidden_states", pairs.hidden, hidden_loss, student, teacher, mask)
         if "attention" in self.terms:
@@ -264,14 +264,15 @@ class DistillationLoss(nn.Module):
 
 
 @torch.no_grad()
-def _check_values(student: ModelOutput, teacher: ModelOutput, mask: Tensor, attention: bool) -> None:
+def _check_values(student: ModelOutput, teacher: ModelOutput, mask: Tensor, terms: Collection[str]) -> None:
     """Refuse what has the right shape and another meaning; it takes a reading of the device, so it is done once."""
-    if not ((mask == 0) | (mask == 1)).all():
+    masked = {"hidden", "attention"} & set(terms) or "start_logits" in student
+    if masked and not ((mask == 0) | (mask == 1)).all():
         raise ValueError(
             f"the mask has values from {float(mask.min()):g} to {float(mask.max()):g}, expected 1 for a real token and "
             "0 for padding: give the tokenizer's attention_mask"
         )
-    for role, output in (("student", student), ("teacher", teacher)) if attention else ():
+    for role, output in (("student", student), ("teacher", teacher)) if "attention" in terms else ():
         for given in output.get("attentions") or ():
             # Layers that no pair names may hand out none. With dropout, rows of probabilities have a sum of one in the
             # mean alone.

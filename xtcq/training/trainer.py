@@ -74,6 +74,11 @@ class DistillationTrainer(Trainer):
         pause: Callable[[], bool] = lambda: False,
         **kwargs: Any,
     ) -> None:
+        if distillation is not None and teacher is None:
+            raise ValueError(
+                "a loss of distillation compares the student with a teacher, and teacher is None: pass the model to "
+                "imitate, or distillation=None to train on the labels"
+            )
         super().__init__(compute_metrics=self._score, **kwargs)
         self.remove_callback(PrinterCallback)
         self.add_callback(_StageCallback(self, due, pause))

@@ -237,7 +237,7 @@ def _with_words(claim: Claim, judged: Judgement) -> Judgement:
 
 
 def _without_a_task(claim: Claim, judged: Judgement) -> str:
-    """Which task a verdict rests on, and what is left without it; empty if there is none.
+    """Which of several tasks a verdict rests on, and what is left without it; empty if there is none.
 
     Without any one task the effect has to stay on its side of the threshold, and the interval on its side of zero.
     """
@@ -246,7 +246,7 @@ def _without_a_task(claim: Claim, judged: Judgement) -> str:
         low, high = points.seeds
         return claim.holds_at(points.effect), low * high > 0
 
-    for task in judged.evidence.seeds:
+    for task in judged.evidence.seeds if len(judged.evidence.seeds) > 1 else ():
         others = judged.evidence.only([other for other in judged.evidence.seeds if other != task], "")
         found = {score: scored.points for score, scored in _estimates(others).items()}
         for score, points in found.items():

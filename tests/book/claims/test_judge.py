@@ -249,6 +249,11 @@ def test_no_verdict_rests_on_one_task(claim, make_study):
     assert judge(claim, make_study(small)).verdict == UNDECIDED_HERE
 
 
+def test_a_claim_about_one_task_rests_on_it(claim, make_study):
+    alone = dataclasses.replace(claim, least_tasks=1)
+    assert judge(alone, make_study({"rte": [2.0, 2.1, 2.2]})).verdict == SAME
+
+
 def test_also_beyond_these_examples(claim, make_study, monkeypatch):
     gains = study(3.0, 4.0, 5.0)
     assert judge(claim, make_study(gains)).best.points.both is None
