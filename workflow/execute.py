@@ -18,10 +18,12 @@ import papermill
 import typer
 from dependencies import digest
 from filelock import FileLock, Timeout
+from jupyter_client import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
+_KERNELS = "XTCQ_KERNELS"  # socket of the process that forks kernels, see kernels.py
 _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
 
 
@@ -105,6 +107,14 @@ def one_gpu(locks: Path) -> Iterator[None]:
         lock.release()
 
 
+class _Forked(AsyncKernelManager):
+    """Asks for a kernel that has its imports behind it."""
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        kernels = Path(__file__).with_name("kernels.py")
+        return [sys.executable, "-IS", str(kernels), "start", os.environ[_KERNELS], self.connection_file]
+
+
 def _without_blank_lines(record: logging.LogRecord) -> bool:
     record.msg, record.args = record.getMessage().rstrip(), None
     return bool(record.msg)
@@ -177,9 +187,11 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
         one_gpu(log.parent),
         tempfile.TemporaryDirectory(prefix="xtcq-") as folder,
     ):
-        sockets = Config()
-        sockets.KernelManager.transport = "ipc"
-        sockets.KernelManager.connection_file = str(Path(folder) / "kernel.json")
+        config = Config()
+        config.KernelManager.transport = "ipc"
+        config.KernelManager.connection_file = str(Path(folder) / "kernel.json")
+        if Path(os.environ.get(_KERNELS, os.devnull)).is_socket():
+            config.NotebookClient.kernel_manager_class = _Forked
         try:
             papermill.execute_notebook(
                 str(template),
@@ -188,7 +200,8 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 kernel_name="python3",
                 progress_bar=False,
                 log_output=True,
-                config=sockets,
+                start_timeout=600,  # on a new machine the first imports are compiled
+                config=config,
             )
         except BaseException:
             if partial.exists():

@@ -178,12 +178,13 @@ def test_configuration_that_makes_no_sense(repository, without_a_kernel):
     assert ran.returncode != 0 and "unknown notebooks ['three']: there are ['one', 'two']" in ran.stderr
 
 
-def test_demo_pages_side_by_side_train_one_run_at_a_time(repository, without_a_kernel):
+def test_demo_pages_side_by_side_share_imports_and_train_one_run_at_a_time(repository, without_a_kernel):
     one = repository / "notebooks/one.ipynb"
     notebook = nbformat.read(one, as_version=4)
     notebook.cells[1].source += "\njobs: int = 2"
-    notebook.cells.append(new_code_cell("print(jobs)"))
+    notebook.cells.append(new_code_cell("print(jobs, os.environ.get('XTCQ_KERNELS'))"))
     nbformat.write(notebook, one)
-    for config, said in ((["jobs=2"], "1"), ([], "2")):
+    for config, at_a_time in ((["jobs=2"], "1"), ([], "2")):
         snakemake(repository, "demo", *config, names=("one",))
-        assert outputs(repository / "_build/executed/demo/one.ipynb")[0]["text"][-1].strip() == said
+        jobs, kernels = outputs(repository / "_build/executed/demo/one.ipynb")[0]["text"][-1].split()
+        assert jobs == at_a_time and (kernels != "None") == bool(config)

@@ -87,13 +87,16 @@ class Judgement:
         return sorted({record.experiment.steps for record in self.evidence.students}) if self.evidence else []
 
 
-def judge_all() -> list[Judgement]:
+def judge_all(chapter: str | None = None) -> list[Judgement]:
     """Judge the book's ledger by the Records of `records_folder`, in the ledger's order.
 
     Errors are those of `load_claims`, of `load_record`, and of `judge`.
+
+    Args:
+        chapter: whose claims, by the name of its notebook; all if it is not given.
     """
     records = [load_record(file) for file in sorted(records_folder().glob("*.json"))]
-    return [judge(claim, records) for claim in load_claims()]
+    return [judge(claim, records) for claim in load_claims() if chapter in (None, claim.chapter)]
 
 
 def judge(claim: Claim, records: Sequence[Record]) -> Judgement:

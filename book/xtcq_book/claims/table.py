@@ -181,7 +181,7 @@ def _tally(judgements: Iterable[Judgement]) -> str:
 
 def chapter(name: str) -> HTML:
     """What the papers claim about a chapter's subject, judged by all Records that bear on it."""
-    return show([judgement for judgement in judge_all() if judgement.claim.chapter == name], name)
+    return show(judge_all(name), name)
 
 
 def show(judgements: Sequence[Judgement], name: str) -> HTML:
