@@ -20,6 +20,7 @@ import socket
 import sys
 import tempfile
 import threading
+import warnings
 
 
 def serve(modules: list[str]) -> socket.socket | None:
@@ -33,6 +34,7 @@ def serve(modules: list[str]) -> socket.socket | None:
     """
     # A kernel sets it before it imports anything; Matplotlib reads it when it is imported.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    warnings.filterwarnings("ignore", "IProgress not found")  # see execute.py
     folder = tempfile.mkdtemp(prefix="xtcq-")  # not one that takes itself away: that of a fork would
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address := f"{folder}/kernels")

@@ -16,6 +16,7 @@ import typer
 import yaml
 from browser_engine import build_in
 from pages import finish
+from pages.scripts import OutsideError
 from prose import for_the_book
 from sphinx_external_toc.parsing import parse_toc_yaml
 from state import show_state
@@ -140,7 +141,7 @@ def main(edition: Annotated[Edition, typer.Option(help="which executed notebooks
         source = stage(root, edition)
         build_in(source, cache=root / "_build")
         page = build(root, source)
-    except StagingError as error:
+    except (StagingError, OutsideError) as error:
         raise SystemExit(f"error: {error}") from None
     except subprocess.CalledProcessError:
         raise SystemExit("error: the book was not built without warnings; they stand above") from None

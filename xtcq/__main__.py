@@ -56,7 +56,7 @@ app.add_typer(study_app, name="study")
 
 @app.command()
 def cost(
-    arch: Annotated[str, typer.Option(help="bert-base or minilm-l6")] = "bert-base",
+    arch: Annotated[str, typer.Option(help="bert-base, minilm-l6, or the folder of your own BERT")] = "bert-base",
     precision: Annotated[str, typer.Option(help="W-E-A, or W-A together with --embeddings")] = "1-1-8",
     recipe: Annotated[str, typer.Option(help="xtc, ternarybert, binarybert or adaqat")] = "xtc",
     layers: Annotated[int | None, typer.Option(help="depth, if other than the architecture's")] = None,

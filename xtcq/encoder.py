@@ -25,7 +25,6 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_choice, check_integer
-from xtcq.distillation import reduce_layers
 from xtcq.outputs import CLASSES, REGRESSION, problem_type
 from xtcq.pretrained import PUBLISHED, WEIGHTS, encoder_files
 from xtcq.tasks.demo import demo_words
@@ -92,14 +91,16 @@ def load_encoder(
     else:
         kind, layer = BertForSequenceClassification, head
         fields["problem_type"] = REGRESSION if num_labels == 1 else CLASSES
+    demo = name in PUBLISHED and PUBLISHED[name].demo
+    if demo:
+        fields["num_hidden_layers"] = PUBLISHED[name].layers
     folder = encoder_files(name, pretrained)
     if pretrained:
         model, tokenizer = _load(folder, kind, layer, **fields)
     else:
         config: Any = _config(folder, **fields)
         model, tokenizer = kind(config).eval(), _load_tokenizer(folder)
-    if name in PUBLISHED and PUBLISHED[name].demo:
-        model = reduce_layers(model, tuple(range(PUBLISHED[name].layers)))
+    if demo:
         tokenizer = _keep_tokens(model, tokenizer, demo_words())
     return model, tokenizer
 
@@ -201,7 +202,9 @@ def _load(
             f"{folder} lacks {len(missing)} weights of a BERT encoder, {missing[0]} first; save a whole BertModel or "
             f"{model_class.__name__} there"
         )
-    if unused := sorted(key for key in report["unexpected_keys"] if not key.startswith(_PRETRAINING)):
+    # Who asks for fewer layers than there are leaves the deeper ones.
+    left = _PRETRAINING + (("encoder.layer.", "bert.encoder.layer.") if "num_hidden_layers" in options else ())
+    if unused := sorted(key for key in report["unexpected_keys"] if not key.startswith(left)):
         warnings.warn(
             f"{folder} holds {len(unused)} weights that a {model_class.__name__} does not have and that are not used, "
             f"{unused[0]} first: if they matter, its configuration is another model's",

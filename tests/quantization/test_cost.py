@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, RobertaConfig
 
 from xtcq.quantization import QuantConfig, architecture, bitops, cost_report, freeze, model_size, quantize
 
@@ -146,12 +147,31 @@ def test_freezing_changes_no_number(tiny_bert, config):
     assert (model_size(model), model_size(model, "fp16"), bitops(model)) == before
 
 
+def test_a_model_of_ones_own(tmp_path):
+    own = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    own.save_pretrained(tmp_path)
+    report = cost_report(str(tmp_path), "1-1-8")
+    assert report["parameters"] == sum(weight.numel() for weight in BertModel(own).parameters())
+    assert report["packed_mib"] == model_size(quantize(BertModel(own), QuantConfig("1-1-8"))).packed_mib
+    assert cost_report(str(tmp_path), "1-1-8", layers=1)["bitops"] < report["bitops"]
+    own.num_hidden_layers = 2
+    own.save_pretrained(tmp_path)
+    assert cost_report(str(tmp_path), "1-1-8")["parameters"] < report["parameters"], "read again"
+    with pytest.raises(ValueError, match="layers is 3, expected an integer from 1 to 2"):
+        cost_report(str(tmp_path), "1-1-8", layers=3)
+    RobertaConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"model_type of .* is 'roberta', expected one of 'bert'"):
+        cost_report(str(tmp_path), "1-1-8")
+
+
 def test_errors():
     with pytest.raises(ValueError, match="rest is 'int8', expected one of 'fp32', 'fp16'"):
         model_size(architecture("minilm-l6", 1), rest="int8")
     with pytest.raises(ValueError, match="Linear holds 0 encoders"):
         model_size(torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="architecture is 'gpt', expected one of 'bert-base', 'minilm-l6'"):
+    with pytest.raises(
+        ValueError, match="architecture is 'gpt', expected one of 'bert-base', 'minilm-l6', or a folder"
+    ):
         architecture("gpt")
     for layers in (0, 13, 2.0, True):
         with pytest.raises(ValueError, match=r"layers is .*, expected an integer from 1 to 12 for bert-base"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, BertConfig, BertModel
 
 from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.contents import TABLES, Encoder, find_encoder, quant_config, quantized_layers, recipe_linears
@@ -57,15 +59,30 @@ class ModelSize:
 def architecture(name: str, layers: int | None = None) -> BertModel:
     """Return an encoder with pooler on the meta device, of some or all layers: shapes only, no memory, no download.
 
+    Args:
+        name: "bert-base", "minilm-l6", or a folder with a BERT's ``config.json``.
+        layers: number of encoder layers, if not all.
+
+    Raises:
+        ValueError: the name is neither, the configuration is none of a BERT, or it has fewer layers.
+
     >>> from xtcq.quantization import architecture
     >>> sum(p.numel() for p in architecture("bert-base").parameters())
     109482240
     """
-    check_choice("architecture", name, ARCHITECTURES)
-    most = ARCHITECTURES[name]["num_hidden_layers"]
-    layers = check_integer("layers", most if layers is None else layers, 1, most, remedy=f" for {name}")
+    config: Any
+    if name in ARCHITECTURES:
+        config = BertConfig.from_dict(ARCHITECTURES[name])
+    elif (Path(name) / "config.json").is_file():
+        config = AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+        check_choice(f"model_type of {name}", config.model_type, ("bert",))
+    else:
+        named = ", ".join(map(repr, ARCHITECTURES))
+        raise ValueError(f"architecture is {name!r}, expected one of {named}, or a folder with a config.json")
+    most = config.num_hidden_layers
+    config.num_hidden_layers = check_integer("layers", most if layers is None else layers, 1, most, f" for {name}")
     with torch.device("meta"):
-        return BertModel(BertConfig.from_dict(ARCHITECTURES[name] | {"num_hidden_layers": layers}))
+        return BertModel(config)
 
 
 def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
@@ -144,7 +161,7 @@ def cost_report(
     """Size and bit operations of an architecture at a precision, without building its weights.
 
     Args:
-        arch: name for ``architecture``.
+        arch: name or folder for ``architecture``.
         precision: notation for ``Precision.parse``.
         recipe: as in ``QuantConfig``.
         layers: number of encoder layers, if not all.
@@ -162,7 +179,8 @@ def cost_report(
     11.92
     """
     config = QuantConfig(Precision.parse(precision, embeddings), recipe, lora_rank)
-    size, operations = _cost(arch, config, layers)
+    # A folder may hold another model the next time.
+    size, operations = (_cost if arch in ARCHITECTURES else _cost.__wrapped__)(arch, config, layers)
     return {
         "nominal_mib": size.nominal_mib,
         "packed_mib": size.packed_mib,

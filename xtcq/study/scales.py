@@ -86,7 +86,7 @@ _SCALES = {
         width_granularity="network",
         width_learning_rate=2e-4,
         width_short=True,
-        evaluations=6,
+        evaluations=4,
         scale="the first two layers of MiniLM-L6 on synthetic tasks; says nothing about the papers",
     ),
     "mini": Profile(

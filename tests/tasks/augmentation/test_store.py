@@ -102,8 +102,9 @@ def test_a_task_by_name(letters, word_tokenizer, masked_lm, piece_tokenizer):
     assert len(task.train) <= len(load_task("demo-pairs").train) * (1 + 2 * COPIES["demo-pairs"])
     with pytest.raises(ValueError, match="source of words 'glove' is unknown: use one of neighbours, masked-lm, t"):
         load_augmented_task("demo-pairs", "glove", masked_lm, piece_tokenizer)
-    with pytest.raises(ValueError, match="demo-nothing"):
-        load_augmented_task("demo-nothing", "neighbours", masked_lm, piece_tokenizer)
+    for name in ("demo-nothing", "demo-questions"):
+        with pytest.raises(ValueError, match=f"task '{name}' is not augmented: use one of cola, mnli"):
+            load_augmented_task(name, "neighbours", masked_lm, piece_tokenizer)
 
 
 def test_a_masked_language_model_that_cannot_be_had(masked_lm, piece_tokenizer, monkeypatch, tmp_path):

@@ -67,11 +67,13 @@ def load_augmented_task(name: str, source: str, encoder: PreTrainedModel, tokeni
         The task; only its training set is larger.
 
     Raises:
-        ValueError: for an unknown source, besides what loading the task raises.
+        ValueError: for an unknown source, a task that TinyBERT did not augment, and what loading the task raises.
         FileNotFoundError: if the masked language model, the word vectors or the task's data cannot be found.
     """
     if source not in SOURCES:
         raise ValueError(f"source of words {source!r} is unknown: use one of {', '.join(SOURCES)}")
+    if name not in COPIES:
+        raise ValueError(f"task {name!r} is not augmented: use one of {', '.join(COPIES)}")
     task = load_task(name)
     near = load_vectors() if source == "tinybert" else Neighbours.from_encoder(encoder, tokenizer)
     candidates = near if source == "neighbours" else MaskedLM(*load_masked_lm(MASKED_LM), rest=near)
