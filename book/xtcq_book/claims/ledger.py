@@ -290,7 +290,9 @@ def load_claims(path: Path | None = None) -> list[Claim]:
     """
     path = path or published.FOLDER.parent / "claims.yaml"
     claims = []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]:
+    # In C where it is there, and ten times as fast.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for entry in yaml.load(path.read_text(encoding="utf-8"), loader)["claims"]:
         try:
             claims.append(_CLAIM.validate_python(entry))
         except ValidationError as error:
