@@ -39,7 +39,9 @@ def test_a_complete_page_of_todays_code(root):
 def test_what_is_missing_what_came_since_and_what_is_old(root):
     (root / "book/records/aa.json").write_text("{}")
     page = page_of(root, missing=["aa", "bb"], earlier=3)
-    assert said(root, page)[:-1] == ["1 run missing", "1 run finished since", "3 runs of the earlier edition"]
+    assert said(root, page)[:-1] == ["1 run missing", "1 run finished since", "a sketch: 3 runs of the earlier edition"]
+    page = page_of(root, cells=8, earlier=3)
+    assert ("note", "3 runs of the earlier edition") in state(page, root / "notebooks/page.ipynb", root)
 
 
 @pytest.mark.parametrize(
