@@ -81,7 +81,7 @@ def _notebook(root: Path, executed: Path) -> Problems:
     if _sources(own) != _sources(cell for cell in clean if cell["cell_type"] == "code"):
         yield name, f"its code is not that of notebooks/{executed.name}. {again}"
         return
-    for said in _without_source(root, code):
+    for said in (*_warnings(code), *_without_source(root, code)):
         yield name, f"{said}. {again}"
     if not any("grid" in cell["metadata"].get("tags", ()) for cell in code):
         return
@@ -104,6 +104,14 @@ def _address(root: Path) -> Problems:
         for found in sorted(set(_ADDRESS.findall(path.read_text(encoding="utf-8"))) - {owner}):
             problem = f"it says github.com/{found}, and pyproject.toml says {address}. Write the same in both"
             yield str(path.relative_to(root)), problem
+
+
+def _warnings(code: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What cells wrote to standard error: one warned of a wrong number that no reader saw, its cell being removed."""
+    for cell in code:
+        for output in cell["outputs"]:
+            if output.get("name") == "stderr":
+                yield f"a cell warned: {' '.join(''.join(output['text']).split())[:200]}"
 
 
 def _without_source(root: Path, code: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -112,6 +112,13 @@ def test_a_failed_notebook(checkout, how):
     assert "its execution failed" in only(check_book(checkout))
 
 
+def test_a_cell_that_warned(checkout):
+    said = {"output_type": "stream", "name": "stderr", "text": ["cell.py:15: UserWarning: This pattern\n", "  has"]}
+    quiet = {"output_type": "stream", "name": "stdout", "text": ["trained"]}
+    change(checkout / "book/executed/chapter.ipynb", lambda n: n["cells"][-1]["outputs"].extend([quiet, said]))
+    assert "a cell warned: cell.py:15: UserWarning: This pattern has. Execute it again" in only(check_book(checkout))
+
+
 def test_a_missing_record(checkout):
     record = next((checkout / "book" / "records").iterdir())
     record.unlink()
