@@ -27,6 +27,22 @@ PYTORCH, INT8, OURS = "PyTorch fp32", "onnxruntime dynamic int8", "xtcq 1-1-8"
 _TWO_BITS = "xtcq 2-2-8, matmulnbits"
 _SAME_GRAPH = f"{INT8}, xtcq's graph"
 _QUARTILES = ("lower quartile", "upper quartile")
+# What stands in the names of result files, in words, from the most special to the least.
+_WORDS = {
+    "inference-cpu-avx2": "Answering, AVX2",
+    "inference-cpu-amx": "Answering, AMX",
+    "inference-cpu": "Answering, AVX-512",
+    "training_step": "A training step",
+    "training_peers": "Training",
+    "quantizer_kernels": "Quantizers",
+    "adaqat_step": "A step of AdaQAT",
+    "-cpu": ", CPU",
+    "-cuda": ", GPU",
+    "-amx": " with AMX",
+    "-compiled": ", compiled",
+    "-bert-base": ", BERT-base",
+    "-minilm-l6": ", MiniLM-L6",
+}
 
 
 class Target(NamedTuple):
@@ -265,7 +281,7 @@ def against_targets(table: pd.DataFrame) -> Drawing:
     colours = dict(zip(rows["benchmark"].unique(), cycle(PALETTE), strict=False))
     names = []
     for place, ((benchmark, what, at, target), group) in enumerate(groups):
-        names.append(f"{fill(benchmark, 30)}\n{fill(f'{what}: at {at} {target:g}', 30)}")
+        names.append(f"{fill(_in_words(benchmark), 30)}\n{fill(f'{what}: at {at} {target:g}', 30)}")
         axes.plot(target, place, "|", color=INK, markersize=16, markeredgewidth=1.5)
         for met, some in group.groupby("met"):
             colour = colours[benchmark]
@@ -277,6 +293,12 @@ def against_targets(table: pd.DataFrame) -> Drawing:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("ratio (median)")
     return Drawing(figure, table.reset_index(), "The files of benchmarks/results, each with its machine and versions.")
+
+
+def _in_words(benchmark: str) -> str:
+    for part, words in _WORDS.items():
+        benchmark = benchmark.replace(part, words)
+    return benchmark
 
 
 def _tables(place: Sequence[str], data: dict[str, Any]) -> Iterator[tuple[str, pd.DataFrame]]:

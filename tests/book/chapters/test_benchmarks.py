@@ -111,7 +111,7 @@ def test_ratios_stand_beside_their_targets(folder):
     assert "(torchao): 1.10, and at least 1.2 is wanted" in text
     (axes,) = benchmarks.against_targets(table).figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][0] == (
-        "inference-cpu\ntimes as fast as PyTorch fp32:\nat least 3"
+        "Answering, AVX-512\ntimes as fast as PyTorch fp32:\nat least 3"
     )
 
 
