@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -112,7 +113,15 @@ class _Forked(AsyncKernelManager):
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         kernels = Path(__file__).with_name("kernels.py")
-        return [sys.executable, "-IS", str(kernels), "start", os.environ[_KERNELS], self.connection_file]
+        asking = [sys.executable, "-IS", str(kernels), "start", os.environ[_KERNELS], self.connection_file]
+        return [*asking, *(extra_arguments or ())]
+
+
+def _kernels_are_forked() -> bool:
+    """Whether there is a process to ask for kernels, and it lives."""
+    with socket.socket(socket.AF_UNIX) as server:
+        # Closed without a request, which ends the kernel that was forked for it.
+        return _KERNELS in os.environ and server.connect_ex(os.environ[_KERNELS]) == 0
 
 
 def _without_blank_lines(record: logging.LogRecord) -> bool:
@@ -190,7 +199,7 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
         config = Config()
         config.KernelManager.transport = "ipc"
         config.KernelManager.connection_file = str(Path(folder) / "kernel.json")
-        if Path(os.environ.get(_KERNELS, os.devnull)).is_socket():
+        if _kernels_are_forked():
             config.NotebookClient.kernel_manager_class = _Forked
         try:
             papermill.execute_notebook(

@@ -110,8 +110,10 @@ def _warnings(code: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What cells wrote to standard error: one warned of a wrong number that no reader saw, its cell being removed."""
     for cell in code:
         for output in cell["outputs"]:
-            if output.get("name") == "stderr":
-                yield f"a cell warned: {' '.join(''.join(output['text']).split())[:200]}"
+            said = "".join(output.get("text", "")).splitlines() if output.get("name") == "stderr" else []
+            # A bar of progress is none.
+            if warning := " ".join(" ".join(line for line in said if "%|" not in line).split()):
+                yield f"a cell warned: {warning[:200]}"
 
 
 def _without_source(root: Path, code: Iterable[dict[str, Any]]) -> Iterator[str]:

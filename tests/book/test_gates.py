@@ -115,7 +115,15 @@ def test_a_failed_notebook(checkout, how):
 def test_a_cell_that_warned(checkout):
     said = {"output_type": "stream", "name": "stderr", "text": ["cell.py:15: UserWarning: This pattern\n", "  has"]}
     quiet = {"output_type": "stream", "name": "stdout", "text": ["trained"]}
-    change(checkout / "book/executed/chapter.ipynb", lambda n: n["cells"][-1]["outputs"].extend([quiet, said]))
+    bar = {
+        "output_type": "stream",
+        "name": "stderr",
+        "text": ["\rmodel:   0%|   | 0.00/90M", "\rmodel: 100%|###| 90M/90M\n"],
+    }
+    page = checkout / "book/executed/chapter.ipynb"
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].extend([quiet, bar]))
+    assert check_book(checkout) == []
+    change(page, lambda notebook: notebook["cells"][-1]["outputs"].append(said))
     assert "a cell warned: cell.py:15: UserWarning: This pattern has. Execute it again" in only(check_book(checkout))
 
 
