@@ -107,7 +107,7 @@ def _address(root: Path) -> Problems:
 
 
 def _warnings(code: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """What cells wrote to standard error: one warned of a wrong number that no reader saw, its cell being removed."""
+    """What cells wrote to standard error, which no reader sees where the cell is removed from the page."""
     for cell in code:
         for output in cell["outputs"]:
             said = "".join(output.get("text", "")).splitlines() if output.get("name") == "stderr" else []
