@@ -120,7 +120,6 @@ class _Forked(AsyncKernelManager):
 def _kernels_are_forked() -> bool:
     """Whether there is a process to ask for kernels, and it lives."""
     with socket.socket(socket.AF_UNIX) as server:
-        # Closed without a request, which ends the kernel that was forked for it.
         return _KERNELS in os.environ and server.connect_ex(os.environ[_KERNELS]) == 0
 
 

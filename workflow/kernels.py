@@ -11,6 +11,7 @@ parent is killed the kernel ends too. The first ends, and with it its kernels, w
 Only the standard library is imported here before the fork: the process that asks should start at once.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -60,7 +61,8 @@ def serve(modules: list[str]) -> tuple[socket.socket, set[str]] | None:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels
             while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
                 asked, _ = listening.accept()
-                if os.fork() == 0:
+                # Who sends nothing only asked whether there is somebody.
+                if asked.recv(1, socket.MSG_PEEK) and os.fork() == 0:
                     return asked, own
                 asked.close()
         return None
@@ -73,8 +75,6 @@ def become_kernel(asked: socket.socket, not_its_own: set[str]) -> None:
     """Be the kernel of the process that asked: in its folder, with its environment and its output."""
     # Its two files of output come along with the length of the request.
     length, outputs, _, _ = socket.recv_fds(asked, 4, 2)
-    if not length:  # somebody who asked whether there is somebody to ask
-        sys.exit()
     request = json.loads(asked.recv(int.from_bytes(length), socket.MSG_WAITALL))
     with open(os.devnull) as nothing:
         for stream, file in enumerate((nothing.fileno(), *outputs)):
@@ -107,6 +107,9 @@ def become_kernel(asked: socket.socket, not_its_own: set[str]) -> None:
             if isinstance(handler, logging.StreamHandler) and handler.stream is errors:
                 handler.setStream(sys.stderr)
     app.start()
+    # As processes of `multiprocessing` end: a library's own exit may wait for threads that are not in a fork.
+    atexit._run_exitfuncs()
+    os._exit(0)
 
 
 def _end_with(asked: socket.socket) -> None:
