@@ -26,14 +26,15 @@ help:
 
 env: $(ENV)
 
-# With today's pip, which is faster than what Python brings, and two at a time, since one uses one core to read the index
-# and to unpack; the line after that adds what these versions need on this machine alone, CUDA's libraries for one, and
-# checks the rest. Python compiles what is imported, once, and all 19,000 modules take minutes: here only what every
-# notebook imports is compiled, on the other core.
+# With today's pip, if it is to be had: it is faster than what Python brings. Two at a time, since one uses one core to
+# read the index and to unpack; the line after that adds what these versions need on this machine alone, CUDA's
+# libraries for one, and checks the rest. Python compiles what is imported, once, and all 19,000 modules take minutes:
+# here only what every notebook imports is compiled, on the other core.
 $(ENV): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "xtcq needs Python 3.11, 3.12 or 3.13: say which with make env PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv --upgrade-deps .venv
+	$(PYTHON) -m venv .venv
+	-$(BIN)/$(INSTALL) --upgrade pip
 	grep == requirements.txt | xargs -P 2 -n 26 $(BIN)/$(INSTALL) --no-deps
 	$(BIN)/python -c "import snakemake.cli, papermill, scipy.stats, matplotlib.pyplot, transformers.trainer" 2>/dev/null & \
 	$(BIN)/$(INSTALL) -r requirements.txt
