@@ -61,12 +61,13 @@ def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
         "experiment": record.experiment,
         "record": record,
         "reference": teacher,
+        "taught": teacher and tuple(sorted(teacher.best.items())),
     }
 
 
 _NUMBERS = ["best", "last", "minus teacher", "standard error", "chance", "nominal MiB", "packed MiB", "bits²"]
 _NUMBERS += ["hours", "wall hours", "ms per step"]
-_MEASURED = ["metric", *_NUMBERS, "steps", *DEVICE, "experiment", "record", "reference"]
+_MEASURED = ["metric", *_NUMBERS, "steps", *DEVICE, "experiment", "record", "reference", "taught"]
 
 
 def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: Profile | None = None) -> pd.DataFrame:
@@ -85,7 +86,8 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         weights; ``device`` (with the number format), ``side by side``,
         ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
         ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None,
-        with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``).
+        with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``), which are
+        ``taught`` in short: what tells two trainings of one teacher apart.
     """
     labels: dict[str, Callable[[Experiment], Any]] = dict(COLUMNS)
     if scale is not None:

@@ -222,7 +222,8 @@ def show(
 ) -> HTML:
     """A table for the page: learning rates as printed, a dash where there is no value, and where it comes from.
 
-    A key that is the same in every row is said once, in the caption: a phone has no room for it.
+    A key that is the same in every row is said once, in the caption, as is that the paper has none of the rows: a phone
+    has no room for it.
 
     Args:
         frame: the table. A column ``Records`` becomes links to them, and is the source.
@@ -237,7 +238,10 @@ def show(
     if source is None and "Records" in frame:
         source = [record for of_row in frame["Records"] for record in of_row]
     source = stated(source, f"table «{caption}»")
-    frame = frame.drop(columns=[name for name in _NOISE if name in frame and frame[name].isna().all()])
+    empty = [name for name in frame if frame[name].isna().all() and (name in _NOISE or str(name).startswith("paper"))]
+    frame = frame.drop(columns=empty)
+    if len(frame) and set(empty) - set(_NOISE):
+        caption += " The paper has no such row."
     levels = {name: frame.index.unique(name) for name in frame.index.names}
     constant = {name: values[0] for name, values in levels.items() if len(values) == 1}
     if constant and len(constant) < len(levels):
@@ -301,12 +305,11 @@ def _cells(runs: pd.DataFrame, keys: Sequence[str], places: Mapping[str, Place |
         run
         | {"metric": metric, "primary": metric == run["metric"], "yours": "yes" if is_yours(run["record"]) else ""}
         | {score: getattr(run["record"], score)[metric] for score in ("best", "last")}
-        | {"taught": run["reference"] and tuple(sorted(run["reference"].best.items()))}
         | {"name": run["experiment"].task, "level": run["reference"].best[metric] if run["reference"] else math.nan}
         for run in runs.to_dict("records")
         for metric in sorted(run["record"].best, key=lambda name: name != run["metric"])
     ]
-    columns = dict.fromkeys([*runs, "primary", "yours", "name", "level", "taught"])
+    columns = dict.fromkeys([*runs, "primary", "yours", "name", "level"])
     same = ["name", "experiment", "record", "primary", "nominal MiB", "packed MiB", "standard error", "chance"]
     summary: dict[str, tuple[str, Any]] = {name: (name, "first") for name in same} | {"Records": ("record", tuple)}
     summary |= {name: (name, _mean) for name in ("best", "last", "level")} | {"yours": ("yours", "max")}

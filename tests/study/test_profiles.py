@@ -92,6 +92,14 @@ def test_full_precision_students_of_fewer_layers_have_the_longest_budget():
     assert {paper.budget_name(run) for run in (small.start, paper.reduced("rte", 5))} == {"C"}
 
 
+def test_a_student_of_all_layers_begins_as_its_teacher():
+    mini = load_profile("mini")
+    whole = mini.small("rte", 6, "1-1-8", seed=111)
+    assert whole == mini.student("rte", precision="1-1-8", stages="one-stage", seed=111) and whole.start is None
+    assert mini.small("rte", 6, "2-2-8", stages="two-stage").stages == "two-stage"
+    assert mini.small("rte", 5, "1-1-8").start == mini.reduced("rte", 5)
+
+
 @pytest.mark.parametrize("task", ["rte", "mnli", "squad2"])
 def test_the_search_of_the_paper_has_the_rate_of_the_published_code(task):
     learned = load_profile("paper").learned(task)

@@ -157,11 +157,13 @@ class Profile:
     def small(self, task: str, depth: int, precision: str, **fields: Any) -> Experiment:
         """A quantized student with some of its teacher's layers, which begins where `reduced` ended.
 
-        XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15).
+        XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15). One with
+        all of the layers has nothing to make up for, and begins as its teacher.
         """
-        start = self.reduced(task, depth)
-        fixed: dict[str, Any] = {"precision": precision, "start": start, "learning_rate": self.learning_rate}
-        return self.reduced(task, depth, **fixed | fields)
+        fixed: dict[str, Any] = {"precision": precision, "stages": "one-stage", "learning_rate": self.learning_rate}
+        if depth == PUBLISHED[self.model].layers:
+            return self.student(task, **fixed | fields)
+        return self.reduced(task, depth, **{"start": self.reduced(task, depth)} | fixed | fields)
 
     def learned(self, task: str, pressure: float = 1.0, **fields: Any) -> Experiment:
         """A student whose bit-widths are learned, from 4 bits for weights, tokens and activations downwards.
