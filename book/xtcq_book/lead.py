@@ -44,14 +44,20 @@ def students(profile: str = "mini") -> pd.DataFrame:
     """Every quantized student of a scale, at the best of its learning rates.
 
     Returns:
-        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``.
+        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. The ``W-E-A`` of one whose widths were learned
+        says so, and its ``bits`` are the mean of its weights', rounded. ``steps`` are those of the plan: a search ends
+        earlier where all widths have come to rest.
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]
     chosen = [record for record in taught if record.experiment.quantization.precision.weights < 32]
     runs = to_frame(chosen, stored(full_teachers(record.experiment for record in chosen)), scale)
     runs = tuned(runs[runs["minus teacher"].notna()])
-    return runs.assign(digest=[experiment.digest for experiment in runs["experiment"]])
+    found = [record.exploration for record in runs["record"]]
+    precision = [f"learned from {p}" if search else str(p) for p, search in zip(runs["W-E-A"], found, strict=True)]
+    bits = [round(search["mean_weights"]) if search else b for b, search in zip(runs["bits"], found, strict=True)]
+    digest, steps = ([getattr(e, name) for e in runs["experiment"]] for name in ("digest", "steps"))
+    return runs.assign(**{"W-E-A": precision, "bits": bits, "steps": steps, "digest": digest})
 
 
 def shared_tasks(lost: pd.DataFrame) -> list[str]:

@@ -20,7 +20,7 @@ def lines() -> list[str]:
     nominal, packed = (full[size] / one[size] for size in ("nominal_mib", "packed_mib"))
     size = (
         f"**Bytes.** BERT-base at 1 bit is a file of {one['packed_mib']:.1f} MiB, {packed:.1f} times smaller than in "
-        f"32 bits. Counted as the papers count, it is {nominal:.0f} times."
+        f"32 bits. Counted as XTC counts, it is {nominal:.0f} times."
     )
     runs = lead.students()
     steps = synthesis.staircase(synthesis.by_task(runs))

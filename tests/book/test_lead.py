@@ -18,9 +18,9 @@ def save(tmp_path, monkeypatch, make_record):
     """Store the Record of an experiment with a score of its task's first metric."""
     monkeypatch.setenv("XTCQ_RECORDS", str(tmp_path))
 
-    def store(experiment, score, mib=4.2):
+    def store(experiment, score, mib=4.2, **fields):
         record = make_record(score, **experiment.to_dict())
-        save_record(dataclasses.replace(record, size=record.size | {"packed_mib": mib}))
+        save_record(dataclasses.replace(record, size=record.size | {"packed_mib": mib}, **fields))
 
     return store
 
@@ -55,6 +55,18 @@ def test_only_quantized_students_of_real_tasks_with_a_teacher_are_drawn(save):
     save(demo.student(demo.tasks[0], precision="1-1-8"), 79.0)
     assert lead.students().empty
     assert "no student has a Record" in lead.page(lead.students())
+
+
+def test_a_student_whose_widths_were_learned_has_not_those_that_its_search_began_with(save):
+    save(SCALE.teacher("cola"), 30.0)
+    save(SCALE.student("cola", recipe="adaqat", precision="4-4-4"), 24.0)
+    for seed, width in ((42, 3.0), (111, 2.6)):
+        found = {"mean_weights": width, "mean_activations": 5.0, "average": 15.0}
+        save(SCALE.learned("cola", granularity="network", budget="short", seed=seed), 25.0, exploration=found)
+    runs = lead.students().set_index("W-E-A")
+    assert list(runs.loc["learned from 4-4-4", "bits"]) == [3, 3] and runs.loc["4-4-4", "bits"] == 4
+    assert set(runs["steps"]) == {1000}
+    assert sorted(lead.recipes(lead.students())["seeds"]) == ["1", "2"]
 
 
 def test_every_dot_leads_to_its_record(save):
