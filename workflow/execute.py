@@ -2,7 +2,6 @@
 
 import ast
 import itertools
-import json
 import logging
 import os
 import socket
@@ -23,6 +22,8 @@ from jupyter_client import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
+
+from xtcq.files import parse_json, whole_file
 
 _KERNELS = "XTCQ_KERNELS"  # socket of the process that forks kernels, see kernels.py
 _TYPES = {kind.__name__: kind for kind in (int, float, bool, str, list, dict)}
@@ -216,16 +217,10 @@ def execute(template: Path, output: Path, log: Path, parameters: dict[str, Any] 
                 partial.replace(failed)
             raise
     notebook = _tidy(nbformat.read(partial, as_version=4), parameters, made_by)
-    # By hand: the writer of `xtcq.files` would bring PyTorch into this process, beside every kernel.
-    complete = output.with_suffix(".tmp")
-    nbformat.write(notebook, complete)
-    complete.replace(output)
+    with whole_file(output) as complete:
+        nbformat.write(notebook, complete)
     partial.unlink()
     return output
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
@@ -235,7 +230,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
         ParameterError: for anything else, NaN and Infinity included.
     """
     try:
-        parameters = json.loads(text, parse_constant=_reject_constant)
+        parameters = parse_json(text)
     except ValueError as error:
         raise ParameterError(f"the parameters {text!r} are not JSON ({error}): write '{{\"name\": value}}'") from None
     if not isinstance(parameters, dict):

@@ -104,8 +104,8 @@ def run(
 def _compute(asked: str) -> None:
     from xtcq.training.number_format import VARIABLE, choose
 
-    if asked or VARIABLE in os.environ:
-        os.environ[VARIABLE] = choose(asked or os.environ[VARIABLE])
+    if chosen := asked or os.environ.get(VARIABLE):
+        os.environ[VARIABLE] = choose(chosen)
 
 
 def _log() -> None:

@@ -11,9 +11,6 @@ from functools import cache
 from xtcq.quantization import cost_report
 from xtcq_book import published
 
-MIB = 2**20
-MB = 10**6
-
 # These two tables drop trailing zeros ("91" stands for 91.00), so a column's precision is that of its longest cell.
 _ZEROS_DROPPED = ("xtc-c16", "xtc-c17")
 # Accuracies over few examples: XTC prints the number of examples (Table C.1), so the right answers can be counted.

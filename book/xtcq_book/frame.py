@@ -28,13 +28,10 @@ def of_scale(scale: Profile) -> list[Record]:
 
 def bits_squared(record: Record) -> float:
     """Mean over the weights of their bits times those of what they are multiplied with."""
-    if record.exploration:
-        return record.exploration["average"]
     experiment, precision = record.experiment, record.experiment.quantization.precision
-    if experiment.allocation is None:
+    if experiment.width_source == "uniform":
         return precision.weights * precision.activations
-    weights = {name: experiment.matrices[name] for name in experiment.allocation}
-    return sum(weights[name] * w * a for name, (w, a) in experiment.allocation.items()) / sum(weights.values())
+    return record.bitops / sum(experiment.matrices.values())
 
 
 def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:

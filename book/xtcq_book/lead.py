@@ -13,8 +13,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from xtcq.quantization.cost import MB, MIB
 from xtcq.study import full_teachers, load_profile, stored
-from xtcq_book.arithmetic import MB, MIB, table
+from xtcq_book.arithmetic import table
 from xtcq_book.chapters.cost import printed_sizes
 from xtcq_book.columns import as_text, between, scale
 from xtcq_book.frame import of_scale, to_frame
@@ -44,9 +45,9 @@ def students(profile: str = "mini") -> pd.DataFrame:
     """Every quantized student of a scale, at the best of its learning rates.
 
     Returns:
-        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. The ``W-E-A`` of one whose widths were learned
-        says so, and its ``bits`` are the mean of its weights', rounded. ``steps`` are those of the plan: a search ends
-        earlier where all widths have come to rest.
+        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. Where widths were learned ``W-E-A`` says so, and
+        ``bits`` are the mean of the weights', rounded. ``steps`` are those of the plan: a search ends earlier where all
+        widths have come to rest.
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]

@@ -4,6 +4,8 @@ import math
 import pytest
 from xtcq_book.frame import evaluations, to_frame
 
+from xtcq.quantization import bitops, quantize, set_widths
+from xtcq.quantization.cost import architecture
 from xtcq.study import load_profile
 
 MINI = load_profile("mini")
@@ -43,18 +45,27 @@ def test_a_run_without_its_teacher_and_one_that_lost_count_of_its_time(student):
     assert row["reference"] is None and "budget" not in row
 
 
-def test_learned_widths_have_their_own_mean(student):
-    record = dataclasses.replace(student, exploration={"average": 9.5})
-    assert to_frame([record])["bits²"].to_list() == [9.5]
+def test_learned_widths_have_their_own_mean(make_record):
+    record = make_record(70.0, **vars(MINI.learned("mrpc", granularity="network", budget="long")))
+    bit_operations = round(9.5 * sum(record.experiment.matrices.values()))
+    assert to_frame([dataclasses.replace(record, bitops=bit_operations)])["bits²"].to_list() == [9.5]
 
 
 def test_chosen_widths_count_by_their_weights(make_record):
     chosen = MINI.student("mrpc", recipe="adaqat", precision="8-4-8")
     matrices = chosen.matrices
     widths = dict.fromkeys(matrices, (2, 4)) | {"bert.pooler.dense": (8, 8)}
-    record = make_record(70.0, **vars(dataclasses.replace(chosen, allocation=widths)))
     pooler = matrices["bert.pooler.dense"] / sum(matrices.values())
-    assert to_frame([record])["bits²"].to_list() == [pytest.approx(64 * pooler + 8 * (1 - pooler))]
+    for allocation, rest in (
+        (widths, 8),
+        ({"bert.pooler.dense": (2, 2)}, 64),
+    ):  # a rest without widths has the precision's
+        model = quantize(architecture(chosen.model), chosen.quantization)
+        set_widths(model, {name.removeprefix("bert."): pair for name, pair in allocation.items()})
+        record = make_record(70.0, **vars(dataclasses.replace(chosen, allocation=allocation)))
+        own = math.prod(allocation["bert.pooler.dense"])
+        found = to_frame([dataclasses.replace(record, bitops=bitops(model))])["bits²"]
+        assert found.to_list() == [pytest.approx(own * pooler + rest * (1 - pooler))]
 
 
 def test_every_evaluation_is_a_row(student):

@@ -55,7 +55,9 @@ def test_a_model_that_changed_has_another_graph(folder, frozen_bert, word_tokeni
 
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "answers.json"])
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[:-1], lambda data: b"\0" + data[1:], None], ids=["cut off", "changed", "gone"]
+    "damage",
+    [lambda data: data[:-1], lambda data: b"\0" + data[1:], lambda data: b"null", None],
+    ids=["cut off", "changed", "another", "gone"],
 )
 def test_what_was_damaged_is_made_again(file, damage, folder, makings, tmp_path):
     expected = Runtime(folder, threads=1).predict(["w1 w2"]).logits

@@ -92,6 +92,11 @@ def test_full_precision_students_of_fewer_layers_have_the_longest_budget():
     assert {paper.budget_name(run) for run in (small.start, paper.reduced("rte", 5))} == {"C"}
 
 
+def test_a_search_takes_the_settings_of_its_widths():
+    learned = load_profile("mini").learned("mrpc", 2.0, pressure="bitops", granularity="network", budget="long")
+    assert (learned.adaqat.pressure, learned.adaqat.lambda_weights) == ("bitops", 0.04)
+
+
 def test_a_student_of_all_layers_begins_as_its_teacher():
     mini = load_profile("mini")
     whole = mini.small("rte", 6, "1-1-8", seed=111)

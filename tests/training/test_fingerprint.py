@@ -158,6 +158,12 @@ def test_no_examples(arguments, word_task):
             train(**arguments(task=task))
 
 
+def test_a_split_whose_scores_would_not_be_found(arguments, word_task):
+    task = replace(word_task, evaluation={"dev": word_task.evaluation["validation"]})
+    with pytest.raises(ValueError, match="evaluation split is 'dev'.*validation_matched"):
+        train(**arguments(task=task))
+
+
 def test_the_folder_may_be_a_text_and_no_file(arguments, tmp_path):
     train(**arguments(folder=str(tmp_path / "text")))
     assert (tmp_path / "text" / "stage-0" / "history.json").exists()

@@ -7,6 +7,8 @@ from xtcq.training.number_format import choose, number_format
 def test_fp32_unless_asked(tmp_path, monkeypatch):
     monkeypatch.delenv("XTCQ_COMPUTE", raising=False)
     assert number_format(tmp_path / "run") == "fp32"
+    monkeypatch.setenv("XTCQ_COMPUTE", "")
+    assert number_format(tmp_path / "another run") == "fp32"
 
 
 def test_a_run_keeps_its_format(tmp_path, monkeypatch):

@@ -141,7 +141,8 @@ def test_a_run_cut_after_its_last_checkpoint_does_not_train_on(fit, interrupted,
         fit(finetune(2), folder="cut")
     steps = {path.name for path in (tmp_path / "cut" / "stage-0").glob("checkpoint-*")}
     assert "checkpoint-24" in steps  # nothing is lost, be it the best one or not
-    resumed, result = fit(finetune(2), folder="cut")
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed, result = fit(finetune(2), folder="moved")
     assert next(values, None) is None  # nothing was evaluated again
     assert [e["step"] for e in result.history] == [e["step"] for e in expected.history]
     torch.testing.assert_close(resumed.state_dict(), whole.state_dict(), rtol=0, atol=0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import xtcq
 from xtcq.checks import check_choice
-from xtcq.files import whole_folder
+from xtcq.files import sha256, whole_folder
 from xtcq.outputs import MULTI_LABEL, REGRESSION, problem_type
 from xtcq.packing.manifest import MAP_FILE, Manifest
 
@@ -84,7 +84,7 @@ def prepare(folder: str | Path, weights: str = "int8") -> Prepared:
     kept = Path(base) / digest
     try:
         return _read(kept, digest)
-    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or damaged
         pass
     made = _make(folder, weights, digest)
     try:
@@ -164,9 +164,8 @@ def _write(made: Prepared, kept: Path) -> None:
 def _read(kept: Path, digest: str) -> Prepared:
     facts: dict[str, Any] = json.loads((kept / _FACTS).read_bytes())
     for name in (_GRAPH, _TOKENIZER):
-        with (kept / name).open("rb") as file:
-            if facts.pop(name) != hashlib.file_digest(file, "sha256").hexdigest():
-                raise ValueError(f"{kept / name} is damaged")
+        if facts.pop(name) != sha256(kept / name):
+            raise ValueError(f"{kept / name} is damaged")
     tokenizer = (kept / _TOKENIZER).read_text(encoding="utf-8")
     found = Prepared(graph=kept / _GRAPH, tokenizer=tokenizer, **facts | {"names": tuple(facts["names"])})
     if found.digest != digest:

@@ -29,7 +29,7 @@ def closed_form_weights(granularity: str, clip: float | None = None) -> Factory:
 
 
 def learned_clips(symmetric: bool, signed: bool) -> Factory:
-    """Return BinaryBERT's factory: learned clips above four bits, learned steps below."""
+    """Return BinaryBERT's factory: learned clips above four bits, learned steps up to four."""
     return lambda bits: LearnedClipQuantizer(bits, symmetric) if bits > 4 else LSQQuantizer(bits, signed)
 
 

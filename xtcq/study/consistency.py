@@ -61,7 +61,11 @@ def _check_allocation(experiment: Experiment) -> None:
             f"allocation names {unknown[0]!r}, and the matrices of this student are {', '.join(experiment.matrices)}."
         )
     for name, pair in experiment.allocation.items():
-        if len(pair) != 2 or not all(type(bits) is int and 1 <= bits <= 8 for bits in pair):
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not all(type(bits) is int and 1 <= bits <= 8 for bits in pair)
+        ):
             raise ValueError(f"allocation gives {name} {pair!r}: expected two integers from 1 to 8.")
 
 

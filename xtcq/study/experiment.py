@@ -187,11 +187,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields, those at their default too: a default that changes later changes what is new, not this."""
-        result = dataclasses.asdict(self)
-        for name in ("teacher", "start"):
-            nested = getattr(self, name)
-            result[name] = nested and nested.to_dict()
-        return json.loads(json.dumps(result))
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Experiment:
@@ -243,7 +239,9 @@ class Experiment:
         if self.augmentation != "none":
             parts.append(f"augmented by {self.augmentation}")
         if self.allocation is not None:
-            weights, inputs = (sum(side) / len(side) for side in zip(*self.allocation.values(), strict=True))
+            precision = self.quantization.precision
+            pairs = dict.fromkeys(self.matrices, (precision.weights, precision.activations)) | self.allocation
+            weights, inputs = (sum(side) / len(side) for side in zip(*pairs.values(), strict=True))
             parts.append(f"allocated {weights:.2f}-{inputs:.2f} bits on average")
         if self.teacher is not None and self.teacher.kept is not None:
             parts.append("small teacher")

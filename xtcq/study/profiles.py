@@ -157,15 +157,15 @@ class Profile:
     def small(self, task: str, depth: int, precision: str, **fields: Any) -> Experiment:
         """A quantized student with some of its teacher's layers, which begins where `reduced` ended.
 
-        XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15). One with
-        all of the layers has nothing to make up for, and begins as its teacher.
+        XTC quantizes the fine-tuned reduced student, with the full teacher still teaching (Figure 5, Table C.15). One
+        with all of the layers has nothing to make up for, and begins as its teacher.
         """
         fixed: dict[str, Any] = {"precision": precision, "stages": "one-stage", "learning_rate": self.learning_rate}
         if depth == PUBLISHED[self.model].layers:
             return self.student(task, **fixed | fields)
         return self.reduced(task, depth, **{"start": self.reduced(task, depth)} | fixed | fields)
 
-    def learned(self, task: str, pressure: float = 1.0, **fields: Any) -> Experiment:
+    def learned(self, task: str, factor: float = 1.0, **fields: Any) -> Experiment:
         """A student whose bit-widths are learned, from 4 bits for weights, tokens and activations downwards.
 
         The budget is the length of exploration and refinement together. Its steps decide which layers share widths,
@@ -174,14 +174,14 @@ class Profile:
 
         Args:
             task: name of the task.
-            pressure: multiplies both of the paper's lambdas.
+            factor: multiplies both of the paper's lambdas.
             **fields: as for `student`, and those of ``AdaQATSettings``.
         """
         known = {field.name for field in dataclasses.fields(AdaQATSettings)}
         paper = AdaQATSettings()
         settings: dict[str, Any] = {
-            "lambda_weights": pressure * paper.lambda_weights,
-            "lambda_activations": pressure * paper.lambda_activations,
+            "lambda_weights": factor * paper.lambda_weights,
+            "lambda_activations": factor * paper.lambda_activations,
             "oscillations": self.oscillations,
             "share": self.width_share,
             "short": self.width_short,

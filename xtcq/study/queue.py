@@ -89,7 +89,8 @@ def stored(experiments: Iterable[Experiment]) -> list[Record]:
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    found = (load_record(path) if (path := record_path(e)).exists() else old_records().get(e) for e in experiments)
+    old = old_records()
+    found = (load_record(path) if (path := record_path(e)).exists() else old.get(e) for e in experiments)
     return [record for record in found if record is not None]
 
 

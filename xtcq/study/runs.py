@@ -248,7 +248,7 @@ def _drop_checkpoints(experiment: Experiment) -> None:
 
 def side_by_side() -> int:
     """How many processes share this machine, as whoever started them said in ``XTCQ_SIDE_BY_SIDE``; 1 otherwise."""
-    return int(os.environ.get("XTCQ_SIDE_BY_SIDE", "1"))
+    return int(os.environ.get("XTCQ_SIDE_BY_SIDE") or 1)
 
 
 def _provenance() -> dict[str, Any]:

@@ -74,7 +74,7 @@ def measure_step(experiment: Experiment) -> float:
     spec, texts = experiment.spec, load_task(experiment.task).train
     by_length = texts.iloc[texts[list(spec.columns)].map(len).sum(axis=1).argsort()]
     middle = by_length.iloc[len(texts) // 2 :][: spec.batch_size * (STEPS + 1)]
-    rate, compute = experiment.learning_rate, choose(os.environ.get(VARIABLE, "fp32"))
+    rate, compute = experiment.learning_rate, choose(os.environ.get(VARIABLE) or "fp32")
     settings = TrainSettings(learning_rate=rate, batch_size=spec.batch_size, seed=0, compute=compute)
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(stage, settings, STEPS + 1, Path(folder), 1, 0)

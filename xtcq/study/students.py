@@ -138,7 +138,7 @@ def build_student(
         missing = model.load_state_dict(start, strict=False).missing_keys
         if missing:
             raise ValueError(f"the run to begin with lacks {len(missing)} weights of this student, {missing[0]} first.")
-    if experiment.quantized or experiment.lora_rank:
+    if experiment.quantized:
         quantize(model, experiment.quantization)
         if start:
             # What the quantizers had learned, and low-rank terms; the bit-widths are this experiment's own.

@@ -96,7 +96,7 @@ def check_texts(
 
 def warn_of_empty(origin: str, number: int, rows: int, on_empty: str) -> None:
     """Say how many rows had no text, and what became of them."""
-    what = "left out" if on_empty == "skip" else "kept without a prediction"
+    what = "left out" if on_empty == "skip" else "kept empty"
     warnings.warn(f"{origin}: {number:,} of {rows:,} rows have no text and were {what}", UserWarning, stacklevel=3)
 
 

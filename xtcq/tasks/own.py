@@ -83,10 +83,10 @@ def own_task(
     check_integer("max_length", max_length, 3 + len(columns) // 2, remedy=": [CLS], [SEP] and a piece of each text")
     check_integer("batch_size", batch_size, 1, remedy=": the examples of a training step")
     texts: tuple[str, ...] = tuple(columns)
-    if label in texts or len(set(texts)) < len(texts):
-        raise ValueError(f"the text columns are {list(texts)} and the labels' is {label!r}: give different columns")
     # A task's own name for its classes is "label".
     renamed = {text: "label (text)" if text == "label" else text for text in texts}
+    if label in texts or len({*renamed.values()}) < len(texts):
+        raise ValueError(f"the text columns are {list(texts)} and the labels' is {label!r}: give different columns")
 
     def read(table: Table) -> pd.DataFrame:
         frame, origin = read_table(table, (*texts, label), encoding)

@@ -106,7 +106,8 @@ class Task:
         spec: the fixed facts of the task.
         train: training examples: the columns ``spec.columns`` and ``label``; for a ``QuestionSpec``, ``answers`` in
             place of ``label``, see ``xtcq.tasks.squad.data.checked_questions``.
-        evaluation: one frame of the same columns per evaluation split.
+        evaluation: one frame of the same columns per evaluation split: ``"validation"``, or MNLI's
+            ``"validation_matched"`` and ``"validation_mismatched"``.
     """
 
     spec: TaskSpec

@@ -96,7 +96,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def claim(folder: Path, facts: dict[str, Any]) -> None:
+def claim(folder: Path, facts: dict[str, Any]) -> bool:
     """Say of a stage's folder which training it belongs to, or refuse the folder of another one.
 
     A folder without anything to go on from is anyone's.
@@ -105,6 +105,9 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
         folder: of a stage; made if needed.
         facts: see `fingerprint`.
 
+    Returns:
+        Whether there is something to go on from.
+
     Raises:
         ValueError: it holds a stage of another training; the message names what differs, and the remedy.
         OSError: it cannot be written.
@@ -112,7 +115,7 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
     file = folder / FILE
     if not has_begun(folder):
         write_atomically(file, json.dumps(facts))
-        return
+        return False
     try:
         other = _differences(json.loads(file.read_text(encoding="utf-8")), facts)
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -123,6 +126,7 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
             f"{folder} holds a stage of another training: {'; '.join(other[:4])}{more}. Give another folder, or "
             f"delete {folder.parent} to train anew"
         )
+    return True
 
 
 def _differences(kept: dict[str, Any], now: dict[str, Any], path: str = "") -> list[str]:

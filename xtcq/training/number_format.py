@@ -31,7 +31,7 @@ def number_format(folder: Path) -> str:
     """
     kept = folder / "compute"
     begun = kept.exists()
-    chosen = choose(kept.read_text() if begun else os.environ.get(VARIABLE, "fp32"))
+    chosen = choose(kept.read_text() if begun else os.environ.get(VARIABLE) or "fp32")
     if not begun:
         write_atomically(kept, chosen)
     return chosen

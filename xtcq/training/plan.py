@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xtcq.checks import check_choice
 from xtcq.distillation import DistillationLoss, LayerMap, Stage
 from xtcq.files import write_atomically
 from xtcq.outputs import problem_type
@@ -30,8 +31,8 @@ from xtcq.training.remembered import LIMIT, RememberedTeacher
 from xtcq.training.settings import TrainSettings, evaluation_steps, stage_steps, training_arguments
 from xtcq.training.stage_folder import (
     CLOCKS,
+    EVALUATION_SPLITS,
     finish_stage,
-    has_begun,
     is_finished,
     newest_intact_checkpoint,
     read_history,
@@ -133,8 +134,7 @@ def train(
     check_training(student, teacher, tokenizer, task.spec)
     losses = [distillation_loss(stage, student, teacher, layer_map) if stage.distils else None for stage in stages]
     facts = fingerprint(student, stages, task, tokenizer, settings, teacher, layer_map)
-    for index in range(len(stages)):
-        claim(folder / f"stage-{index}", facts)
+    begun = [claim(folder / f"stage-{index}", facts) for index in range(len(stages))]
     if teacher is not None and own and any(losses):
         check_teacher(teacher, task, tokenizer)
     keep_freed_memory()
@@ -149,7 +149,7 @@ def train(
     exploration = None
     # Kept beside the checkpoints: what goes on from them must cut its batches likewise, and nothing else.
     cut = folder / "parts"
-    if not any(has_begun(folder / f"stage-{index}") for index in range(len(stages))):
+    if not any(begun):
         cut.unlink(missing_ok=True)
     parts = int(cut.read_text()) if cut.exists() else 1
     with _unchanged_unless_done(student) as before:
@@ -290,6 +290,8 @@ def _check(stages: list[Stage], task: Task, folder: Path, settings: TrainSetting
     sizes = {"train": len(task.train)} | {split: len(frame) for split, frame in task.evaluation.items()}
     if len(sizes) < 2 or not all(sizes.values()):
         raise ValueError(f"task {task.spec.name!r} has {sizes} examples, expected some to train and to evaluate on")
+    for split in task.evaluation:
+        check_choice("evaluation split", split, EVALUATION_SPLITS)
     exploring = [stage.name for stage in stages if stage.explores]
     if stages[-1].explores or len(exploring) > 1:
         raise ValueError(

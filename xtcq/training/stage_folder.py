@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # In every line of the log: seconds of training steps alone, and with the evaluations and checkpoints between them.
 CLOCKS = ("train_seconds", "wall_seconds")
 _SEAL = "checksums.json"
+# A task's evaluation splits; MNLI has the latter two.
+EVALUATION_SPLITS = ("validation", "validation_matched", "validation_mismatched")
 _METRIC = re.compile(r"eval_validation(_matched|_mismatched)?_(.+)")
 _SPEEDS = ("loss", "runtime", "samples_per_second", "steps_per_second")
 
@@ -98,8 +100,8 @@ def finish_stage(trainer: DistillationTrainer, folder: Path) -> None:
                 *(report[name] for name in ("ended", "steps", "mean_weights", "mean_activations")),
             )
         elif trainer.state.best_model_checkpoint:  # a short stage may see no evaluation
-            best = Path(trainer.state.best_model_checkpoint) / "model.safetensors"
-            shutil.copyfile(best, folder / "best.safetensors")
+            best = Path(trainer.state.best_model_checkpoint).name  # the folder may have been moved since
+            shutil.copyfile(folder / best / "model.safetensors", folder / "best.safetensors")
         write_atomically(folder / "history.json", json.dumps(trainer.state.log_history))
         kept = [*folder.glob("*.safetensors"), folder / "history.json", *folder.glob("exploration.json")]
         seal(folder, [*kept, *predictions_path(folder, 0).parent.rglob("*.json")])

@@ -17,12 +17,13 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from scipy.stats import t
 
 from xtcq.quantization import cost_report
+from xtcq.quantization.cost import MIB
 from xtcq.study import Profile
 from xtcq.study.records import Record
 from xtcq_book import published
-from xtcq_book.arithmetic import MIB, table, xtc_model
+from xtcq_book.arithmetic import table, xtc_model
 from xtcq_book.chapters.errata import printed_configurations
-from xtcq_book.columns import as_text
+from xtcq_book.columns import ENCODERS, as_text
 from xtcq_book.drawing import Drawing, nothing, or_nothing
 from xtcq_book.frame import DEVICE, of_scale
 from xtcq_book.panels import joined, panels
@@ -37,7 +38,7 @@ _KEY = ["layers", "bits", "LoRA rank"]
 HALF_UNIT = 0.05
 # Bytes of a LoRA weight beside weights of 1 and of 2 bits: the readings that were tried.
 _LORA_READINGS = {"2 bytes": (2, 2), "4 bytes": (4, 4), "2 bytes at 1 bit, 4 bytes at 2 bits": (2, 4)}
-_EMBEDDED = {"bert-base": "BERT-base", "minilm-l6": "MiniLM-L6"}
+_EMBEDDED = {name: ENCODERS[name] for name in ("bert-base", "minilm-l6")}
 
 
 def records_of(profile: Profile) -> list[Record]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from xtcq.quantization import architecture
-from xtcq_book.arithmetic import MB, MIB, Check, adaqat_model, repeats, table
+from xtcq.quantization.cost import MB, MIB
+from xtcq_book.arithmetic import Check, adaqat_model, repeats, table
 
 _BASE = "BERT_BASE | FP32"
 _LINEARS = 73

@@ -99,7 +99,9 @@ def advice(steps: pd.DataFrame, scale: str) -> str:
 def sizes(architecture: str, depths: Iterable[int], recipes: Mapping[str, str]) -> pd.DataFrame:
     """What a file takes, trained or not: MiB, one row a W-E-A, with its recipe, and one column a number of layers."""
     files = {
-        f"{depth} layers": {p: cost_report(architecture, p, how, layers=depth)["packed_mib"] for p, how in recipes.items()}
+        f"{depth} layers": {
+            p: cost_report(architecture, p, how, layers=depth)["packed_mib"] for p, how in recipes.items()
+        }
         for depth in depths
     }
     return pd.DataFrame(files).rename_axis("W-E-A")

@@ -39,7 +39,10 @@ def test_pages_judge_by_the_records_on_disk(folders, make_study):
     assert '<a href="executed/kd-stages.html">' in lines[1]
     # What is computed stands last, and names what does not hold.
     assert "4 contradicted" in lines[2] and lines[2].count("<li>") == 4
-    assert '<a href="executed/cost.html">Read as the size of a file, BERT-base at 1 bit' in lines[2] and "Computed: 24.2." in lines[2]
+    assert (
+        '<a href="executed/cost.html">Read as the size of a file, BERT-base at 1 bit' in lines[2]
+        and "Computed: 24.2." in lines[2]
+    )
     assert len(lines) == 3
 
 
