@@ -145,6 +145,8 @@ def study(
         found = estimate_study(chosen.left(), jobs or idle_jobs(0))
         typer.echo("\n".join(f"{name:<6} {value:,.6g}" for name, value in found.items()))
         return
+    if export is not None and export.is_dir():
+        raise ValueError(f"--export {export} is a folder: give the name of a file")
     # Told to end, it ends by way of the export.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -266,7 +268,8 @@ def export(
     from xtcq.checks import check_choice
 
     check_choice("--to", to, ("onnx", "gguf"))
-    path = output or folder.with_name(f"{folder.resolve().name}.{to}")
+    folder = folder.resolve()
+    path = output or folder.with_name(f"{folder.name}.{to}")
     if path.is_dir() or path.suffix != f".{to}":
         raise ValueError(f"{path} is no name for the file: give one that ends in .{to} with --output")
     if to == "gguf":
@@ -304,7 +307,8 @@ def predict(
     from xtcq.deploy.runtime import Runtime, predict_text
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    if text is not None and source is None:
+    of_file = (output, column, pair_column, encoding)
+    if text is not None and source is None and of_file == (None,) * len(of_file):
         typer.echo(predict_text(Runtime(model, weights), text, pair, as_json))
         return
     if text is not None or source is None or pair is not None:

@@ -87,8 +87,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``folder``, and rename it to ``folder`` if the block succeeds, as `whole_file`.
 
     A symbolic link stays: what it leads to is written.
+
+    Raises:
+        OSError: it cannot be written, or `check_replaceable` refuses it.
     """
     folder = folder.resolve()
+    check_replaceable(folder)
     with saving(f"{folder} was not changed"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix(folder)))
@@ -100,6 +104,14 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             _replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse, by an OSError, a folder that another cannot take the place of: a mount point, or where the process is."""
+    if os.path.ismount(folder):
+        raise OSError(f"{folder} is a mount point, which nothing can replace: give a folder inside it")
+    if folder.exists() and Path.cwd().is_relative_to(folder.resolve()):
+        raise OSError(f"{folder} is the working directory, or holds it: go elsewhere, since it is replaced as a whole")
 
 
 def _replace(new: Path, folder: Path) -> None:

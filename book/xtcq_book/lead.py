@@ -45,9 +45,9 @@ def students(profile: str = "mini") -> pd.DataFrame:
     """Every quantized student of a scale, at the best of its learning rates.
 
     Returns:
-        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. Where widths were learned ``W-E-A`` says so, and
-        ``bits`` are the mean of the weights', rounded. ``steps`` are those of the plan: a search ends earlier where all
-        widths have come to rest.
+        Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. Where widths were learned ``W-E-A`` says so,
+        and ``bits`` are the mean of the weights', rounded. ``steps`` are those of the plan: a search ends earlier where
+        all widths have come to rest.
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]

@@ -117,6 +117,8 @@ def test_one_text(folder, runtime):
     pair = json.loads(call(folder, "--text", "w3 w4", "--pair", "w9", "--json").stdout)
     assert pair["probability"] == pytest.approx(runtime.predict(["w3 w4"], ["w9"]).probabilities.max())
     assert pair["probability"] != pytest.approx(found["probability"], abs=1e-6)
+    result = call(folder, "--text", "w3 w4", "--output", "out.csv")
+    assert result.exit_code == 1 and "give --text (and --pair), or --input" in result.stderr
 
 
 def test_a_value_of_a_regression(frozen_bert, word_tokenizer, tmp_path):

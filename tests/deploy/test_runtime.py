@@ -95,6 +95,24 @@ def test_a_large_batch_runs_in_parts(recipe, parts, packed, word_tokenizer, monk
         np.testing.assert_allclose(found, load_packed(folder)(**batch).logits, atol=3e-4)
 
 
+def test_a_row_of_padding_alone(packed):
+    folder = packed()
+    ids = torch.randint(4, 90, (2, 6))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    batch["attention_mask"][1] = 0
+    with torch.no_grad():
+        expected = load_packed(folder)(**batch).logits.numpy()
+    found = Runtime(folder, threads=1).logits({name: values.numpy() for name, values in batch.items()})
+    np.testing.assert_allclose(found, expected, atol=3e-4)
+
+
+@pytest.mark.parametrize("wrong", [np.full((1, 3), -1), np.full((1, 3), 0.5)])
+def test_inputs_that_are_no_numbers_of_tokens(wrong, packed):
+    ones = np.ones((1, 3), np.int64)
+    with pytest.raises(ValueError, match="input_ids holds .* expected integers from 0"):
+        Runtime(packed(), threads=1).logits({"input_ids": wrong, "attention_mask": ones, "token_type_ids": 0 * ones})
+
+
 def test_regression_gives_values(packed, word_tokenizer):
     folder = packed(num_labels=1)
     found = Runtime(folder, threads=1).predict(TEXTS)

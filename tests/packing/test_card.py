@@ -33,6 +33,17 @@ def test_the_card_states_what_is_known(frozen_bert, word_tokenizer, tmp_path):
         assert line in text, text
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), "91"])
+def test_a_score_is_a_number(value):
+    with pytest.raises(ValueError, match="the card's metrics have accuracy .*, expected a number, in per cent"):
+        ModelCard(metrics={"accuracy": value})
+
+
+def test_a_card_is_no_text(frozen_bert, tmp_path):
+    with pytest.raises(ValueError, match=r"card is 'mine', expected ModelCard\(task="):
+        save_packed(frozen_bert(), tmp_path / "m", card="mine")
+
+
 def test_the_card_of_a_mixed_model_has_the_averages(frozen_bert, tmp_path):
     model = frozen_bert("4-4-4", "adaqat", bits=(1, 2, 3, 5, 8))
     widths = [layer.bits for layer in model.modules() if isinstance(layer, QuantLinear)]
@@ -45,10 +56,12 @@ def test_the_code_of_the_card_runs(frozen_bert, word_tokenizer, tmp_path, monkey
     questions = kind == "BertForQuestionAnswering"
     model = frozen_bert(kind=kind, num_labels=2 if questions else 3)
     folder = save_packed(model, tmp_path / "m", tokenizer=word_tokenizer)
-    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    text = (folder / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(folder)
     names = {}
     exec(code, names)
+    assert ("pipeline(" in text) != questions and ("xtcq predict`, or" in text) != questions
     if questions:
         assert names["outputs"].start_logits.shape == names["outputs"].end_logits.shape
     else:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,19 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from tokenizers.normalizers import Replace
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
 
-from xtcq import files, load_packed, save_packed
+from xtcq import BinaryQuantizer, files, load_packed, save_packed
 from xtcq.packing import PackedModelError, check_packing, rename_labels
 from xtcq.packing.manifest import CONFIG_FILE, MAP_FILE
 from xtcq.quantization import ARCHITECTURES, QuantConfig, bitops, freeze, model_size, quantization_map, quantize
@@ -208,6 +219,12 @@ def labelled(names, **fields):
     return build
 
 
+def other_quantizer(frozen_bert):
+    model = quantize(plain(frozen_bert), QuantConfig("1-1-8"))
+    model.encoder.layer[0].output.dense.weight_quantizer = BinaryQuantizer("row")
+    return freeze(model)
+
+
 def switched(frozen_bert):
     model = frozen_bert("2-2-8", "ternarybert")
     model.set_attn_implementation("eager")
@@ -236,8 +253,9 @@ def switched(frozen_bert):
         (labelled({0: "a", 1: "b", 2: "a"}), "fp32", "expected a name of its own for each of 0 to 2"),
         (labelled({0: "a", 1: "b", 2: "c"}, problem_type="regression"), "fp32", "regression' with 3 outputs, expected"),
         (switched, "fp32", "set to 'eager' after quantize"),
+        (other_quantizer, "fp32", "could not be loaded again .*'row'.*: change widths by set_widths"),
     ],
-    ids="float fake class step half rest nan overflow codes own short equal outputs attention".split(),
+    ids="float fake class step half rest nan overflow codes own short equal outputs attention quantizer".split(),
 )
 def test_models_that_cannot_be_packed(build, rest, message, frozen_bert, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -269,6 +287,21 @@ def test_tokenizers_that_do_not_fit_are_refused(change, message, frozen_bert, wo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("part", "value"), [("normalizer", Replace("w1", "w2")), ("pre_tokenizer", Whitespace())])
+def test_a_tokenizer_of_bert_that_was_changed_is_kept_in_a_general_one(part, value, frozen_bert, tmp_path):
+    """transformers makes BERT's own from its vocabulary alone when it is read again."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(90)), "##s", "-", "x"]
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    save_packed(frozen_bert(), tmp_path / "m", tokenizer=tokenizer)
+    setattr(tokenizer.backend_tokenizer, part, value)
+    with pytest.raises(ValueError, match=f"has another {part} when it is read back, .* PreTrainedTokenizerFast"):
+        save_packed(frozen_bert(), tmp_path / "m", tokenizer=tokenizer)
+    names = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
+    general = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **names)
+    save_packed(frozen_bert(), tmp_path / "m", tokenizer=general)
+    assert AutoTokenizer.from_pretrained(tmp_path / "m")("w1s x-w1")["input_ids"] == tokenizer("w1s x-w1")["input_ids"]
+
+
 def test_what_cannot_be_packed_is_said_before_work(tiny_bert, word_tokenizer, tmp_path):
     model, occupied = tiny_bert(), tmp_path / "occupied"
     check_packing(model, tmp_path / "new" / "folder", word_tokenizer)
@@ -288,6 +321,38 @@ def test_what_cannot_be_packed_is_said_before_work(tiny_bert, word_tokenizer, tm
     model.classifier = torch.nn.Sequential(torch.nn.Linear(32, 2))
     with pytest.raises(ValueError, match="cannot be packed, since classifier is Sequential"):
         check_packing(model, tmp_path / "new")
+
+
+def test_the_place_of_a_packed_model_must_be_one_that_can_be_replaced(frozen_bert, tiny_bert, tmp_path, monkeypatch):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.chdir(folder)
+    for write in (lambda: check_packing(tiny_bert(), "."), lambda: save_packed(frozen_bert("2-2-8"), "."),
+                  lambda: rename_labels(".", ["a", "b", "c"])):  # fmt: skip
+        with pytest.raises(OSError, match="is the working directory, or holds it: go elsewhere"):
+            write()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    with pytest.raises(OSError, match="m is a mount point, which nothing can replace: give a folder inside it"):
+        check_packing(tiny_bert(), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_model_loads_whatever_torchs_default_format_is(frozen_bert, tmp_path):
+    folder = save_packed(frozen_bert(), tmp_path / "m")
+    expected = load_packed(folder).state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = load_packed(folder).state_dict()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_model_that_was_frozen_in_half_is_packed_after_all(frozen_bert, padded_batch, tmp_path):
+    model = half_model(frozen_bert).float()
+    model(padded_batch["input_ids"] % 9)
+    save_packed(model, tmp_path / "m")
 
 
 def test_only_packed_models_are_replaced(frozen_bert, tmp_path):

@@ -302,6 +302,16 @@ def test_other_formats_than_float32_are_refused(tiny_bert, dtype):
     assert quantize(model.float(), QuantConfig("1-1-8"))
 
 
+def test_a_buffer_that_says_another_width_than_is_computed_with(tiny_bert):
+    model = quantize(tiny_bert(), QuantConfig("4-4-4", "adaqat"))
+    layer = model.bert.encoder.layer[0].output.dense
+    layer.weight_quantizer.width.fill_(2)
+    with pytest.raises(ValueError, match="computes at 4 bits, and its buffer says 2.*load_state_dict"):
+        freeze(model)
+    model.load_state_dict(model.state_dict())
+    assert freeze(model) and layer.bits == 2
+
+
 SIZES = {"vocab_size": 101, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 64, "max_position_embeddings": 64}
 

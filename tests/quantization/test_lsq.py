@@ -137,6 +137,18 @@ def test_initialized_survives_a_checkpoint():
     assert copied.step.item() == step
 
 
+def test_buffers_that_were_copied_count_before_the_first_data():
+    """As AveragedModel and a broadcast do it: without a state dict."""
+    quantizer, average = LSQQuantizer(4), LSQQuantizer(4)
+    quantizer(torch.full((8,), 3.0))
+    quantizer.change_bits(2, "rescale")
+    for own, other in zip((*average.parameters(), *average.buffers()), (*quantizer.parameters(), *quantizer.buffers())):
+        own.data.copy_(other)
+    x = torch.tensor([0.7, -20.0, 6.0])
+    torch.testing.assert_close(average(x), quantizer(x), rtol=0, atol=0)
+    assert average.bits == 2
+
+
 def test_a_checkpoint_from_before_initialisation_is_filled_by_the_next_data():
     quantizer = LSQQuantizer(4)
     quantizer(torch.full((8,), 3.0))

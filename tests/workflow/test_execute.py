@@ -88,7 +88,9 @@ def test_template_that_lost_its_kernel(write):
         execute.check_parameters(template, {})
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ('{"rate": NaN}', "NaN is no number"), ("[1]", "object")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not JSON"), ('{"rate": NaN}', "NaN is no number"), ("[1]", "object")]
+)
 def test_parameters_that_are_no_json_object(text, said):
     with pytest.raises(execute.ParameterError, match=said):
         execute.parse_parameters(text)

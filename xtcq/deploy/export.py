@@ -116,8 +116,9 @@ class _Bert:
         self._graph, self._layers, self._encoder = graph, layers, encoder
         self._heads = encoder.config.num_attention_heads
         padding = graph("Sub", np.float32(1), graph("Cast", "attention_mask", to=TensorProto.FLOAT))
-        # What is added to the scores: [batch, 1, 1, tokens], the same for every query.
-        self._mask = graph("Mul", graph("Unsqueeze", padding, np.array([1, 2])), np.finfo(np.float32).min)
+        # What is added to the scores: [batch, 1, 1, tokens], the same for every query. The least float would make
+        # onnxruntime leave out a row that is padding throughout.
+        self._mask = graph("Mul", graph("Unsqueeze", padding, np.array([1, 2])), np.float32(-1e30))
         batch, tokens, one = graph("Shape", "input_ids", end=1), graph("Shape", "input_ids", start=1), np.array([1])
         self._masks = graph("Expand", self._mask, graph("Concat", one, one, tokens, one, axis=0))
         self.all = graph("Concat", batch, tokens, one, axis=0)

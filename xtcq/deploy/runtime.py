@@ -128,7 +128,14 @@ class Runtime:
 
         Returns:
             float32 [batch, labels].
+
+        Raises:
+            ValueError: inputs that are no integers, or below zero.
         """
+        for name in INPUTS:
+            given = np.asarray(inputs[name])
+            if given.dtype.kind not in "iub" or (given.size and given.min() < 0):
+                raise ValueError(f"{name} holds {given.dtype} from {given.min()}, expected integers from 0")
         batch = {name: np.asarray(inputs[name], np.int64) for name in INPUTS}
         parts = [batch] if self._shares_scales else in_parts(batch)
         return np.concatenate([self.session.run(["logits"], part)[0] for part in parts])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 from huggingface_hub import ModelCardData
 from torch import nn
@@ -46,6 +48,12 @@ class ModelCard:
     base_model: str | None = None
     licence: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check that scores are finite numbers, or raise a ValueError."""
+        for name, value in self.metrics.items():
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise ValueError(f"the card's metrics have {name} {value!r}, expected a number, in per cent")
+
 
 def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: int, has_tokenizer: bool) -> str:
     """Write the card, Markdown with the hub's YAML header, of a frozen model whose packed file has so many bytes."""
@@ -80,14 +88,17 @@ def render_card(card: ModelCard, model: PreTrainedModel, rest: str, file_bytes: 
     body = [f"# {title}", "", f"BERT with integer weights, packed by [xtcq]({ADDRESS}).", "", *lines, "", "## Use", ""]
     body += [f"`pip install git+{ADDRESS}`, then:", ""]
     body += ["```python", *_usage(has_tokenizer, pipeline), "```", ""]
+    # transformers 5 has no pipeline for questions, and xtcq predicts classes and numbers alone.
+    piped = ", `pipeline(task, model=model, tokenizer=tokenizer)`" * (pipeline != "question-answering")
+    predict = "`python -m xtcq predict`, or " if pipeline == "text-classification" else ""
     body += [
         "`load_packed` unpacks weights to one byte each and multiplies in floating point: it saves disk and download, "
         "not time. `python -m xtcq predict` runs classifiers with integer arithmetic.",
         "",
         "| what | how | the same answers? |",
         "| --- | --- | --- |",
-        "| transformers, `pipeline(task, model=model, tokenizer=tokenizer)` | `load_packed` | to the bit |",
-        "| onnxruntime | `python -m xtcq predict`, or `python -m xtcq export . --to onnx` | but for rounding |",
+        f"| transformers{piped} | `load_packed` | to the bit |",
+        f"| onnxruntime | {predict}`python -m xtcq export . --to onnx` | but for rounding |",
         "| llama.cpp, binary or ternary weights alone | `python -m xtcq export . --to gguf` | no: other activations |",
     ]
     return f"---\n{header.to_yaml()}\n---\n\n" + "\n".join(body) + "\n"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from xtcq.checks import check_choice
-from xtcq.files import whole_folder
+from xtcq.files import check_replaceable, whole_folder
 from xtcq.outputs import check_names, problem_type
 from xtcq.packing.bits import pack_codes, unpack_codes
 from xtcq.packing.card import ModelCard, render_card
@@ -70,10 +70,11 @@ def save_packed(
 
     Raises:
         ValueError: rest unknown; a model that is of another class, not quantized, not frozen, not in float32, has an
-            input quantizer that never saw data, holds values that are not finite or too large for fp16, or has names
-            of labels that do not fit; or a tokenizer that does not fit the model or cannot be read back as it is.
+            input quantizer that never saw data, other quantizers than ``quantize`` and ``set_widths`` give it, holds
+            values that are not finite or too large for fp16, or has names of labels that do not fit; a tokenizer that
+            does not fit the model or cannot be read back as it is; or a card that is no ``ModelCard``.
         FileExistsError: the folder holds something else.
-        OSError: it cannot be written.
+        OSError: it cannot be written, or not replaced: a mount point, or the working directory.
 
     >>> import tempfile
     >>> import torch
@@ -86,8 +87,10 @@ def save_packed(
     >>> torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
     True
     """
-    folder = Path(folder).absolute()
+    folder, card = Path(folder).absolute(), card or ModelCard()
     check_choice("rest", rest, REST_DTYPES)
+    if not isinstance(card, ModelCard):
+        raise ValueError(f"card is {card!r}, expected ModelCard(task=..., metrics=...)")
     _check_model(model)
     if tokenizer is not None:
         check_tokenizer(tokenizer, model.config)
@@ -113,9 +116,16 @@ def save_packed(
             modules=quantization_map(model),
         )
         (temporary / MAP_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        try:  # what load_packed will do
+            skeleton((temporary / CONFIG_FILE).read_bytes(), manifest, tensors)
+        except PackedModelError as error:
+            raise ValueError(
+                f"the model has quantizers that quantize(model, {settings}) does not give it, and could not be loaded "
+                f"again ({error}): change widths by set_widths, and no quantizer by hand"
+            ) from error
         has_tokenizer = tokenizer is not None or hasattr(model, _BESIDE)
         file_bytes = manifest.files[WEIGHTS_FILE]["bytes"]
-        text = render_card(card or ModelCard(), model, rest, file_bytes, has_tokenizer)
+        text = render_card(card, model, rest, file_bytes, has_tokenizer)
         (temporary / CARD_FILE).write_text(text, encoding="utf-8")
     return folder
 
@@ -127,7 +137,7 @@ def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrai
         ValueError: the model, a teacher or its untrained student, cannot be packed or run as integers, or the tokenizer
             that shall be saved along does not fit it or cannot be read back as it is.
         FileExistsError: the folder, where the packed student shall be, holds something else than a packed model.
-        PermissionError: it cannot be written.
+        OSError: it cannot be written, or not replaced: a mount point, or the working directory.
     """
     folder = Path(folder).absolute()
     check_integer_graph(model.config)
@@ -141,7 +151,9 @@ def check_packing(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrai
             tokenizer.save_pretrained(saved)
             _check_saved(tokenizer, Path(saved))
     _check_target(folder)
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    check_replaceable(folder)
+    # It is written beside itself, and renamed.
+    place = next(path for path in folder.resolve().parents if path.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         raise PermissionError(f"{place} cannot be written: give a folder elsewhere than {folder}")
 
@@ -310,6 +322,14 @@ def _check_saved(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             raise ValueError(
                 f"the tokenizer has {name} {ours!r}, and {theirs!r} when it is read back: give it as an argument "
                 "where the tokenizer is made or loaded"
+            )
+    ours, theirs = (json.loads(one.backend_tokenizer.to_str()) for one in (tokenizer, again))
+    for part in ("normalizer", "pre_tokenizer", "post_processor"):
+        if ours[part] != theirs[part]:
+            raise ValueError(
+                f"the tokenizer has another {part} when it is read back, and would split texts otherwise: give "
+                "PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer) and its special tokens, which "
+                "keeps what was changed, or give it as an argument where the tokenizer is made or loaded"
             )
     if tokenizer.get_vocab() != again.get_vocab():
         raise ValueError(

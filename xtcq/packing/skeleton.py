@@ -38,7 +38,7 @@ def skeleton(config: bytes, manifest: Manifest, tensors: Mapping[str, Tensor]) -
         _check_size(fields, tensors)
         # For this thread alone: accelerate's init_empty_weights changes what all of a process builds meanwhile.
         with torch.device("meta"):
-            model = MODELS[kind](BertConfig.from_dict(fields), **options)
+            model = MODELS[kind](BertConfig.from_dict(fields), **options).float()  # whatever torch's default is
         # Buffers that no file holds.
         embeddings = find_encoder(model)[1].embeddings
         embeddings.position_ids = torch.arange(model.config.max_position_embeddings).expand(1, -1)

@@ -138,6 +138,10 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
     (2, 6)
     """
     check_choice("rescaling", rescaling, RESCALING)
+    if not isinstance(widths, Mapping):
+        raise ValueError(
+            f"widths is {widths!r}, expected a mapping from modules to pairs, as get_widths(model) returns"
+        )
     linears = ((name, module) for name, module in model.named_modules() if isinstance(module, QuantLinear))
     layers = {name: module for name, module in linears if not module.is_frozen}
     changes: list[tuple[LSQQuantizer, int]] = []
@@ -147,7 +151,7 @@ def set_widths(model: nn.Module, widths: Mapping[str, tuple[int, int]], rescalin
                 f"{name!r} is no fake-quantized linear layer of {type(model).__name__}: quantize the model first, set "
                 "widths before freeze, and take the names from get_widths(model)"
             )
-        if len(pair) != 2:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"{name} has widths {pair!r}, expected (bits of the weight, bits of the input)")
         for role, bits in zip(("weight", "input"), pair, strict=True):
             quantizer = getattr(layers[name], f"{role}_quantizer")

@@ -24,6 +24,7 @@ from xtcq.quantization.attention import OPERANDS, check_score_attention, use_sco
 from xtcq.quantization.binarybert import SplitLayer
 from xtcq.quantization.contents import TABLES, find_encoder, join, quantization_map, quantized_layers, recipe_linears
 from xtcq.quantization.layers import QuantEmbedding, QuantLinear
+from xtcq.quantization.lsq import LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
 from xtcq.quantization.quantizers import Quantizer
 from xtcq.quantization.recipes import QuantConfig
@@ -135,7 +136,8 @@ def freeze(model: Model) -> Model:
 
     Raises:
         ValueError: the model was not quantized or is frozen already, modules or its attention function were changed
-            since, or a parameter holds NaN or infinity; the message names the module.
+            since, a parameter holds NaN or infinity, or a learned step's buffer has another width than is computed
+            with; the message names the module.
 
     >>> from xtcq import QuantConfig, freeze, quantize
     >>> from xtcq.quantization import architecture
@@ -149,6 +151,12 @@ def freeze(model: Model) -> Model:
     if not quantization_map(model) and not hasattr(model, "quant_config"):
         raise ValueError(f"{type(model).__name__} is not quantized: call quantize(model, config) first")
     check_unchanged(model)
+    for name, module in model.named_modules():
+        if isinstance(module, LSQQuantizer) and not module.width.is_meta and int(module.width) != module.bits:
+            raise ValueError(
+                f"{name} computes at {module.bits} bits, and its buffer says {int(module.width)}: buffers were copied "
+                "by hand, as averaging does; call model.load_state_dict(model.state_dict()) first"
+            )
     for name, parameter in model.named_parameters():
         if not parameter.is_meta and (bad := int(parameter.numel() - torch.isfinite(parameter).sum())):
             module, _, key = name.rpartition(".")

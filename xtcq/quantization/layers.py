@@ -117,10 +117,9 @@ class QuantizedLayer(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``half()``, ``double()`` and their like, which change a frozen layer's scales and not its codes."""
-        before = self.scale.dtype if self.is_frozen and "scale" in self._buffers else None
         super()._apply(fn, recurse)
-        if before and self.scale.dtype != before:
-            self.dtype = self.scale.dtype
+        if self.is_frozen and "scale" in self._buffers:
+            self.dtype = fn(self.scale.new_empty(0, dtype=self.dtype)).dtype
         return self
 
 

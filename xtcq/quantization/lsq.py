@@ -184,6 +184,10 @@ class LSQQuantizer(Quantizer):
         """Set the step from ``data`` (any shape; [rows, ...] for one step per row), unless that was done before."""
         if self._ready:
             return
+        if not (torch.compiler.is_compiling() or self.initialized.is_meta) and self.initialized:
+            # Set in the buffers by whoever averages or broadcasts models, and not by loading a state dict.
+            self._ready, self._bits = True, int(self.width)
+            return
         mean = self._reduce(torch.mean, data.to(compute_dtype(data.dtype)).abs())
         if not (torch.compiler.is_compiling() or mean.is_meta) and not torch.isfinite(mean).all():
             return
