@@ -1,0 +1,72 @@
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from xtcq_book.claims import power
+from xtcq_book.claims.interval import estimate
+from xtcq_book.claims.judge import judge
+from xtcq_book.claims.ledger import load_claims
+from xtcq_book.frame import to_frame
+
+from xtcq.study import load_profile
+
+MINI = load_profile("mini")
+CLAIMS = {claim.id: claim for claim in load_claims()}
+ONE_BIT, TUNED = CLAIMS["one-bit-costs-more-than-two"], CLAIMS["one-stage-vs-two-2bit"]
+
+
+def test_the_seeds_that_are_asked_for_give_such_an_interval():
+    """Simulated studies with so many seeds have intervals that end at the threshold, in the mean."""
+    effect, deviation = ONE_BIT.smallest_effect + 0.1, 1.0
+    seeds = power.seeds_needed(ONE_BIT, effect, deviation)
+    rng = np.random.default_rng(0)
+    widths = []
+    for _ in range(50):
+        pairs = rng.normal(effect, math.sqrt(2) * deviation, (3, seeds))
+        low, high = estimate(dict(zip("abc", pairs.tolist(), strict=True))).seeds
+        widths.append((high - low) / 2)
+    assert np.mean(widths) == pytest.approx(0.1, rel=0.02)
+
+
+def test_more_noise_and_a_smaller_margin_take_more_seeds():
+    found = [power.seeds_needed(ONE_BIT, effect, noise) for effect, noise in ((1.0, 0.5), (1.0, 1.0), (0.5, 1.0))]
+    assert sorted(found) == found and len(set(found)) == 3
+    assert power.seeds_needed(ONE_BIT, 50.0, 0.5) == 3  # the ledger asks for as many
+    assert power.seeds_needed(ONE_BIT, ONE_BIT.smallest_effect, 0.5) == math.inf
+    # "Not less" has its threshold on the other side of zero.
+    assert power.seeds_needed(TUNED, 0.3, 1.0) < power.seeds_needed(ONE_BIT, 0.4, 1.0)
+
+
+@pytest.fixture
+def runs(make_record):
+    def student(task, score, hours=0.5, device="CPU of a test, 1 threads", **fields):
+        record = make_record(score, **vars(MINI.student(task, precision="1-1-8", stages="one-stage", **fields)))
+        return dataclasses.replace(record, train_seconds=3600 * hours, device=device)
+
+    def build(tasks):
+        records = [student(task, score, seed=seed) for task in tasks for seed, score in ((42, 70.0), (111, 72.0))]
+        # One seed tells nothing, and another rate is another student.
+        records.append(student("mrpc", 99.0, learning_rate=5e-4, device="a card", hours=0.1))
+        return to_frame(records)
+
+    return build
+
+
+def test_a_deviation_is_pooled_over_what_differs_in_its_seed_alone(runs):
+    assert power.deviations(runs(["mrpc"])).to_dict() == {"MRPC": pytest.approx(math.sqrt(2))}
+    assert power.deviations(runs([])).empty
+
+
+def test_the_bill(runs):
+    judgements = [judge(claim, []) for claim in (TUNED, ONE_BIT, CLAIMS["size-12-layers-1bit"])]
+    bill = power.to_decide(judgements, runs(["mrpc", "sst2", "stsb"]))
+    assert set(bill.index) == {TUNED.id, ONE_BIT.id} and list(bill["runs"]) == sorted(bill["runs"])
+    tuned, plain = bill.loc[TUNED.id], bill.loc[ONE_BIT.id]
+    assert tuned["runs"] == 6 * (tuned["seeds"] + 2) and plain["runs"] == 6 * plain["seeds"]
+    assert plain["hours on a core"] == pytest.approx(0.5 * plain["runs"])
+    assert plain["hours on a card"] == pytest.approx(0.1 * plain["runs"])
+    decided = dataclasses.replace(judgements[1], verdict="same here")
+    assert list(power.to_decide([decided], runs(["mrpc", "sst2", "stsb"])).index) == []
+    assert isinstance(power.to_decide(judgements, runs(["mrpc"])), pd.DataFrame)
