@@ -103,6 +103,8 @@ def test_a_student_of_all_layers_begins_as_its_teacher():
     assert whole == mini.student("rte", precision="1-1-8", stages="one-stage", seed=111) and whole.start is None
     assert mini.small("rte", 6, "2-2-8", stages="two-stage").stages == "two-stage"
     assert mini.small("rte", 5, "1-1-8").start == mini.reduced("rte", 5)
+    learned = mini.learned("rte", granularity="network", budget="long", **mini.cut("rte", 3))
+    assert (learned.kept, learned.start) == ((1, 3, 5), mini.reduced("rte", 3)) and mini.cut("rte", None) == {}
 
 
 @pytest.mark.parametrize("task", ["rte", "mnli", "squad2"])

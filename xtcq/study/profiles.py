@@ -161,9 +161,18 @@ class Profile:
         with all of the layers has nothing to make up for, and begins as its teacher.
         """
         fixed: dict[str, Any] = {"precision": precision, "stages": "one-stage", "learning_rate": self.learning_rate}
-        if depth == PUBLISHED[self.model].layers:
-            return self.student(task, **fixed | fields)
-        return self.reduced(task, depth, **{"start": self.reduced(task, depth)} | fixed | fields)
+        begins = self.cut(task, depth)
+        return self.reduced(task, depth, **begins | fixed | fields) if begins else self.student(task, **fixed | fields)
+
+    def cut(self, task: str, depth: int | None) -> dict[str, Any]:
+        """Fields of a student that keeps so many layers of its teacher and begins where `reduced` ended.
+
+        None for a student of all layers, whose depth may be None.
+        """
+        if depth in (None, PUBLISHED[self.model].layers):
+            return {}
+        start = self.reduced(task, depth)
+        return {"layers": start.layers, "start": start}
 
     def learned(self, task: str, factor: float = 1.0, **fields: Any) -> Experiment:
         """A student whose bit-widths are learned, from 4 bits for weights, tokens and activations downwards.
