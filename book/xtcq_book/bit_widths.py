@@ -28,6 +28,8 @@ SIDES = ["weights", "activations"]
 POOLER = "pooler"
 # Bits of the colour scale of a map.
 LEAST, MOST = 2, 8
+# As many points of a line as a figure can show.
+_POINTS = 300
 # Numbers and frames on the light cells of a map, whatever the page.
 _DRAWN = INK["light"]
 # How many decimals the columns of `explored` are worth.
@@ -203,11 +205,11 @@ def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:
     return Drawing(grid.figure, points[["task", *by, "seed", "side", "group", "step", "width"]], runs)
 
 
-def _thinned(lines: pd.DataFrame, most: int = 300) -> pd.DataFrame:
+def _thinned(lines: pd.DataFrame) -> pd.DataFrame:
     """Lines of thousands of points with as many as a figure can show: every so manyeth, and the last."""
     place = lines.groupby(["run", "side", "group"]).cumcount()
     size = lines.groupby(["run", "side", "group"])["step"].transform("size")
-    return lines[(place % -(-size // most) == 0) | (place == size - 1)]
+    return lines[(place % -(-size // _POINTS) == 0) | (place == size - 1)]
 
 
 def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Drawing:

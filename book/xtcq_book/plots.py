@@ -73,7 +73,7 @@ def _stages(axes: plt.Axes, ends: Sequence[int], shade: str, strip: int) -> None
 
 
 @or_nothing
-def terms_over_steps(runs: pd.DataFrame, by: Sequence[str] = ("W-E-A",)) -> Drawing:
+def terms_over_steps(runs: pd.DataFrame) -> Drawing:
     """The terms of the distillation loss over training, each in per cent of what it was when it was first written down.
 
     A plan with one stage has all of them from start to end. Nothing is drawn where no run has such terms.
@@ -89,12 +89,12 @@ def terms_over_steps(runs: pd.DataFrame, by: Sequence[str] = ("W-E-A",)) -> Draw
     if not points:
         return nothing("Nothing to draw: none of these runs learns from hidden states, attentions or logits.")
     lines = pd.DataFrame(points).merge(runs, left_on="run", right_index=True)
-    told, same = _varying_panels(runs, by)
+    told, same = _varying_panels(runs, ["W-E-A"])
     what = {"xlabel": "training (optimizer steps)", "ylabel": "loss of a term (% of its first)"}
     grid = panels(lines, ["task", *told], "step", "share", "term", markers=False, **what)
     for axes in grid.axes_dict.values():
         axes.set(xlim=(0, None), ylim=(0, None))
-    return Drawing(grid.figure, lines[["task", *by, "term", "step", "share"]], runs, same.strip())
+    return Drawing(grid.figure, lines[["task", "W-E-A", "term", "step", "share"]], runs, same.strip())
 
 
 def spread(runs: pd.DataFrame, keys: Sequence[str], score: str = "best") -> pd.DataFrame:

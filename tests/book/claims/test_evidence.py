@@ -15,6 +15,10 @@ from xtcq.study.records import old_records
 Contrast, Found, Spread = (partial(kind, length=()) for kind in (ledger.Contrast, ledger.Found, ledger.Spread))
 ONE, TWO = {"stages": ("one-stage",)}, {"stages": ("two-stage",)}
 STAGES = Contrast({"precision": ("1-1-8",)}, (ONE,), (TWO,))
+HALF, KEPT = {"layers": (1, 3, 5)}, ((1, 3, 5),)
+TWO_TEACHERS = Contrast(
+    {}, ({"layers": KEPT, "teacher.layers": (None,)},), ({"layers": (None,), "teacher.layers": KEPT},)
+)
 LEARNED = {"recipe": "adaqat", "precision": "4-4-4", "adaqat": {}, "exploration": {"in_regime": True}}
 MRPC = 100 * 279 / 408
 
@@ -164,14 +168,9 @@ class TestTrainingsOfTheTeacher:
         assert evidence.seeds == {"mrpc": {1, 3}} and evidence.gated == [f"mrpc: seeds 2: {self.REASON}"]
 
     def test_students_of_two_teachers_may_be_compared(self, student, only, make_run):
-        half = {"layers": (1, 3, 5)}
-        test = Contrast(
-            {},
-            ({"layers": ((1, 3, 5),), "teacher.layers": (None,)},),
-            ({"layers": (None,), "teacher.layers": ((1, 3, 5),)},),
-        )
-        small = self.again(student(79.0, teacher=teacher_of(**half)))
-        assert only(test, [student(80.0, **half), small, make_run(82.0, **half)]).effects("best") == {"mrpc": [1.0]}
+        small = self.again(student(79.0, teacher=teacher_of(**HALF)))
+        records = [student(80.0, **HALF), small, make_run(82.0, **HALF)]
+        assert only(TWO_TEACHERS, records).effects("best") == {"mrpc": [1.0]}
 
 
 def test_every_seed_stands_for_the_same_settings(pair, only):
@@ -337,13 +336,8 @@ def test_against_the_own_teacher(student, only, make_run):
 
 
 def test_against_another_teacher(student, only, make_run):
-    half = {"layers": (1, 3, 5)}
-    test = Contrast(
-        {},
-        ({"layers": ((1, 3, 5),), "teacher.layers": (None,)},),
-        ({"layers": (None,), "teacher.layers": ((1, 3, 5),)},),
-    )
-    evidence = only(test, [student(80.0, **half), student(79.0, teacher=teacher_of(**half)), make_run(82.0, **half)])
+    records = [student(80.0, **HALF), student(79.0, teacher=teacher_of(**HALF)), make_run(82.0, **HALF)]
+    evidence = only(TWO_TEACHERS, records)
     assert evidence.effects("best") == {"mrpc": [1.0]}
     assert evidence.lifts == {"mrpc": pytest.approx(86 - MRPC)}  # of the better teacher
 
