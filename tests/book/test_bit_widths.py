@@ -24,7 +24,6 @@ def explored(make_record):
             "widths": {QUERY: list(widths[0]), POOLER: list(widths[1])},
             "mean_weights": (widths[0][0] + widths[1][0]) / 2,
             "mean_activations": (widths[0][1] + widths[1][1]) / 2,
-            "average": 10.0,
             "steps": 3,
             "ended": "budget",
             "eta": 12.0,
@@ -34,7 +33,8 @@ def explored(make_record):
             # Weights of the first layer from 4 to 2 bits, then activations of the second from 4 to 3.
             "trace": [[0, 0, 0, 2.5], [1, 0, 0, 1.5], [2, 1, 1, 2.6]],
         }
-        return dataclasses.replace(make_record(80.0, **vars(experiment)), exploration=found | changed)
+        bitops = 10 * sum(experiment.matrices.values())
+        return dataclasses.replace(make_record(80.0, **vars(experiment)), exploration=found | changed, bitops=bitops)
 
     return build
 
