@@ -40,6 +40,16 @@ def test_a_killed_writer_is_known_by_its_temporary_name(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["file.json"]
 
 
+def test_a_folder_is_replaced_though_the_working_directory_is_gone(tmp_path, monkeypatch):
+    for name in ("gone", "folder"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with files.whole_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").write_text("whole")
+    assert (tmp_path / "folder" / "new").read_text() == "whole"
+
+
 def test_checkout_is_found_from_below(tmp_path, monkeypatch):
     (tmp_path / "book" / "published").mkdir(parents=True)
     (tmp_path / "notebooks").mkdir()

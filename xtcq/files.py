@@ -108,10 +108,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def check_replaceable(folder: Path) -> None:
     """Refuse, by an OSError, a folder that another cannot take the place of: a mount point, or where the process is."""
+    folder = folder.resolve()
     if os.path.ismount(folder):
         raise OSError(f"{folder} is a mount point, which nothing can replace: give a folder inside it")
-    if folder.exists() and Path.cwd().is_relative_to(folder.resolve()):
-        raise OSError(f"{folder} is the working directory, or holds it: go elsewhere, since it is replaced as a whole")
+    with contextlib.suppress(FileNotFoundError):  # the working directory may have been deleted
+        if folder.exists() and Path.cwd().is_relative_to(folder):
+            raise OSError(f"{folder} is the working directory, or holds it: go elsewhere, it is replaced whole")
 
 
 def _replace(new: Path, folder: Path) -> None:

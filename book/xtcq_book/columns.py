@@ -87,6 +87,7 @@ COLUMNS: dict[str, Callable[[Experiment], Any]] = {
     "learning rate": lambda e: e.learning_rate,
     "seed": lambda e: e.seed,
     "epochs": lambda e: e.epochs,
+    "planned steps": lambda e: e.steps,  # a search for widths may end before
     "augmentation": lambda e: e.augmentation,
     "teacher": lambda e: layers(e.teacher) if e.teacher else "none",
     "begun with": start,

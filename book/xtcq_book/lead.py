@@ -28,7 +28,7 @@ from xtcq_book.scores import tuned
 FOLDER = "book/_static/lead"
 # What makes two runs the same recipe on two tasks; the learning rate is tuned for each task, and seeds are a sample.
 RECIPE = ["layers", "W-E-A", "T-K-P", "recipe", "plan", "LoRA rank", "augmentation", "teacher", "begun with", "widths"]
-RECIPE += ["exploration", "learns from", "steps"]
+RECIPE += ["exploration", "learns from", "planned steps"]
 _HUES = [COLOURS["orange"], COLOURS["blue"], COLOURS["green"], COLOURS["pink"]]
 # Sideways, so that the tasks of a recipe do not hide one another: they have the same size.
 _SPREAD = 0.05
@@ -46,8 +46,7 @@ def students(profile: str = "mini") -> pd.DataFrame:
 
     Returns:
         Rows of ``xtcq_book.frame.to_frame``, one a seed, with ``digest``. Where widths were learned ``W-E-A`` says so,
-        and ``bits`` are the mean of the weights', rounded. ``steps`` are those of the plan: a search ends earlier where
-        all widths have come to rest.
+        and ``bits`` are the mean of the weights' over the recipe, rounded.
     """
     scale = load_profile(profile)
     taught = [record for record in of_scale(scale) if record.experiment.teacher is not None]
@@ -56,9 +55,10 @@ def students(profile: str = "mini") -> pd.DataFrame:
     runs = tuned(runs[runs["minus teacher"].notna()])
     found = [record.exploration for record in runs["record"]]
     precision = [f"learned from {p}" if search else str(p) for p, search in zip(runs["W-E-A"], found, strict=True)]
-    bits = [round(search["mean_weights"]) if search else b for b, search in zip(runs["bits"], found, strict=True)]
-    digest, steps = ([getattr(e, name) for e in runs["experiment"]] for name in ("digest", "steps"))
-    return runs.assign(**{"W-E-A": precision, "bits": bits, "steps": steps, "digest": digest})
+    bits = [search["mean_weights"] if search else b for b, search in zip(runs["bits"], found, strict=True)]
+    digest = [experiment.digest for experiment in runs["experiment"]]
+    runs = runs.assign(**{"W-E-A": precision, "bits": bits, "digest": digest})
+    return runs.assign(bits=runs.groupby(RECIPE)["bits"].transform("mean").round().astype(int))
 
 
 def shared_tasks(lost: pd.DataFrame) -> list[str]:

@@ -26,6 +26,7 @@ def test_each_column_reads_its_own_field(mini):
         "learning rate": 5e-4,
         "seed": 7,
         "epochs": student.epochs,
+        "planned steps": 1000,
         "augmentation": "neighbours",
         "teacher": "all 6",
         "begun with": "teacher",

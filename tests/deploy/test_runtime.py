@@ -106,7 +106,7 @@ def test_a_row_of_padding_alone(packed):
     np.testing.assert_allclose(found, expected, atol=3e-4)
 
 
-@pytest.mark.parametrize("wrong", [np.full((1, 3), -1), np.full((1, 3), 0.5)])
+@pytest.mark.parametrize("wrong", [np.full((1, 3), -1), np.full((1, 3), 0.5), np.empty((0, 3)), np.array([["w1"] * 3])])
 def test_inputs_that_are_no_numbers_of_tokens(wrong, packed):
     ones = np.ones((1, 3), np.int64)
     with pytest.raises(ValueError, match="input_ids holds .* expected integers from 0"):

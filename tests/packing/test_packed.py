@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tokenizers.models import WordPiece
 from tokenizers.normalizers import Replace
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
@@ -21,6 +22,7 @@ from transformers import (
     BertTokenizer,
     PreTrainedTokenizerFast,
 )
+from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from xtcq import BinaryQuantizer, files, load_packed, save_packed
 from xtcq.packing import PackedModelError, check_packing, rename_labels
@@ -287,13 +289,25 @@ def test_tokenizers_that_do_not_fit_are_refused(change, message, frozen_bert, wo
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("part", "value"), [("normalizer", Replace("w1", "w2")), ("pre_tokenizer", Whitespace())])
-def test_a_tokenizer_of_bert_that_was_changed_is_kept_in_a_general_one(part, value, frozen_bert, tmp_path):
+def test_a_tokenizer_that_is_written_in_python(frozen_bert, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "w1"]))
+    save_packed(frozen_bert(), tmp_path / "m", tokenizer=BertTokenizerLegacy(str(tmp_path / "vocab.txt")))
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("normalizer", lambda words: Replace("w1", "w2")),
+        ("pre_tokenizer", lambda words: Whitespace()),
+        ("model", lambda words: WordPiece(words, max_input_chars_per_word=1, unk_token="[UNK]")),
+    ],
+)
+def test_a_tokenizer_of_bert_that_was_changed_is_kept_in_a_general_one(part, changed, frozen_bert, tmp_path):
     """transformers makes BERT's own from its vocabulary alone when it is read again."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(90)), "##s", "-", "x"]
     tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
     save_packed(frozen_bert(), tmp_path / "m", tokenizer=tokenizer)
-    setattr(tokenizer.backend_tokenizer, part, value)
+    setattr(tokenizer.backend_tokenizer, part, changed(tokenizer.get_vocab()))
     with pytest.raises(ValueError, match=f"has another {part} when it is read back, .* PreTrainedTokenizerFast"):
         save_packed(frozen_bert(), tmp_path / "m", tokenizer=tokenizer)
     names = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
@@ -332,9 +346,11 @@ def test_the_place_of_a_packed_model_must_be_one_that_can_be_replaced(frozen_ber
         with pytest.raises(OSError, match="is the working directory, or holds it: go elsewhere"):
             write()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os.path, "ismount", lambda path: True)
-    with pytest.raises(OSError, match="m is a mount point, which nothing can replace: give a folder inside it"):
-        check_packing(tiny_bert(), folder)
+    (tmp_path / "link").symlink_to("m")
+    monkeypatch.setattr(os.path, "ismount", lambda path: not Path(path).is_symlink())
+    for target in (folder, tmp_path / "link"):
+        with pytest.raises(OSError, match="m is a mount point, which nothing can replace: give a folder inside it"):
+            check_packing(tiny_bert(), target)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

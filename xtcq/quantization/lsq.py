@@ -185,7 +185,8 @@ class LSQQuantizer(Quantizer):
         if self._ready:
             return
         if not (torch.compiler.is_compiling() or self.initialized.is_meta) and self.initialized:
-            # Set in the buffers by whoever averages or broadcasts models, and not by loading a state dict.
+            # Set in the buffers by whoever averages or broadcasts models, and not by loading a state dict. What they
+            # copy later is not looked for: `freeze` refuses a width that differs.
             self._ready, self._bits = True, int(self.width)
             return
         mean = self._reduce(torch.mean, data.to(compute_dtype(data.dtype)).abs())

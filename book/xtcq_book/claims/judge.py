@@ -222,14 +222,14 @@ def _with_words(claim: Claim, judged: Judgement) -> Judgement:
             # A share of the lift in points of a task with the mean lift: the threshold stays what it is.
             bounds = getattr(scored.lift, part)
             intervals.append(bounds and tuple(lift * bound for bound in bounds))
-        words = {None if lack else _word(claim, bounds, at_scale) for bounds in intervals}
+        words = {None if lack else word_for(claim, bounds, at_scale) for bounds in intervals}
         return (words.pop() if len(words) == 1 else None) or undecided
 
     both = (judged.best, judged.last)
     best, last = (replace(scored, verdict=word(scored, "seeds")) for scored in both)
     verdict, because = best.verdict if best.verdict == last.verdict else DEPENDS, lack
     if verdict == undecided and not lack:
-        alone = _word(claim, best.points.seeds, at_scale)
+        alone = word_for(claim, best.points.seeds, at_scale)
         because = "decided in points, but not as a share of the lift" if alone else _OPEN
     if verdict == DEPENDS:
         because = f"{best.verdict} by the best score, {last.verdict} by the last"
@@ -261,7 +261,7 @@ def _without_a_task(claim: Claim, judged: Judgement) -> str:
     return ""
 
 
-def _word(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:
+def word_for(claim: Claim, bounds: tuple[float, float] | None, at_scale: bool) -> str | None:
     """The word for an interval; None where it decides nothing."""
     if bounds is None:
         return None

@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from statistics import fmean
 
 import pandas as pd
+from scipy.stats import t as student_t
 
+from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import quantile
-from xtcq_book.claims.judge import CANNOT, DECIDED, Judgement
+from xtcq_book.claims.judge import CANNOT, DECIDED, Judgement, word_for
 from xtcq_book.claims.ledger import LEAST_SEEDS, Claim, Contrast
 from xtcq_book.scores import alike
 
+# How many of such studies are to end with a verdict.
+POWER = 0.8
 # A tuned side is run at this many further rates, with one seed each.
 _RATES = 2
 # More than anybody will run; the search for a number of seeds ends there.
-_MOST = 10_000
+_MOST = 100_000
 
 
 def deviations(runs: pd.DataFrame) -> pd.Series:
@@ -37,10 +41,11 @@ def deviations(runs: pd.DataFrame) -> pd.Series:
 
 
 def seeds_needed(claim: Claim, effect: float, deviation: float) -> float:
-    """Fewest seeds a task whose interval would lie on one side of the threshold, if the mean were ``effect``.
+    """Fewest seeds a task of which `POWER` of all studies would end with a verdict, if the mean were ``effect``.
 
-    The half width of the interval for other seeds (see ``interval``) over T equally noisy tasks with n seeds each is
-    t(T (n - 1)) * deviation * sqrt(k / (T n)), for a claim that adds and subtracts k students.
+    Over T equally noisy tasks with n seeds each an effect of k students has the standard error s = deviation *
+    sqrt(k / (T n)) and T (n - 1) degrees of freedom. Its interval (see ``interval``) ends within the `margin` in that
+    share of studies where (t(0.975) + t(0.8)) s is no more than the margin.
 
     Args:
         claim: one about a ``Contrast``.
@@ -48,18 +53,33 @@ def seeds_needed(claim: Claim, effect: float, deviation: float) -> float:
         deviation: of one run between seeds, in points.
 
     Returns:
-        At least `LEAST_SEEDS`; infinity where 10,000 are too few.
+        At least `LEAST_SEEDS`; infinity where 100,000 are too few.
     """
-    margin, tasks, students = _margin(claim, effect), claim.least_tasks, len(claim.test.selectors)
-    for seeds in range(LEAST_SEEDS, _MOST):
-        if quantile(tasks * (seeds - 1)) * deviation * math.sqrt(students / (tasks * seeds)) <= margin:
-            return seeds
-    return math.inf
+    most, tasks = margin(claim, effect), claim.least_tasks
+    error = deviation * math.sqrt(len(claim.test.selectors) / tasks)
+
+    def enough(seeds: int) -> bool:
+        freedom = tasks * (seeds - 1)
+        return (quantile(freedom) + student_t.ppf(POWER, freedom)) * error / math.sqrt(seeds) <= most
+
+    low, high = LEAST_SEEDS - 1, LEAST_SEEDS
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > _MOST:
+            return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
-def _margin(claim: Claim, effect: float) -> float:
-    threshold = claim.smallest_effect if claim.direction in ("greater", "not greater") else -claim.smallest_effect
-    return abs(effect - threshold)
+def margin(claim: Claim, effect: float) -> float:
+    """The largest half width, in points, of an interval around an effect that gives the claim a verdict."""
+    ends = (abs(effect - claim.smallest_effect), abs(effect + claim.smallest_effect), abs(effect))
+    # A hair within: an interval that ends on a threshold lies on neither side.
+    return max(
+        (end for end in ends if word_for(claim, (effect - 0.999999 * end, effect + 0.999999 * end), False)), default=0.0
+    )
 
 
 def to_decide(judgements: Iterable[Judgement], runs: pd.DataFrame) -> pd.DataFrame:
@@ -67,35 +87,32 @@ def to_decide(judgements: Iterable[Judgement], runs: pd.DataFrame) -> pd.DataFra
 
     Args:
         judgements: the ledger.
-        runs: as for `deviations`; over the tasks that are steadiest with the seed the bill is smallest.
+        runs: as for `deviations`. A claim is counted over the tasks that it may be about and that are steadiest with
+            the seed, where the bill is smallest.
 
     Returns:
         Indexed by ``claim``: the ``smallest effect``, the ``paper``'s effect, the ``seeds`` a task, the ``runs`` in
-        all, further rates of what is tuned included, and their ``hours on a core`` and ``hours on a card`` by the
-        median time of a run here. Empty where too few tasks have repetitions.
+        all, control arms and further rates of what is tuned included (teachers and runs to begin with come on top), and
+        their ``hours on a core`` and ``hours on a card`` by the median time of a run here. A claim whose tasks were not
+        repeated here is left out.
     """
-    steadiest, rows = deviations(runs), {}
+    moves, rows = deviations(runs), {}
     on_core = runs["device"].str.startswith("CPU")
     hours = [float(runs.loc[device, "hours"].median()) for device in (on_core, ~on_core)]
     for found in judgements:
         claim, test = found.claim, found.claim.test
         if not isinstance(test, Contrast) or found.paper_effect is None or found.verdict in (*DECIDED, CANNOT):
             continue
+        asked = [task_spec(name).title for name in test.where.get("task", ())]
+        steadiest = moves[moves.index.isin(asked)] if asked else moves
         if len(steadiest) < claim.least_tasks:
             continue
         deviation = math.sqrt(fmean(steadiest.iloc[: claim.least_tasks] ** 2))
         seeds = seeds_needed(claim, found.paper_effect, deviation)
-        students = claim.least_tasks * len(test.selectors) * (seeds + _RATES * (test.tune is not None))
-        rows[claim.id] = (
-            claim.smallest_effect,
-            found.paper_effect,
-            seeds,
-            students,
-            *(students * one for one in hours),
-        )
+        arms = len(test.selectors) + (test.control is not None)
+        students = claim.least_tasks * arms * (seeds + _RATES * (test.tune is not None))
+        cost = [students * one for one in hours]
+        rows[claim.id] = (claim.smallest_effect, found.paper_effect, seeds, students, *cost)
     names = ["smallest effect", "paper", "seeds", "runs", "hours on a core", "hours on a card"]
-    return (
-        pd.DataFrame.from_dict(rows, orient="index", columns=names)
-        .rename_axis("claim")
-        .sort_values("runs", kind="stable")
-    )
+    bill = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("claim")
+    return bill.sort_values("runs", kind="stable")

@@ -2,11 +2,10 @@ import dataclasses
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from xtcq_book.claims import power
 from xtcq_book.claims.interval import estimate
-from xtcq_book.claims.judge import judge
+from xtcq_book.claims.judge import judge, word_for
 from xtcq_book.claims.ledger import load_claims
 from xtcq_book.frame import to_frame
 
@@ -17,17 +16,32 @@ CLAIMS = {claim.id: claim for claim in load_claims()}
 ONE_BIT, TUNED = CLAIMS["one-bit-costs-more-than-two"], CLAIMS["one-stage-vs-two-2bit"]
 
 
-def test_the_seeds_that_are_asked_for_give_such_an_interval():
-    """Simulated studies with so many seeds have intervals that end at the threshold, in the mean."""
-    effect, deviation = ONE_BIT.smallest_effect + 0.1, 1.0
+@pytest.mark.parametrize("above", [0.3, 1.0])
+def test_four_of_five_studies_with_so_many_seeds_end_with_a_verdict(above):
+    effect, deviation = ONE_BIT.smallest_effect + above, 1.0
     seeds = power.seeds_needed(ONE_BIT, effect, deviation)
     rng = np.random.default_rng(0)
-    widths = []
-    for _ in range(50):
+    decided = 0
+    for _ in range(1000):
         pairs = rng.normal(effect, math.sqrt(2) * deviation, (3, seeds))
-        low, high = estimate(dict(zip("abc", pairs.tolist(), strict=True))).seeds
-        widths.append((high - low) / 2)
-    assert np.mean(widths) == pytest.approx(0.1, rel=0.02)
+        bounds = estimate(dict(zip("abc", pairs.tolist(), strict=True))).seeds
+        decided += word_for(ONE_BIT, bounds, at_scale=False) is not None
+    assert decided / 1000 == pytest.approx(power.POWER, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("claim", "effect", "expected"),
+    [
+        ("one-bit-costs-more-than-two", 1.0, 0.7),  # greater than 0.3
+        ("one-bit-costs-more-than-two", 0.1, 0.2),  # no difference, between -0.3 and 0.3
+        ("one-bit-costs-more-than-two", -1.0, 1.0),  # opposite
+        ("one-stage-vs-two-2bit", 0.3, 0.6),  # not less than -0.3
+        ("one-stage-vs-two-2bit", -1.0, 0.7),
+        ("lora-rank-1-helps-short-budget", -0.1, 0.1),
+    ],
+)
+def test_how_wide_an_interval_may_be(claim, effect, expected):
+    assert power.margin(CLAIMS[claim], effect) == pytest.approx(expected)
 
 
 def test_more_noise_and_a_smaller_margin_take_more_seeds():
@@ -69,4 +83,12 @@ def test_the_bill(runs):
     assert plain["hours on a card"] == pytest.approx(0.1 * plain["runs"])
     decided = dataclasses.replace(judgements[1], verdict="same here")
     assert list(power.to_decide([decided], runs(["mrpc", "sst2", "stsb"])).index) == []
-    assert isinstance(power.to_decide(judgements, runs(["mrpc"])), pd.DataFrame)
+    assert power.to_decide(judgements, runs(["mrpc"])).empty
+
+
+def test_a_claim_about_one_task_is_counted_on_that_task_and_control_arms_with_it(runs):
+    judgements = [judge(CLAIMS[name], []) for name in ("learned-saves-cola", "two-bit-keeps-teacher")]
+    bill = power.to_decide(judgements, runs(["mrpc", "sst2", "stsb"]))
+    assert list(bill.index) == ["two-bit-keeps-teacher"]
+    assert bill["runs"].iloc[0] == 2 * 3 * (bill["seeds"].iloc[0] + 2 * bool(CLAIMS["two-bit-keeps-teacher"].test.tune))
+    assert "learned-saves-cola" in power.to_decide(judgements, runs(["cola"])).index
