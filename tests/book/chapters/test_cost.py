@@ -2,11 +2,11 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from xtcq_book.arithmetic import MIB
 from xtcq_book.chapters import cost, errata
 from xtcq_book.frame import to_frame
 from xtcq_book.svg import GREY
 
+from xtcq.quantization.cost import MIB
 from xtcq.study import load_profile
 from xtcq.study.records import save_record
 
