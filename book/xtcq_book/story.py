@@ -141,8 +141,11 @@ def _profile(page: Path) -> str:
 
 
 def format_number(number: float, how: str) -> str:
-    """A number as prose prints it, with a real minus sign."""
-    return format(int(number) if how.endswith("d") else number, how).replace("-", "−")
+    """A number as prose prints it, with a real minus sign, and none before what is rounded to zero."""
+    if how.endswith("d"):
+        return format(int(number), how).replace("-", "−")
+    sign = how[: how[:1] in ("+", "-", " ")]
+    return format(number, f"{sign}z{how.removeprefix(sign)}").replace("-", "−")
 
 
 def renew(template: Path, page: Path) -> int:

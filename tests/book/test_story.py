@@ -88,7 +88,14 @@ def test_numbers_are_renewed_from_the_page(chapter):
 
 
 @pytest.mark.parametrize(
-    ("number", "how", "text"), [(1000.0, ",d", "1,000"), (-0.4, "+.1f", "−0.4"), (3.2, ".0f", "3")]
+    ("number", "how", "text"),
+    [
+        (1000.0, ",d", "1,000"),
+        (-0.4, "+.1f", "−0.4"),
+        (3.2, ".0f", "3"),
+        (-0.04, "+.1f", "+0.0"),
+        (-0.04, ".1f", "0.0"),
+    ],
 )
 def test_formats(number, how, text):
     assert story.format_number(number, how) == text
