@@ -58,7 +58,7 @@ app.add_typer(study_app, name="study")
 def cost(
     arch: Annotated[str, typer.Option(help="bert-base, minilm-l6, or the folder of your own BERT")] = "bert-base",
     precision: Annotated[str, typer.Option(help="W-E-A, or W-A together with --embeddings")] = "1-1-8",
-    recipe: Annotated[str, typer.Option(help="xtc, ternarybert, binarybert or adaqat")] = "xtc",
+    recipe: Annotated[str, typer.Option(help="xtc, xtc-median, ternarybert, binarybert or adaqat")] = "xtc",
     layers: Annotated[int | None, typer.Option(help="depth, if other than the architecture's")] = None,
     lora_rank: Annotated[int, typer.Option(help="rank of the full-precision term beside each matrix")] = 0,
     embeddings: Annotated[str | None, typer.Option(help="bits of token, segment and position table: T-K-P")] = None,

@@ -34,6 +34,7 @@ WEIGHTS = "packed.safetensors"
 MODELS = {
     "xtc 1-1-8": {"precision": "1-1-8"},
     "xtc 2-2-8 with a low-rank term": {"precision": "2-2-8", "lora_rank": 2},
+    "xtc with a median": {"precision": "1-1-8", "recipe": "xtc-median"},
     "xtc mixed": {"precision": "4-4 5-2-3"},
     "xtc floating-point weights": {"precision": "32-3-8"},
     "ternarybert": {"precision": "2-2-8", "recipe": "ternarybert"},

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xtcq.quantization import BinaryQuantizer, DynamicQuantizer, LSQQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization import (
+    BinaryQuantizer,
+    DynamicQuantizer,
+    LSQQuantizer,
+    MedianBinaryQuantizer,
+    Quantizer,
+    TernaryQuantizer,
+)
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [(1,), (7,), (1, 1), (5, 3), (33, 17), (2, 3, 19), (2, 4, 5, 8)]
@@ -15,6 +22,8 @@ MAKERS = {
     "binary": lambda rows: BinaryQuantizer(),
     "binary-row": lambda rows: BinaryQuantizer("row"),
     "binary-clipped": lambda rows: BinaryQuantizer(clip=0.7),
+    "binary-median": lambda rows: MedianBinaryQuantizer(),
+    "binary-median-row": lambda rows: MedianBinaryQuantizer("row"),
     "ternary": lambda rows: TernaryQuantizer(),
     "ternary-row": lambda rows: TernaryQuantizer("row"),
     "ternary-clipped": lambda rows: TernaryQuantizer(clip=0.7),
@@ -109,6 +118,15 @@ def test_binary_zeros_are_positive():
     quantized = BinaryQuantizer().quantize(torch.tensor([0.0, -0.0, 3.0, -3.0]))
     assert quantized.codes.tolist() == [1, 1, 1, -1]
     assert quantized.scale.item() == 1.5
+
+
+def test_a_median_scale_is_the_magnitude_in_the_middle():
+    w = torch.tensor([[0.5, -1.5, 2.0], [-0.25, 0.5, -9.0]], dtype=torch.float64)
+    signs = torch.tensor([[1.0, -1, 1], [-1, 1, -1]], dtype=torch.float64)
+    assert torch.equal(MedianBinaryQuantizer("row")(w), signs * torch.tensor([[1.5], [0.5]]))
+    # The lower one of 0.5 and 1.5, whatever the largest is.
+    assert torch.equal(MedianBinaryQuantizer()(w), signs * 0.5)
+    assert torch.equal(MedianBinaryQuantizer().quantize(w).codes, BinaryQuantizer().quantize(w).codes)
 
 
 def test_ternary_is_the_closed_formula():

@@ -8,7 +8,7 @@ from xtcq.quantization import RECIPES, QuantConfig
     [
         (
             {"precision": "2-4-4", "recipe": "gptq"},
-            "recipe is 'gptq', expected one of 'xtc', 'ternarybert', 'adaqat', 'binarybert'",
+            "recipe is 'gptq', expected one of 'xtc', 'xtc-median', 'ternarybert', 'adaqat', 'binarybert'",
         ),
         ({"precision": "2-4-4", "lora_rank": -1}, "lora_rank is -1, expected an integer of at least 0"),
         ({"precision": "2-4-4", "lora_rank": 1.0}, r"lora_rank is 1\.0, expected an integer"),
@@ -31,6 +31,8 @@ def test_errors(arguments, message):
         ("xtc", 1, ("binary", "tensor", None), ("binary", "row", None)),
         ("xtc", 2, ("ternary", "tensor", None), ("ternary", "row", None)),
         ("xtc", 3, ("dynamic", "tensor", None), ("dynamic", "row", None)),
+        ("xtc-median", 1, ("binary-median", "tensor", None), ("binary-median", "row", None)),
+        ("xtc-median", 2, ("ternary", "tensor", None), ("ternary", "row", None)),
         ("ternarybert", 2, ("ternary", "tensor", 2.5), ("ternary", "row", 2.5)),
         ("ternarybert", 8, ("dynamic", "tensor", 2.5), ("dynamic", "row", 2.5)),
         ("adaqat", 1, ("lsq", "tensor", None), ("lsq", "tensor", None)),

@@ -19,5 +19,12 @@ from xtcq.quantization.cost import ARCHITECTURES, ModelSize, architecture, bitop
 from xtcq.quantization.layers import QuantEmbedding, QuantizedLayer, QuantLinear
 from xtcq.quantization.lsq import RESCALING, LSQQuantizer
 from xtcq.quantization.precision import Precision
-from xtcq.quantization.quantizers import LEARNED_SCALES, BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization.quantizers import (
+    LEARNED_SCALES,
+    BinaryQuantizer,
+    DynamicQuantizer,
+    MedianBinaryQuantizer,
+    Quantizer,
+    TernaryQuantizer,
+)
 from xtcq.quantization.recipes import RECIPES, QuantConfig, Recipe

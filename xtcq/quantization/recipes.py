@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from xtcq.checks import check_choice, check_integer
 from xtcq.quantization.binarybert import LearnedClipQuantizer
 from xtcq.quantization.lsq import LSQQuantizer
 from xtcq.quantization.precision import FLOAT_BITS, Precision
-from xtcq.quantization.quantizers import BinaryQuantizer, DynamicQuantizer, Quantizer, TernaryQuantizer
+from xtcq.quantization.quantizers import (
+    BinaryQuantizer,
+    DynamicQuantizer,
+    MedianBinaryQuantizer,
+    Quantizer,
+    TernaryQuantizer,
+)
 
 Factory = Callable[[int], Quantizer]
 
 
-def closed_form_weights(granularity: str, clip: float | None = None) -> Factory:
+def closed_form_weights(
+    granularity: str, clip: float | None = None, binary: type[BinaryQuantizer] = BinaryQuantizer
+) -> Factory:
     """Return a factory of quantizers by closed formula, from bits: binary, ternary, dynamic from 3 bits on."""
 
     def build(bits: int) -> Quantizer:
         if bits == 1:
-            return BinaryQuantizer(granularity, clip)
+            return binary(granularity, clip)
         if bits == 2:
             return TernaryQuantizer(granularity, clip)
         return DynamicQuantizer(bits, granularity=granularity, clip=clip)
@@ -82,6 +90,15 @@ XTC = Recipe(
     "DeepSpeed deepspeed/compression/basic_layer.py (one scale per matrix, one per embedding row, one per token)",
 )
 
+XTC_MEDIAN = replace(
+    XTC,
+    name="xtc-median",
+    weight=closed_form_weights("tensor", binary=MedianBinaryQuantizer),
+    table=closed_form_weights("row", binary=MedianBinaryQuantizer),
+    source="XTC's, with the median magnitude as scale at one bit, after Nielsen and Schneider-Kamp 2024 "
+    "(arXiv 2407.09527)",
+)
+
 TERNARYBERT = Recipe(
     name="ternarybert",
     weight=closed_form_weights("tensor", clip=2.5),
@@ -120,7 +137,7 @@ BINARYBERT = Recipe(
     "width, so that the split one is as large as BERT-base; here the width is kept, and one bit costs two a weight",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (XTC, TERNARYBERT, ADAQAT, BINARYBERT)}
+RECIPES = {recipe.name: recipe for recipe in (XTC, XTC_MEDIAN, TERNARYBERT, ADAQAT, BINARYBERT)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,7 @@ class QuantConfig:
 
     Attributes:
         precision: bit-widths; a string is parsed.
-        recipe: ``"xtc"``, ``"ternarybert"``, ``"binarybert"`` or ``"adaqat"``.
+        recipe: ``"xtc"``, ``"xtc-median"``, ``"ternarybert"``, ``"binarybert"`` or ``"adaqat"``.
         lora_rank: rank of the low-rank terms of all quantized linear layers, 0 for none (XTC appendix B.3: 1 or 8).
 
     Raises:
