@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
+from transformers.utils import logging as transformers_logging
 
-from xtcq import encoder, pretrained
+from xtcq import pretrained
 from xtcq.encoder import load_classifier, load_encoder, load_masked_lm
 from xtcq.pretrained import PUBLISHED
 from xtcq.tasks import load_task
@@ -140,9 +141,9 @@ def test_a_folder_keeps_the_classifier_it_has(tiny, tmp_path):
 
 def test_loading_leaves_log_and_progress_bars_as_they_were(tiny, caplog, capsys):
     logger = logging.getLogger("transformers.modeling_utils")
-    before = (list(logger.filters), logger.level, encoder.transformers_logging.is_progress_bar_enabled())
+    before = (list(logger.filters), logger.level, transformers_logging.is_progress_bar_enabled())
     load_encoder(str(tiny), 2)
-    assert (logger.filters, logger.level, encoder.transformers_logging.is_progress_bar_enabled()) == before
+    assert (logger.filters, logger.level, transformers_logging.is_progress_bar_enabled()) == before
     assert caplog.text == ""
     assert capsys.readouterr().err == ""
 

@@ -22,11 +22,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from xtcq.checks import check_choice, check_integer
 from xtcq.outputs import CLASSES, REGRESSION, problem_type
 from xtcq.pretrained import PUBLISHED, WEIGHTS, encoder_files
+from xtcq.quiet import without_bars
 from xtcq.tasks.demo import demo_words
 
 # What pre-training leaves in a checkpoint, which no task needs: BERT's heads, the pooler where none is built, and
@@ -226,16 +226,13 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def _quiet_loading() -> Iterator[None]:
     """Keep progress bars and the report of missing weights off the screen: ``_load`` reads and judges it."""
     logger = logging.getLogger("transformers.modeling_utils")
-    bars = transformers_logging.is_progress_bar_enabled()
 
     def keep(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()
 
     logger.addFilter(keep)
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with without_bars():
+            yield
     finally:
         logger.removeFilter(keep)
-        if bars:
-            transformers_logging.enable_progress_bar()

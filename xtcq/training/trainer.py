@@ -27,12 +27,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, EvalPrediction
 from transformers.utils import SAFE_WEIGHTS_NAME
-from transformers.utils import logging as transformers_logging
 
 from xtcq.adaqat import AdaQAT, AdaQATSettings
 from xtcq.distillation import DistillationLoss
 from xtcq.files import saving, write_atomically
 from xtcq.quantization import LEARNED_SCALES
+from xtcq.quiet import without_bars
 from xtcq.tasks.dataset import EncodedDataset
 from xtcq.training.graphs import StepGraphs, uses_graphs
 from xtcq.training.stage_folder import CLOCKS, metrics_of, predictions_path, seal
@@ -167,14 +167,10 @@ class DistillationTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, keeping the time of training steps apart from evaluation and saving."""
-        self._started, bars = time.perf_counter(), transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # saving a model of one file draws one of one step
-        try:
-            with saving(f"the checkpoints in {self.args.output_dir} are kept"):
-                return super().train(*args, **kwargs)
-        finally:
-            if bars:
-                transformers_logging.enable_progress_bar()
+        self._started = time.perf_counter()
+        # Saving a model of one file draws a bar of one step.
+        with without_bars(), saving(f"the checkpoints in {self.args.output_dir} are kept"):
+            return super().train(*args, **kwargs)
 
     def go_on(self, checkpoint: str | None) -> None:
         """Train, from a checkpoint if there is one; one of the last step is only loaded, and ends the training.

@@ -24,13 +24,13 @@ import torch
 from onnx import TensorProto
 from onnxruntime.quantization import quantize_dynamic
 from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from xtcq.deploy.export import INPUTS, build_graph, export_onnx
 from xtcq.deploy.runtime import Runtime, session_options
 from xtcq.packing import load_packed
 from xtcq.quantization import QuantizedTensor, QuantLinear, model_size, quantized_layers
 from xtcq.quantization.cost import MIB
+from xtcq.quiet import without_bars
 from xtcq.tasks import EncodedDataset
 
 PAUSE = 0.1  # seconds
@@ -65,17 +65,14 @@ def save_full(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keep bars of a single step and advice of the tools off the page."""
-    bars, level = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
-    transformers_logging.disable_progress_bar()
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with without_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def make_backends(

@@ -9,6 +9,7 @@ from statistics import fmean
 import pandas as pd
 from scipy.stats import t as student_t
 
+from xtcq.pretrained import PUBLISHED
 from xtcq.tasks import task_spec
 from xtcq_book.claims.interval import quantile
 from xtcq_book.claims.judge import CANNOT, DECIDED, Judgement, word_for
@@ -82,6 +83,36 @@ def margin(claim: Claim, effect: float) -> float:
     )
 
 
+def is_open(found: Judgement) -> bool:
+    """Whether more runs could give a claim a verdict that it does not have."""
+    return found.verdict not in (*DECIDED, CANNOT)
+
+
+def _can_run(test: Contrast, encoders: set[str]) -> bool:
+    """Whether what is compared can be trained of these encoders at a length of this scale.
+
+    One that names a budget of the paper takes runs of many times the steps that are priced here.
+    """
+    if test.length:
+        return False
+    for term in test.selectors:
+        asked = dict(test.where) | dict(term)
+        models = encoders & set(asked.get("model", encoders))
+        layers = max((PUBLISHED[model].layers for model in models), default=0)
+        for name in ("kept", "teacher.kept", "start.kept"):
+            if not any(kept is None or max(kept) < layers for kept in asked.get(name, (None,))):
+                return False
+        if not layers:
+            return False
+    return True
+
+
+def _has(found: Judgement, seeds: float) -> bool:
+    """Whether enough tasks have so many seeds already, so that something else keeps the claim open."""
+    there = [len(of_task) >= seeds for of_task in (found.evidence.seeds if found.evidence else {}).values()]
+    return sum(there) >= found.claim.least_tasks
+
+
 def to_decide(judgements: Iterable[Judgement], runs: pd.DataFrame) -> pd.DataFrame:
     """The bill of every claim about students that more seeds could decide, cheapest first.
 
@@ -94,14 +125,17 @@ def to_decide(judgements: Iterable[Judgement], runs: pd.DataFrame) -> pd.DataFra
         Indexed by ``claim``: the ``smallest effect``, the ``paper``'s effect, the ``seeds`` a task, the ``runs`` in
         all, control arms and further rates of what is tuned included (teachers and runs to begin with come on top), and
         their ``hours on a core`` and ``hours on a card`` by the median time of a run here. A claim whose tasks were not
-        repeated here is left out.
+        repeated here is left out, one that asks for another encoder or a budget of the paper's, and one that has its
+        seeds already.
     """
-    moves, rows = deviations(runs), {}
+    moves, rows, encoders = deviations(runs), {}, set(runs["encoder"])
     on_core = runs["device"].str.startswith("CPU")
     hours = [float(runs.loc[device, "hours"].median()) for device in (on_core, ~on_core)]
     for found in judgements:
         claim, test = found.claim, found.claim.test
-        if not isinstance(test, Contrast) or found.paper_effect is None or found.verdict in (*DECIDED, CANNOT):
+        if not isinstance(test, Contrast) or found.paper_effect is None or not is_open(found):
+            continue
+        if not _can_run(test, encoders):
             continue
         asked = [task_spec(name).title for name in test.where.get("task", ())]
         steadiest = moves[moves.index.isin(asked)] if asked else moves
@@ -109,6 +143,8 @@ def to_decide(judgements: Iterable[Judgement], runs: pd.DataFrame) -> pd.DataFra
             continue
         deviation = math.sqrt(fmean(steadiest.iloc[: claim.least_tasks] ** 2))
         seeds = seeds_needed(claim, found.paper_effect, deviation)
+        if _has(found, seeds):
+            continue
         arms = len(test.selectors) + (test.control is not None)
         students = claim.least_tasks * arms * (seeds + _RATES * (test.tune is not None))
         cost = [students * one for one in hours]

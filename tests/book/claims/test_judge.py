@@ -341,8 +341,8 @@ class TestControl:
         assert judgement.verdict == NOT_RUN
 
     def test_no_arm_can_be_named(self):
-        judgement = judge(claim_of("no-pretraining-vs-minilm"), [])
-        assert judgement.verdict == CANNOT and "MiniLM" in judgement.because
+        judgement = judge(claim_of("learned-beats-q-bert"), [])
+        assert judgement.verdict == CANNOT and "Q-BERT" in judgement.because
 
 
 def test_what_passes_no_gate_cannot_be_tested(claim, make_study):

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,8 +88,30 @@ def test_the_bill(runs):
 
 
 def test_a_claim_about_one_task_is_counted_on_that_task_and_control_arms_with_it(runs):
-    judgements = [judge(CLAIMS[name], []) for name in ("learned-saves-cola", "two-bit-keeps-teacher")]
+    judgements = [judge(CLAIMS[name], []) for name in ("learned-saves-cola", "learned-keeps-glue")]
     bill = power.to_decide(judgements, runs(["mrpc", "sst2", "stsb"]))
-    assert list(bill.index) == ["two-bit-keeps-teacher"]
-    assert bill["runs"].iloc[0] == 2 * 3 * (bill["seeds"].iloc[0] + 2 * bool(CLAIMS["two-bit-keeps-teacher"].test.tune))
+    assert list(bill.index) == ["learned-keeps-glue"]
+    assert bill["runs"].iloc[0] == 2 * 3 * (bill["seeds"].iloc[0] + 2 * bool(CLAIMS["learned-keeps-glue"].test.tune))
     assert "learned-saves-cola" in power.to_decide(judgements, runs(["cola"])).index
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ("no-pretraining-vs-tinybert", "another encoder"),
+        ("five-layers-vs-tinybert", "layers that MiniLM does not have"),
+        ("one-bit-near-teacher", "a budget of the paper's"),
+    ],
+)
+def test_what_cannot_be_run_at_this_scale_has_no_bill(runs, claim, why):
+    found = judge(CLAIMS[claim], [])
+    assert power.is_open(found)
+    assert power.to_decide([found], runs(["mrpc", "sst2", "stsb"])).empty, why
+
+
+def test_a_claim_that_has_its_seeds_is_open_for_another_reason(runs):
+    table, found = runs(["mrpc", "sst2", "stsb"]), judge(ONE_BIT, [])
+    asked = power.to_decide([found], table).loc[ONE_BIT.id, "seeds"]
+    for there, billed in ((asked, False), (asked - 1, True)):
+        evidence = SimpleNamespace(seeds={task: set(range(int(there))) for task in ("mrpc", "sst2", "stsb")})
+        assert (ONE_BIT.id in power.to_decide([dataclasses.replace(found, evidence=evidence)], table).index) == billed

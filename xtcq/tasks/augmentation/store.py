@@ -43,8 +43,8 @@ _GET_VECTORS = (
 
 
 def augmented_folder() -> Path:
-    """Where augmented tasks are kept: ``XTCQ_CACHE``, else ``runs/augmented`` of the checkout or working directory."""
-    return Path(os.environ.get("XTCQ_CACHE") or (find_checkout() or Path.cwd()) / "runs" / "augmented")
+    """Where augmented tasks are kept: in ``XTCQ_CACHE``, else in ``runs`` of the checkout or working directory."""
+    return Path(os.environ.get("XTCQ_CACHE") or (find_checkout() or Path.cwd()) / "runs") / "augmented"
 
 
 def load_augmented_task(name: str, source: str, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Task:
