@@ -190,13 +190,16 @@ def width_traces(runs: pd.DataFrame, by: Sequence[str] = ()) -> Drawing:
     ]
     points = _thinned(pd.DataFrame(lines)).merge(runs, left_on="run", right_index=True)
     points["line"] = joined(points, "run", "side", "group")
+    points["in use"] = np.ceil(points["width"])
     look = {"units": "line", "estimator": None, "markers": False, "linewidth": 0.8}
     what = {"xlabel": "exploration (optimizer steps)", "ylabel": "width (bits)"}
-    grid = panels(points, ["task", *by], "step", "width", "side", **what, **look)
+    of_network = [record.exploration["granularity"] == "network" for record in runs["record"]]
+    reach = "in use" if all(of_network) else None
+    grid = panels(points, ["task", *by], "step", "width", "side", reach=reach, **what, **look)
     points["panel"] = joined(points, "task", *by)
     for (title, side, group, _), line in points.groupby(["panel", "side", "group", "line"], sort=False):
         axes, colour = grid.axes_dict[title], colours(points["side"])[side]
-        report, in_use = line["record"].iloc[0].exploration, np.ceil(line["width"])
+        report, in_use = line["record"].iloc[0].exploration, line["in use"]
         if report["granularity"] == "network":
             axes.step(line["step"], in_use, where="post", color=colour, alpha=0.3, linewidth=2)
         if report["frozen"][side][group]:

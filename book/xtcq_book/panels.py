@@ -42,6 +42,7 @@ def panels(
     kind: Callable[..., Any] = sns.lineplot,
     share: str | None = "task",
     band: bool = False,
+    reach: str | None = None,
     **look: Any,
 ) -> sns.FacetGrid:
     """The one way in which the book draws runs: a panel a value of some labels, colours and markers told apart.
@@ -61,6 +62,7 @@ def panels(
         kind: ``seaborn.lineplot`` or ``seaborn.scatterplot``.
         share: column whose panels have the same axes where it has one value; None for none.
         band: shade from the column ``low`` to ``high`` around each line, or each of ``look["units"]``.
+        reach: column of what else a figure will draw upwards, so that panels have room for it.
         **look: further arguments of ``kind``.
 
     Returns:
@@ -78,6 +80,9 @@ def panels(
         if axes.legend_:
             axes.legend_.remove()
         points = frame[frame["panel"] == title]
+        if reach:
+            axes.update_datalim(points[[x, reach]].to_numpy())
+            axes.autoscale_view()
         alone = [hue, *([look["units"]] if "units" in look else [])]
         for (name, *_), line in points.groupby(alone, observed=True, sort=False) if band else ():
             axes.fill_between(line[x], line["low"], line["high"], color=shades[name], alpha=0.15, linewidth=0)

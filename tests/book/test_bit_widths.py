@@ -152,6 +152,13 @@ def test_traces_of_a_network_show_widths_integers_and_freezing(explored):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("exploration (optimizer steps)", "width (bits)")
 
 
+def test_integers_in_use_stay_within_the_panels(explored):
+    trace = [[0, 0, 0, 4.0], [0, 1, 0, 4.0], [1, 0, 0, 3.1], [1, 1, 0, 4.1], [2, 0, 0, 3.1], [2, 1, 0, 4.1]]
+    records = [explored(MINI.learned(task), granularity="network", trace=trace) for task in ("mrpc", "rte")]
+    for axes in bit_widths.width_traces(to_frame(records)).figure.axes:
+        assert max(line.get_ydata().max() for line in axes.lines if len(line.get_ydata())) == 5 < axes.get_ylim()[1]
+
+
 def test_traces_of_layers_are_a_line_each(explored):
     trace = [[step, role, layer, 4 - 0.1 * step] for step in range(3) for role in (0, 1) for layer in range(4)]
     frozen = {"weights": [True, False, True, False], "activations": [False] * 4}
