@@ -154,8 +154,9 @@ def test_traces_of_a_network_show_widths_integers_and_freezing(explored):
 
 def test_integers_in_use_stay_within_the_panels(explored):
     trace = [[0, 0, 0, 4.0], [0, 1, 0, 4.0], [1, 0, 0, 3.1], [1, 1, 0, 4.1], [2, 0, 0, 3.1], [2, 1, 0, 4.1]]
-    records = [explored(MINI.learned(task), granularity="network", trace=trace) for task in ("mrpc", "rte")]
-    for axes in bit_widths.width_traces(to_frame(records)).figure.axes:
+    tried = [MINI.learned("mrpc", learning_rate=rate) for rate in (1e-4, 2e-4)]
+    runs = to_frame([explored(experiment, granularity="network", trace=trace) for experiment in tried])
+    for axes in bit_widths.width_traces(runs, by=["learning rate"]).figure.axes:
         assert max(line.get_ydata().max() for line in axes.lines if len(line.get_ydata())) == 5 < axes.get_ylim()[1]
 
 
