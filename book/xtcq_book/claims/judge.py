@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from xtcq.study.budgets import own_name
+from xtcq.study.budgets import AUGMENTED_ROWS, own_name
+from xtcq.study.experiment import Experiment
 from xtcq.study.records import Record, load_record, records_folder
+from xtcq.study.scales import GLUE
 from xtcq.tasks import task_spec
 from xtcq_book import published
 from xtcq_book.claims import computed
@@ -27,6 +29,7 @@ DECIDED = (REPRODUCED, CONTRADICTED, SAME, OPPOSITE, NO_DIFFERENCE)
 SCORES = ("best", "last")
 PAPER_MODEL = "bert-base-uncased"
 PAPER_TASKS = 8
+ADAQAT_TASKS, ADAQAT_RATE = (*GLUE, "squad1", "squad2"), 2e-5
 # What the papers' own intervals say, besides "undecided".
 HOLDS, FAILS = "holds", "fails"
 ONE_SEED = "undecided (one seed)"
@@ -190,9 +193,22 @@ def _lack(claim: Claim, evidence: Evidence) -> str:
 
 
 def _at_scale(judged: Judgement) -> bool:
-    """Whether the papers' encoder was trained for a budget of theirs, on every task the one for it."""
-    lengths = {(r.experiment.task, r.experiment.epochs) for r in judged.evidence.students or judged.evidence.records}
-    return judged.model == PAPER_MODEL and all(own_name(*length) for length in lengths)
+    """Whether the papers' encoder was trained as the claim's paper trains it."""
+    students = judged.evidence.students or judged.evidence.records
+    if judged.model != PAPER_MODEL:
+        return False
+    if judged.claim.paper == published.ADAQAT:
+        # It does not say how long it trains; its Table 6 has one rate, and its SQuAD is the whole of it.
+        return all(r.experiment.task in ADAQAT_TASKS and r.experiment.learning_rate == ADAQAT_RATE for r in students)
+    test = judged.claim.test
+    compared = isinstance(test, Contrast) and any("augmentation" in term for term in test.selectors)
+    return all(_as_xtc(r.experiment, compared) for r in students)
+
+
+def _as_xtc(experiment: Experiment, any_data: bool) -> bool:
+    """Whether a run has a budget that XTC has for its task, and the sentences that it adds to it."""
+    added = "tinybert" if experiment.task in AUGMENTED_ROWS else "none"
+    return own_name(experiment.task, experiment.epochs) is not None and (any_data or experiment.augmentation == added)
 
 
 def _estimates(evidence: Evidence) -> dict[str, Scored]:

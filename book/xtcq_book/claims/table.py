@@ -152,7 +152,9 @@ def headline(judgements: Sequence[Judgement], executed: str = "executed") -> str
     )
     parts.append(
         f"<p>Of the {len(computed)} claims about sizes and bit operations, which can be computed without any training: "
-        f"{_tally(computed)}{':' if wrong else '.'}</p>{f'<ul>{wrong}</ul>' * bool(wrong)}"
+        f"{_tally(computed)}.</p>"
+        + f"<details><summary>What does not hold</summary><ul>{wrong}</ul></details>"
+        * bool(wrong)
     )
     return "\n".join(parts)
 

@@ -49,11 +49,11 @@ def test_every_claim_about_learned_widths_pins_the_papers_search():
     }.items()}  # fmt: skip
     searches = {}
     for claim in load_claims():
-        selectors = [claim.test.where] if isinstance(claim.test, Found) else getattr(claim.test, "selectors", [])
+        selectors = [getattr(claim.test, "where", {}), *getattr(claim.test, "selectors", [])]
         for selector in selectors:
             if "learned" in selector.get("width_source", ()):
                 searches[claim.id] = {name: value for name, value in selector.items() if name.startswith("adaqat.")}
-    assert len(searches) == 7 and all(search == paper for search in searches.values())
+    assert len(searches) == 10 and all(search == paper for search in searches.values())
 
 
 def test_values_are_stored_as_an_experiment_stores_them(load):

@@ -38,7 +38,7 @@ def test_pages_judge_by_the_records_on_disk(folders, make_study):
     assert lines[1].count("<li>") == 1 and f"Same here, {at}: +1.2 [" in lines[1]
     assert '<a href="executed/kd-stages.html">' in lines[1]
     # What is computed stands last, and names what does not hold.
-    assert "4 contradicted" in lines[2] and lines[2].count("<li>") == 4
+    assert "9 contradicted" in lines[2] and lines[2].count("<li>") == 9
     assert (
         '<a href="executed/cost.html">Read as the size of a file, BERT-base at 1 bit' in lines[2]
         and "Computed: 24.2." in lines[2]
