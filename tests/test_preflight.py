@@ -8,7 +8,7 @@ from transformers import (
 )
 
 from xtcq.preflight import check_model, check_packable, check_tokenizer
-from xtcq.quantization import QuantConfig, freeze, quantize
+from xtcq.quantization import RECIPES, QuantConfig, freeze, quantize
 
 
 def test_a_table_larger_than_the_vocabulary_is_no_fault(word_tokenizer):
@@ -55,7 +55,7 @@ def test_parts_that_a_packed_model_would_not_have(change, message, tiny_bert):
         check_packable(freeze(model))
 
 
-@pytest.mark.parametrize("recipe", ["xtc", "ternarybert", "adaqat", "binarybert"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_what_quantize_puts_in_can_be_packed(recipe, tiny_bert):
     model = tiny_bert()
     model.dropout.p = 0.3

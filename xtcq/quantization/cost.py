@@ -90,10 +90,11 @@ def model_size(model: nn.Module, rest: str = "fp32") -> ModelSize:
 
     Nominal size, by the recipe in ``model.quant_config`` (XTC's for a model that was never quantized):
 
-    * ``xtc``: every 2-D weight of the encoder at b bits, also the pooler and the segment and position tables that the
-      recipe leaves in floating point (the pooler counts with the weights' bits, the tables with their own bits or, at
-      32, with the token table's). Biases, LayerNorm, scales and the task head are not counted. A low-rank factor
-      counts 2 bytes with 1-bit weights and 4 bytes with more: XTC's 2-bit sizes are twice the 1-bit sizes.
+    * ``xtc``, ``xtc-median``: every 2-D weight of the encoder at b bits, also the pooler and the segment and position
+      tables that the recipe leaves in floating point (the pooler counts with the weights' bits, the tables with their
+      own bits or, at 32, with the token table's). Biases, LayerNorm, scales and the task head are not counted. A
+      low-rank factor counts 2 bytes with 1-bit weights and 4 bytes with more: XTC's 2-bit sizes are twice the 1-bit
+      sizes.
     * ``ternarybert``, ``binarybert``, ``adaqat``: quantized weights at their bits, a split matrix as two of one bit,
       all else of the encoder at 4 bytes. Scales and the task head are not counted (AdaQAT-BERT Table 2 quotes
       TernaryBERT's 28.0, which is MiB).

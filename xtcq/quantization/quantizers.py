@@ -174,7 +174,7 @@ class MedianBinaryQuantizer(BinaryQuantizer):
         """Return codes -1 and +1 and the median magnitude."""
         magnitude = x.abs()
         # A median passes over an infinity; nothing times it is NaN.
-        return sign_codes(x), self._reduce(_median, magnitude) + 0 * self._reduce(torch.amax, magnitude), None
+        return sign_codes(x), self._reduce(_median, magnitude) + 0 * self._reduce(torch.sum, magnitude), None
 
 
 def _median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

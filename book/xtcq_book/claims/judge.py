@@ -199,7 +199,9 @@ def _at_scale(judged: Judgement) -> bool:
         return False
     if judged.claim.paper == published.ADAQAT:
         # It does not say how long it trains; its Table 6 has one rate, and its SQuAD is the whole of it.
-        return all(r.experiment.task in ADAQAT_TASKS and r.experiment.learning_rate == ADAQAT_RATE for r in students)
+        experiments = [record.experiment for record in students]
+        own = all(e.task in ADAQAT_TASKS and e.learning_rate == ADAQAT_RATE for e in experiments)
+        return own and all(e.augmentation == "none" for e in experiments)
     test = judged.claim.test
     compared = isinstance(test, Contrast) and any("augmentation" in term for term in test.selectors)
     return all(_as_xtc(r.experiment, compared) for r in students)

@@ -4,6 +4,7 @@ import math
 import re
 from functools import cache
 from statistics import stdev
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -27,6 +28,7 @@ from xtcq_book.claims.judge import (
     UNDECIDED,
     UNDECIDED_HERE,
     VERDICTS,
+    _at_scale,
     counts,
     judge,
     judge_all,
@@ -183,6 +185,22 @@ def test_budget_a_of_another_task_is_not_the_papers_scale(claim, make_study):
     lengths = {"mrpc": paper_passes("mrpc", "A"), "sst2": paper_passes("sst2", "B"), "rte": 3.0}
     records = make_study(study(1.0, 1.2, 1.4), model="bert-base-uncased", epochs=lengths.get)
     assert judge(claim, records).verdict == SAME
+
+
+@pytest.mark.parametrize(
+    ("fields", "own"),
+    [
+        ({}, True),
+        ({"learning_rate": 1e-4}, False),
+        ({"task": "squad-articles"}, False),
+        ({"augmentation": "tinybert"}, False),
+    ],
+)
+def test_the_scale_of_adaqat_is_its_rate_on_its_own_data(make_run, fields, own):
+    record = make_run(80.0, **{"task": "sst2", "model": "bert-base-uncased", "learning_rate": 2e-5} | fields)
+    evidence = SimpleNamespace(students=[record])
+    judged = SimpleNamespace(model="bert-base-uncased", claim=claim_of("learned-keeps-glue"), evidence=evidence)
+    assert _at_scale(judged) == own
 
 
 def test_a_spread_at_the_papers_scale_is_undecided_there(make_run):

@@ -78,7 +78,7 @@ def data(tmp_path, monkeypatch):
             frame = pd.DataFrame(rows if spec.head == "classifier" else map(question, range(10)))
             frame.to_parquet(tmp_path / "data" / folder / f"{split}.parquet")
     monkeypatch.setenv("XTCQ_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XTCQ_CACHE", str(tmp_path / "augmented"))
+    monkeypatch.setenv("XTCQ_CACHE", str(tmp_path / "cache"))
 
 
 def shortened(run):
