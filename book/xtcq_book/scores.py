@@ -99,9 +99,9 @@ def averages(
         minus_teacher: subtract teachers; a task without a Record of its teacher then enters no mean.
 
     Returns:
-        One row for each value of the keys with at least two tasks, the index ending in ``average``: what it is a mean
-        of. Columns ``best`` and ``last``, ``paper`` where it is given, ``minus teacher`` and
-        ``paper minus teacher``, and the ``Records``.
+        One row for each value of the keys with at least two tasks, or with the only one of all runs, the index ending
+        in ``average``: what it is a mean of. Columns ``best`` and ``last``, ``paper`` where it is given, ``minus
+        teacher`` and ``paper minus teacher``, and the ``Records``.
 
     Raises:
         ValueError: as for `table`.
@@ -110,7 +110,8 @@ def averages(
     if minus_teacher:
         cells = cells[cells["minus teacher"].notna()]
     ours = ["best", "last", *(["minus teacher"] if minus_teacher else [])]
-    means = _over_tasks(cells, list(keys), ours, ["paper", "paper teacher"])
+    fewest = 2 if cells.loc[cells["name"].isin(GLUE_NUMBERS), "task"].nunique() > 1 else 1
+    means = _over_tasks(cells, list(keys), ours, ["paper", "paper teacher"], fewest=fewest)
     means["paper minus teacher"] = means["paper"] - means["paper teacher"]
     columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * minus_teacher
     columns += ["paper minus teacher"] * (paper is not None and minus_teacher) + ["Records"]
@@ -161,7 +162,7 @@ def differences(
     same = ["name", "paper", "paper of base", "printed", "row of paper", "row of paper of base", "row of printed"]
     summary |= {name: (name, _only) for name in same} | {"Records": ("Records", "sum")}
     found = pairs.groupby(by, sort=False).agg(**summary).reset_index()
-    means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], "pairs")
+    means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], least="pairs")
     result = pd.concat([found, means.rename(columns={"average": "task"}).assign(metric="")], ignore_index=True)
     result["paper"] -= result["paper of base"]
     columns = ["difference", *(["least", "most"] if (result["pairs"] > 1).any() else []), "pairs"]
@@ -336,9 +337,12 @@ def _deviation(values: pd.Series) -> float:
 
 
 def _over_tasks(
-    cells: pd.DataFrame, keys: list[str], ours: list[str], papers: list[str], fewest: str | None = None
+    cells: pd.DataFrame, keys: list[str], ours: list[str], papers: list[str], *, fewest: int = 2, least: str = ""
 ) -> pd.DataFrame:
-    """Means of the numbers of XTC's "Avg." over two or more tasks: those of which the paper prints all, or all."""
+    """Means of the numbers of XTC's "Avg." over so many tasks or more: those of which the paper prints all, or all.
+
+    Of the column ``least`` a mean has the least of its tasks.
+    """
     rows = []
     cells = cells[cells["name"].isin(GLUE_NUMBERS)]
     for values, group in cells.groupby(keys, sort=False) if keys else [((), cells)]:
@@ -348,10 +352,11 @@ def _over_tasks(
         complete = (group[papers[0]].notna() | np.array(further)).groupby(group["name"]).transform("all")
         group = group[complete] if complete.any() else group
         tasks = {title: of_task for title, of_task in group.groupby("task", sort=False)}
-        if len(tasks) < 2:
+        if len(tasks) < fewest:
             continue
         whole = len(tasks) == len(GLUE_NUMBERS)
-        what = "GLUE average" if whole else f"mean of {len(tasks)} tasks: {', '.join(tasks)}"
+        what = f"mean of {len(tasks)} tasks: {', '.join(tasks)}" if len(tasks) > 1 else f"{next(iter(tasks))} alone"
+        what = "GLUE average" if whole else what
         row = dict(zip(keys, values, strict=True)) | {"average": what}
         for name in (*ours, *papers):
             numbers = {one["name"].iloc[0]: dict(zip(one["metric"], one[name], strict=True)) for one in tasks.values()}
@@ -361,8 +366,8 @@ def _over_tasks(
                 found = arithmetic.table(place[0])
                 row[name] = found.value(place[1], "Avg.") if found.has(place[1], "Avg.") else row[name]
         row["Records"] = tuple(records_of(chain.from_iterable(group["Records"])))
-        rows.append(row | ({fewest: group[fewest].min()} if fewest else {}))
-    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([fewest] if fewest else []), "Records"])
+        rows.append(row | ({least: group[least].min()} if least else {}))
+    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([least] if least else []), "Records"])
 
 
 def _only(values: pd.Series) -> Any:

@@ -58,6 +58,14 @@ def value(frame: pd.DataFrame, column: str, **labels: object) -> float:
     return float(rows[column].iloc[0]) if len(rows) else math.nan
 
 
+def over_tasks(frame: pd.DataFrame, column: str, **labels: object) -> float:
+    """`value` of the mean over tasks, or of the first metric of the only task that there is."""
+    tasks = frame.index.unique("task")
+    if len(tasks) != 1:
+        return value(frame, column, task=MEAN, **labels)
+    return value(frame[~frame.index.droplevel("metric").duplicated()], column, **labels)
+
+
 def keep(**values: float) -> None:
     """Glue numbers to the executed page, where the prose takes them from; a key has ``_`` here and ``-`` there."""
     from myst_nb import glue

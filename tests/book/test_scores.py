@@ -261,7 +261,8 @@ def test_an_average_where_the_paper_has_no_row(mini, glue):
     assert (
         table["best"].to_list() == [60.5] and table["paper"].isna().all() and table["paper minus teacher"].isna().all()
     )
-    assert scores.averages(to_frame(students[:1], teachers, MINI), ["bits"]).empty
+    alone = scores.averages(to_frame(students[:1], teachers, MINI), ["bits"])
+    assert alone.index.to_list() == [(1, "MRPC alone")] and alone["best"].to_list() == [60.0]
 
 
 def test_the_average_of_teachers(glue):

@@ -110,3 +110,14 @@ def test_a_value_of_a_table():
     assert math.isnan(story.value(table, "difference", task="C"))
     with pytest.raises(ValueError, match=re.escape("2 rows have {'task': 'A'}")):
         story.value(table, "difference", task="A")
+
+
+def test_a_mean_over_tasks_or_the_only_task():
+    keys = [("mean of 2 tasks: A, B", "", 2), ("A", "accuracy", 2), ("A", "f1", 2), ("B", "accuracy", 2)]
+    table = pd.DataFrame(
+        {"difference": [0.5, 1.0, 2.0, 0.0]}, pd.MultiIndex.from_tuples(keys, names=["task", "metric", "bits"])
+    )
+    assert story.over_tasks(table, "difference", bits=2) == 0.5
+    assert story.over_tasks(table.iloc[1:3], "difference", bits=2) == 1.0
+    assert math.isnan(story.over_tasks(table.iloc[1:], "difference", bits=2))
+    assert math.isnan(story.over_tasks(table.iloc[:0], "difference", bits=2))

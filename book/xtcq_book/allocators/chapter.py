@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,7 @@ def students(
     budgets: Sequence[float] = (),
     factors: Sequence[float] = (),
     seeds: Sequence[int] = (42,),
+    length: str = "",
 ) -> dict[Experiment, Choice]:
     """The grid of the comparison: every method at every budget, and AdaQAT at several pressures.
 
@@ -81,6 +82,7 @@ def students(
         budgets: mean bits squared per weight; a uniform student takes the widest pair within it.
         factors: of AdaQAT's pressure, see ``Profile.learned``.
         seeds: of students, and of a random choice and the data of a sensitivity.
+        length: of all students, one of the profile's; that of its learned widths if left out.
 
     Returns:
         The experiments, all of one length.
@@ -89,19 +91,24 @@ def students(
         ValueError: a method unknown, or a budget below what two bits cost.
     """
     methods, budgets, factors = _scale(profile, methods, budgets, factors)
+    length = length or profile.width_budget
     places = list(product(tasks or profile.width_tasks, seeds))
     found: dict[Experiment, Choice] = {}
     for (task, seed), budget, name in product(places, budgets, methods):
         if name == "uniform":
             weights, inputs = uniform(budget)
             choice = Choice(NAMES[name], f"{weights * inputs} bits²")
-            found.setdefault(_student(profile, task, seed, f"{weights}-4-{inputs}"), choice)
-        elif name in _CHOSEN and (row := _row(profile, task, name, budget, seed)):
+            found.setdefault(_student(profile, task, seed, f"{weights}-4-{inputs}", length), choice)
+            continue
+        if name == "adaqat" or not _asks(budget):
+            continue
+        student = _student(profile, task, seed, "8-4-8", length)
+        if row := choices.kept(task).get(choices.key(student, name, budget, profile.width_share)):
             choice = Choice(NAMES[name], f"{budget:g} bits²", (row["steps"], row["passes"], row["seconds"]))
-            found.setdefault(_student(profile, task, seed, "8-4-8", allocation=row["widths"]), choice)
+            found.setdefault(dataclasses.replace(student, allocation=row["widths"]), choice)
     if "adaqat" in methods:
         for (task, seed), factor in product(places, factors):
-            experiment = profile.learned(task, factor, seed=seed)
+            experiment = profile.learned(task, factor, seed=seed, budget=length)
             found[experiment] = Choice(NAMES["adaqat"], f"λ {experiment.adaqat.lambda_weights:g}")
     return found
 
@@ -112,13 +119,16 @@ def find(
     methods: Sequence[str] = (),
     budgets: Sequence[float] = (),
     seeds: Sequence[int] = (42,),
+    length: str = "",
 ) -> None:
     """Find and keep the widths that `students` lacks. Teachers are trained first if they were not."""
     methods, budgets, _ = _scale(profile, methods, budgets, ())
+    wanted = [(name, budget) for name, budget in product(methods, budgets) if name in _CHOSEN and _asks(budget)]
     for task, seed in product(tasks or profile.width_tasks, seeds):
-        pairs = [(name, budget) for name, budget in product(methods, budgets) if name in _CHOSEN]
-        if lacking := [pair for pair in pairs if _asks(pair[1]) and not _row(profile, task, *pair, seed)]:
-            choices.choose(_student(profile, task, seed, "8-4-8"), lacking, profile.width_share)
+        student = _student(profile, task, seed, "8-4-8", length or profile.width_budget)
+        keys = {pair: choices.key(student, *pair, profile.width_share) for pair in wanted}
+        if lacking := [pair for pair, key in keys.items() if key not in choices.kept(task)]:
+            choices.choose(student, lacking, profile.width_share)
 
 
 def _scale(profile: Profile, methods: Sequence[str], budgets: Sequence[float], factors: Sequence[float]) -> tuple:
@@ -135,14 +145,8 @@ def _asks(budget: float) -> bool:
     return budget > LEAST**2
 
 
-def _row(profile: Profile, task: str, method: str, budget: float, seed: int) -> dict[str, Any] | None:
-    key = (profile.teacher(task).digest, method, budget, seed)
-    return choices.kept(task).get(key) if _asks(budget) else None
-
-
-def _student(profile: Profile, task: str, seed: int, precision: str, **fields: Any) -> Experiment:
-    fixed = {"recipe": "adaqat", "stages": "one-stage", "budget": profile.width_budget}
-    return profile.student(task, seed=seed, precision=precision, **fixed | fields)
+def _student(profile: Profile, task: str, seed: int, precision: str, length: str) -> Experiment:
+    return profile.student(task, seed=seed, precision=precision, recipe="adaqat", stages="one-stage", budget=length)
 
 
 def to_frame(runs: pd.DataFrame, chosen: Mapping[Experiment, Choice]) -> pd.DataFrame:

@@ -34,7 +34,8 @@ from xtcq_book.allocators.space import SearchSpace, random_widths
 
 # Batches that a sensitivity is measured on, and sign vectors a batch for the Hessian.
 BATCHES, PROBES = 8, 8
-Key = tuple[str, str, float, int]  # the teacher's digest, method, budget, seed
+Key = tuple[str, str, float, int, int]
+KEY = ("teacher", "method", "budget", "seed", "steps")  # the teacher's digest, and the steps of a search
 
 
 def kept(task: str) -> dict[Key, dict[str, Any]]:
@@ -45,7 +46,13 @@ def kept(task: str) -> dict[Key, dict[str, Any]]:
     """
     path = _path(task)
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return {(row["teacher"], row["method"], row["budget"], row["seed"]): row for row in rows}
+    return {tuple(row[name] for name in KEY): row for row in rows}
+
+
+def key(uniform: Experiment, method: str, budget: float, share: float) -> Key:
+    """Under which the widths of a student are kept; FracBits alone searches, and for the longer, the longer it is."""
+    steps = max(1, round(share * uniform.steps)) if method == "fracbits" else 0
+    return uniform.teacher.digest, method, budget, uniform.seed, steps
 
 
 def choose(uniform: Experiment, wanted: list[tuple[str, float]], share: float) -> None:
@@ -72,22 +79,21 @@ def choose(uniform: Experiment, wanted: list[tuple[str, float]], share: float) -
         return measured, time.perf_counter() - started
 
     for method, budget in wanted:
-        started, cost = time.perf_counter(), {"steps": 0, "passes": 0}
+        named = key(uniform, method, budget, share)
+        started, cost = time.perf_counter(), {"passes": 0, "seconds": 0.0}
         if method == "random":
             widths = random_widths(space, budget, uniform.seed)
         elif method == "fracbits":
-            cost["steps"] = max(1, round(share * uniform.steps))
             learner = build_student(uniform, teacher)[0].to(device)
-            widths = explore(learner, budget, task, tokenizer, cost["steps"], uniform)
+            widths = explore(learner, budget, task, tokenizer, named[-1], uniform)
         else:
             measured, seconds = costs(method)
             started = time.perf_counter() - seconds
             widths = cheapest(measured, space, budget)
             # A forward and a backward pass a batch; every sign vector of the Hessian is one more backward pass.
             cost["passes"] = BATCHES * (2 + PROBES * (method == "hessian"))
-        key = {"teacher": uniform.teacher.digest, "method": method, "budget": budget, "seed": uniform.seed}
         cost["seconds"] = round(time.perf_counter() - started, 2)
-        found[tuple(key.values())] = key | cost | {"widths": widths}
+        found[named] = dict(zip(KEY, named, strict=True)) | cost | {"widths": widths}
         lines = ",\n".join(json.dumps(row) for row in found.values())
         write_atomically(_path(uniform.task), f"[\n{lines}\n]\n")
 

@@ -19,10 +19,10 @@ def found(monkeypatch):
 
     class Kept(dict):
         def get(self, key):
-            teacher, method, budget, seed = key
+            teacher, method, budget, seed, steps = key
             query = (8 if method == "hessian" else 3, 4)
             widths = {"bert.pooler.dense": (2, 4), "bert.encoder.layer.0.attention.self.query": query}
-            cost = {"steps": 86, "passes": 0} if method == "fracbits" else {"steps": 0, "passes": 16}
+            cost = {"steps": steps, "passes": 0 if method == "fracbits" else 16}
             return {"widths": widths | {f"bert.encoder.layer.{seed % 6}.output.dense": (2, int(budget) // 4)}} | (
                 cost | {"seconds": 1.5}
             )
@@ -69,7 +69,7 @@ def test_budgets_of_the_paper_are_uniform_pairs():
 def test_a_student_trains_with_the_widths_that_were_found(found):
     ((experiment, choice),) = students(methods=["fracbits"], budgets=[12.5]).items()
     assert experiment.allocation["bert.pooler.dense"] == (2, 4) and experiment.precision == "8-4-8"
-    assert (choice.method, choice.asked, choice.cost) == ("FracBits", "12.5 bits²", (86, 0, 1.5))
+    assert (choice.method, choice.asked, choice.cost) == ("FracBits", "12.5 bits²", (1000, 0, 1.5))
 
 
 def test_two_bits_everywhere_are_asked_of_uniform_widths_alone(found):
@@ -84,15 +84,14 @@ def test_what_nobody_has_chosen_is_no_student(monkeypatch):
 
 
 def test_only_what_is_lacking_is_found(monkeypatch):
-    key = (MINI.teacher("mrpc").digest, "fisher", 8.0, 42)
-    monkeypatch.setattr(choices, "kept", lambda task: {key: {}})
-    monkeypatch.setattr(chapter, "_row", lambda *a: True if a[2:] == ("fisher", 8.0, 42) else None)
+    kept = [("fisher", 8.0, 42, 0), ("fracbits", 8.0, 42, 7)]  # the second is of a shorter search
+    monkeypatch.setattr(choices, "kept", lambda task: {(MINI.teacher(task).digest, *row): {} for row in kept})
     asked = []
     monkeypatch.setattr(choices, "choose", lambda *arguments: asked.append(arguments))
-    allocators.find(MINI, ["mrpc"], ["uniform", "fisher", "random", "adaqat"], [4.0, 8.0])
+    allocators.find(MINI, ["mrpc"], ["uniform", "fisher", "random", "fracbits", "adaqat"], [4.0, 8.0], length="short")
     ((student, wanted, share),) = asked
-    assert wanted == [("random", 8.0)] and share == MINI.width_share
-    assert (student.precision, student.teacher) == ("8-4-8", MINI.teacher("mrpc"))
+    assert wanted == [("random", 8.0), ("fracbits", 8.0)] and share == MINI.width_share
+    assert (student.precision, student.teacher, student.steps) == ("8-4-8", MINI.teacher("mrpc"), 1000)
 
 
 def test_the_demo_compares_two_methods(found):
@@ -127,7 +126,7 @@ def test_the_table_says_what_choosing_cost(found, measured, make_record):
     assert {name: tuple(row[list(chapter.COSTS)]) for name, row in rows.items()} == {
         "uniform": (0, 0, 0),
         "sensitivity (Hessian)": (0, 16, 1.5),
-        "FracBits": (86, 0, 1.5),
+        "FracBits": (1000, 0, 1.5),
         "AdaQAT": (3, 3, 5.0),
     }
     # One matrix at 2-4, one at 3-4, one at 2-2.

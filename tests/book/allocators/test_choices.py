@@ -21,7 +21,7 @@ def chosen(taught, monkeypatch, word_task):
 
     def call(*wanted):
         choices.choose(STUDENT, list(wanted), share=0.25)
-        return [choices.kept("demo-pairs")[TEACHER.digest, *one, STUDENT.seed] for one in wanted]
+        return [choices.kept("demo-pairs")[choices.key(STUDENT, *one, 0.25)] for one in wanted]
 
     return call
 
@@ -61,7 +61,7 @@ def test_fracbits_explores_for_its_share_and_keeps_to_the_budget(chosen, space):
 def test_what_is_kept_stays(chosen):
     before = chosen(("random", 12.0))
     chosen(("random", 20.0))
-    assert [choices.kept("demo-pairs")[TEACHER.digest, "random", 12.0, 42]] == before
+    assert [choices.kept("demo-pairs")[TEACHER.digest, "random", 12.0, 42, 0]] == before
 
 
 def test_batches_are_drawn_once_each_and_follow_the_seed(word_task, word_tokenizer):
