@@ -37,6 +37,8 @@ def bits_squared(record: Record) -> float:
 def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
     spec = record.experiment.spec
     metric = spec.primary_metric
+    if teacher and record.teacher_scores and record.experiment.teacher != teacher.experiment:
+        teacher = None  # its own teacher was trained again, and no Record says from which training of this one
     teacher = teacher and as_taught(teacher, record)
     best, steps = record.best[metric], record.history[-1]["step"]
     return {
@@ -82,7 +84,7 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the
         weights; ``device`` (with the number format), ``side by side``,
         ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
-        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record or None,
+        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record, or None where it is not known,
         with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``), which are
         ``taught`` in short: what tells two trainings of one teacher apart.
     """
