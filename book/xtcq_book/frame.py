@@ -84,9 +84,9 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the
         weights; ``device`` (with the number format), ``side by side``,
         ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
-        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record, or None where it is not known,
-        with the scores of the weights that the student learned from (see ``xtcq.study.records.as_taught``), which are
-        ``taught`` in short: what tells two trainings of one teacher apart.
+        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record, or None where
+        that is not known, with the scores of the weights that the student learned from (see
+        ``xtcq.study.records.as_taught``), which are ``taught`` in short: what tells two trainings of one teacher apart.
     """
     labels: dict[str, Callable[[Experiment], Any]] = dict(COLUMNS)
     if scale is not None:

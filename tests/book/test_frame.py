@@ -37,7 +37,7 @@ def test_a_student_is_measured_against_the_teacher_that_it_had(student, make_rec
     frame = to_frame([student, told], [teacher], MINI)
     assert frame["minus teacher"].to_list() == [-14.0, -11.5]
     assert [one.best["accuracy"] for one in frame["reference"]] == [84.0, 81.5]
-    of_small = dataclasses.replace(told.experiment, teacher=MINI.reduced("mrpc", 3), start=None, layers="all")
+    of_small = dataclasses.replace(told.experiment, teacher=MINI.reduced("mrpc", 3), start=None, layers=None)
     # Of the teacher's teacher its Record says nothing.
     (row,) = to_frame([dataclasses.replace(told, experiment=of_small)], [teacher], MINI).to_dict("records")
     assert row["reference"] is None and math.isnan(row["minus teacher"])
