@@ -20,7 +20,7 @@ from xtcq.files import sha256, whole_file
 
 # What goes in beside the rendered pages, and what each is: of these every file is listed.
 LISTED = {
-    "book/records/**/*.json": ("application/json", "Record of a run: settings, every metric, predictions, machine"),
+    "book/records/*.json": ("application/json", "Record of a run: settings, every metric, predictions, machine"),
     "book/published/*.csv": ("text/csv", "numbers that the papers print, with their source"),
     "book/claims.yaml": ("application/yaml", "the papers' claims, and what decides each"),
     "CITATION.cff": ("application/yaml", "how to cite this edition"),

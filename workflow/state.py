@@ -7,8 +7,8 @@ from typing import Any
 import nbformat
 from dependencies import digest
 
-# Classes of `figures.css`; a sketch is marked in the table of contents, too.
-GOOD, NOTE, SKETCH = "good", "note", "note sketch"
+# Classes of `figures.css`.
+GOOD, NOTE = "good", "note"
 
 
 def show_state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> None:
@@ -41,9 +41,6 @@ def state(notebook: nbformat.NotebookNode, template: Path, root: Path) -> list[t
             said.append((NOTE, f"{_runs(len(missing))} missing"))
         if arrived:
             said.append((NOTE, f"{_runs(arrived)} finished since"))
-        if found["earlier"]:
-            kind, words = (SKETCH, "a sketch: ") if 2 * found["earlier"] > found["cells"] else (NOTE, "")
-            said.append((kind, f"{words}{_runs(found['earlier'])} of the earlier edition"))
     if made_by := notebook.metadata.get("xtcq", {}).get("code"):
         same = made_by == digest(template, root)
         said.append((GOOD, "code unchanged since this run") if same else (NOTE, "code changed since this run"))

@@ -16,8 +16,7 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.ticker import MaxNLocator
 
-from xtcq.adaqat import THRESHOLD
-from xtcq.study.records import Record, stored_in
+from xtcq.study.records import Record
 from xtcq_book import columns, interactive, provenance
 from xtcq_book.columns import MATRICES
 from xtcq_book.drawing import Drawing, csv_link, nothing
@@ -55,7 +54,7 @@ def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
         row |= {"W": found["mean_weights"], "A": found["mean_activations"], "frozen %": 100 * float(np.mean(frozen))}
         row |= {"oscillations": sum(map(sum, found["oscillations"].values())), "η": found["eta"]}
         row |= {name: found[name] for name in ("steps", "ended", "reach")}
-        rows.append(row | {"unlike the paper": "; ".join(_departures(run["record"])) or "nothing"})
+        rows.append(row | {"unlike the paper": "; ".join(found["departures"]) or "nothing"})
     return pd.DataFrame(rows, columns=list(dict.fromkeys(["task", by, "seed", *_EXPLORED]))).set_index(
         ["task", by, "seed"]
     )  # fmt: skip
@@ -63,17 +62,6 @@ def explored(runs: pd.DataFrame, by: str = "widths") -> pd.DataFrame:
 
 def _learned(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["record"].map(lambda record: record.exploration is not None).astype(bool)]
-
-
-def _departures(record: Record) -> list[str]:
-    """What an exploration lacked of the paper's, as its report says; one of before had too large steps."""
-    found = record.exploration
-    if found.get("in_regime"):
-        return []
-    # Its rate and reach have columns of their own.
-    count = record.experiment.adaqat.oscillations
-    early = [f"frozen after more than {count} oscillation{'s' * (count > 1)}"] * (count < THRESHOLD)
-    return found.get("departures") or ["η", "reach", *early]
 
 
 def mean_widths(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
@@ -111,7 +99,7 @@ def bits_by_layer(record: Record, title: str = "") -> HTML:
     maps = "".join(
         interactive.html(
             _map(cells[cells["side"] == side], f"bits of {side}"),
-            name=f"bits-{stored_in(record).stem}-{side}",
+            name=f"bits-{record.digest}-{side}",
             says=f"{said} Bits of the {side} of every matrix, one row a layer.",
         )
         for side in SIDES
@@ -128,7 +116,7 @@ def _cells(record: Record) -> pd.DataFrame:
     moving = {
         (side, name)
         for side, frozen in report.get("frozen", {}).items()
-        for group, rests in zip(report.get("groups", [[name] for name in report["widths"]]), frozen, strict=True)
+        for group, rests in zip(report["groups"], frozen, strict=True)
         for name in group
         if not rests
     }
@@ -234,8 +222,7 @@ def mean_traces(runs: pd.DataFrame, by: str = "widths") -> Drawing:
 def _mean_widths(record: Record) -> pd.DataFrame:
     """The mean integer width of each side after every step that changed one, from a uniform start."""
     report, start = record.exploration, record.experiment.quantization.precision
-    # Reports of before the groups had none but single layers here.
-    layers = np.array([len(group) for group in report.get("groups", [[name] for name in report["widths"]])])
+    layers = np.array([len(group) for group in report["groups"]])
     points = []
     for side, bits in enumerate((start.weights, start.activations)):
         now = np.full(len(layers), float(bits))

@@ -69,7 +69,7 @@ def start(experiment: Experiment) -> str:
 
 def machine(record: Record) -> str:
     """Where a run was trained, with the number format: a step in another one costs another time."""
-    return ", ".join(filter(None, (record.device, record.compute))).replace(" 1 threads", " 1 thread")
+    return f"{record.device}, {record.compute}".replace(" 1 threads", " 1 thread")
 
 
 # Columns of ``xtcq_book.frame.to_frame``; 2 bits mean ternary in XTC's recipe.

@@ -1,4 +1,4 @@
-"""What a page lacks: cells that were not run, teachers and weights that are not here, and what of it is old."""
+"""What a page lacks: cells that were not run, and teachers and weights that are not here."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from IPython.display import Markdown
 
 from xtcq.study import full_teachers
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import OLD_SCHEMA, Record
+from xtcq.study.records import Record
 from xtcq.study.students import is_trained
 
 
 def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
-    """Say what a page lacks: cells of its grid that were not run, and teachers; and what of it is old.
+    """Say what a page lacks: cells of its grid that were not run, and teachers.
 
     Returns:
-        A sentence on the cells, one on the teachers if one is missing, both with the experiments, and `earlier`. Its
-        metadata say the same to whoever renders the page: the number of ``cells``, the digests that are ``missing``,
-        and how many Records are of the ``earlier`` edition.
+        A sentence on the cells, and one on the teachers if one is missing, both with the experiments. Its metadata say
+        the same to whoever renders the page: the number of ``cells``, and the digests that are ``missing``.
     """
     there = {record.experiment for record in records}
     cells = [experiment for experiment in grid if experiment not in there]
@@ -31,9 +30,6 @@ def missing(grid: list[Experiment], records: list[Record]) -> Markdown:
         what = "Left out is what is measured against teachers that were not trained:"
         parts += [what, _folded(teachers)]
     state = {"cells": len(grid), "missing": [experiment.digest for experiment in (*cells, *teachers)]}
-    state["earlier"] = sum(record.schema == OLD_SCHEMA for record in records)
-    if old := earlier(records):
-        parts.append(old.data)
     return Markdown("\n\n".join(parts), metadata={"xtcq": state})
 
 
@@ -44,20 +40,6 @@ def without_weights(experiments: Iterable[Experiment]) -> Markdown | None:
         return None
     what = "Left out is what needs trained weights that are not on this machine; `train=True` trains them:"
     return Markdown(f"{what}\n\n{_folded(lacking)}")
-
-
-def earlier(records: list[Record]) -> Markdown | None:
-    """Mark results of the earlier edition, whose students were short and were scored by another rule."""
-    old = [record for record in records if record.schema == OLD_SCHEMA]
-    steps = {record.history[-1]["step"] for record in old if record.experiment.teacher is not None}
-    if not old:
-        return None
-    lengths = " to ".join(map(str, sorted({min(steps), max(steps)}))) if steps else ""
-    students = f"students of {lengths} optimizer steps" if steps else "runs"
-    return Markdown(
-        f"> **Earlier edition:** {len(old)} of {len(records)} Records behind this page come from the earlier edition: "
-        f"{students} under an earlier rule of scoring; no verdict is computed from them."
-    )
 
 
 def _folded(experiments: list[Experiment], most: int = 6) -> str:

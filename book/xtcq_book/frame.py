@@ -55,7 +55,7 @@ def _measured(record: Record, teacher: Record | None) -> dict[str, Any]:
         "device": machine(record),
         "side by side": record.side_by_side,
         "hours": record.train_seconds / 3600,
-        "wall hours": record.wall_seconds / 3600 if record.wall_seconds >= record.train_seconds else math.nan,
+        "wall hours": record.wall_seconds / 3600,
         "ms per step": 1000 * record.train_seconds / steps,
         "experiment": record.experiment,
         "record": record,
@@ -82,10 +82,9 @@ def to_frame(records: Iterable[Record], teachers: Iterable[Record] = (), scale: 
         ``metric``, the task's primary one, with its ``best`` and ``last`` value in per cent, ``minus teacher`` in
         points, the ``standard error`` that one such score has, and the score by ``chance`` (both NaN where they are not
         known); ``steps`` of the optimizer; sizes in MiB; ``bits²``, the mean of weight bits x activation bits over the
-        weights; ``device`` (with the number format), ``side by side``,
-        ``hours`` of training steps, ``wall hours`` with evaluations (NaN where an early Record lost count of them) and
-        ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's Record, or None where
-        that is not known, with the scores of the weights that the student learned from (see
+        weights; ``device`` (with the number format), ``side by side``, ``hours`` of training steps, ``wall hours`` with
+        evaluations, and ``ms per step``; the ``experiment``, the ``record``, and the ``reference``: the teacher's
+        Record, or None where it is not known, with the scores of the weights that the student learned from (see
         ``xtcq.study.records.as_taught``), which are ``taught`` in short: what tells two trainings of one teacher apart.
     """
     labels: dict[str, Callable[[Experiment], Any]] = dict(COLUMNS)

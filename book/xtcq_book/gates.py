@@ -6,12 +6,11 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from xtcq.study import notebook_grid
-from xtcq.study.records import OLD_FOLDER, load_record, old_records
+from xtcq.study.records import load_record
 from xtcq_book import readme, story
 from xtcq_book.lead import FOLDER, files, students
 from xtcq_book.provenance import CLASS
@@ -37,13 +36,11 @@ def check_book(root: Path) -> list[str]:
     for template in sorted(root.glob("notebooks/*.ipynb")):
         lacking = story.problems(template, root / "book" / "executed" / template.name)
         problems += [(f"notebooks/{template.name}", problem) for problem in lacking]
-    records = root / "book" / "records"
-    readers = {f"book/records/{path.name}": partial(load_record, path) for path in sorted(records.glob("*.json"))}
-    for file, read in (readers | {f"book/records/{OLD_FOLDER}": partial(old_records, records)}).items():
+    for path in sorted(root.glob("book/records/*.json")):
         try:
-            read()
+            load_record(path)
         except (ValueError, OSError) as error:
-            problems.append((file, str(error)))
+            problems.append((f"book/records/{path.name}", str(error)))
     problems += _address(root)
     if (root / FOLDER).is_dir():
         problems += _lead(root)

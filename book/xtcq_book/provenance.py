@@ -19,7 +19,7 @@ from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from xtcq.files import find_checkout
-from xtcq.study.records import Record, records_folder, stored_in
+from xtcq.study.records import Record
 from xtcq_book.columns import machine
 
 # Runs, their Records, or a sentence where the numbers come from no run of this study.
@@ -43,12 +43,7 @@ def records_of(source: Source) -> list[Record]:
 
 def link(record: Record, text: str = "") -> str:
     """A link to the file of a stored Record, which is at the same place beside a page and beside its notebook."""
-    place = _place(record)
-    return f'<a href="../records/{place}">{html.escape(text) or Path(place).stem}</a>'
-
-
-def _place(record: Record) -> str:
-    return stored_in(record).relative_to(records_folder(record.experiment.spec.synthetic)).as_posix()
+    return f'<a href="../records/{record.digest}.json">{html.escape(text) or record.digest}</a>'
 
 
 def stated(source: Source | None, what: str) -> Source:
@@ -78,7 +73,7 @@ def line(source: Source) -> str:
     parts = {
         "Machine": "; ".join(f"{html.escape(name)}: {number}" for name, number in machines.most_common()),
         "Commit": "; ".join(f"{name}: {number}" for name, number in commits.most_common()),
-        "Train one again": f"<code>XTCQ_RECORDS=again python -m xtcq run book/records/{_place(records[0])}</code>",
+        "Train one again": f"<code>XTCQ_RECORDS=again python -m xtcq run book/records/{records[0].digest}.json</code>",
         "Records": " ".join(map(link, records)),
     }
     took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"

@@ -13,24 +13,9 @@ def test_teachers_that_were_not_trained_are_named(make_record):
     text = findings.missing(grid, records).data
     assert text.startswith("All 2 cells of the grid were run.\n\nLeft out is what is measured against teachers")
     assert text.endswith(f":\n\n- {mini.teacher('mrpc')}")
-    state = {"cells": 2, "missing": [mini.teacher("mrpc").digest], "earlier": 0}
+    state = {"cells": 2, "missing": [mini.teacher("mrpc").digest]}
     assert findings.missing(grid, records).metadata["xtcq"] == state
     assert findings.missing([], []).data == "The grid has no cell."
-
-
-def test_results_of_the_earlier_edition_are_marked(make_record):
-    student = {"teacher": load_profile("mini").teacher("mrpc"), "stages": "one-stage"}
-    records = [make_record(80.0, seed=seed, **student) for seed in (1, 2, 3)]
-    assert findings.earlier(records) is None
-    records[:2] = [dataclasses.replace(record, schema=1) for record in records[:2]]
-    records[0].history.append(records[0].history[0] | {"step": 192})
-    teacher = dataclasses.replace(make_record(84.0), schema=1)
-    teacher.history.append(teacher.history[0] | {"step": 1000})
-    text = findings.missing([], [*records, teacher]).data
-    assert text.endswith(
-        "> **Earlier edition:** 3 of 4 Records behind this page come from the earlier edition: students of 10 to 192 "
-        "optimizer steps under an earlier rule of scoring; no verdict is computed from them."
-    )
 
 
 def test_models_without_weights_are_named(folders, make_record):

@@ -32,8 +32,6 @@ SAID = {
 
 
 GRIDS = [path for path in NOTEBOOKS if path.stem not in SAID]
-# What a Record of the earlier edition does not have.
-NEW = {"settings", "method", "predictions", "compute", "data", "content"}
 LOADERS = {"deploy", "weight-geometry"}
 MINI = {"profile": "mini"}
 
@@ -114,17 +112,11 @@ def page(shell, folders, monkeypatch, word_task):
 def store(make_record):
     """A function that stores a Record of an experiment; nothing was trained."""
 
-    def build(experiment, old=False):
+    def build(experiment):
         record = make_record(80.0, **vars(experiment))
         if experiment.adaqat:
             record = dataclasses.replace(record, exploration=_exploration())
-        path = save_record(record)
-        if old:
-            fields = {name: value for name, value in json.loads(path.read_text()).items() if name not in NEW}
-            path.unlink()
-            path = path.parent / "schema-1" / path.name
-            path.parent.mkdir()
-            path.write_text(json.dumps(fields | {"schema": 1}))
+        save_record(record)
 
     return build
 
@@ -146,6 +138,8 @@ def _exploration():
         "oscillations": {side: [1] * len(names) for side in sides},
         "frozen": {side: [False] * len(names) for side in sides},
         "trace": [[0, 0, 0, 3.5], [1, 1, 1, 3.6]],
+        "groups": [[name] for name in names],
+        "departures": ["12 widths were not frozen"],
     }
 
 
@@ -175,12 +169,10 @@ def said(lacking, cells):
 
 
 @pytest.mark.parametrize("notebook", GRIDS, ids=_name)
-def test_one_cell_of_the_earlier_edition_and_no_teacher(page, store, notebook):
+def test_one_cell_and_no_teacher(page, store, notebook):
     grid = notebook_grid(notebook, MINI)
-    store(grid[-1], old=True)
-    text = page(notebook)
-    assert "1 of 1 Records behind this page come from the earlier edition" in text
-    assert said(len(grid) - 1, len(grid)) in text
+    store(grid[-1])
+    assert said(len(grid) - 1, len(grid)) in page(notebook)
 
 
 @pytest.mark.parametrize("notebook", GRIDS, ids=_name)
@@ -191,7 +183,6 @@ def test_one_task_of_several(page, store, notebook):
         store(experiment)
     text = page(notebook)
     assert said(len(grid) - len(there), len(grid)) in text
-    assert "Earlier edition" not in text
     # Without the weights of a student nothing can be measured on it.
     assert ("trained weights that are not on this machine" in text) == (notebook.stem in LOADERS)
 

@@ -9,7 +9,7 @@ from xtcq_book import plots, provenance, scores
 from xtcq_book.frame import to_frame
 
 from xtcq.study import load_profile
-from xtcq.study.records import old_records, records_folder, save_record
+from xtcq.study.records import records_folder, save_record
 
 MINI = load_profile("mini")
 
@@ -38,12 +38,6 @@ def test_every_record_is_one_click_away(runs):
 
 def test_a_teacher_counts_once(runs):
     assert len(provenance.records_of(runs)) == 3 == len(provenance.records_of([*runs["record"], *runs["reference"]]))
-
-
-def test_records_of_before_keep_the_names_of_their_files(monkeypatch):
-    record = next(iter(old_records().values()))
-    (name,) = linked(provenance.line([record]))
-    assert name.startswith("schema-1/") and (records_folder() / name).exists()
 
 
 def test_a_sentence_is_a_source_and_markup_in_it_is_none():

@@ -4,7 +4,7 @@ from xtcq_book import search_tables
 from xtcq.adaqat import ACTIVATIONS, WEIGHTS
 from xtcq.study import load_profile, regime
 
-MINI, PAPER, SKETCH = map(load_profile, ("mini", "paper", "sketch"))
+MINI, PAPER = map(load_profile, ("mini", "paper"))
 PRESETS = {
     "mini": MINI.learned("mrpc"),
     "mini, two widths": MINI.learned("sst2", budget="short", granularity="network"),
@@ -44,12 +44,13 @@ def test_a_search_that_is_too_short_does_not_find_it_and_says_so():
 
 
 def test_what_the_steps_can_resolve():
-    grid = [MINI.learned("mrpc"), MINI.learned("sst2"), SKETCH.learned("mrpc"), MINI.student("mrpc")]
+    short = MINI.learned("mrpc", budget="quarter", granularity="layer")
+    grid = [MINI.learned("mrpc"), MINI.learned("sst2"), short, MINI.student("mrpc")]
     frame = search_tables.resolution([*grid, MINI.learned("mrpc", budget="widths")])
-    assert frame.index.tolist() == [(1000, "network"), (173, "layer"), (3600, "kind")]
+    assert frame.index.tolist() == [(1000, "network"), (125, "layer"), (3600, "kind")]
     assert frame["needs"].tolist() == [387, 18537, 3507] and frame["finest"].tolist() == ["network", "none", "kind"]
     assert frame["widths"].tolist() == [2, 74, 14]
-    assert frame["updates a width"].tolist() == [1000, pytest.approx(173 / 74), pytest.approx(3600 / 14)]
+    assert frame["updates a width"].tolist() == [1000, pytest.approx(125 / 74), pytest.approx(3600 / 14)]
 
 
 def test_a_grid_without_a_search_has_nothing_to_resolve():

@@ -54,7 +54,7 @@ def test_a_sound_chapter(chapter):
         ({"loss": "1.0"}, "glues no 'gain'"),
         ({"short": SHORT + " That is 0.6 points."}, "typed numbers, 0.6"),
         ({"short": SHORT.replace("<!--gain", "\n> <!--gain")}, "begins with a glued number"),
-        ({"profile": "sketch"}, "does not name the scale of the page, `sketch`"),
+        ({"profile": "paper"}, "does not name the scale of the page, `paper`"),
         ({"rest": PARTS.replace("## Rerun one row", "") + 2 * SOLUTION}, "no heading «Rerun one row»"),
         ({"rest": PARTS + SOLUTION}, "it has 1 exercises"),
         ({"rest": PARTS + 2 * SOLUTION + "See [](lora)."}, "a link without a text"),

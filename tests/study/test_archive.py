@@ -44,7 +44,7 @@ def test_an_archive_that_is_cut_off_imports_nothing(archive, share, folders):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda fields: fields | {"schema": 1}, "records.zip/[0-9a-f]+.json has schema 1.* export it again where"),
+        (lambda fields: fields | {"schema": 3}, "records.zip/[0-9a-f]+.json has schema 3.* Export it again where"),
         (lambda fields: fields | {"bitops": 5}, "records.zip/[0-9a-f]+.json was changed after it was written"),
     ],
 )

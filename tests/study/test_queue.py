@@ -1,5 +1,4 @@
 import errno
-import json
 import logging
 import os
 import pickle
@@ -12,8 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from xtcq.adaqat import AdaQATSettings
-from xtcq.study import Experiment, full_teachers, gather, load_record, queue, record_path, run, run_all, runs, stored
-from xtcq.study.records import save_record
+from xtcq.study import Experiment, full_teachers, gather, load_record, queue, record_path, run, run_all, runs
 
 TEACHER = Experiment(task="mrpc", epochs=2, learning_rate=1e-3, evaluations=2)
 STUDENT = Experiment(
@@ -184,17 +182,3 @@ def test_a_chain_of_teachers_ends_in_one(small_world):
     small = replace(STUDENT, precision="32-32-32", stages="one-stage", layers=(1,))
     taught_by_it = replace(STUDENT, teacher=small)
     assert full_teachers([taught_by_it, STUDENT, TEACHER]) == [TEACHER]
-
-
-def test_an_old_record_is_drawn_where_there_is_no_new_one(folders, make_record):
-    old = make_record(task="mrpc", precision="2-2-8")
-    fields = json.loads(old.to_json())
-    for name in ("settings", "method", "predictions", "compute", "data", "content", "exploration"):
-        del fields[name]
-    folder = folders / "records" / "schema-1"
-    folder.mkdir(parents=True)
-    (folder / "0.json").write_text(json.dumps(fields | {"schema": 1}))
-    (found,) = stored([old.experiment])
-    assert found.schema == 1 and found.best == old.best and found.predictions is None
-    save_record(old)
-    assert stored([old.experiment]) == [old]

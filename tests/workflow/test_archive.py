@@ -15,7 +15,6 @@ def repository(tmp_path, monkeypatch):
         "_build/html/_static/style.css": "p {}",
         "_build/html/.nojekyll": "",
         "book/records/0a.json": '{"best": 1}',
-        "book/records/schema-1/0b.json": "{}",
         "book/published/xtc-c2.csv": "task,score\nmrpc,1\n",
         "book/claims.yaml": "[]",
         "CITATION.cff": "cff-version: 1.2.0",

@@ -9,7 +9,6 @@ import pytest
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
 from matplotlib.image import imread
-from pages import _mark_sketches
 from pages.head import CARD, HIGH, PICTURE, WIDE, describe, draw_card
 from pages.icons import keep_icons
 from pages.page import Page, text_of
@@ -51,14 +50,6 @@ def test_badge_becomes_text():
     lighten(page)
     link = page.soup.select_one("article a")
     assert (link.get_text(), link["class"], link.img) == ("Open in Colab", ["badge-link"], None)
-
-
-def test_the_table_of_contents_marks_sketches():
-    page = make_page('<nav id="pst-primary-sidebar"><a href="two.html">Two</a><a href="#">One</a></nav>')
-    state = '<p class="page-state"><span class="note sketch">a sketch: 3 runs of the earlier edition</span></p>'
-    pages = {"book/one.html": page, "book/two.html": make_page(state, name="book/two.html")}
-    _mark_sketches(page, pages)
-    assert [link.get_text() for link in page.soup.select("nav a")] == ["Two sketch", "One"]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ def root(tmp_path):
     return tmp_path
 
 
-def page_of(root, cells=2, missing=(), earlier=0):
+def page_of(root, cells=2, missing=()):
     """The executed page, whose grid was as told."""
     notebook = nbformat.read(root / "notebooks/page.ipynb", as_version=4)
-    told = {"text/markdown": {"xtcq": {"cells": cells, "missing": list(missing), "earlier": earlier}}}
+    told = {"text/markdown": {"xtcq": {"cells": cells, "missing": list(missing)}}}
     notebook.cells[1].outputs = [new_output("display_data", {"text/markdown": "All."}, metadata=told)]
     notebook.metadata.xtcq = {"code": digest(root / "notebooks/page.ipynb", root)}
     return notebook
@@ -36,12 +36,9 @@ def test_a_complete_page_of_todays_code(root):
     assert said(root, page_of(root)) == ["complete: 2 runs", "code unchanged since this run"]
 
 
-def test_what_is_missing_what_came_since_and_what_is_old(root):
+def test_what_is_missing_and_what_came_since(root):
     (root / "book/records/aa.json").write_text("{}")
-    page = page_of(root, missing=["aa", "bb"], earlier=3)
-    assert said(root, page)[:-1] == ["1 run missing", "1 run finished since", "a sketch: 3 runs of the earlier edition"]
-    page = page_of(root, cells=8, earlier=3)
-    assert ("note", "3 runs of the earlier edition") in state(page, root / "notebooks/page.ipynb", root)
+    assert said(root, page_of(root, missing=["aa", "bb"]))[:-1] == ["1 run missing", "1 run finished since"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ def finish(html: Path) -> None:
         label_tables(page)
         describe(page)
         _name(page)
-        _mark_sketches(page, pages)
     # Only now, since a preview and a result of the search are taken from other pages as they will be read.
     preview(pages)
     write_search(pages, html)
@@ -42,16 +41,6 @@ def finish(html: Path) -> None:
     draw_card(html, pages["book/index.html"].title)
     for unused in (*html.rglob("*.map"), *html.glob("_static/scripts/fontawesome*"), html / "searchindex.js"):
         unused.unlink(missing_ok=True)
-
-
-def _mark_sketches(page: Page, pages: dict[str, Page]) -> None:
-    """Says in a page's table of contents which chapters are sketches, see `state.py`."""
-    for link in page.soup.select("#pst-primary-sidebar a[href]"):
-        goal = page.resolve(link["href"])
-        if goal and goal[0] in pages and pages[goal[0]].soup.select_one(".page-state .sketch"):
-            mark = page.soup.new_tag("span", attrs={"class": "sketch"})
-            mark.string = "sketch"
-            link.extend([" ", mark])
 
 
 def _name(page: Page) -> None:

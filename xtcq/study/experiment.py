@@ -255,12 +255,12 @@ def _digest(experiment: Experiment, settings: tuple[tuple[str, Any], ...], metho
     return identity(experiment.to_dict(), dict(settings), method)
 
 
-def identity(fields: dict[str, Any], settings: dict[str, Any] | None, method: int | None) -> str:
+def identity(fields: dict[str, Any], settings: dict[str, Any], method: int) -> str:
     """Name of a run by everything that decides its result: 16 hexadecimal digits of the SHA-256 of its canonical JSON.
 
     Args:
         fields: as ``Experiment.to_dict`` gives them.
-        settings: as ``Experiment.settings``; None for a Record of before, like the method.
+        settings: as ``Experiment.settings``.
         method: ``xtcq.training.settings.METHOD`` of the code that ran it.
     """
     content = {"experiment": fields, "settings": settings, "method": method}

@@ -21,7 +21,7 @@ class Profile:
     """What a notebook runs at one scale.
 
     Attributes:
-        name: ``"demo"``, ``"sketch"``, ``"mini"`` or ``"paper"``.
+        name: ``"demo"``, ``"mini"`` or ``"paper"``.
         model: pre-trained encoder.
         tasks: tasks in the order of their value to the reader.
         grid_tasks: those of them on which the large grids of students run.
@@ -46,7 +46,6 @@ class Profile:
         width_learning_rate: peak rate of those runs.
         width_share: share of the training that exploring bit-widths may take. AdaQAT-BERT does not say.
         width_short: search with too few steps, and mark the result; otherwise such a search is refused.
-        oscillations: how often a width may oscillate before it is frozen; the paper's ten, or the result is marked.
         evaluations: evaluations over a plan.
         scale: one line that stands beside every result.
     """
@@ -77,7 +76,6 @@ class Profile:
     teacher_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     width_share: float = 0.5
     width_short: bool = False
-    oscillations: int = 10
 
     def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
         """The experiment that fine-tunes the full-precision teacher of a task, at the rate that its sweep found best.
@@ -191,7 +189,6 @@ class Profile:
         settings: dict[str, Any] = {
             "lambda_weights": factor * paper.lambda_weights,
             "lambda_activations": factor * paper.lambda_activations,
-            "oscillations": self.oscillations,
             "share": self.width_share,
             "short": self.width_short,
             "granularity": self.width_granularity or paper.granularity,
@@ -210,10 +207,5 @@ class Profile:
 def epochs_of(task: str, steps: int) -> float:
     """Epochs that take a number of optimizer steps, with as few decimals as give exactly that number."""
     per_epoch = task_spec(task).epoch_steps
-    rounded = (cut(steps / per_epoch, decimals) for decimals in range(3, 9))
+    rounded = (math.floor(steps / per_epoch * scale) / scale for scale in (10**n for n in range(3, 9)))
     return next(epochs for epochs in rounded if round(epochs * per_epoch) == steps)
-
-
-def cut(value: float, decimals: int) -> float:
-    """A positive number without the digits after some decimals."""
-    return math.floor(value * 10**decimals) / 10**decimals

@@ -21,7 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from xtcq.encoder import load_encoder, load_masked_lm
 from xtcq.study import regime
 from xtcq.study.experiment import Experiment
-from xtcq.study.records import Record, load_record, old_records, record_path, records_folder
+from xtcq.study.records import Record, load_record, record_path, records_folder
 from xtcq.study.runs import make, run, side_by_side
 from xtcq.study.students import is_trained
 from xtcq.tasks import load_task
@@ -84,14 +84,10 @@ def check_inputs(runs: Iterable[Experiment]) -> None:
 def stored(experiments: Iterable[Experiment]) -> list[Record]:
     """The Records that exist, in the order of the experiments; nothing is trained.
 
-    Where there is only one of schema 1 it is that: whoever shows it says so.
-
     Raises:
         RecordError: if a stored Record cannot be used.
     """
-    old = old_records()
-    found = (load_record(path) if (path := record_path(e)).exists() else old.get(e) for e in experiments)
-    return [record for record in found if record is not None]
+    return [load_record(path) for path in map(record_path, experiments) if path.exists()]
 
 
 def gather(experiments: Iterable[Experiment], train: bool, jobs: int = 1) -> tuple[list[Record], list[Record]]:

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,8 +17,6 @@ from xtcq.tasks import QuestionSpec, TaskSpec
 from xtcq.training.number_format import FORMATS
 
 SCHEMA = 2
-# Records of before: scored by another rule, without predictions. They are drawn, marked, until new ones replace them.
-OLD_SCHEMA, OLD_FOLDER = 1, "schema-1"
 # Only written where there is something to say: the others keep their content, byte by byte.
 _OPTIONAL = ("micro_batch", "teacher_scores")
 
@@ -36,7 +33,8 @@ class Record:
         experiment: what was run.
         settings: what else decided the result, see ``Experiment.settings``.
         method: number of the training code's arithmetic, see ``xtcq.training.settings``.
-        best, last, predictions, history, train_seconds, wall_seconds: see ``xtcq.training.TrainingResult``.
+        best, last, history, train_seconds, wall_seconds: see ``xtcq.training.TrainingResult``.
+        predictions: likewise; None for the scores alone that `as_taught` tells, and in no file.
         size: ``parameters``, ``nominal_mib``, ``packed_mib``, ``embedding_mb`` of the trained model.
         bitops: sum over the quantized matrices of weight bits x activation bits x weights, per token.
         device: name of the accelerator or of the processor.
@@ -51,7 +49,7 @@ class Record:
         teacher_scores: metrics at ``"best"`` and ``"last"`` of the teacher that it learned from, where that one's
             weights were trained again, on another machine say, and score otherwise than the teacher's Record says. It
             is only written there.
-        schema: 2, or 1 for a Record of before, which lacks settings, method, predictions, compute and data.
+        schema: which fields the file has, and what they mean.
     """
 
     experiment: Experiment
@@ -66,11 +64,11 @@ class Record:
     side_by_side: int
     versions: dict[str, str]
     commit: str | None
-    settings: dict[str, Any] | None = None
-    method: int | None = None
-    predictions: dict[str, dict[str, Any]] | None = None
-    compute: str | None = None
-    data: str | None = None
+    settings: dict[str, Any]
+    method: int
+    predictions: dict[str, dict[str, Any]] | None
+    compute: str
+    data: str
     exploration: dict[str, Any] | None = None
     micro_batch: int | None = None
     teacher_scores: dict[str, dict[str, float]] | None = None
@@ -173,13 +171,7 @@ def read_record(read: Callable[[], bytes], path: Path, again: str) -> Record:
         again: the remedy.
     """
     fields = _read(read, path, again)
-    if (schema := fields.get("schema")) == OLD_SCHEMA:
-        raise RecordError(
-            f"{path} has schema {OLD_SCHEMA}: its best score is that of the last stage alone, and it holds no "
-            f"predictions. It belongs into {OLD_FOLDER}/, where chapters find it and no verdict does; or "
-            f"{again[0].lower()}{again[1:]}"
-        )
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema := fields.get("schema")) is not int or schema != SCHEMA:
         raise RecordError(f"{path} has schema {schema!r}, and this version reads schema {SCHEMA}. {again}")
     names = [field.name for field in dataclasses.fields(Record) if field.name not in _OPTIONAL or field.name in fields]
     if wrong := {"digest", "content", *names} ^ set(fields):
@@ -201,36 +193,9 @@ def read_record(read: Callable[[], bytes], path: Path, again: str) -> Record:
     return record
 
 
-def old_records(folder: Path | None = None) -> dict[Experiment, Record]:
-    """Records of schema 1 in a folder of Records, by what was run; no verdict may be computed from them.
-
-    Raises:
-        RecordError: for a file that is no such Record.
-    """
-    found = _read_old((folder or records_folder()) / OLD_FOLDER)
-    return {experiment: record for experiment, (_, record) in found.items()}
-
-
 def stored_in(record: Record) -> Path:
-    """The file that holds, or will hold, a Record; those of schema 1 keep the names that they were given then."""
-    if record.schema != OLD_SCHEMA:
-        return records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
-    return _read_old(records_folder() / OLD_FOLDER)[record.experiment][0]
-
-
-@cache
-def _read_old(folder: Path) -> dict[Experiment, tuple[Path, Record]]:
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        again = f"Restore {path} from version control."
-        fields = _read(path.read_bytes, path, again)
-        try:
-            del fields["digest"]
-            experiment = Experiment.from_dict(fields["experiment"])
-            found[experiment] = path, Record(**fields | {"experiment": experiment})
-        except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"{path} is no Record of schema {OLD_SCHEMA} ({error}). {again}") from error
-    return found
+    """The file that holds, or will hold, a Record, whatever method it is of."""
+    return records_folder(record.experiment.spec.synthetic) / f"{record.digest}.json"
 
 
 def _read(read: Callable[[], bytes], path: Path, remedy: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The scales: what is run at each, and the scale of the Records of before."""
+"""The scales: what is run at each."""
 
 from __future__ import annotations
 
@@ -8,22 +8,9 @@ from typing import Any
 
 from xtcq.study import budgets
 from xtcq.study.experiment import Experiment
-from xtcq.study.profiles import Profile, cut
-from xtcq.tasks import task_spec
+from xtcq.study.profiles import Profile
 
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
-
-
-class _Sketch(Profile):
-    """The scale of the Records of schema 1, whose lengths were cut to thousandths of an epoch; it goes with them."""
-
-    def teacher(self, task: str, seed: int = 42, **fields: Any) -> Experiment:
-        found = super().teacher(task, seed, **fields)
-        return dataclasses.replace(found, epochs=cut(found.epochs, 3))
-
-    def epochs(self, task: str, budget: str) -> float:
-        length = self.budgets.get(budget)
-        return cut(length / task_spec(task).epoch_steps, 3) if isinstance(length, int) else super().epochs(task, budget)
 
 
 class _Demo(Profile):
@@ -144,26 +131,9 @@ _SCALES = {
     ),
 }
 
-_SCALES["sketch"] = _Sketch(
-    **vars(_SCALES["mini"])
-    | {
-        "name": "sketch",
-        "budgets": {"short": 192, "longer": 288} | budgets.PASSES,
-        "teacher_epochs": 3.0,
-        "teacher_steps": 1000,
-        "teacher_sweep_rates": (),
-        "teacher_rates": {},
-        "width_long_budget": "longer",
-        "width_granularity": "layer",
-        "width_share": 0.6,
-        "oscillations": 1,
-        "evaluations": 10,
-    }
-)
-
 
 def load_profile(name: str) -> Profile:
-    """A profile: ``"demo"``, ``"mini"``, ``"paper"``, or ``"sketch"``, the scale of the Records of before.
+    """A profile: ``"demo"``, ``"mini"`` or ``"paper"``.
 
     Raises:
         ValueError: if there is none of that name.

@@ -17,8 +17,8 @@ from xtcq.training.number_format import FORMATS
 
 # The rest of this block is part of a Record's identity without being a field of an experiment. METHOD is raised by hand
 # whenever the arithmetic of training changes, so that results before and after are never taken for results of one
-# method. 1: Records of schema 1. 2: lengths rounded to steps, evaluations at the same steps for every plan, best over
-# the whole plan, a refinement of fixed length after learned widths.
+# method. Method 2 rounds lengths to steps, evaluates every plan at the same steps, takes the best over the whole plan,
+# and refines for a fixed length after learned widths.
 METHOD = 2
 # XTC's public training script (DeepSpeedExamples, compression/bert/run_glue_no_trainer.py L440-465 and its configs):
 # AdamW with transformers' former epsilon, decoupled decay of everything but biases and LayerNorm, global clipping.

@@ -63,13 +63,12 @@ def totals(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``runs``, ``steps``, ``hours`` of training steps, and ``% of wall time``: their share of the time from the first
-        batch to the last evaluation, over the runs that did not lose count of it.
+        batch to the last evaluation.
     """
-    counted = runs["hours"].where(runs["wall hours"].notna())
-    grouped = runs.assign(counted=counted).groupby([*DEVICE, "task"], sort=False)
-    sums = grouped[["steps", "hours", "counted", "wall hours"]].sum()
+    grouped = runs.groupby([*DEVICE, "task"], sort=False)
+    sums = grouped[["steps", "hours", "wall hours"]].sum()
     sums.insert(0, "runs", grouped.size())
-    sums["% of wall time"] = 100 * sums.pop("counted") / sums.pop("wall hours")
+    sums["% of wall time"] = 100 * sums["hours"] / sums.pop("wall hours")
     return sums.sort_index(level=DEVICE, sort_remaining=False)
 
 

@@ -166,8 +166,7 @@ def find_evidence(test: Contrast | Spread | Found, records: Sequence[Record]) ->
         Evidence by encoder. It has a setting for every combination of what the claim leaves open: for a contrast one of
         two sides or more, else one configuration on one task. An encoder without a run that bears on it is left out.
     """
-    # Records of schema 1 have no predictions, and were scored by another rule.
-    usable = [r for r in records if r.predictions is not None and not r.experiment.spec.synthetic]
+    usable = [record for record in records if not record.experiment.spec.synthetic]
     where = dict(test.where) | ({"budget": test.length} if test.length else {})
     bearing = [r for r in usable if _matches(r.experiment, where)]
     teachers = {(record.experiment, _origin(record)): record for record in usable}

@@ -9,7 +9,6 @@ from xtcq_book.claims.evidence import find_evidence
 
 from xtcq.study import Experiment
 from xtcq.study.budgets import paper_passes
-from xtcq.study.records import old_records
 
 # None of these tests is about a length.
 Contrast, Found, Spread = (partial(kind, length=()) for kind in (ledger.Contrast, ledger.Found, ledger.Spread))
@@ -112,14 +111,9 @@ def test_what_differs_in_anything_else_is_no_pair(pair, teachers, field):
     assert find_evidence(STAGES, [*pair(other=field), *teachers]) == {}
 
 
-@pytest.mark.parametrize("field", [{"precision": "2-2-8"}, {"task": "demo-pairs"}, {"predictions": None}])
+@pytest.mark.parametrize("field", [{"precision": "2-2-8"}, {"task": "demo-pairs"}])
 def test_what_the_claim_does_not_speak_of_is_left_aside(pair, teachers, field):
     assert find_evidence(STAGES, pair(**field) + teachers) == {}
-
-
-def test_the_records_of_schema_1_of_the_book_count_for_nothing():
-    old = list(old_records().values())
-    assert len(old) > 100 and find_evidence(STAGES, old) == {}
 
 
 def test_settings_of_one_task_and_seed_are_averaged(pair, only):
