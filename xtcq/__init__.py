@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from xtcq.study import Experiment, run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__ = on_demand(__name__, ("quantization", "packing", "distillation", "adaqat", "study"))
 
