@@ -107,10 +107,10 @@ def averages(
         ValueError: as for `table`.
     """
     cells = _cells(runs, keys, {"paper": paper, "paper teacher": lambda _: PAPER_TEACHER})
+    fewest = 2 if cells.loc[cells["name"].isin(GLUE_NUMBERS), "task"].nunique() > 1 else 1
     if minus_teacher:
         cells = cells[cells["minus teacher"].notna()]
     ours = ["best", "last", *(["minus teacher"] if minus_teacher else [])]
-    fewest = 2 if cells.loc[cells["name"].isin(GLUE_NUMBERS), "task"].nunique() > 1 else 1
     means = _over_tasks(cells, list(keys), ours, ["paper", "paper teacher"], fewest=fewest)
     means["paper minus teacher"] = means["paper"] - means["paper teacher"]
     columns = ["best", "last"] + ["paper"] * (paper is not None) + ["minus teacher"] * minus_teacher
@@ -162,7 +162,7 @@ def differences(
     same = ["name", "paper", "paper of base", "printed", "row of paper", "row of paper of base", "row of printed"]
     summary |= {name: (name, _only) for name in same} | {"Records": ("Records", "sum")}
     found = pairs.groupby(by, sort=False).agg(**summary).reset_index()
-    means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], least="pairs")
+    means = _over_tasks(found, labels, ["difference"], ["paper", "paper of base", "printed"], smallest="pairs")
     result = pd.concat([found, means.rename(columns={"average": "task"}).assign(metric="")], ignore_index=True)
     result["paper"] -= result["paper of base"]
     columns = ["difference", *(["least", "most"] if (result["pairs"] > 1).any() else []), "pairs"]
@@ -337,11 +337,11 @@ def _deviation(values: pd.Series) -> float:
 
 
 def _over_tasks(
-    cells: pd.DataFrame, keys: list[str], ours: list[str], papers: list[str], *, fewest: int = 2, least: str = ""
+    cells: pd.DataFrame, keys: list[str], ours: list[str], papers: list[str], *, fewest: int = 2, smallest: str = ""
 ) -> pd.DataFrame:
     """Means of the numbers of XTC's "Avg." over so many tasks or more: those of which the paper prints all, or all.
 
-    Of the column ``least`` a mean has the least of its tasks.
+    Of the column ``smallest`` a mean has the smallest number of its tasks.
     """
     rows = []
     cells = cells[cells["name"].isin(GLUE_NUMBERS)]
@@ -366,8 +366,8 @@ def _over_tasks(
                 found = arithmetic.table(place[0])
                 row[name] = found.value(place[1], "Avg.") if found.has(place[1], "Avg.") else row[name]
         row["Records"] = tuple(records_of(chain.from_iterable(group["Records"])))
-        rows.append(row | ({least: group[least].min()} if least else {}))
-    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([least] if least else []), "Records"])
+        rows.append(row | ({smallest: group[smallest].min()} if smallest else {}))
+    return pd.DataFrame(rows, columns=[*keys, "average", *ours, *papers, *([smallest] if smallest else []), "Records"])
 
 
 def _only(values: pd.Series) -> Any:

@@ -59,11 +59,17 @@ def value(frame: pd.DataFrame, column: str, **labels: object) -> float:
 
 
 def over_tasks(frame: pd.DataFrame, column: str, **labels: object) -> float:
-    """`value` of the mean over tasks, or of the first metric of the only task that there is."""
-    tasks = frame.index.unique("task")
-    if len(tasks) != 1:
-        return value(frame, column, task=MEAN, **labels)
-    return value(frame[~frame.index.droplevel("metric").duplicated()], column, **labels)
+    """`value` of the mean over tasks, or of the first metric of the only task; NaN where several rows have the labels.
+
+    A chapter that a reader runs with parameters of their own may have several, and no sentence that tells one of them.
+    """
+    if len(frame.index.unique("task")) == 1:
+        frame = frame[~frame.index.droplevel("metric").duplicated()]
+    else:
+        labels["task"] = MEAN
+    with suppress(ValueError):
+        return value(frame, column, **labels)
+    return math.nan
 
 
 def keep(**values: float) -> None:
@@ -150,6 +156,8 @@ def _profile(page: Path) -> str:
 
 def format_number(number: float, how: str) -> str:
     """A number as prose prints it, with a real minus sign, and none before what is rounded to zero."""
+    if math.isnan(number):
+        return "nan"
     if how.endswith("d"):
         return format(int(number), how).replace("-", "−")
     sign = how[: how[:1] in ("+", "-", " ")]

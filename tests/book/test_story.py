@@ -95,6 +95,7 @@ def test_numbers_are_renewed_from_the_page(chapter):
         (3.2, ".0f", "3"),
         (-0.04, "+.1f", "+0.0"),
         (-0.04, ".1f", "0.0"),
+        (math.nan, ",d", "nan"),
     ],
 )
 def test_formats(number, how, text):
@@ -121,3 +122,5 @@ def test_a_mean_over_tasks_or_the_only_task():
     assert story.over_tasks(table.iloc[1:3], "difference", bits=2) == 1.0
     assert math.isnan(story.over_tasks(table.iloc[1:], "difference", bits=2))
     assert math.isnan(story.over_tasks(table.iloc[:0], "difference", bits=2))
+    both = pd.concat([table.iloc[1:3], table.iloc[1:3].rename(index={2: 1})])
+    assert math.isnan(story.over_tasks(both, "difference")) and story.over_tasks(both, "difference", bits=1) == 1.0

@@ -50,7 +50,7 @@ def kept(task: str) -> dict[Key, dict[str, Any]]:
 
 
 def key(uniform: Experiment, method: str, budget: float, share: float) -> Key:
-    """Under which the widths of a student are kept; FracBits alone searches, and for the longer, the longer it is."""
+    """Under which the widths of a student are kept. FracBits alone searches, for a share of the student's steps."""
     steps = max(1, round(share * uniform.steps)) if method == "fracbits" else 0
     return uniform.teacher.digest, method, budget, uniform.seed, steps
 
